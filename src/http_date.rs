@@ -1,0 +1,128 @@
+use std::error::Error;
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use time::format_description::BorrowedFormatItem;
+use time::macros::{format_description, utc_datetime};
+use time::parsing::Parsed;
+use time::{PrimitiveDateTime, UtcDateTime};
+
+/// A point in time with the one-second resolution that HTTP gives its dates.
+///
+/// Three forms are read, because senders of all three are still about; the first alone is
+/// written. Day and month names are case-sensitive.
+///
+/// ```text
+/// Sun, 06 Nov 1994 08:49:37 GMT    IMF-fixdate
+/// Sunday, 06-Nov-94 08:49:37 GMT   RFC 850
+/// Sun Nov  6 08:49:37 1994         asctime
+/// ```
+///
+/// A second is coarse: two versions can share it. That is why a date alone never guards a write
+/// here.
+///
+/// ```
+/// use ifmatch::HttpDate;
+/// use std::time::SystemTime;
+///
+/// let now = HttpDate::from(SystemTime::now());
+/// let date = HttpDate::parse("Sunday, 06-Nov-94 08:49:37 GMT", now)?;
+/// assert_eq!(date.to_string(), "Sun, 06 Nov 1994 08:49:37 GMT");
+/// # Ok::<(), ifmatch::ParseHttpDateError>(())
+/// ```
+///
+/// [RFC 9110 section 5.6.7](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HttpDate(UtcDateTime);
+
+type Form = &'static [BorrowedFormatItem<'static>];
+
+const IMF_FIXDATE: Form = format_description!(
+    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+);
+const RFC_850: Form = format_description!(
+    "[weekday], [day]-[month repr:short]-[year repr:last_two] [hour]:[minute]:[second] GMT"
+);
+const ASCTIME: Form = format_description!(
+    "[weekday repr:short] [month repr:short] [day padding:space] [hour]:[minute]:[second] [year]"
+);
+
+impl HttpDate {
+    /// Reads one of the three forms.
+    ///
+    /// `now` settles the century of an RFC 850 date, whose year has two digits: a date that would
+    /// lie more than 50 years ahead is in the past. The name of the weekday must be one, but is
+    /// not held against the date.
+    ///
+    /// # Errors
+    ///
+    /// When the text is none of the three forms, or names a day or a time that does not exist.
+    pub fn parse(text: &str, now: Self) -> Result<Self, ParseHttpDateError> {
+        [IMF_FIXDATE, RFC_850, ASCTIME]
+            .into_iter()
+            .find_map(|form| read(text, form, now))
+            .ok_or(ParseHttpDateError)
+    }
+}
+
+impl From<SystemTime> for HttpDate {
+    /// Cuts off the fraction of the second.
+    fn from(at: SystemTime) -> Self {
+        Self(utc(at).truncate_to_second())
+    }
+}
+
+impl fmt::Display for HttpDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.format(IMF_FIXDATE).map_err(|_| fmt::Error)?;
+        f.write_str(&text)
+    }
+}
+
+/// `at` as a calendar date. Beyond the years 0 to 9999, which HTTP cannot write, the nearest end.
+pub(crate) fn utc(at: SystemTime) -> UtcDateTime {
+    const FIRST: UtcDateTime = utc_datetime!(0000-01-01 0:00);
+    match at.duration_since(UNIX_EPOCH) {
+        Ok(after) => match after.try_into() {
+            Ok(after) => UtcDateTime::UNIX_EPOCH.saturating_add(after),
+            Err(_) => UtcDateTime::MAX,
+        },
+        Err(before) => match before.duration().try_into() {
+            Ok(before) => UtcDateTime::UNIX_EPOCH.saturating_sub(before).max(FIRST),
+            Err(_) => FIRST,
+        },
+    }
+}
+
+fn read(text: &str, form: Form, now: HttpDate) -> Option<HttpDate> {
+    let mut parsed = Parsed::new();
+    if !parsed.parse_items(text.as_bytes(), form).ok()?.is_empty() {
+        return None;
+    }
+    if let Some(two_digits) = parsed.year_last_two() {
+        // The latest year with these digits that begins no more than 50 years ahead ...
+        let horizon = now.0.year() + 50;
+        let year = horizon - (horizon - i32::from(two_digits)).rem_euclid(100);
+        parsed.set_year(year)?;
+        let read = PrimitiveDateTime::try_from(parsed).ok()?;
+        // ... and the one a century before, if the very date lies beyond.
+        let ahead = (read.year(), read.month(), read.day(), read.time());
+        if ahead > (horizon, now.0.month(), now.0.day(), now.0.time()) {
+            parsed.set_year(year - 100)?;
+        }
+    }
+    let read = PrimitiveDateTime::try_from(parsed).ok()?;
+    Some(HttpDate(read.as_utc()))
+}
+
+/// The text is none of the three forms of an HTTP-date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseHttpDateError;
+
+impl fmt::Display for ParseHttpDateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not an HTTP-date such as `Sun, 06 Nov 1994 08:49:37 GMT`")
+    }
+}
+
+impl Error for ParseHttpDateError {}

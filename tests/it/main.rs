@@ -1,0 +1,12 @@
+//! Everything that is tested, from a single entity tag to the built program.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a test that cannot go on fails"
+)]
+
+mod entity_tag;
+mod http_date;
