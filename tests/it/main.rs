@@ -10,3 +10,5 @@
 
 mod entity_tag;
 mod http_date;
+mod oracle;
+mod precondition;

@@ -1,0 +1,239 @@
+use std::fmt::Write as _;
+
+/// A request method, as far as this server tells methods apart.
+///
+/// Method names are case-sensitive.
+///
+/// [RFC 9110 section 9](https://www.rfc-editor.org/rfc/rfc9110#section-9)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// Transfers a current representation.
+    Get,
+    /// GET without the content.
+    Head,
+    /// Creates a member of a collection.
+    Post,
+    /// Replaces the representation.
+    Put,
+    /// Removes the resource.
+    Delete,
+    /// Asks which methods there are.
+    Options,
+    /// Any other method.
+    Other,
+}
+
+impl Method {
+    /// The method of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        match name {
+            "GET" => Self::Get,
+            "HEAD" => Self::Head,
+            "POST" => Self::Post,
+            "PUT" => Self::Put,
+            "DELETE" => Self::Delete,
+            "OPTIONS" => Self::Options,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether the method reads the selected representation: GET and HEAD.
+    ///
+    /// These are the methods that a 304 can answer.
+    #[must_use]
+    pub fn is_read(self) -> bool {
+        matches!(self, Self::Get | Self::Head)
+    }
+}
+
+/// The version of HTTP/1 in which a request was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// HTTP/1.0: Host is optional, a connection ends with its answer.
+    Http10,
+    /// HTTP/1.1: Host is needed, a connection goes on.
+    Http11,
+}
+
+/// A request as a value, borrowed from whatever received it.
+///
+/// ```
+/// use ifmatch::{Method, Request};
+///
+/// let request = Request::new(Method::Put, "/persons/1")
+///     .with_field("If-Match", r#""42e98b50d35eb07fc6d595d019cc91c7""#)
+///     .with_content(br#"{"person_name": "Wim"}"#);
+/// assert_eq!(request.field_lines("if-match").count(), 1);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Request<'a> {
+    /// What is to be done.
+    pub method: Method,
+    /// The request target as it stood in the request line.
+    pub target: &'a str,
+    /// The protocol version.
+    pub protocol: Protocol,
+    /// The field lines in their order, name and value; values without the white space around.
+    pub fields: Vec<(&'a str, &'a str)>,
+    /// The content, decoded; empty when there is none.
+    pub content: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    /// A request without fields and content.
+    #[must_use]
+    pub fn new(method: Method, target: &'a str) -> Self {
+        Self {
+            method,
+            target,
+            protocol: Protocol::Http11,
+            fields: Vec::new(),
+            content: b"",
+        }
+    }
+
+    /// The request with one more field line.
+    #[must_use]
+    pub fn with_field(mut self, name: &'a str, value: &'a str) -> Self {
+        self.fields.push((name, value));
+        self
+    }
+
+    /// The request with this content.
+    #[must_use]
+    pub fn with_content(self, content: &'a [u8]) -> Self {
+        Self { content, ..self }
+    }
+
+    /// The values of all field lines of this name, in any case, in order.
+    ///
+    /// [RFC 9110 section 5.3](https://www.rfc-editor.org/rfc/rfc9110#section-5.3)
+    pub fn field_lines(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.fields
+            .iter()
+            .filter(move |(given, _)| given.eq_ignore_ascii_case(name))
+            .map(|(_, value)| *value)
+    }
+}
+
+/// A response as a value.
+///
+/// It is framed by its Content-Length: that of the content, or for an answer to HEAD that of the
+/// content GET would have got. 304 and 204 have none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    status: u16,
+    fields: Vec<(&'static str, String)>,
+    content: Vec<u8>,
+}
+
+impl Response {
+    /// A response without content, and without a length.
+    pub(crate) fn new(status: u16) -> Self {
+        Self {
+            status,
+            fields: Vec::new(),
+            content: Vec::new(),
+        }
+    }
+
+    /// The response with one more field line.
+    ///
+    /// The value must not hold a line break: what comes from a client is encoded first.
+    pub(crate) fn with_field(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    /// The response with another status.
+    pub(crate) fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
+    /// The response with content of this type, and its length.
+    pub(crate) fn with_content(self, content_type: &'static str, content: Vec<u8>) -> Self {
+        let length = content.len().to_string();
+        Self { content, ..self }
+            .with_field("Content-Type", content_type)
+            .with_field("Content-Length", length)
+    }
+
+    /// The response as HEAD gets it: every field, no content.
+    pub(crate) fn without_content(self) -> Self {
+        Self {
+            content: Vec::new(),
+            ..self
+        }
+    }
+
+    /// The status code.
+    ///
+    /// [RFC 9110 section 15](https://www.rfc-editor.org/rfc/rfc9110#section-15)
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The field lines, name and value, in the order in which they are sent.
+    #[must_use]
+    pub fn fields(&self) -> &[(&'static str, String)] {
+        &self.fields
+    }
+
+    /// The value of the first field line of this name, in any case.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let line = self
+            .fields
+            .iter()
+            .find(|(given, _)| given.eq_ignore_ascii_case(name));
+        line.map(|(_, value)| value.as_str())
+    }
+
+    /// The content; empty when there is none.
+    #[must_use]
+    pub fn content(&self) -> &[u8] {
+        &self.content
+    }
+
+    /// The response as HTTP/1.1 sends it, in one piece, with a Connection field if one is given.
+    pub(crate) fn to_http1(&self, connection: Option<&str>) -> Vec<u8> {
+        let mut head = String::with_capacity(512 + self.content.len());
+        let reason = reason_phrase(self.status);
+        // Writing to a String cannot fail.
+        let _ = write!(head, "HTTP/1.1 {} {reason}\r\n", self.status);
+        for (name, value) in &self.fields {
+            let _ = write!(head, "{name}: {value}\r\n");
+        }
+        if let Some(connection) = connection {
+            let _ = write!(head, "Connection: {connection}\r\n");
+        }
+        head.push_str("\r\n");
+        let mut message = head.into_bytes();
+        message.extend_from_slice(&self.content);
+        message
+    }
+}
+
+/// The reason phrase of each status this server sends.
+pub(crate) fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        204 => "No Content",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        409 => "Conflict",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        428 => "Precondition Required",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        _ => "Internal Server Error",
+    }
+}

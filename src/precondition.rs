@@ -1,0 +1,394 @@
+use std::error::Error;
+use std::fmt;
+
+use crate::entity_tag::{EntityTag, ParseEntityTagError, is_etagc};
+use crate::http_date::HttpDate;
+use crate::message::Method;
+
+/// The most entity tags that one field may list.
+pub const MAX_ENTITY_TAGS: usize = 256;
+
+/// The longest value that one field may have, all its lines together, in bytes.
+pub const MAX_FIELD_VALUE: usize = 8 * 1024;
+
+/// What of a selected representation the preconditions are held against.
+///
+/// Either validator may be missing; that is something else than a missing representation.
+///
+/// [RFC 9110 section 8.8](https://www.rfc-editor.org/rfc/rfc9110#section-8.8)
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Validators {
+    /// Its current entity tag.
+    pub entity_tag: Option<EntityTag>,
+    /// When it was last modified.
+    pub last_modified: Option<HttpDate>,
+}
+
+/// The four preconditions of a request, read from all its field lines.
+///
+/// This is the part to take away: it needs no server, no store and no clock of its own.
+///
+/// ```
+/// use ifmatch::{EntityTag, Evaluation, Method, Precondition, Preconditions, TagSyntax, Validators};
+/// use std::time::SystemTime;
+///
+/// let fields = [("If-Match", r#""a1", "b2""#)];
+/// let asked = Preconditions::from_fields(fields, TagSyntax::Quoted, SystemTime::now())?;
+///
+/// let mut current = Validators { entity_tag: Some(EntityTag::strong("b2")?), last_modified: None };
+/// assert_eq!(asked.evaluate(Method::Put, Some(&current)), Evaluation::Perform);
+///
+/// current.entity_tag = Some(EntityTag::strong("c3")?);
+/// let failed = Evaluation::PreconditionFailed(Precondition::IfMatch);
+/// assert_eq!(asked.evaluate(Method::Put, Some(&current)), failed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [RFC 9110 section 13](https://www.rfc-editor.org/rfc/rfc9110#section-13)
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "these are the names of the fields in HTTP"
+)]
+pub struct Preconditions {
+    if_match: Option<IfMatch>,
+    if_none_match: Option<IfNoneMatch>,
+    if_unmodified_since: Option<HttpDate>,
+    if_modified_since: Option<HttpDate>,
+}
+
+impl Preconditions {
+    /// Reads the preconditions among `fields`, pairs of name and value, one for each field line.
+    ///
+    /// Names are told apart without regard to case; other fields are passed over. A field whose
+    /// value is not one valid date is ignored, as section 13.1.3 and 13.1.4 want it, and so is an
+    /// If-Modified-Since later than `now`. Tags that are malformed are not: see [`IfMatch`] and
+    /// [`IfNoneMatch`] for what they mean.
+    ///
+    /// # Errors
+    ///
+    /// When a list is longer than [`MAX_ENTITY_TAGS`] or [`MAX_FIELD_VALUE`].
+    pub fn from_fields<'a>(
+        fields: impl IntoIterator<Item = (&'a str, &'a str)>,
+        syntax: TagSyntax,
+        now: impl Into<HttpDate>,
+    ) -> Result<Self, PreconditionsError> {
+        let mut lines: [Vec<&str>; 4] = Default::default();
+        for (name, value) in fields {
+            let named = |field: &Precondition| name.eq_ignore_ascii_case(field.name());
+            let place = Precondition::ALL.iter().position(named);
+            if let Some(lines) = place.and_then(|place| lines.get_mut(place)) {
+                lines.push(value);
+            }
+        }
+        let now = now.into();
+        let tags = |field, lines: &[&str]| EntityTags::read(field, lines, syntax);
+        let date = |lines: &[&str]| match lines {
+            [date] => HttpDate::parse(date, now).ok(),
+            _ => None,
+        };
+        let [matched, unmodified, none_matched, modified] = &lines;
+        Ok(Self {
+            if_match: tags(Precondition::IfMatch, matched)?.map(IfMatch),
+            if_none_match: tags(Precondition::IfNoneMatch, none_matched)?.map(IfNoneMatch),
+            if_unmodified_since: date(unmodified),
+            if_modified_since: date(modified).filter(|date| *date <= now),
+        })
+    }
+
+    /// Holds the preconditions against the selected representation, or against its absence.
+    ///
+    /// The order is that of section 13.2.2:
+    ///
+    /// 1. If-Match; when false, the precondition failed.
+    /// 2. Only without If-Match: If-Unmodified-Since; likewise.
+    /// 3. If-None-Match; when false, GET and HEAD get "not modified", any other method failed.
+    /// 4. Only without If-None-Match, on GET and HEAD: If-Modified-Since; "not modified".
+    /// 5. The method is performed.
+    ///
+    /// A caller that would not have answered 2xx or 412 without the preconditions must not
+    /// ask at all
+    /// ([section 13.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1)).
+    ///
+    /// [RFC 9110 section 13.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.2)
+    #[must_use]
+    pub fn evaluate(&self, method: Method, selected: Option<&Validators>) -> Evaluation {
+        let modified = selected.and_then(|validators| validators.last_modified);
+
+        if let Some(if_match) = &self.if_match {
+            if !if_match.is_true(selected) {
+                return Evaluation::PreconditionFailed(Precondition::IfMatch);
+            }
+        } else if let (Some(date), Some(modified)) = (self.if_unmodified_since, modified)
+            && modified > date
+        {
+            return Evaluation::PreconditionFailed(Precondition::IfUnmodifiedSince);
+        }
+
+        if let Some(if_none_match) = &self.if_none_match {
+            if !if_none_match.is_true(method, selected) {
+                return if method.is_read() {
+                    Evaluation::NotModified
+                } else {
+                    Evaluation::PreconditionFailed(Precondition::IfNoneMatch)
+                };
+            }
+        } else if let (Some(date), Some(modified)) = (self.if_modified_since, modified)
+            && method.is_read()
+            && modified <= date
+        {
+            return Evaluation::NotModified;
+        }
+
+        Evaluation::Perform
+    }
+
+    /// If-Match, when the request has that field at all.
+    #[must_use]
+    pub fn if_match(&self) -> Option<&IfMatch> {
+        self.if_match.as_ref()
+    }
+
+    /// If-None-Match, when the request has that field at all.
+    #[must_use]
+    pub fn if_none_match(&self) -> Option<&IfNoneMatch> {
+        self.if_none_match.as_ref()
+    }
+
+    /// Whether there is nothing to evaluate.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What is to be done with a request after its preconditions were evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evaluation {
+    /// Perform the method.
+    Perform,
+    /// The client's copy is current: 304.
+    NotModified,
+    /// This precondition is false: 412, and nothing may change.
+    PreconditionFailed(Precondition),
+}
+
+/// A field that makes a request conditional.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Precondition {
+    /// [RFC 9110 section 13.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1)
+    IfMatch,
+    /// [RFC 9110 section 13.1.4](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.4)
+    IfUnmodifiedSince,
+    /// [RFC 9110 section 13.1.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2)
+    IfNoneMatch,
+    /// [RFC 9110 section 13.1.3](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.3)
+    IfModifiedSince,
+}
+
+impl Precondition {
+    /// All four, in the order of their evaluation.
+    pub const ALL: [Self; 4] = [
+        Self::IfMatch,
+        Self::IfUnmodifiedSince,
+        Self::IfNoneMatch,
+        Self::IfModifiedSince,
+    ];
+
+    /// The field's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IfMatch => "If-Match",
+            Self::IfUnmodifiedSince => "If-Unmodified-Since",
+            Self::IfNoneMatch => "If-None-Match",
+            Self::IfModifiedSince => "If-Modified-Since",
+        }
+    }
+}
+
+impl fmt::Display for Precondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The If-Match field: the method is to be performed only on one of these versions.
+///
+/// Compared strongly, for a writer must know every byte of what it replaces. It fails closed: a
+/// malformed member matches nothing, and a field without one well-formed member is false.
+///
+/// [RFC 9110 section 13.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IfMatch(EntityTags);
+
+impl IfMatch {
+    /// Whether the condition is true for the selected representation, or for its absence.
+    #[must_use]
+    pub fn is_true(&self, selected: Option<&Validators>) -> bool {
+        self.0.contain(selected, EntityTag::strong_eq)
+    }
+
+    /// Why the first malformed member is malformed, when no member is well-formed.
+    #[must_use]
+    pub fn malformed(&self) -> Option<&ParseEntityTagError> {
+        self.0.malformed()
+    }
+}
+
+/// The If-None-Match field: the method is to be performed only on none of these versions.
+///
+/// Compared weakly, for a reader may keep what means the same. A field with malformed members
+/// only says nothing: GET and HEAD go on as if it were true, since a 200 is never wrong; for any
+/// other method it is false, since a write would be.
+///
+/// [RFC 9110 section 13.1.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IfNoneMatch(EntityTags);
+
+impl IfNoneMatch {
+    /// Whether the condition is true for the selected representation, or for its absence.
+    #[must_use]
+    pub fn is_true(&self, method: Method, selected: Option<&Validators>) -> bool {
+        match self.malformed() {
+            Some(_) => method.is_read(),
+            None => !self.0.contain(selected, EntityTag::weak_eq),
+        }
+    }
+
+    /// Whether the value is `*`: true only where there is no current representation.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.0 == EntityTags::Any
+    }
+
+    /// Why the first malformed member is malformed, when no member is well-formed.
+    #[must_use]
+    pub fn malformed(&self) -> Option<&ParseEntityTagError> {
+        self.0.malformed()
+    }
+}
+
+/// Whether tags without quotes are understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagSyntax {
+    /// The grammar, no more: a tag without quotes is malformed.
+    Quoted,
+    /// A bare word reads as a strong tag: `If-Match: 42e9` is `If-Match: "42e9"`.
+    QuotedOrBare,
+}
+
+/// `"*" / #entity-tag`
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum EntityTags {
+    Any,
+    Listed {
+        tags: Vec<EntityTag>,
+        malformed: Option<ParseEntityTagError>,
+    },
+}
+
+impl EntityTags {
+    /// Reads all the lines of a field as the one list they are (section 5.3); nothing when there
+    /// are none, which is something else than an empty list.
+    fn read(
+        field: Precondition,
+        lines: &[&str],
+        syntax: TagSyntax,
+    ) -> Result<Option<Self>, PreconditionsError> {
+        if lines.is_empty() {
+            return Ok(None);
+        }
+        if lines.iter().map(|line| line.len()).sum::<usize>() > MAX_FIELD_VALUE {
+            return Err(PreconditionsError::TooLong(field));
+        }
+        let value = lines.join(", ");
+        if trim(&value) == "*" {
+            return Ok(Some(Self::Any));
+        }
+        let (mut tags, mut malformed) = (Vec::new(), None);
+        for (count, member) in members(&value).enumerate() {
+            if count == MAX_ENTITY_TAGS {
+                return Err(PreconditionsError::TooManyTags(field));
+            }
+            match read_member(member, syntax) {
+                Ok(tag) => tags.push(tag),
+                Err(error) => malformed = malformed.or(Some(error)),
+            }
+        }
+        Ok(Some(Self::Listed { tags, malformed }))
+    }
+
+    fn contain(
+        &self,
+        selected: Option<&Validators>,
+        equal: fn(&EntityTag, &EntityTag) -> bool,
+    ) -> bool {
+        let current = selected.and_then(|validators| validators.entity_tag.as_ref());
+        match self {
+            Self::Any => selected.is_some(),
+            Self::Listed { tags, .. } => {
+                current.is_some_and(|current| tags.iter().any(|tag| equal(tag, current)))
+            }
+        }
+    }
+
+    fn malformed(&self) -> Option<&ParseEntityTagError> {
+        match self {
+            Self::Listed { tags, malformed } if tags.is_empty() => malformed.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// The members of a list that are not empty (section 5.6.1).
+///
+/// A comma between quotes belongs to the tag. Quotes are paired from the left and never again
+/// looked for inside a member that turned out malformed, so that nothing in there can match.
+fn members(value: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let ends_member = move |c| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    };
+    value
+        .split(ends_member)
+        .map(trim)
+        .filter(|member| !member.is_empty())
+}
+
+fn read_member(member: &str, syntax: TagSyntax) -> Result<EntityTag, ParseEntityTagError> {
+    // `*` beside other members is no tag and no wildcard.
+    let bare = member.chars().all(is_etagc) && member != "*";
+    match syntax {
+        TagSyntax::QuotedOrBare if bare => EntityTag::strong(member),
+        _ => member.parse(),
+    }
+}
+
+/// Without the optional white space around: spaces and tabs, no others (section 5.6.3).
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
+}
+
+/// A precondition asks for more than is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreconditionsError {
+    /// The field lists more than [`MAX_ENTITY_TAGS`].
+    TooManyTags(Precondition),
+    /// The field's value is longer than [`MAX_FIELD_VALUE`].
+    TooLong(Precondition),
+}
+
+impl fmt::Display for PreconditionsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyTags(field) => {
+                write!(f, "{field} lists more than {MAX_ENTITY_TAGS} entity tags")
+            }
+            Self::TooLong(field) => write!(f, "{field} is longer than {MAX_FIELD_VALUE} bytes"),
+        }
+    }
+}
+
+impl Error for PreconditionsError {}

@@ -1,0 +1,310 @@
+//! The whole space of preconditions, against a second transcription of section 13.2.2 that knows
+//! nothing of how fields are read.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ifmatch::{
+    EntityTag, Evaluation, HttpDate, Method, Precondition, Preconditions, TagSyntax, Validators,
+};
+
+/// Monday, 23 November 2026, noon.
+const NOON: u64 = 1_795_435_200;
+
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+/// A value of If-Match or If-None-Match: the lines sent, and what they mean.
+pub struct Tags {
+    pub lines: &'static [&'static str],
+    pub meaning: Meaning,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Meaning {
+    Absent,
+    Any,
+    /// The members that are well-formed: weak or not, and the opaque part.
+    Members(&'static [(bool, &'static str)]),
+    /// There are members, and none is well-formed.
+    Malformed,
+}
+
+pub const TAGS: [Tags; 13] = [
+    Tags {
+        lines: &[],
+        meaning: Meaning::Absent,
+    },
+    Tags {
+        lines: &["*"],
+        meaning: Meaning::Any,
+    },
+    Tags {
+        lines: &[""],
+        meaning: Meaning::Members(&[]),
+    },
+    Tags {
+        lines: &[r#""cur""#],
+        meaning: Meaning::Members(&[(false, "cur")]),
+    },
+    Tags {
+        lines: &[r#"W/"cur""#],
+        meaning: Meaning::Members(&[(true, "cur")]),
+    },
+    Tags {
+        lines: &[r#""old""#],
+        meaning: Meaning::Members(&[(false, "old")]),
+    },
+    Tags {
+        lines: &[r#""old""#, r#""cur""#],
+        meaning: Meaning::Members(&[(false, "old"), (false, "cur")]),
+    },
+    Tags {
+        lines: &[r#""old" , W/"cur","#],
+        meaning: Meaning::Members(&[(false, "old"), (true, "cur")]),
+    },
+    Tags {
+        lines: &[r#""cur,old""#],
+        meaning: Meaning::Members(&[(false, "cur,old")]),
+    },
+    Tags {
+        lines: &[r#""cur"#],
+        meaning: Meaning::Malformed,
+    },
+    Tags {
+        lines: &[r#"w/"cur""#, "*"],
+        meaning: Meaning::Malformed,
+    },
+    Tags {
+        lines: &[r#""c ur", "cur""#],
+        meaning: Meaning::Members(&[(false, "cur")]),
+    },
+    Tags {
+        lines: &[r#"*, "old""#],
+        meaning: Meaning::Members(&[(false, "old")]),
+    },
+];
+
+/// A value of a date field: the lines sent, and the one date they mean.
+pub struct Dates {
+    pub lines: &'static [&'static str],
+    pub meaning: Option<u64>,
+}
+
+pub const DATES: [Dates; 8] = [
+    Dates {
+        lines: &[],
+        meaning: None,
+    },
+    Dates {
+        lines: &["Mon, 23 Nov 2026 10:59:59 GMT"],
+        meaning: Some(NOON - 3601),
+    },
+    Dates {
+        lines: &["Monday, 23-Nov-26 11:00:00 GMT"],
+        meaning: Some(NOON - 3600),
+    },
+    Dates {
+        lines: &["Mon Nov 23 11:00:01 2026"],
+        meaning: Some(NOON - 3599),
+    },
+    Dates {
+        lines: &["Mon, 23 Nov 2026 12:00:00 GMT"],
+        meaning: Some(NOON),
+    },
+    Dates {
+        lines: &["Tue, 24 Nov 2026 12:00:00 GMT"],
+        meaning: Some(NOON + 86_400),
+    },
+    Dates {
+        lines: &["Tue, 99 Foo"],
+        meaning: None,
+    },
+    Dates {
+        lines: &[
+            "Mon, 23 Nov 2026 11:00:00 GMT",
+            "Mon, 23 Nov 2026 11:00:00 GMT",
+        ],
+        meaning: None,
+    },
+];
+
+/// What is selected: nothing, or validators each of which may be missing.
+#[derive(Clone, Copy)]
+pub struct Selected {
+    pub tag: Option<(bool, &'static str)>,
+    pub modified: Option<u64>,
+}
+
+const SELECTED: [Option<Selected>; 6] = [
+    None,
+    Some(Selected {
+        tag: None,
+        modified: None,
+    }),
+    Some(Selected {
+        tag: Some((false, "cur")),
+        modified: None,
+    }),
+    Some(Selected {
+        tag: None,
+        modified: Some(NOON - 3600),
+    }),
+    Some(Selected {
+        tag: Some((false, "cur")),
+        modified: Some(NOON - 3600),
+    }),
+    Some(Selected {
+        tag: Some((true, "cur")),
+        modified: Some(NOON - 3600),
+    }),
+];
+
+/// Section 13.2.2, sentence by sentence.
+pub fn naive(
+    method: Method,
+    selected: Option<Selected>,
+    if_match: Meaning,
+    if_unmodified_since: Option<u64>,
+    if_none_match: Meaning,
+    if_modified_since: Option<u64>,
+) -> Evaluation {
+    let reading = method == Method::Get || method == Method::Head;
+    let current = selected.and_then(|selected| selected.tag);
+    let modified = selected.and_then(|selected| selected.modified);
+
+    // "1. When recipient is the origin server and If-Match is present, evaluate"
+    let true_ = match if_match {
+        Meaning::Absent => {
+            // "2. ... If-Match is not present, and If-Unmodified-Since is present, evaluate"
+            if let Some(date) = if_unmodified_since {
+                if let Some(modified) = modified {
+                    if modified > date {
+                        return Evaluation::PreconditionFailed(Precondition::IfUnmodifiedSince);
+                    }
+                }
+            }
+            true
+        }
+        Meaning::Any => selected.is_some(),
+        Meaning::Malformed => false,
+        Meaning::Members(members) => {
+            let mut matches = false;
+            for (weak, opaque) in members {
+                if let Some((current_weak, current)) = current {
+                    matches |= !weak && !current_weak && *opaque == current;
+                }
+            }
+            matches
+        }
+    };
+    if !true_ {
+        return Evaluation::PreconditionFailed(Precondition::IfMatch);
+    }
+
+    // "3. When If-None-Match is present, evaluate"
+    let true_ = match if_none_match {
+        Meaning::Absent => {
+            // "4. When the method is GET or HEAD, If-None-Match is not present, and
+            //  If-Modified-Since is present, evaluate"; a date in the future is ignored.
+            if let (true, Some(date), Some(modified)) = (reading, if_modified_since, modified) {
+                if date <= NOON && modified <= date {
+                    return Evaluation::NotModified;
+                }
+            }
+            true
+        }
+        Meaning::Any => selected.is_none(),
+        Meaning::Malformed => reading,
+        Meaning::Members(members) => {
+            let mut matches = false;
+            for (_, opaque) in members {
+                if let Some((_, current)) = current {
+                    matches |= *opaque == current;
+                }
+            }
+            !matches
+        }
+    };
+    match (true_, reading) {
+        // "5. Otherwise, perform the requested method"
+        (true, _) => Evaluation::Perform,
+        (false, true) => Evaluation::NotModified,
+        (false, false) => Evaluation::PreconditionFailed(Precondition::IfNoneMatch),
+    }
+}
+
+/// The field lines of one point of the space.
+pub fn field_lines(
+    if_match: &Tags,
+    if_unmodified_since: &Dates,
+    if_none_match: &Tags,
+    if_modified_since: &Dates,
+) -> Vec<(&'static str, &'static str)> {
+    // Not in the order of their evaluation.
+    let all = [
+        ("If-Modified-Since", if_modified_since.lines),
+        ("if-none-match", if_none_match.lines),
+        ("IF-UNMODIFIED-SINCE", if_unmodified_since.lines),
+        ("If-Match", if_match.lines),
+    ];
+    all.iter()
+        .flat_map(|(name, lines)| lines.iter().map(|line| (*name, *line)))
+        .collect()
+}
+
+#[test]
+fn s13_2_2_the_whole_space() {
+    let methods = [
+        Method::Get,
+        Method::Head,
+        Method::Put,
+        Method::Delete,
+        Method::Post,
+        Method::Other,
+    ];
+    let mut points = 0;
+    let mut outcomes = std::collections::HashMap::new();
+    for (if_match, if_none_match) in product(&TAGS, &TAGS) {
+        for (unmodified, modified) in product(&DATES, &DATES) {
+            let fields = field_lines(if_match, unmodified, if_none_match, modified);
+            let asked =
+                Preconditions::from_fields(fields.iter().copied(), TagSyntax::Quoted, at(NOON))
+                    .unwrap();
+            for (method, selected) in product(&methods, &SELECTED) {
+                let expected = naive(
+                    *method,
+                    *selected,
+                    if_match.meaning,
+                    unmodified.meaning,
+                    if_none_match.meaning,
+                    modified.meaning,
+                );
+                let validators = selected.map(|selected| Validators {
+                    entity_tag: selected.tag.map(|(weak, opaque)| {
+                        if weak {
+                            EntityTag::weak(opaque)
+                        } else {
+                            EntityTag::strong(opaque)
+                        }
+                        .unwrap()
+                    }),
+                    last_modified: selected.modified.map(|seconds| HttpDate::from(at(seconds))),
+                });
+                let evaluation = asked.evaluate(*method, validators.as_ref());
+                assert_eq!(
+                    evaluation, expected,
+                    "{method:?} {fields:?} on {validators:?}"
+                );
+                *outcomes.entry(format!("{evaluation:?}")).or_insert(0) += 1;
+                points += 1;
+            }
+        }
+    }
+    assert_eq!(points, 13 * 13 * 8 * 8 * 6 * 6);
+    assert_eq!(outcomes.len(), 5, "every outcome is reached: {outcomes:?}");
+}
+
+pub fn product<'a, A, B>(a: &'a [A], b: &'a [B]) -> impl Iterator<Item = (&'a A, &'a B)> {
+    a.iter().flat_map(move |a| b.iter().map(move |b| (a, b)))
+}

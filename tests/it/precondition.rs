@@ -1,0 +1,322 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ifmatch::{
+    EntityTag, Evaluation, HttpDate, Method, Precondition, Preconditions, TagSyntax, Validators,
+};
+
+/// Mon, 23 Nov 2026 12:00:00 GMT
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_795_435_200)
+}
+
+fn current() -> Validators {
+    let last_modified = HttpDate::parse("Mon, 23 Nov 2026 11:00:00 GMT", now().into()).unwrap();
+    Validators {
+        entity_tag: Some(EntityTag::strong("cur").unwrap()),
+        last_modified: Some(last_modified),
+    }
+}
+
+fn read(fields: &[(&str, &str)], syntax: TagSyntax) -> Preconditions {
+    Preconditions::from_fields(fields.iter().copied(), syntax, now()).unwrap()
+}
+
+/// Whether If-Match of these field lines is true for `"cur"`, read with the grammar and leniently.
+#[track_caller]
+fn if_match(lines: &[&str], quoted: bool, bare: bool) {
+    let fields: Vec<_> = lines.iter().map(|line| ("if-MATCH", *line)).collect();
+    for (syntax, expected) in [(TagSyntax::Quoted, quoted), (TagSyntax::QuotedOrBare, bare)] {
+        let asked = read(&fields, syntax);
+        assert_eq!(
+            asked.if_match().unwrap().is_true(Some(&current())),
+            expected,
+            "{syntax:?}"
+        );
+        let performed = asked.evaluate(Method::Put, Some(&current())) == Evaluation::Perform;
+        assert_eq!(performed, expected);
+    }
+}
+
+#[test]
+fn s5_6_1_lists() {
+    if_match(&[r#""cur""#], true, true);
+    if_match(&[r#""a", "cur""#], true, true);
+    if_match(&[r#""a","cur""#], true, true);
+    if_match(&["\"a\" ,\t\"cur\""], true, true);
+    if_match(&[r#", ,"cur","#], true, true);
+    if_match(&[" \t\"cur\"\t "], true, true);
+    if_match(&[r#""a,cur""#], false, false);
+    if_match(&[r#""cur,a""#], false, false);
+    if_match(&[r#""a,b", "cur""#], true, true);
+    if_match(&[""], false, false);
+    if_match(&[" , ,, "], false, false);
+    // White space of other kinds is none.
+    if_match(&["\u{a0}\"cur\""], false, false);
+    if_match(&["\"cur\"\r"], false, false);
+}
+
+#[test]
+fn s5_3_field_lines_are_one_list() {
+    if_match(&[r#""a""#, r#""cur""#], true, true);
+    if_match(&[r#""cur""#, r#""a""#], true, true);
+    if_match(&["", r#""cur""#], true, true);
+    if_match(&[r#""cur"#, r#"cur""#], false, false);
+    // A quote that is open at the end of a line stays open.
+    if_match(&[r#""a"#, r#""cur""#], false, false);
+    if_match(&["*", ""], false, false);
+    if_match(&["*", "*"], false, false);
+}
+
+#[test]
+fn s13_1_1_any() {
+    if_match(&["*"], true, true);
+    if_match(&[" * "], true, true);
+    if_match(&[r#""*""#], false, false);
+    if_match(&[r#"*, "cur""#], true, true);
+    if_match(&[r#"*, "a""#], false, false);
+    if_match(&["*,"], false, false);
+    if_match(&["**"], false, false);
+    let any = read(&[("If-Match", "*")], TagSyntax::Quoted);
+    let nothing_known = Validators::default();
+    assert_eq!(
+        any.evaluate(Method::Put, Some(&nothing_known)),
+        Evaluation::Perform
+    );
+    let failed = Evaluation::PreconditionFailed(Precondition::IfMatch);
+    assert_eq!(any.evaluate(Method::Put, None), failed);
+}
+
+#[test]
+fn s13_1_1_malformed_members_match_nothing() {
+    if_match(&["cur"], false, true);
+    if_match(&["a, cur"], false, true);
+    if_match(&[r#"cur, "a""#], false, true);
+    if_match(&[r#"a, "cur""#], true, true);
+    if_match(&["W/cur"], false, false);
+    if_match(&[r#"w/"cur""#], false, false);
+    if_match(&[r#"W/ "cur""#], false, false);
+    if_match(&[r#"W"cur""#], false, false);
+    if_match(&[r#""cur"#], false, false);
+    if_match(&[r#"cur""#], false, false);
+    if_match(&["'cur'"], false, false);
+    if_match(&["c ur"], false, false);
+    if_match(&["cur\u{7f}"], false, false);
+    if_match(&[r#""a b", "cur""#], true, true);
+    if_match(&[r#""cur" "cur""#], false, false);
+    if_match(&[r#""cur"x, "a""#], false, false);
+    // Nothing inside what is malformed is looked at again.
+    if_match(&[r#""a b,"cur""#], false, false);
+    if_match(&[r#""open, "cur""#], false, false);
+    if_match(&[r#"x"y,"cur",z"#], false, false);
+    if_match(&[r#""a\", "cur""#], true, true);
+    if_match(&[r#""a\"b", "cur""#], false, false);
+}
+
+#[test]
+fn s13_1_1_strong_comparison() {
+    if_match(&[r#"W/"cur""#], false, false);
+    if_match(&[r#"W/"cur", "cur""#], true, true);
+    if_match(&[r#""CUR""#], false, false);
+    let asked = read(&[("If-Match", r#"W/"cur""#)], TagSyntax::Quoted);
+    let weak = Validators {
+        entity_tag: Some(EntityTag::weak("cur").unwrap()),
+        ..current()
+    };
+    assert!(!asked.if_match().unwrap().is_true(Some(&weak)));
+}
+
+#[test]
+fn malformed_says_why_when_nothing_is_well_formed() {
+    #[track_caller]
+    fn check(value: &str, why: Option<&str>) {
+        let asked = read(
+            &[("If-Match", value), ("If-None-Match", value)],
+            TagSyntax::Quoted,
+        );
+        let if_match = asked
+            .if_match()
+            .unwrap()
+            .malformed()
+            .map(ToString::to_string);
+        let if_none_match = asked
+            .if_none_match()
+            .unwrap()
+            .malformed()
+            .map(ToString::to_string);
+        assert_eq!(if_match.as_deref(), why);
+        assert_eq!(if_none_match.as_deref(), why);
+    }
+    check("cur", Some("expected a quoted tag at byte 0, found 'c'"));
+    check(
+        r#""a b", w/"c""#,
+        Some("unexpected ' ' in an entity tag at byte 2"),
+    );
+    check(r#""a b", "c""#, None);
+    check("", None);
+    check("*", None);
+}
+
+#[test]
+fn s13_1_2_if_none_match() {
+    #[track_caller]
+    fn check(value: &str, read_: Evaluation, write: Evaluation) {
+        let asked = read(&[("If-None-Match", value)], TagSyntax::Quoted);
+        for method in [Method::Get, Method::Head] {
+            assert_eq!(asked.evaluate(method, Some(&current())), read_);
+        }
+        for method in [Method::Put, Method::Delete, Method::Post, Method::Other] {
+            assert_eq!(asked.evaluate(method, Some(&current())), write);
+        }
+    }
+    let failed = Evaluation::PreconditionFailed(Precondition::IfNoneMatch);
+    check(r#""cur""#, Evaluation::NotModified, failed);
+    check(r#"W/"cur""#, Evaluation::NotModified, failed);
+    check(r#""a", W/"cur""#, Evaluation::NotModified, failed);
+    check("*", Evaluation::NotModified, failed);
+    check(r#""other""#, Evaluation::Perform, Evaluation::Perform);
+    check("", Evaluation::Perform, Evaluation::Perform);
+    // Nobody knows what was meant: reading is never wrong, writing would be.
+    check("cur", Evaluation::Perform, failed);
+    check(r#""cur"#, Evaluation::Perform, failed);
+
+    let any = read(&[("If-None-Match", "*")], TagSyntax::Quoted);
+    assert!(any.if_none_match().unwrap().is_any());
+    assert_eq!(any.evaluate(Method::Put, None), Evaluation::Perform);
+}
+
+const EARLIER: &str = "Mon, 23 Nov 2026 10:59:59 GMT";
+const SAME: &str = "Mon, 23 Nov 2026 11:00:00 GMT";
+const LATER: &str = "Mon, 23 Nov 2026 11:00:01 GMT";
+const NOW: &str = "Mon, 23 Nov 2026 12:00:00 GMT";
+const FUTURE: &str = "Mon, 23 Nov 2026 12:00:01 GMT";
+
+#[track_caller]
+fn check(method: Method, fields: &[(&str, &str)], expected: Evaluation) {
+    let asked = read(fields, TagSyntax::Quoted);
+    assert_eq!(asked.evaluate(method, Some(&current())), expected);
+}
+
+#[test]
+fn s13_1_4_if_unmodified_since() {
+    let failed = Evaluation::PreconditionFailed(Precondition::IfUnmodifiedSince);
+    let field = "If-Unmodified-Since";
+    for method in [Method::Get, Method::Put, Method::Delete, Method::Post] {
+        check(method, &[(field, EARLIER)], failed);
+        check(method, &[(field, SAME)], Evaluation::Perform);
+        check(method, &[(field, LATER)], Evaluation::Perform);
+        check(method, &[(field, FUTURE)], Evaluation::Perform);
+        // Ignored: not one valid date, a resource without a date, an If-Match of whatever kind.
+        check(method, &[(field, "Tue, 99 Foo")], Evaluation::Perform);
+        check(
+            method,
+            &[(field, EARLIER), (field, EARLIER)],
+            Evaluation::Perform,
+        );
+        check(
+            method,
+            &[(field, EARLIER), ("If-Match", r#""cur""#)],
+            Evaluation::Perform,
+        );
+        let other = Evaluation::PreconditionFailed(Precondition::IfMatch);
+        check(
+            method,
+            &[(field, EARLIER), ("If-Match", "malformed")],
+            other,
+        );
+        let undated = Validators {
+            last_modified: None,
+            ..current()
+        };
+        let asked = read(&[(field, EARLIER)], TagSyntax::Quoted);
+        assert_eq!(asked.evaluate(method, Some(&undated)), Evaluation::Perform);
+        assert_eq!(asked.evaluate(method, None), Evaluation::Perform);
+    }
+}
+
+#[test]
+fn s13_1_3_if_modified_since() {
+    let field = "If-Modified-Since";
+    for method in [Method::Get, Method::Head] {
+        check(method, &[(field, EARLIER)], Evaluation::Perform);
+        check(method, &[(field, SAME)], Evaluation::NotModified);
+        check(method, &[(field, LATER)], Evaluation::NotModified);
+        check(method, &[(field, NOW)], Evaluation::NotModified);
+        check(method, &[(field, FUTURE)], Evaluation::Perform);
+        check(method, &[(field, "yesterday")], Evaluation::Perform);
+        check(method, &[(field, SAME), (field, SAME)], Evaluation::Perform);
+        for tags in [r#""other""#, "malformed", ""] {
+            check(
+                method,
+                &[(field, SAME), ("If-None-Match", tags)],
+                Evaluation::Perform,
+            );
+        }
+    }
+    for method in [Method::Put, Method::Delete, Method::Post, Method::Other] {
+        check(method, &[(field, SAME)], Evaluation::Perform);
+    }
+}
+
+#[test]
+fn s13_2_2_precedence() {
+    let (cur, old) = (r#""cur""#, r#""old""#);
+    let if_match = Evaluation::PreconditionFailed(Precondition::IfMatch);
+    let if_none_match = Evaluation::PreconditionFailed(Precondition::IfNoneMatch);
+    check(
+        Method::Get,
+        &[("If-Match", cur), ("If-None-Match", cur)],
+        Evaluation::NotModified,
+    );
+    check(
+        Method::Put,
+        &[("If-Match", cur), ("If-None-Match", cur)],
+        if_none_match,
+    );
+    check(
+        Method::Get,
+        &[("If-Match", old), ("If-None-Match", cur)],
+        if_match,
+    );
+    let fields = [("If-None-Match", r#""other""#), ("If-Modified-Since", SAME)];
+    check(Method::Get, &fields, Evaluation::Perform);
+    let fields = [
+        ("If-Match", cur),
+        ("If-Unmodified-Since", "Thu, 01 Jan 1970 00:00:00 GMT"),
+    ];
+    check(Method::Put, &fields, Evaluation::Perform);
+    let fields = [("If-Unmodified-Since", SAME), ("If-Modified-Since", SAME)];
+    check(Method::Get, &fields, Evaluation::NotModified);
+}
+
+#[test]
+fn lists_have_limits() {
+    let list = |tags: usize| vec![r#""x""#; tags].join(",");
+    let read = |name, value: &str| {
+        Preconditions::from_fields([(name, value)], TagSyntax::Quoted, now())
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    };
+    for name in ["If-Match", "If-None-Match"] {
+        assert_eq!(read(name, &list(256)), Ok(()));
+        assert_eq!(
+            read(name, &list(257)),
+            Err(format!("{name} lists more than 256 entity tags"))
+        );
+        let long = |length: usize| format!("\"{}\"", "x".repeat(length - 2));
+        assert_eq!(read(name, &long(8192)), Ok(()));
+        assert_eq!(
+            read(name, &long(8193)),
+            Err(format!("{name} is longer than 8192 bytes"))
+        );
+        let halves = [(name, &*long(4096)), (name, &*long(4097))];
+        assert!(Preconditions::from_fields(halves, TagSyntax::Quoted, now()).is_err());
+    }
+}
+
+#[test]
+fn absent_is_not_empty() {
+    assert!(read(&[], TagSyntax::Quoted).is_empty());
+    assert!(read(&[("Host", "x"), ("If-Range", "\"a\"")], TagSyntax::Quoted).is_empty());
+    assert!(!read(&[("If-Match", "")], TagSyntax::Quoted).is_empty());
+    assert!(!read(&[("If-None-Match", "")], TagSyntax::Quoted).is_empty());
+}
