@@ -12,3 +12,5 @@ mod entity_tag;
 mod http_date;
 mod oracle;
 mod precondition;
+mod store;
+mod version;
