@@ -8,9 +8,14 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod desk;
 mod entity_tag;
 mod http_date;
 mod oracle;
+mod person;
 mod precondition;
+mod race;
+mod resource;
 mod store;
+mod transcript;
 mod version;

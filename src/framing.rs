@@ -1,0 +1,170 @@
+use std::error::Error;
+use std::fmt;
+
+use crate::message::{Protocol, Request};
+
+/// The longest request target that is looked at, in bytes.
+pub(crate) const MAX_TARGET: usize = 8 * 1024;
+
+/// How the content of a request is delimited, once its head can be trusted.
+///
+/// What a door must know before it touches the content, judged in one place for every door.
+///
+/// [RFC 9112 section 6](https://www.rfc-editor.org/rfc/rfc9112#section-6)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// There is none.
+    Empty,
+    /// So many bytes, announced by Content-Length.
+    Length(u64),
+    /// Chunks, of a length that only their end tells.
+    Chunked,
+}
+
+impl Framing {
+    /// Judges the head of a request: its target, Host, Transfer-Encoding and Content-Length.
+    ///
+    /// `max_content` is the longest content that may be announced, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the head is such that answering it as it stands would be a mistake; see [`Refusal`].
+    pub(crate) fn of(request: &Request<'_>, max_content: u64) -> Result<Self, Refusal> {
+        let framing = Self::of_content(request)?;
+        if request.target.len() > MAX_TARGET {
+            return Err(Refusal::TargetTooLong);
+        }
+        check_host(request)?;
+        match framing {
+            Self::Length(length) if length > max_content => {
+                Err(Refusal::ContentTooLong { limit: max_content })
+            }
+            framing => Ok(framing),
+        }
+    }
+
+    /// Content that two readers could delimit differently is how requests are smuggled past a
+    /// proxy. So every form that is not plainly one thing is refused.
+    ///
+    /// [RFC 9112 section 6.3](https://www.rfc-editor.org/rfc/rfc9112#section-6.3)
+    fn of_content(request: &Request<'_>) -> Result<Self, Refusal> {
+        let mut encodings = request.field_lines("Transfer-Encoding");
+        let mut lengths = request.field_lines("Content-Length");
+        let one_encoding = (encodings.next(), encodings.next());
+        let one_length = (lengths.next(), lengths.next());
+        match (one_encoding, one_length) {
+            ((None, _), (None, _)) => Ok(Self::Empty),
+            ((Some(_), _), (Some(_), _)) => Err(Refusal::LengthBesideEncoding),
+            ((Some(encoding), None), _)
+                if encoding.eq_ignore_ascii_case("chunked")
+                    && request.protocol >= Protocol::Http11 =>
+            {
+                Ok(Self::Chunked)
+            }
+            ((Some(_), _), _) => Err(Refusal::TransferEncoding),
+            (_, (Some(length), None))
+                if !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit()) =>
+            {
+                match length.parse() {
+                    Ok(0) => Ok(Self::Empty),
+                    Ok(length) => Ok(Self::Length(length)),
+                    // Digits that do not fit are a length beyond any limit.
+                    Err(_) => Ok(Self::Length(u64::MAX)),
+                }
+            }
+            _ => Err(Refusal::ContentLength),
+        }
+    }
+}
+
+/// [RFC 9112 section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)
+fn check_host(request: &Request<'_>) -> Result<(), Refusal> {
+    let mut hosts = request.field_lines("Host");
+    match (hosts.next(), hosts.next()) {
+        (Some(_), Some(_)) => Err(Refusal::HostRepeated),
+        (None, _) if request.protocol >= Protocol::Http11 => Err(Refusal::HostMissing),
+        (Some(host), _) if !is_authority(host) => Err(Refusal::HostMalformed),
+        _ => Ok(()),
+    }
+}
+
+/// `uri-host [ ":" port ]`, by its characters. An empty one is what a target without authority
+/// comes with.
+fn is_authority(host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, port),
+        _ => (host, ""),
+    };
+    let literal = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let name_fits = match literal {
+        Some(address) => address
+            .bytes()
+            .all(|b| b.is_ascii_hexdigit() || b":.".contains(&b)),
+        None => name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&b)),
+    };
+    name_fits && port.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Why a request is refused before anybody asks what it wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The target is longer than [`MAX_TARGET`].
+    TargetTooLong,
+    /// An HTTP/1.1 request without Host.
+    HostMissing,
+    /// More than one Host.
+    HostRepeated,
+    /// A Host that names no host.
+    HostMalformed,
+    /// Transfer-Encoding is not exactly `chunked`, or was sent in HTTP/1.0.
+    TransferEncoding,
+    /// Transfer-Encoding and Content-Length in one request.
+    LengthBesideEncoding,
+    /// Content-Length is no decimal number, or there are several.
+    ContentLength,
+    /// The content is longer than the server takes.
+    ContentTooLong {
+        /// The most it takes, in bytes.
+        limit: u64,
+    },
+    /// The chunks do not follow their grammar.
+    ContentMalformed,
+    /// The content ended before its announced length.
+    ContentTruncated,
+    /// An earlier request on the connection left it unclear where this one begins.
+    FramingLost,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TargetTooLong => {
+                write!(f, "the request target is longer than {MAX_TARGET} bytes")
+            }
+            Self::HostMissing => f.write_str("an HTTP/1.1 request needs a Host field"),
+            Self::HostRepeated => f.write_str("a request has one Host field, not several"),
+            Self::HostMalformed => f.write_str("Host must be a host name and an optional port"),
+            Self::TransferEncoding => {
+                f.write_str("Transfer-Encoding must be exactly `chunked`, and in HTTP/1.1")
+            }
+            Self::LengthBesideEncoding => {
+                f.write_str("a request has Content-Length or Transfer-Encoding, not both")
+            }
+            Self::ContentLength => f.write_str("Content-Length must be one decimal number"),
+            Self::ContentTooLong { limit } => {
+                write!(f, "the content is longer than {limit} bytes")
+            }
+            Self::ContentMalformed => f.write_str("the chunked content is malformed"),
+            Self::ContentTruncated => f.write_str("the content ended before its announced length"),
+            Self::FramingLost => f.write_str(
+                "an earlier request on this connection was malformed; open another connection",
+            ),
+        }
+    }
+}
+
+impl Error for Refusal {}

@@ -1,0 +1,20 @@
+/// What the person who runs the server decides about its answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Whose habits the answers follow.
+    pub profile: Profile,
+    /// Whether PUT and DELETE are performed without If-Match, too.
+    pub unconditional_writes: bool,
+}
+
+/// Whose habits the answers follow, where those of the older service and the RFCs differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Those of the older service: its clients go on working.
+    #[default]
+    Compatible,
+    /// Those of the RFCs: 428 for a missing If-Match, 409 for an id that is taken, tags only in
+    /// quotes, and problems told as `application/problem+json`
+    /// ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
+    Strict,
+}

@@ -1,0 +1,164 @@
+use serde::Serialize;
+
+use crate::entity_tag::{EntityTag, ParseEntityTagError};
+use crate::framing::Refusal;
+use crate::json;
+use crate::message::{Response, reason_phrase};
+use crate::person::{ContentError, PersonId};
+use crate::policy::Profile;
+use crate::precondition::{Precondition, PreconditionsError};
+use crate::store::StoreError;
+use crate::target::TargetError;
+
+/// Why a request is not done: everything that is answered with 4xx or 5xx.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    Refused(Refusal),
+    Target(TargetError),
+    UnknownTarget,
+    UnknownMethod,
+    MethodNotAllowed {
+        allow: &'static str,
+    },
+    Preconditions(PreconditionsError),
+    MalformedPrecondition(Precondition, ParseEntityTagError),
+    PreconditionFailed {
+        field: Precondition,
+        current: Option<EntityTag>,
+    },
+    PreconditionRequired {
+        current: EntityTag,
+    },
+    Content(ContentError),
+    NotFound {
+        id: String,
+    },
+    AlreadyExists {
+        id: PersonId,
+    },
+    Unavailable(StoreError),
+    Panicked,
+}
+
+impl Problem {
+    /// The one place where a problem gets its status.
+    fn status(&self, profile: Profile) -> u16 {
+        match self {
+            Self::Refused(Refusal::ContentTooLong { .. }) => 413,
+            Self::Refused(Refusal::TargetTooLong) => 414,
+            Self::Refused(_)
+            | Self::Target(_)
+            | Self::Preconditions(_)
+            | Self::MalformedPrecondition(..)
+            | Self::Content(_) => 400,
+            Self::UnknownTarget | Self::NotFound { .. } => 404,
+            Self::MethodNotAllowed { .. } => 405,
+            Self::AlreadyExists { .. } if profile == Profile::Compatible => 400,
+            Self::AlreadyExists { .. } => 409,
+            Self::PreconditionRequired { .. } if profile == Profile::Strict => 428,
+            Self::PreconditionFailed { .. } | Self::PreconditionRequired { .. } => 412,
+            Self::UnknownMethod => 501,
+            Self::Unavailable(_) => 503,
+            Self::Panicked => 500,
+        }
+    }
+
+    /// What is wrong and what would be right. Several of these are compared by clients.
+    fn message(&self, profile: Profile) -> String {
+        match self {
+            Self::Refused(refusal) => refusal.to_string(),
+            Self::Target(error) => error.to_string(),
+            Self::UnknownTarget => {
+                "Nothing is found here; the resources are /, /persons and /persons/{id}".into()
+            }
+            Self::UnknownMethod => {
+                "The server knows GET, HEAD, POST, PUT, DELETE and OPTIONS, and no other method"
+                    .into()
+            }
+            Self::MethodNotAllowed { allow } => {
+                format!("The target does not have this method; it has {allow}")
+            }
+            Self::Preconditions(error) => error.to_string(),
+            Self::MalformedPrecondition(field, error) => format!("{field} is malformed: {error}"),
+            Self::PreconditionRequired { .. } if profile == Profile::Strict => {
+                "If-Match is missing: get the resource, then repeat the request with its ETag"
+                    .into()
+            }
+            Self::PreconditionFailed { .. } | Self::PreconditionRequired { .. } => {
+                "Data already changed, get recent resource data and ETag first".into()
+            }
+            Self::Content(error) => error.to_string(),
+            Self::NotFound { id } => format!("Person with ID {id} not found"),
+            Self::AlreadyExists { id } => format!("Person with ID {id} already exists"),
+            Self::Unavailable(_) => "The store cannot be reached, try again in a second".into(),
+            Self::Panicked => "The server failed on this request".into(),
+        }
+    }
+
+    /// What helps beyond the message.
+    fn detail(&self, profile: Profile) -> Option<String> {
+        match self {
+            Self::Content(ContentError::Missing { detail }) => detail.clone(),
+            Self::PreconditionFailed { field, .. } if profile == Profile::Strict => {
+                Some(format!("{field} is false"))
+            }
+            Self::Unavailable(error) => Some(error.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The answer. No problem may be kept by a cache: the next request may well succeed.
+    pub(crate) fn response(self, profile: Profile) -> Response {
+        let status = self.status(profile);
+        let response = Response::new(status).with_field("Cache-Control", "no-store");
+        let (message, detail) = (self.message(profile), self.detail(profile));
+        let response = match self {
+            Self::MethodNotAllowed { allow } => response.with_field("Allow", allow),
+            Self::PreconditionFailed {
+                current: Some(current),
+                ..
+            }
+            | Self::PreconditionRequired { current } => {
+                response.with_field("ETag", current.to_string())
+            }
+            Self::Unavailable(_) => response.with_field("Retry-After", "1"),
+            _ => response,
+        };
+        match profile {
+            Profile::Compatible => {
+                let content = json::to_vec(&Message { detail, message });
+                response.with_content("application/json", content)
+            }
+            Profile::Strict => {
+                let detail = match detail {
+                    Some(detail) => format!("{message}: {detail}"),
+                    None => message,
+                };
+                let title = reason_phrase(status);
+                let content = json::to_vec(&Details {
+                    detail,
+                    status,
+                    title,
+                    r#type: "about:blank",
+                });
+                response.with_content("application/problem+json", content)
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Message {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    message: String,
+}
+
+/// [RFC 9457 section 3](https://www.rfc-editor.org/rfc/rfc9457#section-3)
+#[derive(Serialize)]
+struct Details {
+    detail: String,
+    status: u16,
+    title: &'static str,
+    r#type: &'static str,
+}

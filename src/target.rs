@@ -1,0 +1,125 @@
+use std::error::Error;
+use std::fmt;
+
+/// What a request target names.
+///
+/// A query is passed over. The form with a whole URL, which clients send to proxies and every
+/// server must understand, names what its path names.
+///
+/// [RFC 9112 section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// `*`: the server as a whole.
+    Server,
+    /// `/`: the service document.
+    Root,
+    /// `/persons`
+    Persons,
+    /// `/persons/{id}`, with the id decoded; it may be one that no person can have.
+    Person(String),
+    /// Anything else.
+    Unknown,
+}
+
+impl Target {
+    /// Reads the target of a request line.
+    ///
+    /// # Errors
+    ///
+    /// When an id is percent-encoded wrongly.
+    pub(crate) fn parse(target: &str) -> Result<Self, TargetError> {
+        if target == "*" {
+            return Ok(Self::Server);
+        }
+        let path = without_authority(target);
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        match path.strip_prefix("/persons") {
+            Some("") => Ok(Self::Persons),
+            Some(rest) => match rest.strip_prefix('/') {
+                Some(id) if !id.is_empty() && !id.contains('/') => decode(id).map(Self::Person),
+                _ => Ok(Self::Unknown),
+            },
+            None if path == "/" => Ok(Self::Root),
+            None => Ok(Self::Unknown),
+        }
+    }
+
+    /// The path of the person with this id, such that [`parse`](Self::parse) reads the id back.
+    pub(crate) fn person_path(id: &str) -> String {
+        const HEX: [char; 16] = [
+            '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+        ];
+        let mut path = String::from("/persons/");
+        for byte in id.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                path.push(byte.into());
+            } else {
+                let digits = [byte >> 4, byte & 15].map(usize::from);
+                path.push('%');
+                path.extend(digits.iter().filter_map(|digit| HEX.get(*digit)));
+            }
+        }
+        path
+    }
+}
+
+fn without_authority(target: &str) -> &str {
+    let Some((scheme, rest)) = target.split_once("://") else {
+        return target;
+    };
+    if !["http", "https"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
+    {
+        return target;
+    }
+    match rest.find(['/', '?']) {
+        Some(end) if rest[end..].starts_with('/') => &rest[end..],
+        _ => "/",
+    }
+}
+
+/// [RFC 3986 section 2.1](https://www.rfc-editor.org/rfc/rfc3986#section-2.1)
+fn decode(segment: &str) -> Result<String, TargetError> {
+    let mut decoded = Vec::with_capacity(segment.len());
+    let mut bytes = segment.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => match (
+                bytes.next().and_then(hex_digit),
+                bytes.next().and_then(hex_digit),
+            ) {
+                (Some(high), Some(low)) => high << 4 | low,
+                _ => return Err(TargetError::Escape),
+            },
+            byte => byte,
+        });
+    }
+    String::from_utf8(decoded).map_err(|_| TargetError::NotUtf8)
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| digit.try_into().ok())
+}
+
+/// Why a target's percent-encoding cannot be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TargetError {
+    /// A `%` without two hexadecimal digits after it.
+    Escape,
+    /// The bytes are no UTF-8.
+    NotUtf8,
+}
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Escape => "The target has a `%` without two hexadecimal digits after it",
+            Self::NotUtf8 => "The target's percent-encoded bytes are not UTF-8",
+        })
+    }
+}
+
+impl Error for TargetError {}

@@ -1,0 +1,92 @@
+//! Requests answered without a socket.
+
+use std::time::SystemTime;
+
+use ifmatch::{MemoryStore, Method, Policy, Profile, Request, Response, Version, respond};
+
+/// A store, a policy and a clock that stands still until it is set.
+pub struct Desk {
+    pub store: MemoryStore,
+    pub policy: Policy,
+    pub now: SystemTime,
+}
+
+impl Desk {
+    pub fn compatible() -> Self {
+        let now = "2026-11-23T12:00:00.000000"
+            .parse::<Version>()
+            .unwrap()
+            .into();
+        Self {
+            store: MemoryStore::new(),
+            policy: Policy::default(),
+            now,
+        }
+    }
+
+    pub fn strict() -> Self {
+        let policy = Policy {
+            profile: Profile::Strict,
+            ..Policy::default()
+        };
+        Self {
+            policy,
+            ..Self::compatible()
+        }
+    }
+
+    pub fn set_clock(&mut self, change_date: &str) {
+        self.now = change_date.parse::<Version>().unwrap().into();
+    }
+
+    /// Asks with a request line without its version, field lines and content.
+    pub fn ask(&self, line: &str, fields: &[(&str, &str)], content: &str) -> Response {
+        self.ask_bytes(line, fields, content.as_bytes())
+    }
+
+    pub fn ask_bytes(&self, line: &str, fields: &[(&str, &str)], content: &[u8]) -> Response {
+        let (method, target) = line.split_once(' ').unwrap();
+        let mut request = Request::new(Method::from_name(method), target).with_content(content);
+        for (name, value) in fields {
+            request = request.with_field(name, value);
+        }
+        respond(&self.store, self.policy, &request, self.now)
+    }
+
+    /// Creates a person and returns the tag.
+    pub fn create(&self, id: &str, name: &str) -> String {
+        let content = serde_json::json!({ "person_id": id, "person_name": name }).to_string();
+        let created = self.ask("POST /persons", &[], &content);
+        assert_eq!(created.status(), 201, "{}", text(&created));
+        tag(&created)
+    }
+
+    /// What the collection looks like, by its tag and content.
+    pub fn state(&self) -> (String, String) {
+        let list = self.ask("GET /persons", &[], "");
+        assert_eq!(list.status(), 200);
+        (tag(&list), text(&list))
+    }
+}
+
+pub fn tag(response: &Response) -> String {
+    response
+        .field("ETag")
+        .expect("the answer has a tag")
+        .to_owned()
+}
+
+pub fn text(response: &Response) -> String {
+    String::from_utf8(response.content().to_vec()).unwrap()
+}
+
+/// The member `message`, or in a strict answer `detail`.
+pub fn message(response: &Response) -> String {
+    let value: serde_json::Value = serde_json::from_slice(response.content()).unwrap();
+    let member = if value.get("status").is_some() {
+        "detail"
+    } else {
+        "message"
+    };
+    value[member].as_str().unwrap().to_owned()
+}

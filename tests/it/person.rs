@@ -1,0 +1,250 @@
+//! The content rules, with their messages word for word.
+
+use crate::desk::{Desk, message, text};
+
+#[track_caller]
+fn posted(content: impl AsRef<[u8]>, expected: &str) {
+    for desk in [Desk::compatible(), Desk::strict()] {
+        let before = desk.state();
+        let response = desk.ask_bytes("POST /persons", &[], content.as_ref());
+        assert_eq!(response.status(), 400);
+        let message = message(&response);
+        assert!(message.starts_with(expected), "{message}");
+        assert_eq!(desk.state(), before, "nothing has changed");
+    }
+}
+
+#[track_caller]
+fn put(content: impl AsRef<[u8]>, expected: &str) {
+    let desk = Desk::compatible();
+    let tag = desk.create("1", "Wim");
+    let before = desk.state();
+    // Without If-Match, too: the content is looked at before its absence is.
+    for fields in [&[("If-Match", &*tag)][..], &[]] {
+        let response = desk.ask_bytes("PUT /persons/1", fields, content.as_ref());
+        assert_eq!(
+            (response.status(), message(&response).as_str()),
+            (400, expected)
+        );
+        assert_eq!(desk.state(), before, "nothing has changed");
+    }
+}
+
+const MISSING: &str = "Missing JSON data in request";
+
+#[test]
+fn content_that_says_nothing() {
+    for content in [
+        "", "null", "{}", "[]", r#""""#, "0", "0.0", "-0", "false", " {} ",
+    ] {
+        posted(content, MISSING);
+        put(content, MISSING);
+    }
+}
+
+#[test]
+fn content_that_is_no_json() {
+    let deep = "[".repeat(100_000);
+    for content in [
+        "x",
+        "{",
+        r#"{"person_id": "1""#,
+        "{'a': 1}",
+        "[1,]",
+        "{} {}",
+        &deep,
+        "\u{feff}{}",
+        "nul",
+    ] {
+        posted(content, MISSING);
+        put(content, MISSING);
+    }
+    for content in [
+        &b"\xff"[..],
+        b"{\"person_id\": \"\xc3\x28\", \"person_name\": \"x\"}",
+        b"\0",
+    ] {
+        posted(content, MISSING);
+        put(content, MISSING);
+    }
+    posted(r#"{"person_id": "\ud800", "person_name": "x"}"#, MISSING);
+}
+
+#[test]
+fn malformed_json_is_told_with_its_place() {
+    let desk = Desk::compatible();
+    let response = desk.ask("POST /persons", &[], "{\"person_id\": }");
+    assert_eq!(
+        text(&response),
+        "{\n  \"detail\": \"expected value at line 1 column 15\", \n  \"message\": \"Missing JSON data in request\"\n}\n"
+    );
+    let response = desk.ask("POST /persons", &[], "");
+    assert_eq!(
+        text(&response),
+        "{\n  \"message\": \"Missing JSON data in request\"\n}\n"
+    );
+    let response = Desk::strict().ask("POST /persons", &[], "{\"person_id\": }");
+    assert_eq!(
+        message(&response),
+        "Missing JSON data in request: expected value at line 1 column 15"
+    );
+}
+
+#[test]
+fn content_that_is_no_object() {
+    for (content, found) in [
+        ("[1]", "an array"),
+        (r#""x""#, "a string"),
+        ("1", "a number"),
+        ("true", "a boolean"),
+    ] {
+        let expected = format!("JSON data in request must be an object, not {found}");
+        posted(content, &expected);
+        put(content, &expected);
+    }
+}
+
+#[test]
+fn members() {
+    // The id is checked before the name.
+    posted(r#"{"x": 1}"#, "Person ID is mandatory");
+    posted(r#"{"person_name": "Wim"}"#, "Person ID is mandatory");
+    posted(
+        r#"{"person_id": null, "person_name": "Wim"}"#,
+        "Person ID is mandatory",
+    );
+    posted(
+        r#"{"person_id": "", "person_name": ""}"#,
+        "Person ID is mandatory",
+    );
+    posted(
+        r#"{"person_id": 1, "person_name": 2}"#,
+        "Person ID must be a string, not a number",
+    );
+    posted(
+        r#"{"person_id": {}}"#,
+        "Person ID must be a string, not an object",
+    );
+    posted(
+        r#"{"person_id": [1]}"#,
+        "Person ID must be a string, not an array",
+    );
+    posted(
+        r#"{"person_id": false}"#,
+        "Person ID must be a string, not a boolean",
+    );
+    posted(r#"{"person_id": "1"}"#, "Person name is mandatory");
+    posted(
+        r#"{"person_id": "1", "person_name": null}"#,
+        "Person name is mandatory",
+    );
+    posted(
+        r#"{"person_id": "1", "person_name": ""}"#,
+        "Person name is mandatory",
+    );
+    posted(
+        r#"{"person_id": "1", "person_name": 1.5}"#,
+        "Person name must be a string, not a number",
+    );
+    put(r#"{"x": 1}"#, "Person name is mandatory");
+    put(r#"{"person_id": "1"}"#, "Person name is mandatory");
+    put(r#"{"person_name": ""}"#, "Person name is mandatory");
+    put(
+        r#"{"person_name": ["Wim"]}"#,
+        "Person name must be a string, not an array",
+    );
+}
+
+#[test]
+fn ids_that_no_url_could_name() {
+    let with = |id: &str| serde_json::json!({"person_id": id, "person_name": "x"}).to_string();
+    for id in ["\0", "a\nb", "\r\n", "\u{1b}[0m", "\u{7f}", "\u{85}"] {
+        posted(with(id), "Person ID must not contain control characters");
+    }
+    for id in [".", ".."] {
+        posted(with(id), "Person ID must not be `.` or `..`");
+    }
+    for id in ["x".repeat(1025), "x".repeat(10 * 1024), "ü".repeat(513)] {
+        posted(with(&id), "Person ID must not be longer than 1024 bytes");
+    }
+}
+
+#[test]
+fn every_id_that_is_accepted_can_be_fetched_at_its_location() {
+    let desk = Desk::compatible();
+    let longest = "😀".repeat(256);
+    for id in [
+        "1",
+        "a b",
+        "a/b",
+        "/",
+        "//",
+        "a%2Fb",
+        "%",
+        "%zz",
+        "100%",
+        "ü",
+        "Zoë",
+        "名前",
+        "😀",
+        "?",
+        "#",
+        "a?b#c",
+        "...",
+        ".hidden",
+        "..a",
+        "~",
+        "+",
+        "a+b",
+        "&=;:@!$'()*,",
+        "\"",
+        "<>",
+        "\\",
+        "`{}|^",
+        " ",
+        "  ",
+        "*",
+        "persons",
+        "\u{a0}",
+        "\u{feff}",
+        "\u{202e}",
+        "e\u{301}",
+        &longest,
+    ] {
+        let content = serde_json::json!({"person_id": id, "person_name": "x"}).to_string();
+        let created = desk.ask("POST /persons", &[], &content);
+        assert_eq!(created.status(), 201, "{id}");
+        let location = created.field("Location").unwrap();
+        assert!(location.is_ascii() && location.len() <= 8192, "{location}");
+        let fetched = desk.ask(&format!("GET {location}"), &[], "");
+        assert_eq!(fetched.status(), 200, "{location}");
+        assert_eq!(fetched.content(), created.content());
+        assert_eq!(fetched.field("ETag"), created.field("ETag"));
+        // A client that escapes more, or in lower case, means the same.
+        let escaped: String = id.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        assert_eq!(
+            desk.ask(&format!("GET /persons/{escaped}"), &[], "")
+                .status(),
+            200
+        );
+    }
+}
+
+#[test]
+fn what_is_ignored() {
+    let desk = Desk::compatible();
+    let content = r#"{"person_id": "1", "person_name": "Wim", "change_date": "x", "y": [1]}"#;
+    let created = desk.ask(
+        "POST /persons?x=y",
+        &[("Content-Type", "text/plain")],
+        content,
+    );
+    assert_eq!(created.status(), 201);
+    let tag = created.field("ETag").unwrap();
+    let content = r#"{"person_id": "7", "person_name": "Tim"}"#;
+    let replaced = desk.ask("PUT /persons/1?person_id=8", &[("If-Match", tag)], content);
+    assert_eq!(replaced.status(), 200);
+    assert_eq!(replaced.field("Content-Location"), Some("/persons/1"));
+    assert!(text(&replaced).contains("\"person_id\": \"1\""));
+    assert_eq!(desk.ask("GET /persons/7", &[], "").status(), 404);
+}

@@ -1,0 +1,125 @@
+//! Writers who really write at once.
+
+use std::sync::Barrier;
+use std::thread;
+
+use ifmatch::Response;
+
+use crate::desk::{Desk, tag, text};
+
+const WRITERS: usize = 16;
+
+/// Lets every writer loose at the same moment.
+fn race(write: impl Fn(usize) -> Response + Sync) -> Vec<Response> {
+    let barrier = Barrier::new(WRITERS);
+    thread::scope(|scope| {
+        let (write, barrier) = (&write, &barrier);
+        let start = |writer| {
+            scope.spawn(move || {
+                barrier.wait();
+                write(writer)
+            })
+        };
+        let writers: Vec<_> = (0..WRITERS).map(start).collect();
+        writers
+            .into_iter()
+            .map(|writer| writer.join().unwrap())
+            .collect()
+    })
+}
+
+#[test]
+fn s13_2_2_of_writers_with_one_tag_exactly_one_wins() {
+    let desk = Desk::compatible();
+    let mut current = desk.create("1", "Wim");
+    for round in 0..200 {
+        let answers = race(|writer| {
+            let content = format!(r#"{{"person_name": "{round}/{writer}"}}"#);
+            desk.ask("PUT /persons/1", &[("If-Match", &current)], &content)
+        });
+        let (won, lost): (Vec<_>, Vec<_>) =
+            answers.iter().partition(|answer| answer.status() == 200);
+        assert_eq!((won.len(), lost.len()), (1, WRITERS - 1));
+        let fetched = desk.ask("GET /persons/1", &[], "");
+        assert_eq!(text(&fetched), text(won[0]), "the state is the winner's");
+        for loser in lost {
+            assert_eq!(loser.status(), 412);
+            assert_eq!(
+                tag(loser),
+                tag(won[0]),
+                "the loser is told the winner's tag"
+            );
+        }
+        current = tag(won[0]);
+    }
+}
+
+#[test]
+fn s13_1_2_of_creators_exactly_one_creates() {
+    let desk = Desk::compatible();
+    for round in 0..100 {
+        let target = format!("PUT /persons/{round}");
+        let content = r#"{"person_name": "Wim"}"#;
+        let answers = race(|_| desk.ask(&target, &[("If-None-Match", "*")], content));
+        let count = |status| {
+            answers
+                .iter()
+                .filter(|answer| answer.status() == status)
+                .count()
+        };
+        assert_eq!((count(201), count(412)), (1, WRITERS - 1));
+    }
+}
+
+/// A POST that wants the list unchanged does not get through beside another one.
+#[test]
+fn s13_1_1_the_collection_is_guarded_too() {
+    let desk = Desk::compatible();
+    for round in 0..100 {
+        let current = desk.state().0;
+        let answers = race(|writer| {
+            let content = format!(r#"{{"person_id": "{round}/{writer}", "person_name": "Wim"}}"#);
+            desk.ask("POST /persons", &[("If-Match", &current)], &content)
+        });
+        let count = |status| {
+            answers
+                .iter()
+                .filter(|answer| answer.status() == status)
+                .count()
+        };
+        assert_eq!((count(201), count(412)), (1, WRITERS - 1));
+    }
+}
+
+/// Everybody adds to a number by reading it, writing it and, when told so, trying again.
+#[test]
+fn no_update_is_lost() {
+    let desk = Desk::compatible();
+    desk.create("1", "0");
+    let each = 100;
+    race(|_| {
+        let mut done = 0;
+        loop {
+            let read = desk.ask("GET /persons/1", &[], "");
+            if done == each {
+                return read;
+            }
+            let value: serde_json::Value = serde_json::from_slice(read.content()).unwrap();
+            let number: u32 = value["person_name"].as_str().unwrap().parse().unwrap();
+            let content = format!(r#"{{"person_name": "{}"}}"#, number + 1);
+            match desk
+                .ask("PUT /persons/1", &[("If-Match", &tag(&read))], &content)
+                .status()
+            {
+                200 => done += 1,
+                412 => {}
+                status => panic!("{status}"),
+            }
+        }
+    });
+    let last = text(&desk.ask("GET /persons/1", &[], ""));
+    assert!(
+        last.contains(&format!("\"person_name\": \"{}\"", WRITERS * each)),
+        "{last}"
+    );
+}

@@ -1,0 +1,686 @@
+//! What each target answers, rule by rule.
+
+use std::time::{Duration, SystemTime};
+
+use ifmatch::{Evaluation, HttpDate, Method, Policy, Profile, Response};
+
+use crate::desk::{Desk, message, tag, text};
+use crate::oracle::{self, Dates, Meaning, Selected, Tags};
+
+const CHANGED: &str = "Data already changed, get recent resource data and ETag first";
+
+fn status(response: &Response) -> u16 {
+    response.status()
+}
+
+/// The fields of an answer that depend on the request, without Date and Server.
+fn names(response: &Response) -> Vec<&'static str> {
+    let names = response.fields().iter().map(|(name, _)| *name);
+    names
+        .filter(|name| !["Date", "Server"].contains(name))
+        .collect()
+}
+
+#[test]
+fn every_answer_has_date_and_server() {
+    let desk = Desk::compatible();
+    for line in [
+        "GET /",
+        "GET /persons",
+        "GET /nothing",
+        "OPTIONS *",
+        "BREW /",
+        "PUT /persons/1",
+    ] {
+        let response = desk.ask(line, &[], "");
+        assert_eq!(
+            response.field("Date"),
+            Some("Mon, 23 Nov 2026 12:00:00 GMT")
+        );
+        assert_eq!(
+            response.field("Server"),
+            Some(concat!("ifmatch/", env!("CARGO_PKG_VERSION")))
+        );
+    }
+}
+
+#[test]
+fn s9_3_3_post_creates() {
+    let desk = Desk::compatible();
+    let content = r#"{"person_id": "a b", "person_name": "Wim"}"#;
+    let created = desk.ask("POST /persons", &[], content);
+    assert_eq!(status(&created), 201);
+    assert_eq!(
+        names(&created),
+        ["Location", "ETag", "Content-Type", "Content-Length"]
+    );
+    assert_eq!(created.field("Location"), Some("/persons/a%20b"));
+    assert_eq!(created.field("Content-Type"), Some("application/json"));
+    let before = desk.state();
+    let again = desk.ask("POST /persons", &[], content);
+    assert_eq!(
+        (status(&again), &*message(&again)),
+        (400, "Person with ID a b already exists")
+    );
+    assert_eq!(desk.state(), before);
+
+    let desk = Desk::strict();
+    assert_eq!(status(&desk.ask("POST /persons", &[], content)), 201);
+    let again = desk.ask("POST /persons", &[], content);
+    assert_eq!(
+        (status(&again), &*message(&again)),
+        (409, "Person with ID a b already exists")
+    );
+}
+
+#[test]
+fn s9_3_1_get() {
+    let desk = Desk::compatible();
+    let tag = desk.create("1", "Wim");
+    let fetched = desk.ask("GET /persons/1", &[], "");
+    assert_eq!(status(&fetched), 200);
+    assert_eq!(
+        names(&fetched),
+        [
+            "Cache-Control",
+            "ETag",
+            "Last-Modified",
+            "Content-Type",
+            "Content-Length"
+        ]
+    );
+    assert_eq!(fetched.field("Cache-Control"), Some("no-cache"));
+    assert_eq!(fetched.field("ETag"), Some(&*tag));
+    assert_eq!(
+        fetched.field("Last-Modified"),
+        Some("Mon, 23 Nov 2026 12:00:00 GMT")
+    );
+
+    let missing = desk.ask("GET /persons/2", &[], "");
+    assert_eq!(
+        (status(&missing), &*message(&missing)),
+        (404, "Person with ID 2 not found")
+    );
+    assert_eq!(missing.field("Cache-Control"), Some("no-store"));
+}
+
+#[test]
+fn s9_3_2_head_is_get_without_content() {
+    for desk in [Desk::compatible(), Desk::strict()] {
+        let tag = desk.create("1", "Wim");
+        for target in [
+            "/",
+            "/persons",
+            "/persons/1",
+            "/persons/2",
+            "/persons/%",
+            "/nothing",
+        ] {
+            for fields in [
+                &[][..],
+                &[("If-None-Match", &*tag)],
+                &[("If-Match", "\"x\"")],
+            ] {
+                let get = desk.ask(&format!("GET {target}"), fields, "");
+                let head = desk.ask(&format!("HEAD {target}"), fields, "");
+                assert_eq!((head.status(), head.fields()), (get.status(), get.fields()));
+                assert_eq!(head.content(), b"");
+                let length = get.field("Content-Length");
+                assert_eq!(length.is_none(), get.status() == 304);
+                if let Some(length) = length {
+                    assert_eq!(length, get.content().len().to_string());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn s9_3_4_put_replaces() {
+    let desk = Desk::compatible();
+    let old = desk.create("1", "Wim");
+    let content = r#"{"person_name": "Tim"}"#;
+    let replaced = desk.ask("PUT /persons/1", &[("If-Match", &old)], content);
+    assert_eq!(status(&replaced), 200);
+    assert_eq!(
+        names(&replaced),
+        ["Content-Location", "ETag", "Content-Type", "Content-Length"]
+    );
+    assert_eq!(replaced.field("Content-Location"), Some("/persons/1"));
+    assert_ne!(tag(&replaced), old);
+    assert_eq!(text(&desk.ask("GET /persons/1", &[], "")), text(&replaced));
+
+    let missing = desk.ask("PUT /persons/2", &[("If-Match", "*")], content);
+    assert_eq!(
+        (status(&missing), &*message(&missing)),
+        (404, "Person with ID 2 not found")
+    );
+    let created = desk.ask("PUT /persons/2", &[("If-None-Match", "*")], content);
+    assert_eq!(
+        (status(&created), created.field("Location")),
+        (201, Some("/persons/2"))
+    );
+    // Only `*` asks to create.
+    for tags in ["\"x\"", "", "x y"] {
+        let missing = desk.ask("PUT /persons/3", &[("If-None-Match", tags)], content);
+        assert_eq!(status(&missing), 404);
+    }
+    // An id that no person can have is not created, and not found otherwise.
+    let created = desk.ask("PUT /persons/%00", &[("If-None-Match", "*")], content);
+    assert_eq!(status(&created), 400);
+    assert_eq!(
+        message(&created),
+        "Person ID must not contain control characters"
+    );
+    for line in ["PUT /persons/%00", "GET /persons/%00", "DELETE /persons/.."] {
+        assert_eq!(status(&desk.ask(line, &[("If-Match", "*")], content)), 404);
+    }
+}
+
+#[test]
+fn s9_3_5_delete() {
+    let desk = Desk::compatible();
+    let tag = desk.create("1", "Wim");
+    let removed = desk.ask("DELETE /persons/1", &[("If-Match", &tag)], "ignored");
+    assert_eq!((status(&removed), names(&removed)), (204, vec![]));
+    assert_eq!(
+        status(&desk.ask("DELETE /persons/1", &[("If-Match", &tag)], "")),
+        404
+    );
+    // Created again with the same content, it is another version.
+    assert_ne!(desk.create("1", "Wim"), tag);
+    let before = desk.state();
+    let late = desk.ask(
+        "PUT /persons/1",
+        &[("If-Match", &tag)],
+        r#"{"person_name": "Tim"}"#,
+    );
+    assert_eq!((status(&late), desk.state()), (412, before));
+}
+
+#[test]
+fn s9_3_7_options() {
+    let desk = Desk::compatible();
+    for (target, allow) in [
+        ("*", "GET, HEAD, POST, PUT, DELETE, OPTIONS"),
+        ("/", "GET, HEAD, OPTIONS"),
+        ("/persons", "GET, HEAD, POST, OPTIONS"),
+        ("/persons/1", "GET, HEAD, PUT, DELETE, OPTIONS"),
+    ] {
+        // Preconditions are ignored (section 13.2.1).
+        for fields in [&[][..], &[("If-Match", "\"x\"")], &[("If-None-Match", "*")]] {
+            let response = desk.ask(&format!("OPTIONS {target}"), fields, "");
+            assert_eq!(
+                (status(&response), response.field("Allow")),
+                (200, Some(allow))
+            );
+            assert_eq!(response.field("Content-Length"), Some("0"));
+        }
+        for method in ["GET", "HEAD", "POST", "PUT", "DELETE"] {
+            let response = desk.ask(&format!("{method} {target}"), &[("If-Match", "\"x\"")], "");
+            if !allow.contains(method) || target == "*" {
+                assert_eq!(
+                    (status(&response), response.field("Allow")),
+                    (405, Some(allow))
+                );
+            } else {
+                assert_ne!(status(&response), 405);
+            }
+        }
+    }
+    assert_eq!(status(&desk.ask("OPTIONS /nothing", &[], "")), 404);
+}
+
+#[test]
+fn s15_6_2_methods_that_are_not_known() {
+    let desk = Desk::compatible();
+    for method in [
+        "PATCH", "TRACE", "CONNECT", "BREW", "get", "Put", "PROPFIND",
+    ] {
+        for target in ["/", "/persons/1", "/nothing", "*"] {
+            let response = desk.ask(&format!("{method} {target}"), &[("If-Match", "x")], "");
+            assert_eq!(status(&response), 501);
+            assert_eq!(
+                message(&response),
+                "The server knows GET, HEAD, POST, PUT, DELETE and OPTIONS, and no other method"
+            );
+        }
+    }
+}
+
+#[test]
+fn targets() {
+    let desk = Desk::compatible();
+    desk.create("1", "Wim");
+    for (target, expected) in [
+        ("/persons/1", 200),
+        ("/persons/%31", 200),
+        ("/persons/1?x=/../y", 200),
+        ("/persons?x", 200),
+        ("/?x", 200),
+        ("http://example.com/persons/1", 200),
+        ("HTTPS://example.com:1/persons/1?x", 200),
+        ("http://example.com", 200),
+        ("http://example.com?x/persons", 200),
+        ("ftp://example.com/persons", 404),
+        ("/persons/", 404),
+        ("/persons/1/", 404),
+        ("/persons/1/2", 404),
+        ("/persons//1", 404),
+        ("/person", 404),
+        ("/personsx", 404),
+        ("/Persons", 404),
+        ("//persons", 404),
+        ("persons", 404),
+        ("", 404),
+        ("/persons/1%2F", 404),
+        ("/persons/%", 400),
+        ("/persons/%3", 400),
+        ("/persons/%zz", 400),
+        ("/persons/%+1", 400),
+        ("/persons/%ff", 400),
+        ("/persons/%c3%28", 400),
+    ] {
+        assert_eq!(
+            status(&desk.ask(&format!("GET {target}"), &[], "")),
+            expected,
+            "{target}"
+        );
+    }
+    let escape = desk.ask("GET /persons/%3", &[], "");
+    assert_eq!(
+        message(&escape),
+        "The target has a `%` without two hexadecimal digits after it"
+    );
+    let bytes = desk.ask("GET /persons/%ff", &[], "");
+    assert_eq!(
+        message(&bytes),
+        "The target's percent-encoded bytes are not UTF-8"
+    );
+    let nothing = desk.ask("GET /nothing", &[], "");
+    assert_eq!(
+        message(&nothing),
+        "Nothing is found here; the resources are /, /persons and /persons/{id}"
+    );
+    assert_eq!(nothing.field("Cache-Control"), Some("no-store"));
+}
+
+#[test]
+fn the_service_document() {
+    let desk = Desk::compatible();
+    let document = desk.ask("GET /", &[], "");
+    let value: serde_json::Value = serde_json::from_slice(document.content()).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let expected = serde_json::json!({
+        "links": {"persons": "/persons"}, "name": "ifmatch", "version": version
+    });
+    assert_eq!(value, expected);
+    let tag = tag(&document);
+    assert_eq!(
+        status(&desk.ask("GET /", &[("If-None-Match", &tag)], "")),
+        304
+    );
+    assert_eq!(
+        status(&desk.ask("GET /", &[("If-Match", "\"x\"")], "")),
+        412
+    );
+    assert_eq!(
+        status(&desk.ask("GET /", &[("If-None-Match", "*")], "")),
+        304
+    );
+    // It has no modification date to compare with.
+    let since = [("If-Modified-Since", "Mon, 23 Nov 2026 12:00:00 GMT")];
+    assert_eq!(status(&desk.ask("GET /", &since, "")), 200);
+}
+
+#[test]
+fn s15_4_5_not_modified() {
+    let desk = Desk::compatible();
+    desk.create("1", "Wim");
+    for target in ["/persons/1", "/persons"] {
+        let full = desk.ask(&format!("GET {target}"), &[], "");
+        let weak = format!("W/{}", tag(&full));
+        let unmodified = desk.ask(&format!("GET {target}"), &[("If-None-Match", &weak)], "");
+        assert_eq!((status(&unmodified), unmodified.content()), (304, &b""[..]));
+        // As the 200 has them; the tag is the server's own; no length, no type.
+        assert_eq!(
+            names(&unmodified),
+            ["Cache-Control", "ETag", "Last-Modified"]
+        );
+        for name in names(&unmodified) {
+            assert_eq!(unmodified.field(name), full.field(name));
+        }
+    }
+}
+
+#[test]
+fn s15_5_13_precondition_failed() {
+    for (desk, expected) in [(Desk::compatible(), CHANGED), (Desk::strict(), "")] {
+        let current = desk.create("1", "Wim");
+        let before = desk.state();
+        for line in [
+            "GET /persons/1",
+            "HEAD /persons/1",
+            "PUT /persons/1",
+            "DELETE /persons/1",
+        ] {
+            let failed = desk.ask(line, &[("If-Match", "\"old\"")], "{malformed");
+            assert_eq!((status(&failed), tag(&failed)), (412, current.clone()));
+            assert_eq!(failed.field("Cache-Control"), Some("no-store"));
+            if !line.starts_with("HEAD") {
+                assert!(message(&failed).starts_with(expected));
+            }
+        }
+        assert_eq!(desk.state(), before, "nothing has changed");
+    }
+    let desk = Desk::strict();
+    desk.create("1", "Wim");
+    let fields = [("If-Unmodified-Since", "Thu, 01 Jan 1970 00:00:00 GMT")];
+    let failed = desk.ask("PUT /persons/1", &fields, "{}");
+    assert_eq!(
+        message(&failed),
+        format!("{CHANGED}: If-Unmodified-Since is false")
+    );
+}
+
+/// RFC 6585 section 3.
+#[test]
+fn a_write_without_if_match() {
+    let content = r#"{"person_name": "Tim"}"#;
+    let date = ("If-Unmodified-Since", "Mon, 23 Nov 2026 12:00:00 GMT");
+    let other = ("If-None-Match", "\"other\"");
+    let missing = "If-Match is missing: get the resource, then repeat the request with its ETag";
+    for (desk, expected, told) in [
+        (Desk::compatible(), 412, CHANGED),
+        (Desk::strict(), 428, missing),
+    ] {
+        let current = desk.create("1", "Wim");
+        let before = desk.state();
+        for line in ["PUT /persons/1", "DELETE /persons/1"] {
+            // A date has no more than a second's resolution: it does not stand in for a tag.
+            for fields in [&[][..], &[date], &[other], &[date, other]] {
+                let refused = desk.ask(line, fields, content);
+                assert_eq!((status(&refused), &*message(&refused)), (expected, told));
+                assert_eq!(refused.field("Cache-Control"), Some("no-store"));
+                assert_eq!(tag(&refused), current);
+            }
+        }
+        assert_eq!(desk.state(), before, "nothing has changed");
+    }
+    for mut desk in [Desk::compatible(), Desk::strict()] {
+        desk.policy = Policy {
+            unconditional_writes: true,
+            ..desk.policy
+        };
+        desk.create("1", "Wim");
+        assert_eq!(status(&desk.ask("PUT /persons/1", &[], content)), 200);
+        let stale = [("If-Match", "\"old\"")];
+        assert_eq!(status(&desk.ask("PUT /persons/1", &stale, content)), 412);
+        assert_eq!(status(&desk.ask("DELETE /persons/1", &[], "")), 204);
+    }
+}
+
+#[test]
+fn bare_tags_are_understood_by_the_compatible_profile_alone() {
+    for (desk, expected) in [(Desk::compatible(), 200), (Desk::strict(), 400)] {
+        let tag = desk.create("1", "Wim");
+        let bare = tag.trim_matches('"');
+        let content = r#"{"person_name": "Tim"}"#;
+        let answer = desk.ask("PUT /persons/1", &[("If-Match", bare)], content);
+        assert_eq!(status(&answer), expected);
+        if expected == 400 {
+            let first = bare.chars().next().unwrap();
+            assert_eq!(
+                message(&answer),
+                format!("If-Match is malformed: expected a quoted tag at byte 0, found '{first}'")
+            );
+        }
+    }
+}
+
+#[test]
+fn malformed_if_none_match() {
+    for desk in [Desk::compatible(), Desk::strict()] {
+        let current = desk.create("1", "Wim");
+        let malformed = ("If-None-Match", "\"x");
+        for (line, expected) in [
+            ("GET /persons/1", 200),
+            ("HEAD /persons/1", 200),
+            ("PUT /persons/1", 400),
+            ("DELETE /persons/1", 400),
+            ("POST /persons", 400),
+            // What would not have been performed anyway says so first.
+            ("PUT /persons/2", 404),
+        ] {
+            let before = desk.state();
+            let answer = desk.ask(line, &[malformed, ("If-Match", "*")], "{}");
+            assert_eq!(status(&answer), expected, "{line}");
+            assert_eq!(desk.state(), before);
+            if expected == 400 {
+                assert_eq!(
+                    message(&answer),
+                    "If-None-Match is malformed: entity tag without a closing quote at byte 2"
+                );
+            }
+        }
+        assert!(!current.is_empty());
+    }
+}
+
+#[test]
+fn too_many_tags() {
+    let desk = Desk::compatible();
+    desk.create("1", "Wim");
+    let tags = vec!["\"x\""; 300].join(", ");
+    for line in ["GET /persons/1", "PUT /persons/1", "POST /persons", "GET /"] {
+        let answer = desk.ask(line, &[("If-Match", &tags)], "{}");
+        assert_eq!(status(&answer), 400);
+        assert_eq!(message(&answer), "If-Match lists more than 256 entity tags");
+    }
+}
+
+#[test]
+fn s13_1_the_collection_has_a_version() {
+    let desk = Desk::compatible();
+    let mut tags = vec![desk.state().0];
+    let one = desk.create("1", "Wim");
+    tags.push(desk.state().0);
+    desk.create("2", "Wim");
+    tags.push(desk.state().0);
+    desk.ask(
+        "PUT /persons/1",
+        &[("If-Match", &one)],
+        r#"{"person_name": "Tim"}"#,
+    );
+    tags.push(desk.state().0);
+    desk.ask("DELETE /persons/1", &[("If-Match", "*")], "");
+    tags.push(desk.state().0);
+    for (index, tag) in tags.iter().enumerate() {
+        assert!(!tags[..index].contains(tag), "a tag came back");
+        let expected = if index + 1 == tags.len() { 304 } else { 200 };
+        let answer = desk.ask("GET /persons?x=y", &[("If-None-Match", tag)], "");
+        assert_eq!(status(&answer), expected);
+    }
+
+    let content = r#"{"person_id": "3", "person_name": "Wim"}"#;
+    let before = desk.state();
+    for (fields, expected) in [
+        (("If-None-Match", "*"), 412),
+        (("If-None-Match", &*before.0), 412),
+        (("If-Match", &*tags[0]), 412),
+        (
+            ("If-Unmodified-Since", "Thu, 01 Jan 1970 00:00:00 GMT"),
+            412,
+        ),
+        (("If-Match", &*before.0), 201),
+    ] {
+        assert_eq!(desk.state(), before);
+        let answer = desk.ask("POST /persons", &[fields], content);
+        assert_eq!(status(&answer), expected, "{fields:?}");
+        if expected == 412 {
+            assert_eq!(tag(&answer), before.0, "the tag is the collection's");
+        }
+    }
+}
+
+#[test]
+fn a_clock_set_back_makes_no_answer_wrong() {
+    let mut desk = Desk::compatible();
+    let first = desk.create("1", "Wim");
+    desk.set_clock("2016-11-23T12:00:00.000000");
+    let content = r#"{"person_name": "Tim"}"#;
+    let second = desk.ask("PUT /persons/1", &[("If-Match", &first)], content);
+    assert_eq!(status(&second), 200);
+    let fetched = desk.ask("GET /persons/1", &[], "");
+    // Never later than Date (section 8.8.2.1).
+    assert_eq!(
+        fetched.field("Last-Modified"),
+        Some("Wed, 23 Nov 2016 12:00:00 GMT")
+    );
+    assert_eq!(fetched.field("Date"), Some("Wed, 23 Nov 2016 12:00:00 GMT"));
+    for date in [
+        "Wed, 23 Nov 2016 12:00:00 GMT",
+        "Mon, 23 Nov 2026 12:00:00 GMT",
+    ] {
+        let answer = desk.ask("GET /persons/1", &[("If-Modified-Since", date)], "");
+        assert_eq!(status(&answer), 200);
+    }
+    assert_eq!(
+        status(&desk.ask("PUT /persons/1", &[("If-Match", &first)], content)),
+        412
+    );
+}
+
+/// The problems of the strict profile, RFC 9457.
+#[test]
+fn problem_details() {
+    let desk = Desk::strict();
+    desk.create("1", "Wim");
+    let refused = desk.ask("DELETE /persons/1", &[], "");
+    assert_eq!(
+        refused.field("Content-Type"),
+        Some("application/problem+json")
+    );
+    assert_eq!(
+        text(&refused),
+        "{\n  \"detail\": \"If-Match is missing: get the resource, then repeat the request with its ETag\", \n  \"status\": 428, \n  \"title\": \"Precondition Required\", \n  \"type\": \"about:blank\"\n}\n"
+    );
+    for (line, status, title) in [
+        ("GET /persons/2", 404, "Not Found"),
+        ("GET /persons/%", 400, "Bad Request"),
+        ("PUT /persons", 405, "Method Not Allowed"),
+        ("BREW /", 501, "Not Implemented"),
+    ] {
+        let answer = desk.ask(line, &[], "");
+        assert_eq!(
+            answer.field("Content-Type"),
+            Some("application/problem+json")
+        );
+        let value: serde_json::Value = serde_json::from_slice(answer.content()).unwrap();
+        assert_eq!(value["status"], status);
+        assert_eq!((answer.status(), &value["title"]), (status, &title.into()));
+    }
+}
+
+/// What a request for a person must be answered with, by the naive evaluation.
+fn expected(
+    method: Method,
+    exists: bool,
+    profile: Profile,
+    (if_match, unmodified, if_none_match, modified): (&Tags, &Dates, &Tags, &Dates),
+) -> u16 {
+    let creates = method == Method::Put && if_none_match.meaning == Meaning::Any;
+    if !exists && !creates {
+        return 404;
+    }
+    let writes = method == Method::Put || method == Method::Delete;
+    if if_match.meaning == Meaning::Malformed && profile == Profile::Strict {
+        return 400;
+    }
+    if if_none_match.meaning == Meaning::Malformed && writes {
+        return 400;
+    }
+    let selected = exists.then_some(Selected {
+        tag: Some((false, "cur")),
+        modified: Some(MODIFIED),
+    });
+    let evaluation = oracle::naive(
+        method,
+        selected,
+        if_match.meaning,
+        unmodified.meaning,
+        if_none_match.meaning,
+        modified.meaning,
+    );
+    match (evaluation, method) {
+        (Evaluation::NotModified, _) => 304,
+        (Evaluation::PreconditionFailed(_), _) => 412,
+        (Evaluation::Perform, Method::Get | Method::Head) => 200,
+        (Evaluation::Perform, _) if !exists => 201,
+        (Evaluation::Perform, _) if if_match.meaning == Meaning::Absent => {
+            if profile == Profile::Strict { 428 } else { 412 }
+        }
+        (Evaluation::Perform, Method::Put) => 200,
+        (Evaluation::Perform, _) => 204,
+    }
+}
+
+/// Monday, 23 November 2026, 11:00, an hour before the oracle's noon.
+const MODIFIED: u64 = 1_795_435_200 - 3600;
+
+/// The whole space once more, this time with a store and statuses.
+#[test]
+fn s13_2_the_whole_space_on_a_person() {
+    let mut changed = 0;
+    for profile in [Profile::Compatible, Profile::Strict] {
+        for (if_match, if_none_match) in oracle::product(&oracle::TAGS, &oracle::TAGS) {
+            for (unmodified, modified) in oracle::product(&oracle::DATES[..6], &oracle::DATES[..6])
+            {
+                for method in ["GET", "HEAD", "PUT", "DELETE"] {
+                    let mut desk = Desk::compatible();
+                    desk.policy.profile = profile;
+                    desk.set_clock("2026-11-23T11:00:00.000000");
+                    let tag = desk.create("1", "Wim");
+                    let tag = tag.trim_matches('"');
+                    desk.now = SystemTime::UNIX_EPOCH + Duration::from_secs(MODIFIED + 3600);
+                    for (target, exists) in [("/persons/2", false), ("/persons/1", true)] {
+                        let lines =
+                            oracle::field_lines(if_match, unmodified, if_none_match, modified);
+                        let lines: Vec<_> = lines
+                            .iter()
+                            .map(|(name, value)| (*name, value.replace("cur", tag)))
+                            .collect();
+                        let fields: Vec<_> = lines
+                            .iter()
+                            .map(|(name, value)| (*name, value.as_str()))
+                            .collect();
+                        let before = desk.state();
+                        let answer = desk.ask(
+                            &format!("{method} {target}"),
+                            &fields,
+                            r#"{"person_name": "Tim"}"#,
+                        );
+                        let asked = (if_match, unmodified, if_none_match, modified);
+                        let wanted = expected(Method::from_name(method), exists, profile, asked);
+                        assert_eq!(
+                            answer.status(),
+                            wanted,
+                            "{profile:?} {method} {target} {fields:?}"
+                        );
+                        let performed =
+                            [201, 204].contains(&wanted) || (method == "PUT" && wanted == 200);
+                        assert_eq!(desk.state() != before, performed);
+                        changed += usize::from(performed);
+                    }
+                }
+            }
+        }
+    }
+    assert!(changed > 1000, "writes were performed, too: {changed}");
+    // The oracle's noon and this test's are one.
+    let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(MODIFIED + 3600);
+    assert_eq!(
+        HttpDate::from(noon).to_string(),
+        "Mon, 23 Nov 2026 12:00:00 GMT"
+    );
+}
