@@ -21,6 +21,8 @@ mod precondition;
 mod problem;
 /// The persons: from a request to its response.
 mod resource;
+/// The `tiny_http` door.
+mod server;
 /// Where persons are kept: the compare-and-swap, and the store in memory.
 mod store;
 /// What a request target names.
@@ -38,5 +40,6 @@ pub use precondition::{
     Preconditions, PreconditionsError, TagSyntax, Validators,
 };
 pub use resource::respond;
+pub use server::{Options, Running, ServeError, Server, Stopper};
 pub use store::{Collection, MemoryStore, Record, Store, StoreError, Swap, SwapError};
 pub use version::{ParseVersionError, Version, VersionClock};

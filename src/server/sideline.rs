@@ -1,0 +1,128 @@
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::server::arrival::Arrival;
+use crate::server::delivery::{Delivery, Progress};
+use crate::server::{Door, lock};
+
+/// How long a client's address stays distrusted: longer than a port takes to be used again.
+const DISTRUST: Duration = Duration::from_mins(1);
+
+/// Enough for the deepest JSON that is read, in a build without optimisation, too.
+const STACK: usize = 512 * 1024;
+
+/// Where the loop leaves what would make it wait: short-lived threads, one for a connection.
+///
+/// While a connection has a lane here, everything that comes from it goes there, in order. So the
+/// loop never writes to a connection whose previous answer is not yet written, which would block.
+#[derive(Default)]
+pub(super) struct Sideline {
+    lanes: Mutex<HashMap<Peer, Lane>>,
+    distrusted: Mutex<HashMap<Peer, Instant>>,
+}
+
+type Peer = Option<SocketAddr>;
+
+/// What is left to be done for one connection.
+#[derive(Default)]
+struct Lane {
+    jobs: VecDeque<Job>,
+    /// Whether a thread does it.
+    staffed: bool,
+}
+
+/// One thing that may have to wait for its client.
+pub(super) enum Job {
+    /// To read the content, answer, and deliver the answer.
+    Answer(Arrival),
+    /// To deliver what is left of an answer.
+    Deliver(Delivery),
+}
+
+impl Sideline {
+    /// Adds the request to its connection's lane; gives it back when there is none.
+    pub(super) fn join(&self, peer: Peer, arrival: Arrival) -> Option<Arrival> {
+        match lock(&self.lanes).get_mut(&peer) {
+            Some(lane) => {
+                lane.jobs.push_back(Job::Answer(arrival));
+                None
+            }
+            None => Some(arrival),
+        }
+    }
+
+    /// Opens a lane for a connection.
+    pub(super) fn open(&self, door: &Arc<Door>, peer: Peer, job: Job) {
+        lock(&self.lanes)
+            .entry(peer)
+            .or_default()
+            .jobs
+            .push_back(job);
+        self.staff(door);
+    }
+
+    /// Gives every lane its thread. A machine that has none left may have one later: the
+    /// caretaker asks again.
+    pub(super) fn staff(&self, door: &Arc<Door>) {
+        for (peer, lane) in lock(&self.lanes)
+            .iter_mut()
+            .filter(|(_, lane)| !lane.staffed)
+        {
+            let (door, peer) = (Arc::clone(door), *peer);
+            let thread = thread::Builder::new()
+                .name("ifmatch-side".into())
+                .stack_size(STACK);
+            lane.staffed = thread.spawn(move || work(&door, peer)).is_ok();
+        }
+    }
+
+    /// Closes a lane whose thread stays with its connection for good.
+    pub(super) fn leave(&self, peer: Peer) {
+        lock(&self.lanes).remove(&peer);
+    }
+
+    /// Whether there is nothing left to do.
+    pub(super) fn is_idle(&self) -> bool {
+        lock(&self.lanes).is_empty()
+    }
+
+    /// From now on, no request from this address is performed.
+    pub(super) fn distrust(&self, peer: Peer) {
+        lock(&self.distrusted).insert(peer, Instant::now());
+    }
+
+    /// Whether requests from this address may be something else than they seem.
+    pub(super) fn distrusts(&self, peer: Peer) -> bool {
+        lock(&self.distrusted).contains_key(&peer)
+    }
+
+    /// Forgets addresses that may belong to other connections by now.
+    pub(super) fn forgive(&self) {
+        lock(&self.distrusted).retain(|_, since| since.elapsed() < DISTRUST);
+    }
+
+    /// The next thing to do for a connection; closes its lane when there is none.
+    fn next(&self, peer: Peer) -> Option<Job> {
+        let mut lanes = lock(&self.lanes);
+        let job = lanes.get_mut(&peer)?.jobs.pop_front();
+        if job.is_none() {
+            lanes.remove(&peer);
+        }
+        job
+    }
+}
+
+fn work(door: &Arc<Door>, peer: Peer) {
+    while let Some(job) = door.sideline.next(peer) {
+        let delivery = match job {
+            Job::Answer(arrival) => door.answer(arrival),
+            Job::Deliver(delivery) => Some(delivery),
+        };
+        if let Some(mut delivery) = delivery {
+            while delivery.advance() == Progress::Blocked && !door.stopping() {}
+        }
+    }
+}
