@@ -1,6 +1,79 @@
-//! Conditional requests, done right: entity tags and preconditions of RFC 9110.
+//! A small synchronous server, and the library inside it, for JSON resources that several clients
+//! change at once. Every representation carries an entity tag; a reader who has it already gets
+//! 304, a writer whose copy is out of date gets 412, and nothing is overwritten.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::net::TcpStream;
+//!
+//! use ifmatch::{MemoryStore, Options, Server};
+//!
+//! let server = Server::bind("127.0.0.1:0".parse()?, MemoryStore::new(), Options::default())?;
+//! let running = server.spawn()?;
+//!
+//! let mut stream = TcpStream::connect(running.local_addr())?;
+//! stream.write_all(b"GET /persons HTTP/1.0\r\n\r\n")?;
+//! let mut answer = String::new();
+//! stream.read_to_string(&mut answer)?;
+//! assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("[]\n"));
+//!
+//! running.stop();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Three ways to use it, each without the next: [`Preconditions::evaluate`] is section 13 of
+//! [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-13) and needs nothing else;
+//! [`respond`] answers a request value from a [`Store`], without a socket; [`Server`] listens.
+//!
+//! # The way of a request
+//!
+//! ```text
+//! socket bytes
+//!    |  server      tiny_http::Request -> Request          the last place that knows sockets
+//!    v
+//!  respond(&store, policy, &request, now) -> Response      the last place that knows statuses
+//!    |  1 target    path -> Root | Persons | Person(id)    404 405 501
+//!    |  2 select    store -> record, or none               404
+//!    |  3 read      field lines -> Preconditions           400
+//!    |  4 evaluate  Perform | NotModified | Failed         304 412
+//!    |  5 perform   content -> Person                      400, 428 or 412 without If-Match
+//!    |  6 swap      store.swap(expected version, new)      lost? back to 2, never a blind write
+//!    v
+//!  Response -> one buffer -> one write -> socket bytes
+//! ```
+//!
+//! # Where is what
+//!
+//! The modules below stand in reading order, and each uses only those above it.
+//!
+//! - Vocabulary, values without state: `entity_tag`, `http_date`, `message`, `framing`.
+//! - Judgement, the heart: `precondition`.
+//! - Vault, what is kept and how it changes: `version`, `person`, `store`.
+//! - Desk, a request in and a response out: `target`, `json`, `policy`, `problem`, `resource`.
+//! - Doors, everything that waits: `server`, [`cli`].
+//!
+//! # What never happens
+//!
+//! - Only the doors open a socket, read the clock or print; only `server` names `tiny_http`.
+//! - Statuses are chosen in `problem` and `resource` alone.
+//! - The store has one way to write, a compare-and-swap on a version. A check followed by a
+//!   separate write cannot be expressed.
+//! - A version never comes back: not when the clock does, not when a person is created again.
+//! - An [`EntityTag`] is valid by construction, and compared by a method whose name says how.
+//! - No lock is held while content is read or parsed, or an answer written.
+//! - The request loop waits for no client. What would make it wait is left to a short-lived
+//!   thread, with everything that follows on the same connection.
+//! - There is no unsafe code, and no configuration file.
+//!
+//! # What the door is for
+//!
+//! `tiny_http` keeps the server small, and reads whatever it is sent: header lines of any length,
+//! for any time. Against that nothing can be done from outside. So this door is for callers one
+//! trusts, on the loopback interface or behind a reverse proxy; the README tells what it survives.
 #![forbid(unsafe_code)]
 
+/// The command line.
+pub mod cli;
 /// Entity tags: their grammar, and the two ways to compare them.
 mod entity_tag;
 /// Whether the head of a request can be trusted, and where its content ends.

@@ -1,0 +1,63 @@
+//! The `ifmatch` server. `ifmatch --help` tells how to call it.
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use ifmatch::cli::{Command, HELP};
+use ifmatch::{MemoryStore, Server};
+
+fn main() -> ExitCode {
+    let command = match Command::from_arguments(env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(error) => return fail(&error, 2),
+    };
+    match command {
+        Command::Help => print(HELP),
+        Command::Version => print(concat!("ifmatch ", env!("CARGO_PKG_VERSION"), "\n")),
+        Command::Serve(address, options) => {
+            let server = match Server::bind(address, MemoryStore::new(), options) {
+                Ok(server) => server,
+                Err(error) => return fail(&error, 1),
+            };
+            let address = server.local_addr();
+            if !address.ip().is_loopback() {
+                warn_of(address);
+            }
+            print(&format!("ifmatch serves http://{address}/persons\n"));
+            if let Err(error) = server.serve() {
+                return fail(&error, 1);
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Nobody may be there to read it any more; that is no reason not to serve.
+fn print(text: &str) {
+    let mut stdout = io::stdout();
+    let _ = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the command line is where errors are printed"
+)]
+fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    eprintln!("ifmatch: {error}");
+    ExitCode::from(code)
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the command line is where warnings are printed"
+)]
+fn warn_of(address: std::net::SocketAddr) {
+    eprintln!(
+        "ifmatch: warning: {address} can be reached from other machines, and a hostile client \
+         can stop this server; let it listen on loopback and put a reverse proxy in front"
+    );
+}
