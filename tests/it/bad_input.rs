@@ -1,0 +1,402 @@
+//! Everything a client can get wrong, over a socket. Each gets its own answer, changes nothing and
+//! leaves the server serving.
+
+use crate::client::{Client, request};
+use crate::serving::Serving;
+
+struct Case {
+    name: &'static str,
+    request: Vec<u8>,
+    status: u16,
+    message: String,
+}
+
+fn case(name: &'static str, request: impl Into<Vec<u8>>, status: u16, message: &str) -> Case {
+    Case {
+        name,
+        request: request.into(),
+        status,
+        message: message.into(),
+    }
+}
+
+fn post(content: &str) -> String {
+    request(
+        "POST /persons",
+        "Content-Type: application/x-www-form-urlencoded\r\n",
+        content,
+    )
+}
+
+fn id(id: &str) -> String {
+    post(&serde_json::json!({"person_id": id, "person_name": "x"}).to_string())
+}
+
+fn bytes(head: &str, content: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "{head} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+        content.len()
+    );
+    [head.as_bytes(), content].concat()
+}
+
+fn cases() -> Vec<Case> {
+    let missing = "Missing JSON data in request";
+    let tags = vec!["\"x\""; 300].join(", ");
+    let put = |fields: &str| request("PUT /persons/1", fields, r#"{"person_name": "Tim"}"#);
+    let changed = "Data already changed, get recent resource data and ETag first";
+    let framed =
+        |line: &str, fields: &str| format!("{line} HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n");
+    let length = "Content-Length must be one decimal number";
+    let knows = "The server knows GET, HEAD, POST, PUT, DELETE and OPTIONS, and no other method";
+    let nothing = "Nothing is found here; the resources are /, /persons and /persons/{id}";
+    let escape = "The target has a `%` without two hexadecimal digits after it";
+    vec![
+        case("no content", post(""), 400, missing),
+        case("no JSON", post("person_id=1&person_name=Wim"), 400, missing),
+        case(
+            "truncated JSON",
+            post(r#"{"person_id": "9", "person_na"#),
+            400,
+            missing,
+        ),
+        case("deep JSON", post(&"[".repeat(60_000)), 400, missing),
+        case(
+            "deeper JSON",
+            post(&"[".repeat(100_000)),
+            413,
+            "the content is longer than 65536 bytes",
+        ),
+        case(
+            "deep objects",
+            post(&r#"{"a":"#.repeat(10_000)),
+            400,
+            missing,
+        ),
+        case(
+            "JSON in UTF-16",
+            bytes("POST /persons", b"\xff\xfe{\0}\0"),
+            400,
+            missing,
+        ),
+        case(
+            "no UTF-8",
+            bytes("POST /persons", b"{\"person_id\": \"\xfc\"}"),
+            400,
+            missing,
+        ),
+        case(
+            "a list",
+            post("[1]"),
+            400,
+            "JSON data in request must be an object, not an array",
+        ),
+        case(
+            "a string",
+            post("\"x\""),
+            400,
+            "JSON data in request must be an object, not a string",
+        ),
+        case(
+            "a number",
+            post("17"),
+            400,
+            "JSON data in request must be an object, not a number",
+        ),
+        case(
+            "an id that is a number",
+            post(r#"{"person_id": 1, "person_name": "x"}"#),
+            400,
+            "Person ID must be a string, not a number",
+        ),
+        case(
+            "a name that is an object",
+            post(r#"{"person_id": "9", "person_name": {}}"#),
+            400,
+            "Person name must be a string, not an object",
+        ),
+        case(
+            "no id",
+            post(r#"{"person_name": "x"}"#),
+            400,
+            "Person ID is mandatory",
+        ),
+        case(
+            "no name",
+            post(r#"{"person_id": "9"}"#),
+            400,
+            "Person name is mandatory",
+        ),
+        case(
+            "an id that is taken",
+            id("1"),
+            400,
+            "Person with ID 1 already exists",
+        ),
+        case(
+            "an id with a line break",
+            id("a\r\nSet-Cookie: x"),
+            400,
+            "Person ID must not contain control characters",
+        ),
+        case(
+            "an id with a NUL",
+            id("\0"),
+            400,
+            "Person ID must not contain control characters",
+        ),
+        case(
+            "an id of 10 KiB",
+            id(&"x".repeat(10 * 1024)),
+            400,
+            "Person ID must not be longer than 1024 bytes",
+        ),
+        case(
+            "an id that is a dot",
+            id("."),
+            400,
+            "Person ID must not be `.` or `..`",
+        ),
+        case("a bad escape", framed("GET /persons/%zz", ""), 400, escape),
+        case(
+            "half an escape",
+            framed("DELETE /persons/%4", "If-Match: *"),
+            400,
+            escape,
+        ),
+        case(
+            "an escape that is no UTF-8",
+            framed("GET /persons/%ff%fe", ""),
+            400,
+            "The target's percent-encoded bytes are not UTF-8",
+        ),
+        case(
+            "an unknown method",
+            framed("BREW /persons/1", ""),
+            501,
+            knows,
+        ),
+        case(
+            "a method in lower case",
+            framed("delete /persons/1", "If-Match: *"),
+            501,
+            knows,
+        ),
+        case(
+            "PATCH",
+            framed("PATCH /persons/1", "If-Match: *"),
+            501,
+            knows,
+        ),
+        case(
+            "a method not of this target",
+            framed("DELETE /persons", "If-Match: *"),
+            405,
+            "The target does not have this method; it has GET, HEAD, POST, OPTIONS",
+        ),
+        case("an unknown target", framed("GET /admin", ""), 404, nothing),
+        case(
+            "an unknown target written to",
+            framed("DELETE /persons/1/name", "If-Match: *"),
+            404,
+            nothing,
+        ),
+        case(
+            "an unknown person",
+            framed("DELETE /persons/7", "If-Match: *"),
+            404,
+            "Person with ID 7 not found",
+        ),
+        case(
+            "a long content",
+            post(&"x".repeat(65_537)),
+            413,
+            "the content is longer than 65536 bytes",
+        ),
+        case(
+            "a long target",
+            framed(&format!("GET /persons/{}", "x".repeat(9000)), ""),
+            414,
+            "the request target is longer than 8192 bytes",
+        ),
+        case(
+            "300 tags",
+            put(&format!("If-Match: {tags}\r\n")),
+            400,
+            "If-Match lists more than 256 entity tags",
+        ),
+        case(
+            "8 KiB of tags",
+            put(&format!("If-None-Match: \"{}\"\r\n", "x".repeat(8192))),
+            400,
+            "If-None-Match is longer than 8192 bytes",
+        ),
+        case(
+            "an unterminated tag",
+            put("If-Match: \"x\r\n"),
+            412,
+            changed,
+        ),
+        case(
+            "an unterminated tag not to match",
+            put("If-None-Match: \"x\r\n"),
+            400,
+            "If-None-Match is malformed: entity tag without a closing quote at byte 2",
+        ),
+        case("no tag at all", put("If-Match:\r\n"), 412, changed),
+        case(
+            "a date that is none",
+            put("If-Unmodified-Since: Tue, 99 Foo\r\n"),
+            412,
+            changed,
+        ),
+        case("no precondition", put(""), 412, changed),
+        case(
+            "a negative length",
+            framed("PUT /persons/1", "Content-Length: -1"),
+            400,
+            length,
+        ),
+        case(
+            "a signed length",
+            framed("GET /persons/1", "Content-Length: +5") + "hello",
+            400,
+            length,
+        ),
+        case(
+            "a length in words",
+            framed("GET /persons/1", "Content-Length: abc"),
+            400,
+            length,
+        ),
+        case(
+            "two lengths",
+            framed("PUT /persons/1", "Content-Length: 2\r\nContent-Length: 3") + "{} ",
+            400,
+            length,
+        ),
+        case(
+            "terabytes",
+            framed("POST /persons", "Content-Length: 99999999999999"),
+            413,
+            "the content is longer than 65536 bytes",
+        ),
+        case(
+            "no Host",
+            "GET /persons HTTP/1.1\r\n\r\n",
+            400,
+            "an HTTP/1.1 request needs a Host field",
+        ),
+    ]
+}
+
+#[test]
+fn each_mistake_gets_its_own_answer_and_changes_nothing() {
+    let serving = Serving::start();
+    serving.create("1");
+    let before = serving.state();
+    for Case {
+        name,
+        request,
+        status,
+        message,
+    } in cases()
+    {
+        let answer = serving.client().ask(request);
+        assert_eq!(
+            (answer.status, answer.message()),
+            (status, message),
+            "{name}"
+        );
+        assert_eq!(answer.field("Cache-Control"), Some("no-store"), "{name}");
+        assert_eq!(
+            answer.field("Content-Type"),
+            Some("application/json"),
+            "{name}"
+        );
+        for name in ["Date", "Server"] {
+            assert!(answer.field(name).is_some());
+        }
+        assert_eq!(serving.state(), before, "{name}");
+    }
+}
+
+/// Where tiny_http itself gives up: an empty 400 or nothing, and the connection is closed.
+#[test]
+fn what_is_no_http_ends_its_connection_alone() {
+    let serving = Serving::start();
+    serving.create("1");
+    let before = serving.state();
+    for garbage in [
+        &b"\r\n\r\n"[..],
+        b"GET\r\n\r\n",
+        b"GET /persons\r\n\r\n",
+        b"GET /persons HTTP/1.1 x\r\n\r\n",
+        b"GET /persons HTTP/7\r\n\r\n",
+        b"GET /persons HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET /persons HTTP/1.1\r\nHost : x\r\n\r\n",
+        b"GET /persons HTTP/1.1\r\nIf-Match: \"\xfc\"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nExpect: a miracle\r\n\r\n",
+        b"\0\0\0\0\r\n\r\n",
+    ] {
+        let mut client = serving.client();
+        client.send(garbage);
+        client.finish_sending();
+        assert_eq!(
+            serving.state(),
+            before,
+            "{}",
+            String::from_utf8_lossy(garbage)
+        );
+    }
+}
+
+#[test]
+fn clients_that_go_away_leave_nothing_behind() {
+    let serving = Serving::start();
+    serving.create("1");
+    let before = serving.state();
+    let whole = request("PUT /persons/1", "If-Match: *\r\n", &"x".repeat(3000));
+    for cut in [1, 10, 50, 70, 100, 2000, whole.len() - 1] {
+        let mut client = serving.client();
+        client.send(&whole[..cut]);
+        drop(client);
+        assert_eq!(serving.state(), before, "after {cut} bytes");
+    }
+    // In the middle of being answered.
+    for _ in 0..50 {
+        let mut client = serving.client();
+        client.send(request("GET /persons", "", "").repeat(20));
+        drop(client);
+    }
+    assert_eq!(serving.state(), before);
+}
+
+/// One that says it has sent all it will is told that it has not.
+#[test]
+fn content_that_ends_too_early() {
+    let serving = Serving::start();
+    serving.create("1");
+    let before = serving.state();
+    let told = |mut client: Client| {
+        client.finish_sending();
+        let answer = client.receive();
+        (answer.status, answer.message())
+    };
+    let mut client = serving.client();
+    client.send(
+        "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nContent-Length: 2000\r\n\r\n{}",
+    );
+    let truncated = "the content ended before its announced length";
+    assert_eq!(told(client), (400, truncated.into()));
+    let mut client = serving.client();
+    client.send("PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}");
+    let (status, message) = told(client);
+    assert_eq!(
+        (status, message.trim_end()),
+        (400, "the chunked content is malformed")
+    );
+    assert_eq!(serving.state(), before);
+}

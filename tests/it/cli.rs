@@ -1,0 +1,149 @@
+//! What the built program says on the command line.
+
+use std::process::{Command, Output};
+
+use crate::client::{Client, request};
+use crate::serving::{Program, Serving};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ifmatch"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn fails(arguments: &[&str], code: i32, sentence: &str) {
+    let output = run(arguments);
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        format!("ifmatch: {sentence}\n")
+    );
+    assert_eq!((output.status.code(), output.stdout), (Some(code), vec![]));
+}
+
+#[test]
+fn help_and_version() {
+    let help = run(&["--help"]);
+    let text = String::from_utf8(help.stdout).unwrap();
+    assert!(help.status.success() && help.stderr.is_empty());
+    for flag in [
+        "--listen",
+        "--strict",
+        "--unconditional-writes",
+        "--max-content",
+        "--help",
+        "--version",
+    ] {
+        assert!(text.contains(&format!("\n  {flag}")), "{flag}");
+    }
+    let version = run(&["--strict", "--version"]);
+    assert_eq!(
+        String::from_utf8(version.stdout).unwrap(),
+        concat!("ifmatch ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+}
+
+#[test]
+fn usage_errors_are_one_sentence_and_exit_2() {
+    let address = "--listen needs an address and a port such as 127.0.0.1:5000";
+    let bytes = "--max-content needs a number of bytes such as 65536";
+    let unknown = |argument: &str| {
+        format!("unknown argument `{argument}`; `ifmatch --help` lists what there is")
+    };
+    fails(&["--foo"], 2, &unknown("--foo"));
+    fails(&["5000"], 2, &unknown("5000"));
+    fails(&[""], 2, &unknown(""));
+    fails(&["--strict=yes"], 2, &unknown("--strict=yes"));
+    fails(&["--strict", "--no"], 2, &unknown("--no"));
+    fails(&["--listen"], 2, address);
+    fails(&["--listen", "5000"], 2, &format!("{address}, not `5000`"));
+    fails(
+        &["--listen=127.0.0.1"],
+        2,
+        &format!("{address}, not `127.0.0.1`"),
+    );
+    fails(
+        &["--listen", "127.0.0.1:99999"],
+        2,
+        &format!("{address}, not `127.0.0.1:99999`"),
+    );
+    fails(&["--max-content"], 2, bytes);
+    fails(&["--max-content", "-1"], 2, &format!("{bytes}, not `-1`"));
+    fails(&["--max-content=64K"], 2, &format!("{bytes}, not `64K`"));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_argument_that_is_not_utf8() {
+    use std::os::unix::ffi::OsStrExt;
+    let argument = std::ffi::OsStr::from_bytes(b"--\xff");
+    let output = Command::new(env!("CARGO_BIN_EXE_ifmatch"))
+        .arg(argument)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(told, "ifmatch: the argument `--\u{fffd}` is not UTF-8\n");
+}
+
+#[test]
+fn an_address_that_cannot_be_had_is_one_sentence_and_exit_1() {
+    let serving = Serving::start();
+    let address = serving.address.to_string();
+    let sentence = format!("another program listens on {address}; stop it, or take another port");
+    fails(&["--listen", &address], 1, &sentence);
+    let output = run(&["--listen", "192.0.2.1:5000"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.starts_with("ifmatch: cannot serve on 192.0.2.1:5000: "),
+        "{told}"
+    );
+}
+
+/// Listens on every interface, and is stopped before anybody could come.
+#[test]
+fn listening_beyond_loopback_is_warned_of() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
+    command
+        .args(["--listen", "0.0.0.0:0"])
+        .stderr(std::process::Stdio::piped());
+    let mut program = Program::spawn(&mut command);
+    program.child.kill().unwrap();
+    let mut told = String::new();
+    std::io::Read::read_to_string(&mut program.child.stderr.take().unwrap(), &mut told).unwrap();
+    let port = program.address.port();
+    assert_eq!(
+        told,
+        format!(
+            "ifmatch: warning: 0.0.0.0:{port} can be reached from other machines, and a hostile \
+             client can stop this server; let it listen on loopback and put a reverse proxy in \
+             front\n"
+        )
+    );
+}
+
+#[test]
+fn the_flags_do_what_they_say() {
+    let content = r#"{"person_id": "1", "person_name": "Wim"}"#;
+    for (arguments, put, again) in [
+        (&[][..], 412, 400),
+        (&["--strict"], 428, 409),
+        (&["--unconditional-writes"], 200, 400),
+        (&["--strict", "--unconditional-writes"], 200, 409),
+        (&["--max-content=10"], 413, 413),
+    ] {
+        let program = Program::start(arguments);
+        let mut client = Client::connect(program.address);
+        client.ask(request("POST /persons", "", content));
+        assert_eq!(
+            client.ask(request("PUT /persons/1", "", content)).status,
+            put
+        );
+        assert_eq!(
+            client.ask(request("POST /persons", "", content)).status,
+            again
+        );
+    }
+}

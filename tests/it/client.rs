@@ -1,0 +1,148 @@
+//! The other end of the socket: a client that sends what it is told, byte for byte.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Longer than anything takes that is not stuck.
+const STUCK: Duration = Duration::from_secs(20);
+
+pub struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+/// An answer as it came, framed by the rules of RFC 9112 section 6.3.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub fields: Vec<(String, String)>,
+    pub content: String,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(STUCK)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.try_send(bytes).unwrap();
+    }
+
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        self.stream.get_mut().write_all(bytes.as_ref())
+    }
+
+    /// Sends a whole request and receives its answer.
+    pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Answer {
+        self.send(&request);
+        if request.as_ref().starts_with(b"HEAD ") {
+            self.receive_head()
+        } else {
+            self.receive()
+        }
+    }
+
+    /// Receives the answer to anything but HEAD.
+    pub fn receive(&mut self) -> Answer {
+        let mut answer = self.receive_head();
+        let without_content = answer.status < 200 || [204, 304].contains(&answer.status);
+        assert!(answer.field("Transfer-Encoding").is_none(), "{answer:?}");
+        if !without_content {
+            let length = answer
+                .field("Content-Length")
+                .expect("a length")
+                .parse()
+                .unwrap();
+            let mut content = vec![0; length];
+            self.stream.read_exact(&mut content).unwrap();
+            answer.content = String::from_utf8(content).unwrap();
+        }
+        answer
+    }
+
+    pub fn receive_head(&mut self) -> Answer {
+        let line = self.line();
+        let (version, status) = line.split_at_checked(9).expect("a status line");
+        assert!(["HTTP/1.1 ", "HTTP/1.0 "].contains(&version), "{line}");
+        let status = status.get(..3).expect("a status");
+        let mut answer = Answer {
+            status: status.parse().unwrap(),
+            fields: Vec::new(),
+            content: String::new(),
+        };
+        loop {
+            let line = self.line();
+            if line.is_empty() {
+                return answer;
+            }
+            let (name, value) = line.split_once(": ").expect("a field line");
+            answer.fields.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
+    /// Whether the server has closed the connection, once it has said all it had to.
+    pub fn is_closed(&mut self) -> bool {
+        match self.stream.fill_buf() {
+            Ok(rest) => {
+                assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(rest));
+                true
+            }
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn finish_sending(&mut self) {
+        self.stream
+            .get_mut()
+            .shutdown(std::net::Shutdown::Write)
+            .unwrap();
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        line.strip_suffix("\r\n")
+            .expect("a line that ends")
+            .to_owned()
+    }
+}
+
+impl Answer {
+    /// The value of a field that comes at most once.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut lines = self
+            .fields
+            .iter()
+            .filter(|(given, _)| given.eq_ignore_ascii_case(name));
+        let value = lines.next().map(|(_, value)| value.as_str());
+        assert!(lines.next().is_none(), "{name} comes twice");
+        value
+    }
+
+    /// The member `message`, or in a strict answer `detail`.
+    pub fn message(&self) -> String {
+        let value: serde_json::Value = serde_json::from_str(&self.content).unwrap();
+        let member = if value.get("status").is_some() {
+            "detail"
+        } else {
+            "message"
+        };
+        value[member].as_str().unwrap().to_owned()
+    }
+}
+
+/// Request bytes: a request line without its version, field lines, and content with its length.
+pub fn request(line: &str, fields: &str, content: &str) -> String {
+    let length = if content.is_empty() {
+        String::new()
+    } else {
+        format!("Content-Length: {}\r\n", content.len())
+    };
+    format!("{line} HTTP/1.1\r\nHost: x\r\n{fields}{length}\r\n{content}")
+}

@@ -1,0 +1,453 @@
+//! Where messages begin and end on the wire.
+
+use ifmatch::{MemoryStore, Options};
+
+use crate::client::{Client, request};
+use crate::serving::Serving;
+
+const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[test]
+fn s15_4_5_a_304_ends_with_its_head() {
+    let serving = Serving::start();
+    let tag = serving.create("1");
+    let mut client = serving.client();
+    let unmodified = client.ask(request(
+        "GET /persons/1",
+        &format!("If-None-Match: {tag}\r\n"),
+        "",
+    ));
+    assert_eq!(unmodified.status, 304);
+    assert_eq!(
+        (
+            unmodified.field("Content-Length"),
+            unmodified.field("Content-Type")
+        ),
+        (None, None)
+    );
+    assert_eq!(unmodified.field("ETag"), Some(&*tag));
+    for name in ["Date", "Cache-Control", "Last-Modified"] {
+        assert!(unmodified.field(name).is_some(), "{name}");
+    }
+    assert_eq!(
+        client.ask(GET).status,
+        200,
+        "nothing stands between two answers"
+    );
+}
+
+#[test]
+fn s8_6_a_204_has_no_length() {
+    let serving = Serving::start();
+    serving.create("1");
+    let mut client = serving.client();
+    let removed = client.ask(request("DELETE /persons/1", "If-Match: *\r\n", ""));
+    assert_eq!(
+        (removed.status, removed.field("Content-Length")),
+        (204, None)
+    );
+    assert_eq!(client.ask(GET).status, 404);
+}
+
+#[test]
+fn s9_3_2_head_has_the_length_of_get_and_no_content() {
+    let serving = Serving::start();
+    serving.create("1");
+    let mut client = serving.client();
+    for (target, status) in [
+        ("/persons/1", 200),
+        ("/persons", 200),
+        ("/", 200),
+        ("/persons/2", 404),
+    ] {
+        let head = client.ask(request(&format!("HEAD {target}"), "", ""));
+        let get = client.ask(request(&format!("GET {target}"), "", ""));
+        assert_eq!((head.status, get.status), (status, status));
+        let undated = |fields: &[(String, String)]| {
+            fields
+                .iter()
+                .filter(|(name, _)| name != "Date")
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(undated(&head.fields), undated(&get.fields));
+        assert_eq!(
+            head.field("Content-Length"),
+            Some(&*get.content.len().to_string())
+        );
+    }
+}
+
+#[test]
+fn s9112_9_3_2_pipelined_requests_are_answered_in_order() {
+    let serving = Serving::start();
+    for id in 0..10 {
+        serving.create(&id.to_string());
+    }
+    let mut client = serving.client();
+    let requests: String = (0..10)
+        .map(|id| request(&format!("GET /persons/{id}"), "", ""))
+        .collect();
+    client.send(requests);
+    for id in 0..10 {
+        let answer = client.receive();
+        assert!(answer.content.contains(&format!("\"person_id\": \"{id}\"")));
+    }
+}
+
+/// Also when some of them take their way beside the loop.
+#[test]
+fn s9112_9_3_2_pipelined_requests_of_all_kinds_are_answered_in_order() {
+    let serving = Serving::start();
+    serving.create("1");
+    let long = format!(r#"{{"person_name": "{}"}}"#, "x".repeat(5_000));
+    let put = request("PUT /persons/1", "If-Match: *\r\n", &long);
+    let chunked = format!(
+        "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nTransfer-Encoding: chunked\r\n\r\n\
+         {:x}\r\n{long}\r\n0\r\n\r\n",
+        long.len()
+    );
+    let mut client = serving.client();
+    for _ in 0..50 {
+        let stale = request("PUT /persons/1", "If-Match: \"x\"\r\n", &long);
+        client.send([&*put, GET, &chunked, GET, &stale, GET, GET].concat());
+        for expected in [200, 200, 200, 200, 412, 200, 200] {
+            assert_eq!(client.receive().status, expected);
+        }
+    }
+}
+
+#[test]
+fn s9112_9_persistence() {
+    let serving = Serving::start();
+    serving.create("1");
+    for (version, fields, told, closed) in [
+        ("HTTP/1.1", "", None, false),
+        ("HTTP/1.1", "Connection: keep-alive\r\n", None, false),
+        ("HTTP/1.1", "Connection: close\r\n", Some("close"), true),
+        ("HTTP/1.1", "connection: Close\r\n", Some("close"), true),
+        (
+            "HTTP/1.1",
+            "Connection: Upgrade\r\nUpgrade: h2c\r\n",
+            Some("close"),
+            true,
+        ),
+        ("HTTP/1.0", "", Some("close"), true),
+        ("HTTP/1.0", "Connection: close\r\n", Some("close"), true),
+        (
+            "HTTP/1.0",
+            "Connection: keep-alive\r\n",
+            Some("keep-alive"),
+            false,
+        ),
+    ] {
+        let mut client = serving.client();
+        let answer = client.ask(format!(
+            "GET /persons/1 {version}\r\nHost: x\r\n{fields}\r\n"
+        ));
+        assert_eq!(
+            (answer.status, answer.field("Connection")),
+            (200, told),
+            "{version} {fields}"
+        );
+        if closed {
+            assert!(client.is_closed());
+        } else {
+            assert_eq!(client.ask(GET).status, 200);
+        }
+    }
+}
+
+#[test]
+fn s7_2_host() {
+    let serving = Serving::start();
+    serving.create("1");
+    let needs = "an HTTP/1.1 request needs a Host field";
+    let several = "a request has one Host field, not several";
+    let malformed = "Host must be a host name and an optional port";
+    for (version, fields, message) in [
+        ("HTTP/1.1", "Host: example.com\r\n", None),
+        ("HTTP/1.1", "Host: example.com:5000\r\n", None),
+        ("HTTP/1.1", "hOST:\t[::1]:5000\t\r\n", None),
+        ("HTTP/1.1", "Host: 127.0.0.1:\r\n", None),
+        ("HTTP/1.1", "Host:\r\n", None),
+        ("HTTP/1.1", "", Some(needs)),
+        ("HTTP/1.1", "Host: a\r\nHost: b\r\n", Some(several)),
+        ("HTTP/1.1", "Host: a\r\nHost: a\r\n", Some(several)),
+        ("HTTP/1.1", "Host: a b\r\n", Some(malformed)),
+        ("HTTP/1.1", "Host: a, b\r\n", Some(malformed)),
+        ("HTTP/1.1", "Host: a/b\r\n", Some(malformed)),
+        ("HTTP/1.1", "Host: user@a\r\n", Some(malformed)),
+        ("HTTP/1.1", "Host: a:b\r\n", Some(malformed)),
+        ("HTTP/1.1", "Host: [::1\r\n", Some(malformed)),
+        ("HTTP/1.1", "Host: http://a\r\n", Some(malformed)),
+        ("HTTP/1.0", "", None),
+        ("HTTP/1.0", "Host: a\r\nHost: b\r\n", Some(several)),
+    ] {
+        let answer = serving
+            .client()
+            .ask(format!("GET /persons/1 {version}\r\n{fields}\r\n"));
+        let (status, told) = match message {
+            None => (200, None),
+            Some(message) => (400, Some(message.to_owned())),
+        };
+        let given = (answer.status == 400).then(|| answer.message());
+        assert_eq!((answer.status, given), (status, told), "{version} {fields}");
+    }
+}
+
+/// Content of every length around the points at which something changes, in every framing.
+#[test]
+fn s9112_6_content_of_any_length() {
+    let serving = Serving::start();
+    serving.create("1");
+    let mut client = serving.client();
+    for length in [60, 1023, 1024, 1025, 4096, 65_535, 65_536, 65_537, 200_000] {
+        let frame = r#"{"person_name": ""}"#.len();
+        let name = "x".repeat(length - frame);
+        let content = format!(r#"{{"person_name": "{name}"}}"#);
+        let expected = if length > 65_536 { 413 } else { 200 };
+
+        let answer = client.ask(request("PUT /persons/1", "If-Match: *\r\n", &content));
+        assert_eq!(answer.status, expected, "{length}");
+        if expected == 413 {
+            assert_eq!(answer.message(), "the content is longer than 65536 bytes");
+        }
+
+        let mut chunked = String::from(
+            "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nTransfer-Encoding: Chunked\r\n\r\n",
+        );
+        for chunk in content.as_bytes().chunks(1000) {
+            let chunk = std::str::from_utf8(chunk).unwrap();
+            chunked += &format!("{:X};extension=x\r\n{chunk}\r\n", chunk.len());
+        }
+        chunked += "0\r\n\r\n";
+        let mut other = serving.client();
+        assert_eq!(other.ask(chunked).status, expected, "{length}");
+        if expected == 200 {
+            assert_eq!(other.ask(GET).status, 200);
+        }
+        assert_eq!(client.ask(GET).status, 200, "the connection goes on");
+    }
+}
+
+#[test]
+fn content_where_nobody_needs_it_is_passed_over() {
+    let serving = Serving::start();
+    serving.create("1");
+    for content in ["x".repeat(10), "x".repeat(3000)] {
+        let mut client = serving.client();
+        for line in [
+            "GET /persons/1",
+            "HEAD /persons/1",
+            "OPTIONS *",
+            "GET /nothing",
+        ] {
+            let answer = client.ask(request(line, "", &content));
+            assert!([200, 404].contains(&answer.status));
+        }
+        assert_eq!(
+            client
+                .ask(request("DELETE /persons/1", "If-Match: *\r\n", &content))
+                .status,
+            204
+        );
+        serving.create("1");
+        assert_eq!(client.ask(GET).status, 200);
+    }
+}
+
+#[test]
+fn s10_1_1_expect_100_continue() {
+    let serving = Serving::start();
+    serving.create("1");
+    let content = r#"{"person_name": "Tim"}"#;
+    let head = |fields: &str| {
+        format!(
+            "PUT /persons/1 HTTP/1.1\r\nHost: x\r\n{fields}Expect: 100-continue\r\n\
+             Content-Length: {}\r\n\r\n",
+            content.len()
+        )
+    };
+    // Told at once that it is not wanted: no 100, no upload.
+    let before = serving.state();
+    for (fields, status) in [
+        ("If-Match: \"old\"\r\n", 412),
+        ("If-None-Match: *\r\n", 412),
+    ] {
+        assert_eq!(serving.client().ask(head(fields)).status, status);
+    }
+    let missing = head("If-Match: *\r\n").replace("/persons/1", "/persons/2");
+    assert_eq!(serving.client().ask(missing).status, 404);
+    let long = head("").replace("Content-Length: ", "Content-Length: 9000");
+    assert_eq!(serving.client().ask(long).status, 413);
+    assert_eq!(serving.state(), before);
+
+    let mut client = serving.client();
+    client.send(head("If-Match: *\r\n"));
+    assert_eq!(client.receive_head().status, 100);
+    client.send(content);
+    assert_eq!(client.receive().status, 200);
+    assert_eq!(client.ask(GET).status, 200);
+
+    // A client that sends its content although it was told not to goes on, too.
+    let mut client = serving.client();
+    assert_eq!(client.ask(head("If-Match: \"old\"\r\n")).status, 412);
+    client.send(content);
+    assert_eq!(client.ask(GET).status, 200);
+}
+
+/// Heads that two readers could take for different requests. What follows in the same segment is
+/// a request that must never be performed.
+#[test]
+fn s9112_6_3_untrustworthy_framing() {
+    let encoding = "Transfer-Encoding must be exactly `chunked`, and in HTTP/1.1";
+    let both = "a request has Content-Length or Transfer-Encoding, not both";
+    let length = "Content-Length must be one decimal number";
+    let malformed = "the chunked content is malformed";
+    let long = "the content is longer than 65536 bytes";
+    let empty = "0\r\n\r\n";
+    let endless = format!("11000\r\n{}", "x".repeat(0x11000));
+    for (fields, content, message) in [
+        ("Transfer-Encoding: gzip", empty, encoding),
+        ("Transfer-Encoding: gzip, chunked", empty, encoding),
+        ("Transfer-Encoding: chunked, chunked", empty, encoding),
+        (
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            empty,
+            encoding,
+        ),
+        ("Transfer-Encoding: xchunked", empty, encoding),
+        ("Transfer-Encoding: \"chunked\"", empty, encoding),
+        ("Transfer-Encoding:", empty, encoding),
+        ("Transfer-Encoding: identity", "", encoding),
+        (
+            "Transfer-Encoding: chunked\r\nContent-Length: 5",
+            empty,
+            both,
+        ),
+        (
+            "Content-Length: 5\r\nTransfer-Encoding: chunked",
+            empty,
+            both,
+        ),
+        ("Content-Length: 0\r\nTransfer-Encoding: gzip", "", both),
+        ("Content-Length: 2\r\nContent-Length: 40", "{}", length),
+        ("Content-Length: 2\r\nContent-Length: 2", "{}", length),
+        ("Content-Length: 2, 2", "{}", length),
+        ("Content-Length: -1", "", length),
+        ("Content-Length: +2", "{}", length),
+        ("Content-Length: abc", "", length),
+        ("Content-Length: 0x2", "{}", length),
+        ("Content-Length: 2.0", "{}", length),
+        ("Content-Length: 1 2", "{}", length),
+        ("Content-Length:", "", length),
+        ("Content-Length: 99999999999999999999", "", long),
+        ("Content-Length: 99999999999999", "", long),
+        ("Transfer-Encoding: chunked", "zz\r\n", malformed),
+        ("Transfer-Encoding: chunked", "2\r\n{}x", malformed),
+        ("Transfer-Encoding: chunked", "2{}\r\n", malformed),
+        (
+            "Transfer-Encoding: chunked",
+            "-2\r\n{}\r\n0\r\n\r\n",
+            malformed,
+        ),
+        (
+            "Transfer-Encoding: chunked",
+            "99999999999999999\r\n",
+            malformed,
+        ),
+        ("Transfer-Encoding: chunked", &endless, long),
+    ] {
+        for method in ["PUT", "GET"] {
+            let serving = Serving::start();
+            serving.create("1");
+            let before = serving.state();
+            let smuggled = request("DELETE /persons/1", "If-Match: *\r\n", "");
+            let mut client = serving.client();
+            let head =
+                format!("{method} /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\n{fields}");
+            let answer = client.ask(format!("{head}\r\n\r\n{content}{smuggled}"));
+            let status = if message == long { 413 } else { 400 };
+            assert_eq!(
+                (answer.status, &*answer.message().trim_end()),
+                (status, message),
+                "{fields}"
+            );
+            for _ in 0..20 {
+                assert_eq!(
+                    serving.state(),
+                    before,
+                    "{method} {fields}: performed what was smuggled"
+                );
+            }
+        }
+    }
+    let serving = Serving::start();
+    let answer = serving
+        .client()
+        .ask("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    assert_eq!((answer.status, &*answer.message()), (400, encoding));
+}
+
+#[test]
+fn s15_5_15_target_too_long() {
+    let serving = Serving::start();
+    let target = |length: usize| format!("GET /{}", "x".repeat(length - 1));
+    assert_eq!(serving.ask(&target(8192), "", "").status, 404);
+    let answer = serving.ask(&target(8193), "", "");
+    assert_eq!(
+        (answer.status, &*answer.message()),
+        (414, "the request target is longer than 8192 bytes")
+    );
+}
+
+/// A client may announce whatever it likes, with any method, and lets everybody be served on.
+#[test]
+fn announcing_terabytes_ends_nothing() {
+    let serving = Serving::start();
+    serving.create("1");
+    let before = serving.state();
+    let mut held: Vec<Client> = Vec::new();
+    for method in ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "BREW"] {
+        for fields in [
+            "",
+            "Expect: 100-continue\r\n",
+            "If-Match: \"old\"\r\n",
+            "Connection: close\r\n",
+        ] {
+            let mut client = serving.client();
+            let answer = client.ask(format!(
+                "{method} /persons/1 HTTP/1.1\r\nHost: x\r\n{fields}Content-Length: 10000000000000\r\n\r\n"
+            ));
+            assert_eq!(answer.status, 413, "{method} {fields}");
+            held.push(client);
+        }
+    }
+    assert_eq!(serving.state(), before);
+    drop(held);
+    assert_eq!(serving.state(), before);
+}
+
+#[test]
+fn the_limit_is_whoever_runs_the_server_to_choose() {
+    for limit in [0, 30, 2_000_000] {
+        let options = Options {
+            max_content: limit,
+            ..Options::default()
+        };
+        let serving = Serving::with(MemoryStore::new(), options);
+        for length in [20, 100_000, 1_999_999, 2_000_001] {
+            let name = "x".repeat(length - r#"{"person_name": ""}"#.len());
+            let content = format!(r#"{{"person_name": "{name}"}}"#);
+            let answer = serving.ask("PUT /persons/1", "If-None-Match: *\r\n", &content);
+            let taken = length as u64 <= limit;
+            assert_eq!(
+                answer.status == 413,
+                !taken,
+                "{length} of {limit}: {}",
+                answer.status
+            );
+        }
+    }
+}

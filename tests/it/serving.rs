@@ -1,0 +1,100 @@
+//! Servers to be asked: one inside the test, and the built program beside it.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use ifmatch::{MemoryStore, Options, Running, Server, Store};
+
+use crate::client::{Answer, Client, request};
+
+/// A server on a thread, stopped when it is no longer needed.
+pub struct Serving {
+    running: Option<Running>,
+    pub address: SocketAddr,
+}
+
+impl Serving {
+    pub fn start() -> Self {
+        Self::with(MemoryStore::new(), Options::default())
+    }
+
+    pub fn with(store: impl Store + 'static, options: Options) -> Self {
+        let server = Server::bind("127.0.0.1:0".parse().unwrap(), store, options).unwrap();
+        let running = server.spawn().unwrap();
+        Self {
+            address: running.local_addr(),
+            running: Some(running),
+        }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// Asks on a connection of its own.
+    pub fn ask(&self, line: &str, fields: &str, content: &str) -> Answer {
+        self.client().ask(request(line, fields, content))
+    }
+
+    /// Creates a person and returns the tag.
+    pub fn create(&self, id: &str) -> String {
+        let content = serde_json::json!({"person_id": id, "person_name": "Wim"}).to_string();
+        let created = self.ask("POST /persons", "", &content);
+        assert_eq!(created.status, 201, "{created:?}");
+        created.field("ETag").unwrap().to_owned()
+    }
+
+    /// The list and its tag: what must not change when nothing may.
+    pub fn state(&self) -> (Option<String>, String) {
+        let list = self.ask("GET /persons", "", "");
+        assert_eq!(list.status, 200);
+        (list.field("ETag").map(str::to_owned), list.content)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop();
+        }
+    }
+}
+
+/// The built program, ended when it is no longer needed.
+pub struct Program {
+    pub child: Child,
+    pub address: SocketAddr,
+}
+
+impl Program {
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
+        command.args(["--listen", "127.0.0.1:0"]).args(arguments);
+        Self::spawn(&mut command)
+    }
+
+    /// Starts `command` and waits for the line that says where it serves.
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let rest = line.strip_prefix("ifmatch serves http://").expect(&line);
+        let address = rest
+            .strip_suffix("/persons\n")
+            .expect(&line)
+            .parse()
+            .unwrap();
+        Self { child, address }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
