@@ -49,7 +49,7 @@
 //! - Vocabulary, values without state: `entity_tag`, `http_date`, `message`, `framing`.
 //! - Judgement, the heart: `precondition`.
 //! - Vault, what is kept and how it changes: `version`, `person`, `store`.
-//! - Desk, a request in and a response out: `target`, `json`, `policy`, `problem`, `resource`.
+//! - Desk, a request in and a response out: `target`, `representation`, `policy`, `problem`, `resource`.
 //! - Doors, everything that waits: `server`, [`cli`].
 //!
 //! # What never happens
@@ -72,36 +72,50 @@
 //! trusts, on the loopback interface or behind a reverse proxy; the README tells what it survives.
 #![forbid(unsafe_code)]
 
-/// The command line.
-pub mod cli;
 /// Entity tags: their grammar, and the two ways to compare them.
 mod entity_tag;
-/// Whether the head of a request can be trusted, and where its content ends.
-mod framing;
+
 /// Dates as HTTP writes them.
 mod http_date;
-/// The JSON layout.
-mod json;
+
 /// Requests and responses as values.
 mod message;
-/// Persons, and the rules for the content that describes one.
-mod person;
-/// What is left to whoever runs the server.
-mod policy;
+
+/// Whether the head of a request can be trusted, and where its content ends.
+mod framing;
+
 /// The preconditions of a request, and their evaluation.
 mod precondition;
-/// What keeps a request from being done, and how that is told.
-mod problem;
-/// The persons: from a request to its response.
-mod resource;
-/// The `tiny_http` door.
-mod server;
-/// Where persons are kept: the compare-and-swap, and the store in memory.
-mod store;
-/// What a request target names.
-mod target;
+
 /// Versions: change dates that never come back, and their tags.
 mod version;
+
+/// Persons, and the rules for the content that describes one.
+mod person;
+
+/// Where persons are kept: the compare-and-swap, and the store in memory.
+mod store;
+
+/// What a request target names.
+mod target;
+
+/// Representations, and their JSON layout.
+mod representation;
+
+/// What is left to whoever runs the server.
+mod policy;
+
+/// What keeps a request from being done, and how that is told.
+mod problem;
+
+/// The persons: from a request to its response.
+mod resource;
+
+/// The `tiny_http` door.
+mod server;
+
+/// The command line.
+pub mod cli;
 
 pub use entity_tag::{EntityTag, ParseEntityTagError};
 pub use http_date::{HttpDate, ParseHttpDateError};
@@ -116,3 +130,8 @@ pub use resource::respond;
 pub use server::{Options, Running, ServeError, Server, Stopper};
 pub use store::{Collection, MemoryStore, Record, Store, StoreError, Swap, SwapError};
 pub use version::{ParseVersionError, Version, VersionClock};
+
+/// The examples of the README, compiled and run with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

@@ -2,11 +2,11 @@ use serde::Serialize;
 
 use crate::entity_tag::{EntityTag, ParseEntityTagError};
 use crate::framing::Refusal;
-use crate::json;
 use crate::message::{Response, reason_phrase};
 use crate::person::{ContentError, PersonId};
 use crate::policy::Profile;
 use crate::precondition::{Precondition, PreconditionsError};
+use crate::representation::to_json;
 use crate::store::StoreError;
 use crate::target::TargetError;
 
@@ -126,7 +126,7 @@ impl Problem {
         };
         match profile {
             Profile::Compatible => {
-                let content = json::to_vec(&Message { detail, message });
+                let content = to_json(&Message { detail, message });
                 response.with_content("application/json", content)
             }
             Profile::Strict => {
@@ -135,7 +135,7 @@ impl Problem {
                     None => message,
                 };
                 let title = reason_phrase(status);
-                let content = json::to_vec(&Details {
+                let content = to_json(&Details {
                     detail,
                     status,
                     title,

@@ -1,21 +1,23 @@
 use std::time::SystemTime;
 
-use serde::Serialize;
-
 use crate::entity_tag::{EntityTag, ParseEntityTagError};
 use crate::framing::Refusal;
 use crate::http_date::HttpDate;
-use crate::json;
 use crate::message::{Method, Request, Response};
-use crate::person::{ContentError, Person, PersonId};
+use crate::person::PersonId;
 use crate::policy::{Policy, Profile};
 use crate::precondition::{
     Evaluation, IfMatch, IfNoneMatch, Precondition, Preconditions, TagSyntax, Validators,
 };
 use crate::problem::Problem;
-use crate::store::{Record, Store, StoreError, Swap, SwapError};
+use crate::representation::{Representation, ServiceDocument, to_json};
+use crate::store::{Record, Store, StoreError};
 use crate::target::Target;
 use crate::version::Version;
+
+mod write;
+
+use write::Action;
 
 /// Answers a request whose content is all there.
 ///
@@ -99,13 +101,6 @@ enum Judged {
     Write(Action),
 }
 
-/// A write: under which preconditions, of what, and on which version.
-enum Action {
-    Create(Preconditions, Version),
-    Replace(Preconditions, PersonId, Option<Version>),
-    Remove(Preconditions, PersonId, Version),
-}
-
 /// One request and everything its answer depends on. Whatever ends it early is an `Err`.
 struct Exchange<'a> {
     store: &'a dyn Store,
@@ -153,13 +148,7 @@ impl Exchange<'_> {
     }
 
     fn read_root(&self) -> Result<Judged, Response> {
-        let content = json::to_vec(&ServiceDocument {
-            links: Links {
-                persons: "/persons",
-            },
-            name: env!("CARGO_PKG_NAME"),
-            version: env!("CARGO_PKG_VERSION"),
-        });
+        let content = to_json(&ServiceDocument::new());
         let entity_tag = EntityTag::digest(&content);
         let validators = Validators {
             entity_tag: Some(entity_tag),
@@ -182,7 +171,7 @@ impl Exchange<'_> {
         let members: Vec<_> = list.records.iter().map(Representation::of).collect();
         let response = self.readable(&validators);
         Ok(Judged::Answered(
-            response.with_content("application/json", json::to_vec(&members)),
+            response.with_content("application/json", to_json(&members)),
         ))
     }
 
@@ -234,122 +223,10 @@ impl Exchange<'_> {
         Ok(record)
     }
 
-    fn perform(&self, action: Action, content: &[u8]) -> Result<Response, Response> {
-        match action {
-            Action::Create(asked, collection) => self.create(&asked, collection, content),
-            Action::Replace(asked, id, selected) => self.replace(&asked, id, selected, content),
-            Action::Remove(asked, id, selected) => self.remove(&asked, &id, selected),
-        }
-    }
-
-    fn create(
-        &self,
-        asked: &Preconditions,
-        mut collection: Version,
-        content: &[u8],
-    ) -> Result<Response, Response> {
-        let person = Person::from_json(content).map_err(|error| self.content(error))?;
-        loop {
-            let mut swap = Swap::create(&person);
-            if !asked.is_empty() {
-                swap = swap.while_collection_at(collection);
-            }
-            if let Some(version) = self.swap(&swap)? {
-                let path = Target::person_path(person.id().as_str());
-                let response = Response::new(201)
-                    .with_field("Location", path)
-                    .with_field("ETag", version.entity_tag().to_string());
-                return Ok(represented(response, &Record { person, version }));
-            }
-            if self
-                .store
-                .get(person.id())
-                .map_err(|error| self.unavailable(error))?
-                .is_some()
-            {
-                return Err(self.problem(Problem::AlreadyExists {
-                    id: person.id().clone(),
-                }));
-            }
-            collection = self.judged_collection(asked)?;
-        }
-    }
-
-    fn replace(
-        &self,
-        asked: &Preconditions,
-        id: PersonId,
-        mut selected: Option<Version>,
-        content: &[u8],
-    ) -> Result<Response, Response> {
-        let person = Person::with_id_from_json(id, content).map_err(|error| self.content(error))?;
-        loop {
-            let (status, swap) = match selected {
-                Some(version) => {
-                    self.require_if_match(asked, version)?;
-                    (200, Swap::replace(&person, version))
-                }
-                None => (201, Swap::create(&person)),
-            };
-            if let Some(version) = self.swap(&swap)? {
-                let path = Target::person_path(person.id().as_str());
-                let place = if status == 201 {
-                    "Location"
-                } else {
-                    "Content-Location"
-                };
-                let response = Response::new(status)
-                    .with_field(place, path)
-                    .with_field("ETag", version.entity_tag().to_string());
-                return Ok(represented(response, &Record { person, version }));
-            }
-            selected = self
-                .judged_person(asked, person.id())?
-                .map(|record| record.version);
-        }
-    }
-
-    fn remove(
-        &self,
-        asked: &Preconditions,
-        id: &PersonId,
-        mut selected: Version,
-    ) -> Result<Response, Response> {
-        loop {
-            self.require_if_match(asked, selected)?;
-            if self.swap(&Swap::remove(id, selected))?.is_some() {
-                return Ok(Response::new(204));
-            }
-            let record = self.judged_person(asked, id)?;
-            selected = record.ok_or_else(|| self.not_found(id.as_str()))?.version;
-        }
-    }
-
-    /// The version the swap made, or nothing when another writer was faster.
-    fn swap(&self, swap: &Swap<'_>) -> Result<Option<Version>, Response> {
-        match self.store.swap(swap, self.now) {
-            Ok(version) => Ok(Some(version)),
-            Err(SwapError::Conflict) => Ok(None),
-            Err(SwapError::Store(error)) => Err(self.unavailable(error)),
-        }
-    }
-
     /// Whether the request asks to create the person its target names: PUT with
     /// `If-None-Match: *`.
     fn creates(&self, asked: &Preconditions) -> bool {
         self.request.method == Method::Put && asked.if_none_match().is_some_and(IfNoneMatch::is_any)
-    }
-
-    /// A date does not stand in for If-Match: two versions can share a second.
-    ///
-    /// [RFC 6585 section 3](https://www.rfc-editor.org/rfc/rfc6585#section-3)
-    fn require_if_match(&self, asked: &Preconditions, selected: Version) -> Result<(), Response> {
-        if asked.if_match().is_some() || self.policy.unconditional_writes {
-            return Ok(());
-        }
-        Err(self.problem(Problem::PreconditionRequired {
-            current: selected.entity_tag(),
-        }))
     }
 
     fn preconditions(&self) -> Result<Preconditions, Response> {
@@ -403,10 +280,6 @@ impl Exchange<'_> {
         problem.response(self.policy.profile)
     }
 
-    fn content(&self, error: ContentError) -> Response {
-        self.problem(Problem::Content(error))
-    }
-
     fn not_found(&self, id: &str) -> Response {
         self.problem(Problem::NotFound { id: id.to_owned() })
     }
@@ -450,7 +323,7 @@ fn validators(version: Version) -> Validators {
 }
 
 fn represented(response: Response, record: &Record) -> Response {
-    let content = json::to_vec(&Representation::of(record));
+    let content = to_json(&Representation::of(record));
     response.with_content("application/json", content)
 }
 
@@ -476,34 +349,4 @@ fn malformed(asked: &Preconditions, method: Method, profile: Profile) -> Option<
             problem(Precondition::IfNoneMatch, error)
         }
     }
-}
-
-/// A person as clients see it; the members in alphabetical order.
-#[derive(Serialize)]
-struct Representation<'a> {
-    change_date: String,
-    person_id: &'a str,
-    person_name: &'a str,
-}
-
-impl<'a> Representation<'a> {
-    fn of(record: &'a Record) -> Self {
-        Self {
-            change_date: record.version.to_string(),
-            person_id: record.person.id().as_str(),
-            person_name: record.person.name(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct ServiceDocument {
-    links: Links,
-    name: &'static str,
-    version: &'static str,
-}
-
-#[derive(Serialize)]
-struct Links {
-    persons: &'static str,
 }

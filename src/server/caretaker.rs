@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::server::Door;
+use crate::server::door::Door;
 
 /// How often an idle listener is looked after.
 const IDLE: Duration = Duration::from_millis(100);

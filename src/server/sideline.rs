@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::server::arrival::Arrival;
 use crate::server::delivery::{Delivery, Progress};
-use crate::server::{Door, lock};
+use crate::server::door::Door;
+use crate::server::lock;
 
 /// How long a client's address stays distrusted: longer than a port takes to be used again.
 const DISTRUST: Duration = Duration::from_mins(1);

@@ -321,7 +321,7 @@ fn each_mistake_gets_its_own_answer_and_changes_nothing() {
     }
 }
 
-/// Where tiny_http itself gives up: an empty 400 or nothing, and the connection is closed.
+/// Where `tiny_http` itself gives up: an empty 400 or nothing, and the connection is closed.
 #[test]
 fn what_is_no_http_ends_its_connection_alone() {
     let serving = Serving::start();

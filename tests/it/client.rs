@@ -14,6 +14,7 @@ pub struct Client {
 /// An answer as it came, framed by the rules of RFC 9112 section 6.3.
 #[derive(Debug)]
 pub struct Answer {
+    pub status_line: String,
     pub status: u16,
     pub fields: Vec<(String, String)>,
     pub content: String,
@@ -72,6 +73,7 @@ impl Client {
         let status = status.get(..3).expect("a status");
         let mut answer = Answer {
             status: status.parse().unwrap(),
+            status_line: line,
             fields: Vec::new(),
             content: String::new(),
         };
@@ -83,6 +85,21 @@ impl Client {
             let (name, value) = line.split_once(": ").expect("a field line");
             answer.fields.push((name.to_owned(), value.to_owned()));
         }
+    }
+
+    /// Receives an answer, in the lines in which `curl -i` prints it.
+    pub fn print(&mut self) -> Vec<String> {
+        let answer = self.receive();
+        let mut lines = vec![answer.status_line.clone()];
+        lines.extend(
+            answer
+                .fields
+                .iter()
+                .map(|(name, value)| format!("{name}: {value}")),
+        );
+        lines.push(String::new());
+        lines.extend(answer.content.lines().map(str::to_owned));
+        lines
     }
 
     /// Whether the server has closed the connection, once it has said all it had to.

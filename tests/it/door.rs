@@ -51,7 +51,7 @@ fn clients_that_stall_hold_up_nobody() {
     assert_eq!(client.ask(GET).field("ETag"), Some(&*tag));
 }
 
-/// tiny_http gives several connections of a burst to one thread.
+/// `tiny_http` gives several connections of a burst to one thread.
 #[test]
 fn every_connection_of_a_burst_is_answered() {
     let serving = Serving::start();
@@ -62,7 +62,9 @@ fn every_connection_of_a_burst_is_answered() {
                 assert_eq!(client.ask(GET).status, 200);
             }
             let mut clients: Vec<_> = (0..burst).map(|_| serving.client()).collect();
-            clients.iter_mut().for_each(|client| client.send(GET));
+            for client in &mut clients {
+                client.send(GET);
+            }
             for client in &mut clients {
                 assert_eq!(client.receive().status, 200);
             }
@@ -147,7 +149,8 @@ impl Store for Flaky {
 
 #[test]
 fn a_store_that_fails_or_panics_fails_its_request_alone() {
-    let failures: [(fn() -> StoreError, u16, &str); 2] = [
+    type Fail = fn() -> StoreError;
+    let failures: [(Fail, u16, &str); 2] = [
         (
             || StoreError::new("the disk is full"),
             503,

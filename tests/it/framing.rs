@@ -370,7 +370,7 @@ fn s9112_6_3_untrustworthy_framing() {
             let answer = client.ask(format!("{head}\r\n\r\n{content}{smuggled}"));
             let status = if message == long { 413 } else { 400 };
             assert_eq!(
-                (answer.status, &*answer.message().trim_end()),
+                (answer.status, answer.message().trim_end()),
                 (status, message),
                 "{fields}"
             );

@@ -1,11 +1,16 @@
 //! Everything that is tested, from a single entity tag to the built program.
 #![allow(
+    clippy::duration_suboptimal_units,
+    clippy::collapsible_if,
+    clippy::format_collect,
+    clippy::format_push_string,
+    clippy::too_many_lines,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
     clippy::panic,
     unreachable_pub,
-    reason = "a test that cannot go on fails"
+    reason = "a test that cannot go on fails, need not be fast, and tells things naively"
 )]
 
 mod bad_input;
@@ -14,14 +19,17 @@ mod client;
 mod desk;
 mod door;
 mod entity_tag;
+mod examples;
 mod framing;
 mod http_date;
 mod oracle;
 mod person;
 mod precondition;
 mod race;
+mod readme;
 mod resource;
 mod serving;
 mod store;
+mod tidy;
 mod transcript;
 mod version;

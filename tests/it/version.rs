@@ -3,6 +3,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ifmatch::{Version, VersionClock};
 
+type Clock = Box<dyn Fn(u32) -> SystemTime>;
+
 fn version(text: &str) -> Version {
     text.parse().unwrap()
 }
@@ -76,7 +78,7 @@ fn s8_8_1_versions_increase_whatever_the_clock_does() {
     let second = Duration::from_secs(1);
     let year = 365 * 86_400 * second;
     let start = SystemTime::from(version("2026-11-23T12:00:00.000000"));
-    let clocks: [(&str, Box<dyn Fn(u32) -> SystemTime>); 6] = [
+    let clocks: [(&str, Clock); 6] = [
         ("frozen", Box::new(move |_| start)),
         ("stepping back", Box::new(move |tick| start - tick * second)),
         (

@@ -3,9 +3,54 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
+use crate::store::Record;
+
+/// A person as clients see it; the members in alphabetical order.
+#[derive(Serialize)]
+pub(crate) struct Representation<'a> {
+    change_date: String,
+    person_id: &'a str,
+    person_name: &'a str,
+}
+
+impl<'a> Representation<'a> {
+    pub(crate) fn of(record: &'a Record) -> Self {
+        Self {
+            change_date: record.version.to_string(),
+            person_id: record.person.id().as_str(),
+            person_name: record.person.name(),
+        }
+    }
+}
+
+/// What `/` says: what this is, and where to go.
+#[derive(Serialize)]
+pub(crate) struct ServiceDocument {
+    links: Links,
+    name: &'static str,
+    version: &'static str,
+}
+
+impl ServiceDocument {
+    pub(crate) fn new() -> Self {
+        Self {
+            links: Links {
+                persons: "/persons",
+            },
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Links {
+    persons: &'static str,
+}
+
 /// Writes `value` in the layout that the clients of this API compare byte for byte: two spaces of
 /// indentation, a comma *and a space* before each line break, a line break at the end.
-pub(crate) fn to_vec(value: &impl Serialize) -> Vec<u8> {
+pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
     let mut text = Vec::with_capacity(128);
     value
         .serialize(&mut Serializer::with_formatter(

@@ -1,0 +1,184 @@
+//! The README's transcript, replayed against the built program.
+
+use std::collections::HashMap;
+
+use crate::client::Client;
+use crate::serving::Program;
+
+/// A command and the lines that it is shown to print.
+struct Step<'a> {
+    command: &'a str,
+    printed: Vec<&'a str>,
+}
+
+fn steps(readme: &str) -> Vec<Step<'_>> {
+    let mut steps: Vec<Step<'_>> = Vec::new();
+    let mut inside = false;
+    for line in readme.lines() {
+        match (inside, line.strip_prefix("$ ")) {
+            (false, _) => inside = line == "```console",
+            (true, _) if line == "```" => inside = false,
+            (true, Some(command)) => steps.push(Step {
+                command,
+                printed: Vec::new(),
+            }),
+            (true, None) => steps.last_mut().unwrap().printed.push(line),
+        }
+    }
+    steps
+}
+
+/// The words of a command line, as a shell splits them; single quotes are all that is needed.
+fn words(command: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for (index, part) in command.split('\'').enumerate() {
+        if index % 2 == 1 {
+            words.last_mut().unwrap().push_str(part);
+            continue;
+        }
+        let mut pieces = part.split(' ');
+        words.last_mut().unwrap().push_str(pieces.next().unwrap());
+        words.extend(pieces.map(str::to_owned));
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Does what `curl -i` does with these arguments, and returns what it would print.
+fn curl(program: &Program, command: &str) -> Vec<String> {
+    let mut words = words(command).into_iter();
+    assert_eq!(
+        (words.next().as_deref(), words.next().as_deref()),
+        (Some("curl"), Some("-i"))
+    );
+    let (mut method, mut fields, mut content, mut target) =
+        (None, String::new(), String::new(), String::new());
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-X" => method = words.next(),
+            "-H" => fields += &format!("{}\r\n", words.next().unwrap()),
+            "-d" => content = words.next().unwrap(),
+            url => {
+                url.strip_prefix("http://127.0.0.1:5000")
+                    .unwrap()
+                    .clone_into(&mut target);
+            }
+        }
+    }
+    if !content.is_empty() {
+        fields += "Content-Type: application/x-www-form-urlencoded\r\n";
+        fields += &format!("Content-Length: {}\r\n", content.len());
+    }
+    let method = method.unwrap_or_else(|| if content.is_empty() { "GET" } else { "POST" }.into());
+    let mut client = Client::connect(program.address);
+    let host = program.address;
+    client.send(format!(
+        "{method} {target} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n{content}"
+    ));
+    client.print()
+}
+
+/// Holds shown lines against printed ones. `...` stands for any lines; tags and dates are others
+/// on every run, but the same shown ones are the same printed ones.
+fn compare(shown: &[&str], printed: &[String], known: &mut HashMap<String, String>) {
+    let mut printed = printed.iter();
+    let mut skip = false;
+    for line in shown {
+        if *line == "..." {
+            skip = true;
+            continue;
+        }
+        let found = loop {
+            let next = printed
+                .next()
+                .unwrap_or_else(|| panic!("`{line}` is not printed"));
+            if !skip || same(line, next, known) {
+                break next;
+            }
+        };
+        assert!(same(line, found, known), "shown: {line}\nprinted: {found}");
+        skip = false;
+    }
+    assert!(
+        skip || printed.next().is_none(),
+        "more is printed than shown"
+    );
+}
+
+fn same(shown: &str, printed: &str, known: &mut HashMap<String, String>) -> bool {
+    let (shown, printed): (Vec<_>, Vec<_>) = (
+        shown.trim_end().split('"').collect(),
+        printed.trim_end().split('"').collect(),
+    );
+    shown.len() == printed.len()
+        && shown.iter().zip(&printed).all(|(shown, printed)| {
+            let varies = shown.len() == printed.len()
+                && (shown.len() == 32 && shown.bytes().all(|b| b.is_ascii_hexdigit())
+                    || shown.len() == 26 && shown.contains('T') && shown.contains('.'));
+            if varies {
+                known
+                    .entry((*shown).to_owned())
+                    .or_insert_with(|| (*printed).to_owned())
+                    == printed
+            } else {
+                shown == printed
+            }
+        })
+}
+
+#[test]
+fn the_transcript_is_true() {
+    let readme = include_str!("../../README.md");
+    let program = Program::start(&[]);
+    let mut known: HashMap<String, String> = HashMap::new();
+    let mut asked = 0;
+    for Step { command, printed } in steps(readme) {
+        if command == "make run" {
+            assert_eq!(printed, ["ifmatch serves http://127.0.0.1:5000/persons"]);
+            continue;
+        }
+        let mut command = command.to_owned();
+        for (shown, actual) in &known {
+            command = command.replace(shown, actual);
+        }
+        let printed: Vec<_> = printed.into_iter().collect();
+        let trimmed = match printed.as_slice() {
+            [lines @ .., ""] | lines => lines,
+        };
+        compare(trimmed, &curl(&program, &command), &mut known);
+        asked += 1;
+    }
+    assert_eq!(asked, 4, "every command was replayed");
+    let mut distinct: Vec<_> = known.values().collect();
+    distinct.sort();
+    distinct.dedup();
+    assert_eq!(
+        distinct.len(),
+        known.len(),
+        "different shown ones are different printed ones"
+    );
+}
+
+#[test]
+fn the_flags_are_those_of_the_help() {
+    let readme = include_str!("../../README.md");
+    let help: Vec<_> = ifmatch::cli::HELP
+        .split_whitespace()
+        .filter(|word| word.starts_with("--") && !["--help", "--version"].contains(word))
+        .collect();
+    for flag in &help {
+        assert!(
+            readme.contains(&format!("| `{flag}")),
+            "{flag} is not in the table"
+        );
+    }
+    let rows = readme
+        .lines()
+        .filter(|line| line.starts_with("| `--"))
+        .count();
+    assert_eq!(
+        rows,
+        help.len(),
+        "the table has flags that the help has not"
+    );
+}

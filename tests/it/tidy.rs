@@ -1,0 +1,210 @@
+//! The invariants of the crate documentation, kept by reading the source.
+
+use std::fs;
+use std::path::Path;
+
+/// Every source file below `directory`, by its path from there, with its text.
+fn sources(directory: &str) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let mut found = Vec::new();
+    let mut pending = vec![root.clone()];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+            } else {
+                let name = path
+                    .strip_prefix(&root)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
+                found.push((name, fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty());
+    found
+}
+
+/// The text without comments, which may speak of anything.
+fn code(text: &str) -> String {
+    let lines = text.lines().map(|line| line.split("//").next().unwrap());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The module a source file belongs to.
+fn module(file: &str) -> &str {
+    file.split(['/', '.']).next().unwrap()
+}
+
+fn is_door(file: &str) -> bool {
+    ["server", "cli", "main"].contains(&module(file))
+}
+
+#[test]
+fn only_the_doors_know_sockets_the_clock_and_the_terminal() {
+    let words = [
+        "tiny_http",
+        "std::net",
+        "::now()",
+        "std::io",
+        "println!",
+        "eprintln!",
+        "std::env::",
+        "thread::",
+    ];
+    let mut doors = 0;
+    for (file, text) in sources("src") {
+        let text = code(&text);
+        for word in words.iter().filter(|word| text.contains(**word)) {
+            // JSON is written into memory, for which std::io has the trait.
+            let writes_json = file == "representation.rs" && *word == "std::io";
+            assert!(is_door(&file) || writes_json, "{file} names {word}");
+            doors += 1;
+        }
+        assert!(
+            !text.contains("tiny_http") || module(&file) == "server" || file == "lib.rs",
+            "{file}"
+        );
+    }
+    assert!(doors > 10, "the words are still those that the doors use");
+}
+
+#[test]
+fn the_store_has_the_only_mutex_behind_the_doors() {
+    for (file, text) in sources("src") {
+        let locks = code(&text).contains("Mutex");
+        assert!(!locks || is_door(&file) || file == "store.rs", "{file}");
+    }
+}
+
+#[test]
+fn statuses_are_chosen_in_two_places() {
+    for (file, text) in sources("src") {
+        let text = code(&text);
+        let chooses = text.contains("Response::new(") || text.contains("with_status(");
+        let may = ["problem", "resource", "message"].contains(&module(&file));
+        let wraps = file == "server/arrival.rs";
+        assert!(!chooses || may || wraps, "{file}");
+    }
+}
+
+#[test]
+fn modules_use_only_modules_above_them() {
+    let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    let order: Vec<_> = lib
+        .lines()
+        .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "))
+        .map(|line| line.trim_end_matches(';'))
+        .collect();
+    let place = |name: &str| order.iter().position(|module| *module == name);
+    for (file, text) in sources("src") {
+        let Some(own) = place(module(&file)) else {
+            continue;
+        };
+        for used in code(&text).split("crate::").skip(1) {
+            let used = used
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()
+                .unwrap();
+            let above = place(used).unwrap_or_else(|| panic!("{file} uses crate::{used}"));
+            assert!(
+                above < own || used == module(&file),
+                "{file} uses {used}, which stands below"
+            );
+        }
+    }
+}
+
+#[test]
+fn there_is_no_unsafe_code_and_no_unwrap() {
+    for file in ["lib.rs", "main.rs"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file));
+        assert!(
+            text.unwrap().contains("\n#![forbid(unsafe_code)]\n"),
+            "{file}"
+        );
+    }
+    for (file, text) in sources("src") {
+        assert!(!code(&text).contains(".unwrap()"), "{file}");
+    }
+}
+
+#[test]
+fn files_can_be_held_in_the_head() {
+    for directory in ["src", "examples"] {
+        for (file, text) in sources(directory) {
+            assert!(
+                text.lines().count() <= 450,
+                "{file} has {} lines",
+                text.lines().count()
+            );
+        }
+    }
+    for (file, _) in sources("src") {
+        for bag in ["util", "common", "helper", "misc", "types"] {
+            assert!(!file.contains(bag), "{file} is named for no noun");
+        }
+    }
+}
+
+#[test]
+fn functions_fit_on_a_screen() {
+    for (file, text) in sources("src") {
+        let mut start = None;
+        for (number, line) in text.lines().enumerate() {
+            let trimmed = line.trim_start();
+            let indent = line.len() - trimmed.len();
+            let begins = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn "];
+            if start.is_none() && begins.iter().any(|begin| trimmed.starts_with(begin)) {
+                start = Some((number, indent));
+            }
+            if let Some((first, depth)) = start
+                && indent == depth
+                && (trimmed.starts_with('}') || trimmed.ends_with(';'))
+            {
+                assert!(
+                    number - first < 60,
+                    "{file}:{} is {} lines long",
+                    first + 1,
+                    number - first + 1
+                );
+                start = None;
+            }
+        }
+    }
+}
+
+#[test]
+fn the_version_is_in_the_changelog_once() {
+    let changelog = include_str!("../../CHANGELOG.md");
+    let heading = concat!("## ", env!("CARGO_PKG_VERSION"), " ");
+    assert_eq!(
+        changelog
+            .lines()
+            .filter(|line| line.starts_with(heading))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn the_default_build_has_five_dependencies() {
+    let manifest = include_str!("../../Cargo.toml");
+    let section = manifest
+        .split("[dependencies]\n")
+        .nth(1)
+        .unwrap()
+        .split("\n[")
+        .next()
+        .unwrap();
+    let names: Vec<_> = section
+        .lines()
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(names, ["md5", "serde", "serde_json", "time", "tiny_http"]);
+}
