@@ -147,11 +147,6 @@ impl Response {
         self
     }
 
-    /// The response with another status.
-    pub(crate) fn with_status(self, status: u16) -> Self {
-        Self { status, ..self }
-    }
-
     /// The response with content of this type, and its length.
     pub(crate) fn with_content(self, content_type: &'static str, content: Vec<u8>) -> Self {
         let length = content.len().to_string();

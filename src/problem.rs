@@ -40,6 +40,30 @@ pub(crate) enum Problem {
     Panicked,
 }
 
+impl From<TargetError> for Problem {
+    fn from(error: TargetError) -> Self {
+        Self::Target(error)
+    }
+}
+
+impl From<PreconditionsError> for Problem {
+    fn from(error: PreconditionsError) -> Self {
+        Self::Preconditions(error)
+    }
+}
+
+impl From<ContentError> for Problem {
+    fn from(error: ContentError) -> Self {
+        Self::Content(error)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error)
+    }
+}
+
 impl Problem {
     /// The one place where a problem gets its status.
     fn status(&self, profile: Profile) -> u16 {

@@ -1,17 +1,18 @@
 use std::time::SystemTime;
 
-use crate::entity_tag::{EntityTag, ParseEntityTagError};
+use crate::entity_tag::EntityTag;
 use crate::framing::Refusal;
 use crate::http_date::HttpDate;
 use crate::message::{Method, Request, Response};
 use crate::person::PersonId;
 use crate::policy::{Policy, Profile};
 use crate::precondition::{
-    Evaluation, IfMatch, IfNoneMatch, Precondition, Preconditions, TagSyntax, Validators,
+    Evaluation, IfMatch, IfNoneMatch, Precondition, Preconditions, PreconditionsError, TagSyntax,
+    Validators,
 };
 use crate::problem::Problem;
 use crate::representation::{Representation, ServiceDocument, to_json};
-use crate::store::{Record, Store, StoreError};
+use crate::store::{Record, Store};
 use crate::target::Target;
 use crate::version::Version;
 
@@ -52,12 +53,12 @@ pub fn respond(
         request,
         now,
     };
-    let answered = exchange.judge().and_then(|judged| match judged {
-        Judged::Answered(response) => Ok(response),
-        Judged::Write(action) => exchange.perform(action, request.content),
-    });
-    let (Ok(response) | Err(response)) = answered;
-    exchange.finish(response)
+    let answered = match exchange.judge() {
+        Ok(Judged::Answered(response)) => Ok(response),
+        Ok(Judged::Write(action)) => exchange.perform(action, request.content),
+        Err(end) => Err(end),
+    };
+    exchange.finish(answered)
 }
 
 /// Answers a request whose content has not been read, if that needs no content: with the problem
@@ -79,7 +80,7 @@ pub(crate) fn respond_early(
         now,
     };
     match exchange.judge() {
-        Err(response) if response.status() >= 400 => Some(exchange.finish(response)),
+        Err(End::Problem(problem)) => Some(exchange.finish(Err(problem.into()))),
         _ => None,
     }
 }
@@ -101,7 +102,19 @@ enum Judged {
     Write(Action),
 }
 
-/// One request and everything its answer depends on. Whatever ends it early is an `Err`.
+/// What ends a request before its method is performed.
+enum End {
+    NotModified(Validators),
+    Problem(Problem),
+}
+
+impl<E: Into<Problem>> From<E> for End {
+    fn from(error: E) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
+/// One request and everything its answer depends on.
 struct Exchange<'a> {
     store: &'a dyn Store,
     policy: Policy,
@@ -110,117 +123,104 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    fn judge(&self) -> Result<Judged, Response> {
+    fn judge(&self) -> Result<Judged, End> {
         let method = self.request.method;
         if method == Method::Other {
-            return Err(self.problem(Problem::UnknownMethod));
+            return Err(Problem::UnknownMethod.into());
         }
-        let target = Target::parse(self.request.target)
-            .map_err(|error| self.problem(Problem::Target(error)))?;
-        let allow = allow(&target).ok_or_else(|| self.problem(Problem::UnknownTarget))?;
+        let target = Target::parse(self.request.target)?;
+        let allow = allow(&target).ok_or(Problem::UnknownTarget)?;
         match (method, target) {
             (Method::Options, _) => Ok(Judged::Answered(options(allow))),
             (Method::Get | Method::Head, Target::Root) => self.read_root(),
             (Method::Get | Method::Head, Target::Persons) => self.read_collection(),
+            (Method::Get | Method::Head, Target::Person(id)) => self.read_person(id),
             (Method::Post, Target::Persons) => {
                 let asked = self.preconditions()?;
                 let collection = self.judged_collection(&asked)?;
                 Ok(Judged::Write(Action::Create(asked, collection)))
             }
-            (Method::Get | Method::Head, Target::Person(id)) => {
-                let (_, _, record) = self.judged_target(&id)?;
-                let record = record.ok_or_else(|| self.not_found(&id))?;
-                let response = self.readable(&validators(record.version));
-                Ok(Judged::Answered(represented(response, &record)))
-            }
             (Method::Put, Target::Person(id)) => {
-                let (asked, id, record) = self.judged_target(&id)?;
+                let asked = self.preconditions()?;
+                let id = self.person_id(id, &asked)?;
+                let record = self.judged_person(&asked, &id)?;
                 let selected = record.map(|record| record.version);
                 Ok(Judged::Write(Action::Replace(asked, id, selected)))
             }
             (Method::Delete, Target::Person(id)) => {
-                let (asked, person, record) = self.judged_target(&id)?;
-                let record = record.ok_or_else(|| self.not_found(&id))?;
-                Ok(Judged::Write(Action::Remove(asked, person, record.version)))
+                let asked = self.preconditions()?;
+                let id = self.person_id(id, &asked)?;
+                let record = self.judged_person(&asked, &id)?;
+                let selected = record.ok_or_else(|| not_found(&id))?.version;
+                Ok(Judged::Write(Action::Remove(asked, id, selected)))
             }
-            _ => Err(self.problem(Problem::MethodNotAllowed { allow })),
+            _ => Err(Problem::MethodNotAllowed { allow }.into()),
         }
     }
 
-    fn read_root(&self) -> Result<Judged, Response> {
+    fn read_root(&self) -> Result<Judged, End> {
         let content = to_json(&ServiceDocument::new());
-        let entity_tag = EntityTag::digest(&content);
+        let entity_tag = Some(EntityTag::digest(&content));
         let validators = Validators {
-            entity_tag: Some(entity_tag),
+            entity_tag,
             last_modified: None,
         };
         self.evaluate(&self.preconditions()?, Some(&validators))?;
-        let response = self.readable(&validators);
         Ok(Judged::Answered(
-            response.with_content("application/json", content),
+            self.read(200, &validators).with_content(JSON, content),
         ))
     }
 
-    fn read_collection(&self) -> Result<Judged, Response> {
+    fn read_collection(&self) -> Result<Judged, End> {
         let asked = self.preconditions()?;
         self.judged_collection(&asked)?;
-        let list = self.store.list().map_err(|error| self.unavailable(error))?;
+        let list = self.store.list()?;
         // The list may already be newer than what was judged.
         let validators = validators(list.version);
         self.evaluate(&asked, Some(&validators))?;
         let members: Vec<_> = list.records.iter().map(Representation::of).collect();
-        let response = self.readable(&validators);
         Ok(Judged::Answered(
-            response.with_content("application/json", to_json(&members)),
+            self.read(200, &validators)
+                .with_content(JSON, to_json(&members)),
         ))
     }
 
+    fn read_person(&self, id: String) -> Result<Judged, End> {
+        let asked = self.preconditions()?;
+        let id = self.person_id(id, &asked)?;
+        let record = self
+            .judged_person(&asked, &id)?
+            .ok_or_else(|| not_found(&id))?;
+        let response = self.read(200, &validators(record.version));
+        Ok(Judged::Answered(represented(response, &record)))
+    }
+
     /// Selects the collection and evaluates the preconditions on it.
-    fn judged_collection(&self, asked: &Preconditions) -> Result<Version, Response> {
-        let version = self
-            .store
-            .version()
-            .map_err(|error| self.unavailable(error))?;
+    fn judged_collection(&self, asked: &Preconditions) -> Result<Version, End> {
+        let version = self.store.version()?;
         self.evaluate(asked, Some(&validators(version)))?;
         Ok(version)
     }
 
-    /// Reads the preconditions, selects the person of the target and evaluates them on it.
-    ///
-    /// An id that no person can have is one that is not found, unless it is to be created.
-    fn judged_target(
-        &self,
-        id: &str,
-    ) -> Result<(Preconditions, PersonId, Option<Record>), Response> {
-        let asked = self.preconditions()?;
-        let id = match PersonId::new(id) {
-            Ok(id) => id,
-            Err(error) if self.creates(&asked) => {
-                return Err(self.problem(Problem::Content(error)));
-            }
-            Err(_) => return Err(self.not_found(id)),
-        };
-        let record = self.judged_person(&asked, &id)?;
-        Ok((asked, id, record))
-    }
-
     /// Selects the person and evaluates the preconditions on it, or on its absence where the
     /// request would create it.
-    fn judged_person(
-        &self,
-        asked: &Preconditions,
-        id: &PersonId,
-    ) -> Result<Option<Record>, Response> {
-        let record = self
-            .store
-            .get(id)
-            .map_err(|error| self.unavailable(error))?;
+    fn judged_person(&self, asked: &Preconditions, id: &PersonId) -> Result<Option<Record>, End> {
+        let record = self.store.get(id)?;
         if record.is_none() && !self.creates(asked) {
-            return Err(self.not_found(id.as_str()));
+            return Err(not_found(id).into());
         }
         let selected = record.as_ref().map(|record| validators(record.version));
         self.evaluate(asked, selected.as_ref())?;
         Ok(record)
+    }
+
+    /// The id of the target. One that no person can have is not found, unless the request would
+    /// create it.
+    fn person_id(&self, id: String, asked: &Preconditions) -> Result<PersonId, Problem> {
+        match PersonId::new(id.as_str()) {
+            Err(_) if !self.creates(asked) => Err(Problem::NotFound { id }),
+            checked => Ok(checked?),
+        }
     }
 
     /// Whether the request asks to create the person its target names: PUT with
@@ -229,33 +229,24 @@ impl Exchange<'_> {
         self.request.method == Method::Put && asked.if_none_match().is_some_and(IfNoneMatch::is_any)
     }
 
-    fn preconditions(&self) -> Result<Preconditions, Response> {
+    fn preconditions(&self) -> Result<Preconditions, PreconditionsError> {
         let syntax = match self.policy.profile {
             Profile::Compatible => TagSyntax::QuotedOrBare,
             Profile::Strict => TagSyntax::Quoted,
         };
         Preconditions::from_fields(self.request.fields.iter().copied(), syntax, self.now)
-            .map_err(|error| self.problem(Problem::Preconditions(error)))
     }
 
-    /// Turns an evaluation that ends the request into its answer.
-    fn evaluate(
-        &self,
-        asked: &Preconditions,
-        selected: Option<&Validators>,
-    ) -> Result<(), Response> {
+    /// Ends the request unless its method is to be performed.
+    fn evaluate(&self, asked: &Preconditions, selected: Option<&Validators>) -> Result<(), End> {
         let method = self.request.method;
-        if let Some(problem) = malformed(asked, method, self.policy.profile) {
-            return Err(self.problem(problem));
-        }
+        refuse_malformed(asked, method, self.policy.profile)?;
         match asked.evaluate(method, selected) {
             Evaluation::Perform => Ok(()),
-            Evaluation::NotModified => Err(self
-                .readable(selected.unwrap_or(&Validators::default()))
-                .with_status(304)),
+            Evaluation::NotModified => Err(End::NotModified(selected.cloned().unwrap_or_default())),
             Evaluation::PreconditionFailed(field) => {
                 let current = selected.and_then(|validators| validators.entity_tag.clone());
-                Err(self.problem(Problem::PreconditionFailed { field, current }))
+                Err(Problem::PreconditionFailed { field, current }.into())
             }
         }
     }
@@ -264,8 +255,8 @@ impl Exchange<'_> {
     ///
     /// Last-Modified is never later than Date, even when the machine's clock was set back
     /// ([RFC 9110 section 8.8.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.1)).
-    fn readable(&self, validators: &Validators) -> Response {
-        let mut response = Response::new(200).with_field("Cache-Control", "no-cache");
+    fn read(&self, status: u16, validators: &Validators) -> Response {
+        let mut response = Response::new(status).with_field("Cache-Control", "no-cache");
         if let Some(entity_tag) = &validators.entity_tag {
             response = response.with_field("ETag", entity_tag.to_string());
         }
@@ -276,19 +267,12 @@ impl Exchange<'_> {
         response
     }
 
-    fn problem(&self, problem: Problem) -> Response {
-        problem.response(self.policy.profile)
-    }
-
-    fn not_found(&self, id: &str) -> Response {
-        self.problem(Problem::NotFound { id: id.to_owned() })
-    }
-
-    fn unavailable(&self, error: StoreError) -> Response {
-        self.problem(Problem::Unavailable(error))
-    }
-
-    fn finish(&self, response: Response) -> Response {
+    fn finish(&self, answered: Result<Response, End>) -> Response {
+        let response = match answered {
+            Ok(response) => response,
+            Err(End::NotModified(validators)) => self.read(304, &validators),
+            Err(End::Problem(problem)) => problem.response(self.policy.profile),
+        };
         let response = dated(response, self.now);
         if self.request.method == Method::Head {
             response.without_content()
@@ -297,6 +281,8 @@ impl Exchange<'_> {
         }
     }
 }
+
+const JSON: &str = "application/json";
 
 /// The methods of each target, or nothing where there is no such target.
 fn allow(target: &Target) -> Option<&'static str> {
@@ -324,7 +310,13 @@ fn validators(version: Version) -> Validators {
 
 fn represented(response: Response, record: &Record) -> Response {
     let content = to_json(&Representation::of(record));
-    response.with_content("application/json", content)
+    response.with_content(JSON, content)
+}
+
+fn not_found(id: &PersonId) -> Problem {
+    Problem::NotFound {
+        id: id.as_str().to_owned(),
+    }
 }
 
 fn dated(response: Response, now: SystemTime) -> Response {
@@ -333,20 +325,21 @@ fn dated(response: Response, now: SystemTime) -> Response {
         .with_field("Server", concat!("ifmatch/", env!("CARGO_PKG_VERSION")))
 }
 
-/// The precondition that is too malformed to be evaluated.
+/// Refuses a precondition that is too malformed to be evaluated.
 ///
 /// An If-None-Match that nobody can read would let a write through or stop it for no reason. An
 /// If-Match is false then, which is safe; the strict profile says what is wrong with it.
-fn malformed(asked: &Preconditions, method: Method, profile: Profile) -> Option<Problem> {
-    let problem = |field, error: &ParseEntityTagError| {
-        Some(Problem::MalformedPrecondition(field, error.clone()))
+fn refuse_malformed(
+    asked: &Preconditions,
+    method: Method,
+    profile: Profile,
+) -> Result<(), Problem> {
+    let if_match = asked.if_match().and_then(IfMatch::malformed);
+    let if_none_match = asked.if_none_match().and_then(IfNoneMatch::malformed);
+    let (field, error) = match (if_match, if_none_match) {
+        (Some(error), _) if profile == Profile::Strict => (Precondition::IfMatch, error),
+        (_, Some(error)) if !method.is_read() => (Precondition::IfNoneMatch, error),
+        _ => return Ok(()),
     };
-    match (asked.if_match().and_then(IfMatch::malformed), profile) {
-        (Some(error), Profile::Strict) => problem(Precondition::IfMatch, error),
-        _ if method.is_read() => None,
-        _ => {
-            let error = asked.if_none_match().and_then(IfNoneMatch::malformed)?;
-            problem(Precondition::IfNoneMatch, error)
-        }
-    }
+    Err(Problem::MalformedPrecondition(field, error.clone()))
 }

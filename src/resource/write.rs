@@ -2,8 +2,8 @@ use crate::message::Response;
 use crate::person::{Person, PersonId};
 use crate::precondition::Preconditions;
 use crate::problem::Problem;
-use crate::resource::{Exchange, represented};
-use crate::store::{Record, Swap, SwapError};
+use crate::resource::{End, Exchange, not_found, represented};
+use crate::store::{Record, StoreError, Swap, SwapError};
 use crate::target::Target;
 use crate::version::Version;
 
@@ -17,7 +17,7 @@ pub(super) enum Action {
 impl Exchange<'_> {
     /// Performs a write, again and again as long as other writers are faster; each time on what
     /// they left, and only while the preconditions are true of it.
-    pub(super) fn perform(&self, action: Action, content: &[u8]) -> Result<Response, Response> {
+    pub(super) fn perform(&self, action: Action, content: &[u8]) -> Result<Response, End> {
         match action {
             Action::Create(asked, collection) => self.create(&asked, collection, content),
             Action::Replace(asked, id, selected) => self.replace(&asked, id, selected, content),
@@ -30,30 +30,21 @@ impl Exchange<'_> {
         asked: &Preconditions,
         mut collection: Version,
         content: &[u8],
-    ) -> Result<Response, Response> {
-        let person =
-            Person::from_json(content).map_err(|error| self.problem(Problem::Content(error)))?;
+    ) -> Result<Response, End> {
+        let person = Person::from_json(content)?;
         loop {
             let mut swap = Swap::create(&person);
             if !asked.is_empty() {
                 swap = swap.while_collection_at(collection);
             }
             if let Some(version) = self.swap(&swap)? {
-                let path = Target::person_path(person.id().as_str());
-                let response = Response::new(201)
-                    .with_field("Location", path)
-                    .with_field("ETag", version.entity_tag().to_string());
-                return Ok(represented(response, &Record { person, version }));
+                return Ok(written(201, &Record { person, version }));
             }
-            if self
-                .store
-                .get(person.id())
-                .map_err(|error| self.unavailable(error))?
-                .is_some()
-            {
-                return Err(self.problem(Problem::AlreadyExists {
+            if self.store.get(person.id())?.is_some() {
+                return Err(Problem::AlreadyExists {
                     id: person.id().clone(),
-                }));
+                }
+                .into());
             }
             collection = self.judged_collection(asked)?;
         }
@@ -65,9 +56,8 @@ impl Exchange<'_> {
         id: PersonId,
         mut selected: Option<Version>,
         content: &[u8],
-    ) -> Result<Response, Response> {
-        let person = Person::with_id_from_json(id, content)
-            .map_err(|error| self.problem(Problem::Content(error)))?;
+    ) -> Result<Response, End> {
+        let person = Person::with_id_from_json(id, content)?;
         loop {
             let (status, swap) = match selected {
                 Some(version) => {
@@ -77,16 +67,7 @@ impl Exchange<'_> {
                 None => (201, Swap::create(&person)),
             };
             if let Some(version) = self.swap(&swap)? {
-                let path = Target::person_path(person.id().as_str());
-                let place = if status == 201 {
-                    "Location"
-                } else {
-                    "Content-Location"
-                };
-                let response = Response::new(status)
-                    .with_field(place, path)
-                    .with_field("ETag", version.entity_tag().to_string());
-                return Ok(represented(response, &Record { person, version }));
+                return Ok(written(status, &Record { person, version }));
             }
             selected = self
                 .judged_person(asked, person.id())?
@@ -99,35 +80,52 @@ impl Exchange<'_> {
         asked: &Preconditions,
         id: &PersonId,
         mut selected: Version,
-    ) -> Result<Response, Response> {
+    ) -> Result<Response, End> {
         loop {
             self.require_if_match(asked, selected)?;
             if self.swap(&Swap::remove(id, selected))?.is_some() {
                 return Ok(Response::new(204));
             }
             let record = self.judged_person(asked, id)?;
-            selected = record.ok_or_else(|| self.not_found(id.as_str()))?.version;
+            selected = record.ok_or_else(|| not_found(id))?.version;
         }
     }
 
     /// The version the swap made, or nothing when another writer was faster.
-    fn swap(&self, swap: &Swap<'_>) -> Result<Option<Version>, Response> {
+    fn swap(&self, swap: &Swap<'_>) -> Result<Option<Version>, StoreError> {
         match self.store.swap(swap, self.now) {
             Ok(version) => Ok(Some(version)),
             Err(SwapError::Conflict) => Ok(None),
-            Err(SwapError::Store(error)) => Err(self.unavailable(error)),
+            Err(SwapError::Store(error)) => Err(error),
         }
     }
 
     /// A date does not stand in for If-Match: two versions can share a second.
     ///
     /// [RFC 6585 section 3](https://www.rfc-editor.org/rfc/rfc6585#section-3)
-    fn require_if_match(&self, asked: &Preconditions, selected: Version) -> Result<(), Response> {
+    fn require_if_match(&self, asked: &Preconditions, selected: Version) -> Result<(), Problem> {
         if asked.if_match().is_some() || self.policy.unconditional_writes {
             return Ok(());
         }
-        Err(self.problem(Problem::PreconditionRequired {
+        Err(Problem::PreconditionRequired {
             current: selected.entity_tag(),
-        }))
+        })
     }
+}
+
+/// The answer to a write, with the representation that is now current.
+///
+/// [RFC 9110 section 9.3.4](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.4) would rather not
+/// have an `ETag` where the server changed what it was sent. Here the representation is enclosed,
+/// and the field with its place says so.
+fn written(status: u16, record: &Record) -> Response {
+    let place = if status == 201 {
+        "Location"
+    } else {
+        "Content-Location"
+    };
+    let response = Response::new(status)
+        .with_field(place, Target::person_path(record.person.id().as_str()))
+        .with_field("ETag", record.version.entity_tag().to_string());
+    represented(response, record)
 }
