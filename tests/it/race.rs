@@ -1,16 +1,16 @@
 //! Writers who really write at once.
 
-use std::sync::Barrier;
+use std::sync::{Barrier, Mutex};
 use std::thread;
 
-use ifmatch::Response;
-
+use crate::client::request;
 use crate::desk::{Desk, tag, text};
+use crate::serving::Serving;
 
 const WRITERS: usize = 16;
 
 /// Lets every writer loose at the same moment.
-fn race(write: impl Fn(usize) -> Response + Sync) -> Vec<Response> {
+fn race<A: Send>(write: impl Fn(usize) -> A + Sync) -> Vec<A> {
     let barrier = Barrier::new(WRITERS);
     thread::scope(|scope| {
         let (write, barrier) = (&write, &barrier);
@@ -88,6 +88,33 @@ fn s13_1_1_the_collection_is_guarded_too() {
                 .count()
         };
         assert_eq!((count(201), count(412)), (1, WRITERS - 1));
+    }
+}
+
+/// Over sockets, with contents so long that each is read and performed on a thread of its own.
+#[test]
+fn s13_2_2_of_clients_with_one_tag_exactly_one_wins() {
+    let serving = Serving::start();
+    let mut current = serving.create("1");
+    let clients: Vec<_> = (0..WRITERS).map(|_| Mutex::new(serving.client())).collect();
+    for round in 0..200 {
+        let answers = race(|writer| {
+            let name = format!("{round}/{writer}/{}", "x".repeat(2000));
+            let content = format!(r#"{{"person_name": "{name}"}}"#);
+            let fields = format!("If-Match: {current}\r\n");
+            clients[writer]
+                .lock()
+                .unwrap()
+                .ask(request("PUT /persons/1", &fields, &content))
+        });
+        let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+        assert_eq!((won.len(), lost.len()), (1, WRITERS - 1));
+        assert!(lost.iter().all(|loser| loser.status == 412));
+        assert_eq!(
+            serving.ask("GET /persons/1", "", "").content,
+            won[0].content
+        );
+        current = won[0].field("ETag").unwrap().to_owned();
     }
 }
 
