@@ -143,25 +143,25 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TargetTooLong => {
-                write!(f, "the request target is longer than {MAX_TARGET} bytes")
+                write!(f, "The request target is longer than {MAX_TARGET} bytes")
             }
-            Self::HostMissing => f.write_str("an HTTP/1.1 request needs a Host field"),
-            Self::HostRepeated => f.write_str("a request has one Host field, not several"),
+            Self::HostMissing => f.write_str("An HTTP/1.1 request needs a Host field"),
+            Self::HostRepeated => f.write_str("A request has one Host field, not several"),
             Self::HostMalformed => f.write_str("Host must be a host name and an optional port"),
             Self::TransferEncoding => {
                 f.write_str("Transfer-Encoding must be exactly `chunked`, and in HTTP/1.1")
             }
             Self::LengthBesideEncoding => {
-                f.write_str("a request has Content-Length or Transfer-Encoding, not both")
+                f.write_str("A request has Content-Length or Transfer-Encoding, not both")
             }
             Self::ContentLength => f.write_str("Content-Length must be one decimal number"),
             Self::ContentTooLong { limit } => {
-                write!(f, "the content is longer than {limit} bytes")
+                write!(f, "The content is longer than {limit} bytes")
             }
-            Self::ContentMalformed => f.write_str("the chunked content is malformed"),
-            Self::ContentTruncated => f.write_str("the content ended before its announced length"),
+            Self::ContentMalformed => f.write_str("The chunked content is malformed"),
+            Self::ContentTruncated => f.write_str("The content ended before its announced length"),
             Self::FramingLost => f.write_str(
-                "an earlier request on this connection was malformed; open another connection",
+                "An earlier request on this connection was malformed; open another connection",
             ),
         }
     }

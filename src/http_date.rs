@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use time::format_description::BorrowedFormatItem;
 use time::macros::{format_description, utc_datetime};
 use time::parsing::Parsed;
-use time::{PrimitiveDateTime, UtcDateTime};
+use time::{PrimitiveDateTime, SignedDuration, UtcDateTime};
 
 /// A point in time with the one-second resolution that HTTP gives its dates.
 ///
@@ -99,6 +99,11 @@ fn read(text: &str, form: Form, now: HttpDate) -> Option<HttpDate> {
     if !parsed.parse_items(text.as_bytes(), form).ok()?.is_empty() {
         return None;
     }
+    // A leap second, which the grammar has and calendars leave out.
+    let leap = parsed.second() == Some(60);
+    if leap {
+        parsed.set_second(59)?;
+    }
     if let Some(two_digits) = parsed.year_last_two() {
         // The latest year with these digits that begins no more than 50 years ahead ...
         let horizon = now.0.year() + 50;
@@ -111,8 +116,10 @@ fn read(text: &str, form: Form, now: HttpDate) -> Option<HttpDate> {
             parsed.set_year(year - 100)?;
         }
     }
-    let read = PrimitiveDateTime::try_from(parsed).ok()?;
-    Some(HttpDate(read.as_utc()))
+    let read = PrimitiveDateTime::try_from(parsed).ok()?.as_utc();
+    Some(HttpDate(
+        read.saturating_add(SignedDuration::seconds(leap.into())),
+    ))
 }
 
 /// The text is none of the three forms of an HTTP-date.

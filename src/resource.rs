@@ -1,19 +1,18 @@
 use std::time::SystemTime;
 
-use crate::entity_tag::EntityTag;
+use crate::entity_tag::{EntityTag, ParseEntityTagError};
 use crate::framing::Refusal;
 use crate::http_date::HttpDate;
 use crate::message::{Method, Request, Response};
 use crate::person::PersonId;
 use crate::policy::{Policy, Profile};
 use crate::precondition::{
-    Evaluation, IfMatch, IfNoneMatch, Precondition, Preconditions, PreconditionsError, TagSyntax,
-    Validators,
+    Evaluation, IfNoneMatch, Precondition, Preconditions, PreconditionsError, TagSyntax, Validators,
 };
 use crate::problem::Problem;
 use crate::representation::{Representation, ServiceDocument, to_json};
 use crate::store::{Record, Store};
-use crate::target::Target;
+use crate::target::{Target, TargetError};
 use crate::version::Version;
 
 mod write;
@@ -141,19 +140,16 @@ impl Exchange<'_> {
                 Ok(Judged::Write(Action::Create(asked, collection)))
             }
             (Method::Put, Target::Person(id)) => {
-                let asked = self.preconditions()?;
-                let id = self.person_id(id, &asked)?;
-                let record = self.judged_person(&asked, &id)?;
+                let (id, asked, record) = self.judged_target(id)?;
                 let selected = record.map(|record| record.version);
                 Ok(Judged::Write(Action::Replace(asked, id, selected)))
             }
             (Method::Delete, Target::Person(id)) => {
-                let asked = self.preconditions()?;
-                let id = self.person_id(id, &asked)?;
-                let record = self.judged_person(&asked, &id)?;
+                let (id, asked, record) = self.judged_target(id)?;
                 let selected = record.ok_or_else(|| not_found(&id))?.version;
                 Ok(Judged::Write(Action::Remove(asked, id, selected)))
             }
+            (_, Target::Server) => Err(TargetError::Asterisk.into()),
             _ => Err(Problem::MethodNotAllowed { allow }.into()),
         }
     }
@@ -186,11 +182,8 @@ impl Exchange<'_> {
     }
 
     fn read_person(&self, id: String) -> Result<Judged, End> {
-        let asked = self.preconditions()?;
-        let id = self.person_id(id, &asked)?;
-        let record = self
-            .judged_person(&asked, &id)?
-            .ok_or_else(|| not_found(&id))?;
+        let (id, _, record) = self.judged_target(id)?;
+        let record = record.ok_or_else(|| not_found(&id))?;
         let response = self.read(200, &validators(record.version));
         Ok(Judged::Answered(represented(response, &record)))
     }
@@ -200,6 +193,25 @@ impl Exchange<'_> {
         let version = self.store.version()?;
         self.evaluate(asked, Some(&validators(version)))?;
         Ok(version)
+    }
+
+    /// Reads the preconditions, selects the person of the target, and evaluates them on it.
+    ///
+    /// A person who is not there is told before anything that is wrong with the preconditions. So
+    /// is an id that no person can have, unless the request would create it.
+    fn judged_target(&self, id: String) -> Result<(PersonId, Preconditions, Option<Record>), End> {
+        let asked = self.preconditions();
+        let creates = asked.as_ref().is_ok_and(|asked| self.creates(asked));
+        let id = match PersonId::new(id.as_str()) {
+            Err(_) if !creates => return Err(Problem::NotFound { id }.into()),
+            checked => checked?,
+        };
+        if asked.is_err() && self.store.get(&id)?.is_none() {
+            return Err(not_found(&id).into());
+        }
+        let asked = asked?;
+        let record = self.judged_person(&asked, &id)?;
+        Ok((id, asked, record))
     }
 
     /// Selects the person and evaluates the preconditions on it, or on its absence where the
@@ -212,15 +224,6 @@ impl Exchange<'_> {
         let selected = record.as_ref().map(|record| validators(record.version));
         self.evaluate(asked, selected.as_ref())?;
         Ok(record)
-    }
-
-    /// The id of the target. One that no person can have is not found, unless the request would
-    /// create it.
-    fn person_id(&self, id: String, asked: &Preconditions) -> Result<PersonId, Problem> {
-        match PersonId::new(id.as_str()) {
-            Err(_) if !self.creates(asked) => Err(Problem::NotFound { id }),
-            checked => Ok(checked?),
-        }
     }
 
     /// Whether the request asks to create the person its target names: PUT with
@@ -239,15 +242,32 @@ impl Exchange<'_> {
 
     /// Ends the request unless its method is to be performed.
     fn evaluate(&self, asked: &Preconditions, selected: Option<&Validators>) -> Result<(), End> {
-        let method = self.request.method;
-        refuse_malformed(asked, method, self.policy.profile)?;
-        match asked.evaluate(method, selected) {
+        match asked.evaluate(self.request.method, selected) {
             Evaluation::Perform => Ok(()),
             Evaluation::NotModified => Err(End::NotModified(selected.cloned().unwrap_or_default())),
-            Evaluation::PreconditionFailed(field) => {
-                let current = selected.and_then(|validators| validators.entity_tag.clone());
-                Err(Problem::PreconditionFailed { field, current }.into())
+            Evaluation::PreconditionFailed(field) => Err(match self.malformed(asked, field) {
+                Some(error) => Problem::MalformedPrecondition(field, error.clone()),
+                None => {
+                    let current = selected.and_then(|validators| validators.entity_tag.clone());
+                    Problem::PreconditionFailed { field, current }
+                }
             }
+            .into()),
+        }
+    }
+
+    /// Why a false precondition could not be read, where it is a mistake to be told of.
+    ///
+    /// The compatible profile leaves it at an If-Match that is false.
+    fn malformed<'p>(
+        &self,
+        asked: &'p Preconditions,
+        field: Precondition,
+    ) -> Option<&'p ParseEntityTagError> {
+        match (field, self.policy.profile) {
+            (Precondition::IfMatch, Profile::Strict) => asked.if_match()?.malformed(),
+            (Precondition::IfNoneMatch, _) => asked.if_none_match()?.malformed(),
+            _ => None,
         }
     }
 
@@ -304,7 +324,7 @@ fn options(allow: &'static str) -> Response {
 fn validators(version: Version) -> Validators {
     Validators {
         entity_tag: Some(version.entity_tag()),
-        last_modified: Some(version.last_modified()),
+        last_modified: version.last_modified(),
     }
 }
 
@@ -323,23 +343,4 @@ fn dated(response: Response, now: SystemTime) -> Response {
     response
         .with_field("Date", HttpDate::from(now).to_string())
         .with_field("Server", concat!("ifmatch/", env!("CARGO_PKG_VERSION")))
-}
-
-/// Refuses a precondition that is too malformed to be evaluated.
-///
-/// An If-None-Match that nobody can read would let a write through or stop it for no reason. An
-/// If-Match is false then, which is safe; the strict profile says what is wrong with it.
-fn refuse_malformed(
-    asked: &Preconditions,
-    method: Method,
-    profile: Profile,
-) -> Result<(), Problem> {
-    let if_match = asked.if_match().and_then(IfMatch::malformed);
-    let if_none_match = asked.if_none_match().and_then(IfNoneMatch::malformed);
-    let (field, error) = match (if_match, if_none_match) {
-        (Some(error), _) if profile == Profile::Strict => (Precondition::IfMatch, error),
-        (_, Some(error)) if !method.is_read() => (Precondition::IfNoneMatch, error),
-        _ => return Ok(()),
-    };
-    Err(Problem::MalformedPrecondition(field, error.clone()))
 }

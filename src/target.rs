@@ -26,22 +26,22 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// When an id is percent-encoded wrongly.
+    /// When it is percent-encoded wrongly.
     pub(crate) fn parse(target: &str) -> Result<Self, TargetError> {
         if target == "*" {
             return Ok(Self::Server);
         }
         let path = without_authority(target);
         let path = path.split_once('?').map_or(path, |(path, _)| path);
-        match path.strip_prefix("/persons") {
-            Some("") => Ok(Self::Persons),
-            Some(rest) => match rest.strip_prefix('/') {
-                Some(id) if !id.is_empty() && !id.contains('/') => decode(id).map(Self::Person),
-                _ => Ok(Self::Unknown),
-            },
-            None if path == "/" => Ok(Self::Root),
-            None => Ok(Self::Unknown),
-        }
+        let segments: Vec<_> = path.split('/').map(decode).collect::<Result<_, _>>()?;
+        Ok(match segments.as_slice() {
+            [before, root] if before.is_empty() && root.is_empty() => Self::Root,
+            [before, name] if before.is_empty() && name == "persons" => Self::Persons,
+            [before, name, id] if before.is_empty() && name == "persons" && !id.is_empty() => {
+                Self::Person(id.clone())
+            }
+            _ => Self::Unknown,
+        })
     }
 
     /// The path of the person with this id, such that [`parse`](Self::parse) reads the id back.
@@ -104,19 +104,22 @@ fn hex_digit(byte: u8) -> Option<u8> {
         .and_then(|digit| digit.try_into().ok())
 }
 
-/// Why a target's percent-encoding cannot be undone.
+/// Why a target is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TargetError {
     /// A `%` without two hexadecimal digits after it.
     Escape,
     /// The bytes are no UTF-8.
     NotUtf8,
+    /// `*` with another method than OPTIONS.
+    Asterisk,
 }
 
 impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Escape => "The target has a `%` without two hexadecimal digits after it",
+            Self::Asterisk => "The target `*` is for OPTIONS alone",
             Self::NotUtf8 => "The target's percent-encoded bytes are not UTF-8",
         })
     }

@@ -47,12 +47,13 @@ impl Version {
         EntityTag::digest(self.to_string().as_bytes())
     }
 
-    /// The change date cut to seconds, for Last-Modified and the fields that ask about it.
+    /// The change date cut to seconds, for Last-Modified and the fields that ask about it; none
+    /// for what has never changed, of which nobody knows since when it is so.
     ///
     /// [RFC 9110 section 8.8.2](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2)
     #[must_use]
-    pub fn last_modified(self) -> HttpDate {
-        HttpDate::from(SystemTime::from(self))
+    pub fn last_modified(self) -> Option<HttpDate> {
+        (self != Self::FIRST).then(|| HttpDate::from(SystemTime::from(self)))
     }
 }
 

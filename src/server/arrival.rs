@@ -13,7 +13,7 @@ const READ_AHEAD: usize = 1024;
 /// The longest unread content that `tiny_http` is trusted to read and throw away, in bytes.
 ///
 /// It sets that much memory aside at once, so this must always be to be had.
-const DRAINABLE: usize = 8 * 1024 * 1024;
+const DRAINABLE: u64 = 8 * 1024 * 1024;
 
 /// A request as `tiny_http` hands it over, and what must be known about `tiny_http` to let go of
 /// it again.
@@ -136,7 +136,9 @@ impl Arrival {
                 }
                 Ok(content)
             }
-            // What chunked_transfer says to malformed chunks, and to a missing end.
+            // What tiny_http's decoder says to malformed chunks, and to a missing end, but for one
+            // in the middle of a chunk, which it takes for the end. That cannot be told from here,
+            // and does no harm: of a JSON object, no beginning is another one.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 Err(Unreadable::Refused(Refusal::ContentMalformed))
             }
@@ -156,13 +158,14 @@ impl Arrival {
         }
     }
 
-    /// What would be left of the content if the request were dropped now.
-    pub(super) fn unread(&self) -> Unread {
+    /// What would be left of the content if the request were dropped now. Content up to `limit`
+    /// bytes must fit into memory in any case.
+    pub(super) fn unread(&self, limit: u64) -> Unread {
         if self.read || self.content_is_here() || self.asks_upgrade() {
             return Unread::Nothing;
         }
         match self.request.body_length() {
-            Some(length) if length <= DRAINABLE => Unread::Drained,
+            Some(length) if length as u64 <= limit.max(DRAINABLE) => Unread::Drained,
             Some(_) => Unread::Undrainable(Hold::ForEver),
             None => Unread::Undrainable(Hold::UntilClosed),
         }
@@ -177,40 +180,33 @@ impl Arrival {
     /// Writes the answer, then lets `tiny_http` read and throw away the content, however long
     /// the client takes to send it.
     pub(super) fn answer_and_drain(self, response: &Response) {
-        let tail = Tail {
-            content: Cursor::new(response.content().to_vec()),
-            hold: None,
-        };
+        let told = as_told(
+            response,
+            self.connection(false),
+            Tail::end(response.content()),
+        );
         // A client that does not want its answer needs no other.
-        let _ = self.request.respond(tail.response_like(response));
+        let _ = self.request.respond(told);
     }
 
     /// Writes the answer and keeps the request, and its connection with it.
     ///
-    /// `tiny_http` sends what a [`Read`] gives it; one that never ends is what keeps the request
-    /// from being dropped.
+    /// `tiny_http` sends what a [`Read`] gives it; one that does not end is what keeps the request
+    /// from being dropped. For HEAD it reads nothing. Such a request is dropped where that costs
+    /// no memory, or else answered as one for another protocol, which gives us the connection's
+    /// two ends, never to be dropped. That answer says that we know HTTP/1.1, which is true.
     pub(super) fn answer_and_hold(self, response: &Response, hold: Hold) {
-        let mut content = response.content().to_vec();
-        if self.request.method() == &tiny_http::Method::Head {
-            // Nothing is read for HEAD. This answer says that we know HTTP/1.1, which is true,
-            // and comes with the connection's two ends, which are never dropped.
-            let tail = Tail {
-                content: Cursor::new(content),
-                hold: None,
-            };
-            let ends = self
-                .request
-                .upgrade("HTTP/1.1", tail.response_like(response));
-            std::mem::forget(ends);
-            return;
+        let told = as_told(
+            response,
+            Some("close"),
+            Tail::hold(response.content(), hold),
+        );
+        match (self.request.method(), hold) {
+            (tiny_http::Method::Head, Hold::ForEver) => {
+                std::mem::forget(self.request.upgrade("HTTP/1.1", told));
+            }
+            _ => _ = self.request.respond(told),
         }
-        // White space up to the size at which tiny_http's buffer passes content on.
-        content.resize(content.len().max(READ_AHEAD), b' ');
-        let tail = Tail {
-            content: Cursor::new(content),
-            hold: Some(hold),
-        };
-        let _ = self.request.respond(tail.response_like(response));
     }
 
     /// Lets go of a request whose connection is broken, without an answer.
@@ -218,26 +214,35 @@ impl Arrival {
         drop(self.request.into_writer());
     }
 
-    /// The Connection field of the answer, by the rule that `tiny_http` follows with the
-    /// connection: it looks at the first such field and finds words anywhere in it.
+    /// The Connection field of the answer.
+    ///
+    /// Whether the connection goes on is for `tiny_http` to say: it looks at the first such field
+    /// of the request, and finds words anywhere in it. A `close` that it does not see is for the
+    /// client to obey.
     fn connection(&self, last: bool) -> Option<&'static str> {
-        let asked = self
+        let seen = self
             .first("Connection")
             .unwrap_or_default()
             .to_ascii_lowercase();
-        let kept_alive = asked.contains("keep-alive");
-        let closes = asked.contains("close")
-            || asked.contains("upgrade")
-            || (self.is_http10() && !kept_alive);
-        if closes || last {
+        let goes_on = !self.is_http10() || seen.contains("keep-alive");
+        let ends = seen.contains("close") || seen.contains("upgrade") || !goes_on;
+        if ends || last || self.asks_close() {
             Some("close")
         } else {
             self.is_http10().then_some("keep-alive")
         }
     }
 
+    fn asks_close(&self) -> bool {
+        let headers = self.request.headers().iter();
+        headers
+            .filter(|header| header.field.equiv("Connection"))
+            .flat_map(|header| header.value.as_str().split(','))
+            .any(|option| option.trim().eq_ignore_ascii_case("close"))
+    }
+
     fn is_http10(&self) -> bool {
-        *self.request.http_version() < tiny_http::HTTPVersion(1, 1)
+        *self.request.http_version() == tiny_http::HTTPVersion(1, 0)
     }
 
     fn expects_continue(&self) -> bool {
@@ -261,24 +266,55 @@ impl Arrival {
     }
 }
 
+/// The response as `tiny_http` takes it.
+///
+/// It drops a Connection field that it is given. So this one stands behind a line break in the
+/// value of another field, which it passes on as it is; the text is ours and no client's.
+fn as_told(response: &Response, connection: Option<&str>, tail: Tail) -> tiny_http::Response<Tail> {
+    let length = tail.content.get_ref().len();
+    let mut headers = Vec::new();
+    for (name, value) in response
+        .fields()
+        .iter()
+        .filter(|(name, _)| *name != "Content-Length")
+    {
+        let value = match connection {
+            Some(connection) if *name == "Server" => format!("{value}\r\nConnection: {connection}"),
+            _ => value.clone(),
+        };
+        headers.extend(tiny_http::Header::from_bytes(*name, value));
+    }
+    let status = tiny_http::StatusCode(response.status());
+    tiny_http::Response::new(status, headers, tail, Some(length), None)
+        .with_chunked_threshold(usize::MAX)
+}
+
 /// Content that `tiny_http` sends, and what comes after its end.
 struct Tail {
     content: Cursor<Vec<u8>>,
     hold: Option<Hold>,
+    pause: Duration,
 }
 
 impl Tail {
-    fn response_like(self, response: &Response) -> tiny_http::Response<Self> {
-        let length = self.content.get_ref().len();
-        let headers = response
-            .fields()
-            .iter()
-            .filter_map(|(name, value)| tiny_http::Header::from_bytes(*name, value.as_str()).ok())
-            .filter(|header| !header.field.equiv("Content-Length"))
-            .collect();
-        let status = tiny_http::StatusCode(response.status());
-        tiny_http::Response::new(status, headers, self, Some(length), None)
-            .with_chunked_threshold(usize::MAX)
+    fn end(content: &[u8]) -> Self {
+        let content = Cursor::new(content.to_vec());
+        Self {
+            content,
+            hold: None,
+            pause: Duration::from_secs(1),
+        }
+    }
+
+    /// White space is added up to the size at which `tiny_http` passes content on at once.
+    fn hold(content: &[u8], hold: Hold) -> Self {
+        let mut tail = Self {
+            hold: Some(hold),
+            ..Self::end(content)
+        };
+        let padded = content.len().max(READ_AHEAD);
+        tail.content.get_mut().resize(padded, b' ');
+        tail
     }
 }
 
@@ -293,10 +329,12 @@ impl Read for Tail {
             Some(Hold::ForEver) => loop {
                 thread::park();
             },
-            // Line breaks between two messages mean nothing (RFC 9112 section 2.2). Writing them
-            // fails once the client is gone, and makes one that is not let go of the connection.
+            // The client was told that the connection ends here. Once it has closed it, writing
+            // fails; until then line breaks between two messages mean nothing (RFC 9112 section
+            // 2.2).
             Some(Hold::UntilClosed) => {
-                thread::sleep(Duration::from_secs(1));
+                thread::sleep(self.pause);
+                self.pause *= 2;
                 let breaks = buffer.len().min(READ_AHEAD);
                 buffer
                     .iter_mut()

@@ -112,13 +112,16 @@ impl Door {
 
     /// Answers a request although its content may not have been read.
     fn turn_away(&self, arrival: Arrival, response: &Response) -> Option<Delivery> {
-        match arrival.unread() {
+        match arrival.unread(self.options.max_content) {
             Unread::Nothing => return Some(self.deliver(arrival, response)),
             Unread::Drained => arrival.answer_and_drain(response),
             Unread::Undrainable(hold) => {
-                // Nothing will come on this connection any more, so nothing is to wait for it.
-                self.sideline.leave(arrival.peer());
+                // Nothing comes on this connection while it is held, so nothing is to wait for it;
+                // and what may come when it is let go is part of the content.
+                let peer = arrival.peer();
+                self.sideline.leave(peer);
                 arrival.answer_and_hold(response, hold);
+                self.sideline.distrust(peer);
             }
         }
         None

@@ -35,6 +35,18 @@ struct Lane {
     staffed: bool,
 }
 
+impl Lane {
+    fn staff(&mut self, door: &Arc<Door>, peer: Peer) {
+        if !self.staffed {
+            let door = Arc::clone(door);
+            let thread = thread::Builder::new()
+                .name("ifmatch-side".into())
+                .stack_size(STACK);
+            self.staffed = thread.spawn(move || work(&door, peer)).is_ok();
+        }
+    }
+}
+
 /// One thing that may have to wait for its client.
 pub(super) enum Job {
     /// To read the content, answer, and deliver the answer.
@@ -57,26 +69,16 @@ impl Sideline {
 
     /// Opens a lane for a connection.
     pub(super) fn open(&self, door: &Arc<Door>, peer: Peer, job: Job) {
-        lock(&self.lanes)
-            .entry(peer)
-            .or_default()
-            .jobs
-            .push_back(job);
-        self.staff(door);
+        let mut lanes = lock(&self.lanes);
+        let lane = lanes.entry(peer).or_default();
+        lane.jobs.push_back(job);
+        lane.staff(door, peer);
     }
 
-    /// Gives every lane its thread. A machine that has none left may have one later: the
-    /// caretaker asks again.
+    /// Gives a thread to every lane that could not have one when it was opened.
     pub(super) fn staff(&self, door: &Arc<Door>) {
-        for (peer, lane) in lock(&self.lanes)
-            .iter_mut()
-            .filter(|(_, lane)| !lane.staffed)
-        {
-            let (door, peer) = (Arc::clone(door), *peer);
-            let thread = thread::Builder::new()
-                .name("ifmatch-side".into())
-                .stack_size(STACK);
-            lane.staffed = thread.spawn(move || work(&door, peer)).is_ok();
+        for (peer, lane) in lock(&self.lanes).iter_mut() {
+            lane.staff(door, *peer);
         }
     }
 

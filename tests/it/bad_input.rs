@@ -65,7 +65,7 @@ fn cases() -> Vec<Case> {
             "deeper JSON",
             post(&"[".repeat(100_000)),
             413,
-            "the content is longer than 65536 bytes",
+            "The content is longer than 65536 bytes",
         ),
         case(
             "deep objects",
@@ -211,13 +211,13 @@ fn cases() -> Vec<Case> {
             "a long content",
             post(&"x".repeat(65_537)),
             413,
-            "the content is longer than 65536 bytes",
+            "The content is longer than 65536 bytes",
         ),
         case(
             "a long target",
             framed(&format!("GET /persons/{}", "x".repeat(9000)), ""),
             414,
-            "the request target is longer than 8192 bytes",
+            "The request target is longer than 8192 bytes",
         ),
         case(
             "300 tags",
@@ -279,13 +279,13 @@ fn cases() -> Vec<Case> {
             "terabytes",
             framed("POST /persons", "Content-Length: 99999999999999"),
             413,
-            "the content is longer than 65536 bytes",
+            "The content is longer than 65536 bytes",
         ),
         case(
             "no Host",
             "GET /persons HTTP/1.1\r\n\r\n",
             400,
-            "an HTTP/1.1 request needs a Host field",
+            "An HTTP/1.1 request needs a Host field",
         ),
     ]
 }
@@ -389,14 +389,14 @@ fn content_that_ends_too_early() {
     client.send(
         "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nContent-Length: 2000\r\n\r\n{}",
     );
-    let truncated = "the content ended before its announced length";
+    let truncated = "The content ended before its announced length";
     assert_eq!(told(client), (400, truncated.into()));
     let mut client = serving.client();
     client.send("PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}");
     let (status, message) = told(client);
     assert_eq!(
         (status, message.trim_end()),
-        (400, "the chunked content is malformed")
+        (400, "The chunked content is malformed")
     );
     assert_eq!(serving.state(), before);
 }

@@ -126,6 +126,7 @@ fn s9112_9_persistence() {
         ("HTTP/1.1", "Connection: keep-alive\r\n", None, false),
         ("HTTP/1.1", "Connection: close\r\n", Some("close"), true),
         ("HTTP/1.1", "connection: Close\r\n", Some("close"), true),
+        ("HTTP/1.1", "Connection: x, close\r\n", Some("close"), true),
         (
             "HTTP/1.1",
             "Connection: Upgrade\r\nUpgrade: h2c\r\n",
@@ -158,12 +159,109 @@ fn s9112_9_persistence() {
     }
 }
 
+/// A `close` that `tiny_http` does not see is for the client to obey.
+#[test]
+fn s9112_9_6_close_is_always_told() {
+    let serving = Serving::start();
+    let fields = "Connection: keep-alive\r\nConnection: close\r\n";
+    let answer = serving.ask("GET /persons", fields, "");
+    assert_eq!(
+        (answer.status, answer.field("Connection")),
+        (200, Some("close"))
+    );
+}
+
+/// Answers that are given before the content was read, too, say what becomes of the connection.
+#[test]
+fn s9112_9_6_early_answers_tell_what_becomes_of_the_connection() {
+    let serving = Serving::start();
+    serving.create("1");
+    let chunked = "Transfer-Encoding: chunked\r\nExpect: 100-continue";
+    for (version, fields, status, told) in [
+        ("HTTP/1.1", "Content-Length: 2000", 412, None),
+        (
+            "HTTP/1.1",
+            "Content-Length: 2000\r\nConnection: close",
+            412,
+            Some("close"),
+        ),
+        ("HTTP/1.0", "Content-Length: 2000", 412, Some("close")),
+        (
+            "HTTP/1.0",
+            "Content-Length: 2000\r\nConnection: keep-alive",
+            412,
+            Some("keep-alive"),
+        ),
+        ("HTTP/1.1", "Content-Length: 200000", 413, None),
+        ("HTTP/1.1", "Content-Length: 200000000", 413, Some("close")),
+        ("HTTP/1.1", "Transfer-Encoding: gzip", 400, Some("close")),
+        ("HTTP/1.1", "Content-Length: x", 400, Some("close")),
+        ("HTTP/1.1", chunked, 412, Some("close")),
+    ] {
+        for method in ["PUT", "HEAD"] {
+            if method == "HEAD" && status == 412 {
+                continue; // is not answered early
+            }
+            let answer = serving.client().ask(format!(
+                "{method} /persons/1 {version}\r\nHost: x\r\nIf-Match: \"old\"\r\n{fields}\r\n\r\n"
+            ));
+            assert_eq!(answer.status, status, "{method} {version} {fields}");
+            let lines: Vec<_> = answer
+                .fields
+                .iter()
+                .filter(|(name, value)| name == "Connection" && value != "upgrade")
+                .map(|(_, value)| value.as_str())
+                .collect();
+            assert_eq!(
+                lines,
+                told.into_iter().collect::<Vec<_>>(),
+                "{method} {version} {fields}"
+            );
+        }
+    }
+}
+
+/// A client that obeys, and closes the connection, leaves nothing behind.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_held_until_the_client_closes_is_let_go_then() {
+    let program = crate::serving::Program::start(&[]);
+    let descriptors = || {
+        std::fs::read_dir(format!("/proc/{}/fd", program.child.id()))
+            .unwrap()
+            .count()
+    };
+    let mut client = Client::connect(program.address);
+    let person = r#"{"person_id": "1", "person_name": "Wim"}"#;
+    assert_eq!(client.ask(request("POST /persons", "", person)).status, 201);
+    let before = descriptors();
+    for _ in 0..50 {
+        for content in ["zz\r\n", "5\r\n{"] {
+            let head = "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let mut client = Client::connect(program.address);
+            client.send(format!("{head}{content}"));
+            client.finish_sending();
+            assert_eq!(client.receive().status, 400);
+        }
+    }
+    // The caretaker's own comings and goings take a descriptor or two at times.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while descriptors() > before + 4 {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{} of {before}",
+            descriptors()
+        );
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn s7_2_host() {
     let serving = Serving::start();
     serving.create("1");
-    let needs = "an HTTP/1.1 request needs a Host field";
-    let several = "a request has one Host field, not several";
+    let needs = "An HTTP/1.1 request needs a Host field";
+    let several = "A request has one Host field, not several";
     let malformed = "Host must be a host name and an optional port";
     for (version, fields, message) in [
         ("HTTP/1.1", "Host: example.com\r\n", None),
@@ -211,7 +309,7 @@ fn s9112_6_content_of_any_length() {
         let answer = client.ask(request("PUT /persons/1", "If-Match: *\r\n", &content));
         assert_eq!(answer.status, expected, "{length}");
         if expected == 413 {
-            assert_eq!(answer.message(), "the content is longer than 65536 bytes");
+            assert_eq!(answer.message(), "The content is longer than 65536 bytes");
         }
 
         let mut chunked = String::from(
@@ -302,10 +400,10 @@ fn s10_1_1_expect_100_continue() {
 #[test]
 fn s9112_6_3_untrustworthy_framing() {
     let encoding = "Transfer-Encoding must be exactly `chunked`, and in HTTP/1.1";
-    let both = "a request has Content-Length or Transfer-Encoding, not both";
+    let both = "A request has Content-Length or Transfer-Encoding, not both";
     let length = "Content-Length must be one decimal number";
-    let malformed = "the chunked content is malformed";
-    let long = "the content is longer than 65536 bytes";
+    let malformed = "The chunked content is malformed";
+    let long = "The content is longer than 65536 bytes";
     let empty = "0\r\n\r\n";
     let endless = format!("11000\r\n{}", "x".repeat(0x11000));
     for (fields, content, message) in [
@@ -398,7 +496,7 @@ fn s15_5_15_target_too_long() {
     let answer = serving.ask(&target(8193), "", "");
     assert_eq!(
         (answer.status, &*answer.message()),
-        (414, "the request target is longer than 8192 bytes")
+        (414, "The request target is longer than 8192 bytes")
     );
 }
 

@@ -32,6 +32,16 @@ fn s5_6_7_three_forms_read_one_written() {
         "Fri, 31 Dec 9999 23:59:59 GMT",
         "Fri, 31 Dec 9999 23:59:59 GMT",
     );
+    // A leap second is followed by the next minute.
+    reads(
+        "Sat, 31 Dec 2016 23:59:60 GMT",
+        "Sun, 01 Jan 2017 00:00:00 GMT",
+    );
+    reads(
+        "Saturday, 31-Dec-16 23:59:60 GMT",
+        "Sun, 01 Jan 2017 00:00:00 GMT",
+    );
+    reads("Sat Dec 31 23:59:60 2016", "Sun, 01 Jan 2017 00:00:00 GMT");
     // The weekday must be one, but is not held against the date.
     reads("Mon, 06 Nov 1994 08:49:37 GMT", written);
 }
@@ -97,6 +107,7 @@ fn s5_6_7_malformed() {
         "Sun, 06 Nov -994 08:49:37 GMT",
         "Sun, 06 Nov 1994 24:00:00 GMT",
         "Sun, 06 Nov 1994 08:60:00 GMT",
+        "Sun, 06 Nov 1994 08:49:61 GMT",
         "Sun, 30 Feb 1994 08:49:37 GMT",
         "Mon, 29 Feb 1999 08:49:37 GMT",
         "Sun, 00 Nov 1994 08:49:37 GMT",

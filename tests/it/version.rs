@@ -69,7 +69,15 @@ fn a_change_date_has_six_digits_and_no_offset() {
 #[test]
 fn s8_8_2_1_last_modified_is_cut_to_seconds() {
     let last_modified = version("2020-12-24T10:11:52.999999").last_modified();
-    assert_eq!(last_modified.to_string(), "Thu, 24 Dec 2020 10:11:52 GMT");
+    assert_eq!(
+        last_modified.unwrap().to_string(),
+        "Thu, 24 Dec 2020 10:11:52 GMT"
+    );
+    assert_eq!(
+        Version::FIRST.last_modified(),
+        None,
+        "nobody knows since when it is so"
+    );
 }
 
 /// Clocks that stand, go back, jump and stagger.
