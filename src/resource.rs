@@ -242,18 +242,18 @@ impl Exchange<'_> {
 
     /// Ends the request unless its method is to be performed.
     fn evaluate(&self, asked: &Preconditions, selected: Option<&Validators>) -> Result<(), End> {
-        match asked.evaluate(self.request.method, selected) {
-            Evaluation::Perform => Ok(()),
-            Evaluation::NotModified => Err(End::NotModified(selected.cloned().unwrap_or_default())),
-            Evaluation::PreconditionFailed(field) => Err(match self.malformed(asked, field) {
-                Some(error) => Problem::MalformedPrecondition(field, error.clone()),
-                None => {
-                    let current = selected.and_then(|validators| validators.entity_tag.clone());
-                    Problem::PreconditionFailed { field, current }
-                }
+        let field = match asked.evaluate(self.request.method, selected) {
+            Evaluation::Perform => return Ok(()),
+            Evaluation::NotModified => {
+                return Err(End::NotModified(selected.cloned().unwrap_or_default()));
             }
-            .into()),
+            Evaluation::PreconditionFailed(field) => field,
+        };
+        if let Some(error) = self.malformed(asked, field) {
+            return Err(Problem::MalformedPrecondition(field, error.clone()).into());
         }
+        let current = selected.and_then(|validators| validators.entity_tag.clone());
+        Err(Problem::PreconditionFailed { field, current }.into())
     }
 
     /// Why a false precondition could not be read, where it is a mistake to be told of.

@@ -267,6 +267,7 @@ fn s7_2_host() {
         ("HTTP/1.1", "Host: example.com\r\n", None),
         ("HTTP/1.1", "Host: example.com:5000\r\n", None),
         ("HTTP/1.1", "hOST:\t[::1]:5000\t\r\n", None),
+        ("HTTP/1.1", "Host: [::1]\r\n", None),
         ("HTTP/1.1", "Host: 127.0.0.1:\r\n", None),
         ("HTTP/1.1", "Host:\r\n", None),
         ("HTTP/1.1", "", Some(needs)),
