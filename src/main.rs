@@ -3,12 +3,24 @@
 
 use std::env;
 use std::io::{self, Write};
+use std::panic;
 use std::process::ExitCode;
 
 use ifmatch::cli::{Command, HELP};
 use ifmatch::{MemoryStore, Server};
 
 fn main() -> ExitCode {
+    let tell = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        // A client that resets its connection ends a thread of tiny_http with a panic, which is of
+        // no interest.
+        if !panic
+            .location()
+            .is_some_and(|place| place.file().contains("tiny_http"))
+        {
+            tell(panic);
+        }
+    }));
     let command = match Command::from_arguments(env::args_os().skip(1)) {
         Ok(command) => command,
         Err(error) => return fail(&error, 2),

@@ -85,13 +85,22 @@ pub(crate) fn respond_early(
 }
 
 /// Answers a request that is refused for its framing.
-pub(crate) fn refuse(refusal: Refusal, policy: Policy, now: SystemTime) -> Response {
-    dated(Problem::Refused(refusal).response(policy.profile), now)
+pub(crate) fn refuse(
+    refusal: Refusal,
+    request: &Request<'_>,
+    policy: Policy,
+    now: SystemTime,
+) -> Response {
+    finished(
+        Problem::Refused(refusal).response(policy.profile),
+        request,
+        now,
+    )
 }
 
 /// Answers a request during which the server itself failed.
-pub(crate) fn fail(policy: Policy, now: SystemTime) -> Response {
-    dated(Problem::Panicked.response(policy.profile), now)
+pub(crate) fn fail(request: &Request<'_>, policy: Policy, now: SystemTime) -> Response {
+    finished(Problem::Panicked.response(policy.profile), request, now)
 }
 
 /// What has become of a request before its content was looked at.
@@ -293,12 +302,7 @@ impl Exchange<'_> {
             Err(End::NotModified(validators)) => self.read(304, &validators),
             Err(End::Problem(problem)) => problem.response(self.policy.profile),
         };
-        let response = dated(response, self.now);
-        if self.request.method == Method::Head {
-            response.without_content()
-        } else {
-            response
-        }
+        finished(response, self.request, self.now)
     }
 }
 
@@ -339,8 +343,13 @@ fn not_found(id: &PersonId) -> Problem {
     }
 }
 
-fn dated(response: Response, now: SystemTime) -> Response {
-    response
+fn finished(response: Response, request: &Request<'_>, now: SystemTime) -> Response {
+    let response = response
         .with_field("Date", HttpDate::from(now).to_string())
-        .with_field("Server", concat!("ifmatch/", env!("CARGO_PKG_VERSION")))
+        .with_field("Server", concat!("ifmatch/", env!("CARGO_PKG_VERSION")));
+    if request.method == Method::Head {
+        response.without_content()
+    } else {
+        response
+    }
 }

@@ -1,52 +1,48 @@
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::thread;
-use std::time::Duration;
 
 use crate::framing::{Framing, Refusal};
 use crate::message::{Method, Protocol, Request, Response};
-use crate::server::delivery::Delivery;
+use crate::server::delivery::{Delivery, Line, Then};
 
 /// The most content that `tiny_http` reads into memory by itself.
 const READ_AHEAD: usize = 1024;
 
-/// The longest unread content that `tiny_http` is trusted to read and throw away, in bytes.
-///
-/// It sets that much memory aside at once, so this must always be to be had.
-const DRAINABLE: u64 = 8 * 1024 * 1024;
+/// The longest unread content that is left to `tiny_http` to read and throw away, in bytes. It
+/// sets that much memory aside, for as long as the client takes.
+const LITTLE: u64 = 256 * 1024;
+
+/// The longest content that is read and thrown away at all, in bytes. If the client goes away
+/// meanwhile, `tiny_http` sets so much memory aside for a moment.
+const MUCH: u64 = 16 * 1024 * 1024;
 
 /// A request as `tiny_http` hands it over, and what must be known about `tiny_http` to let go of
 /// it again.
 ///
-/// Letting go is the difficult part. When such a request is dropped, `tiny_http` reads what is
-/// left of its content, into memory of the *announced* length: a client that announces terabytes
-/// would end the process. What is left of chunked content it does not read at all, and takes it
-/// for the next request. So a request is only ever dropped where [`Self::unread`] says that it
-/// does no harm.
+/// Letting go is the difficult part. When such a request is dropped, or the end of the stream met
+/// in its content, `tiny_http` reads what is left, into memory of the *announced* length: a client
+/// that announces terabytes would end the process. What is left of chunked content it does not
+/// read at all, and takes it for the next request. So a request is only dropped where
+/// [`Self::unread`] says that it does no harm.
 pub(super) struct Arrival {
     request: tiny_http::Request,
     /// Whether the content has been read to its end.
     read: bool,
 }
 
-/// What was not read of a request's content.
-#[derive(Clone, Copy)]
-pub(super) enum Unread {
+/// How much of a request's content was not read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unread {
     /// Nothing that anybody would have to read.
     Nothing,
-    /// As much as `tiny_http` can be trusted to throw away.
-    Drained,
-    /// What it would deal with badly: the request must be held.
-    Undrainable(Hold),
-}
-
-/// For how long a request is held.
-#[derive(Clone, Copy)]
-pub(super) enum Hold {
-    /// For ever: dropping it would need the announced memory.
-    ForEver,
-    /// Until the client has closed the connection.
-    UntilClosed,
+    /// So little that `tiny_http` may throw it away.
+    Little,
+    /// So much that it is better thrown away piece by piece.
+    Much,
+    /// So much that it must never be asked for.
+    TooMuch,
+    /// Chunks, which may not even be any.
+    Chunks,
 }
 
 /// Why content was not read.
@@ -120,13 +116,11 @@ impl Arrival {
             }
             Framing::Chunked => (limit.saturating_add(1), 0),
         };
-        match self
-            .request
-            .as_reader()
-            .take(most)
-            .read_to_end(&mut content)
-        {
+        let reader = self.request.as_reader();
+        match reader.take(most).read_to_end(&mut content) {
             Ok(read) if read as u64 > limit => {
+                let rest = io::copy(&mut reader.take(MUCH), &mut io::sink());
+                self.read = rest.is_ok_and(|rest| rest < MUCH);
                 Err(Unreadable::Refused(Refusal::ContentTooLong { limit }))
             }
             Ok(read) => {
@@ -146,67 +140,69 @@ impl Arrival {
         }
     }
 
-    /// Whether `tiny_http` and [`Framing`] disagree about where the next request begins.
+    /// Whether it is unclear after this refusal where the next request begins: because nobody
+    /// can tell, or because `tiny_http` looks for it elsewhere than [`Framing`].
     pub(super) fn loses_framing(&self, refusal: Refusal) -> bool {
         match refusal {
-            Refusal::TargetTooLong
-            | Refusal::HostMissing
-            | Refusal::HostRepeated
-            | Refusal::HostMalformed => false,
-            Refusal::ContentTooLong { .. } => self.request.body_length().is_none(),
-            _ => true,
+            Refusal::TransferEncoding
+            | Refusal::LengthBesideEncoding
+            | Refusal::ContentLength
+            | Refusal::ContentMalformed => true,
+            Refusal::ContentTooLong { .. } => self.request.body_length().is_none() && !self.read,
+            _ => false,
         }
     }
 
-    /// What would be left of the content if the request were dropped now. Content up to `limit`
-    /// bytes must fit into memory in any case.
-    pub(super) fn unread(&self, limit: u64) -> Unread {
+    fn unread(&self, limit: u64) -> Unread {
         if self.read || self.content_is_here() || self.asks_upgrade() {
             return Unread::Nothing;
         }
         match self.request.body_length() {
-            Some(length) if length as u64 <= limit.max(DRAINABLE) => Unread::Drained,
-            Some(_) => Unread::Undrainable(Hold::ForEver),
-            None => Unread::Undrainable(Hold::UntilClosed),
+            // Content within the limit must fit into memory in any case.
+            Some(length) if length as u64 <= limit.max(LITTLE) => Unread::Little,
+            Some(length) if length as u64 <= MUCH => Unread::Much,
+            Some(_) => Unread::TooMuch,
+            None => Unread::Chunks,
         }
     }
 
-    /// The answer, ready to be written in one piece. Nothing may be unread.
-    pub(super) fn deliver(self, response: &Response, last: bool) -> Delivery {
-        let message = response.to_http1(self.connection(last));
-        Delivery::new(self.request.into_writer(), message)
-    }
-
-    /// Writes the answer, then lets `tiny_http` read and throw away the content, however long
-    /// the client takes to send it.
-    pub(super) fn answer_and_drain(self, response: &Response) {
-        let told = as_told(
-            response,
-            self.connection(false),
-            Tail::end(response.content()),
-        );
-        // A client that does not want its answer needs no other.
-        let _ = self.request.respond(told);
-    }
-
-    /// Writes the answer and keeps the request, and its connection with it.
+    /// The answer on its way, whatever was read of the content; none where it is written already.
     ///
-    /// `tiny_http` sends what a [`Read`] gives it; one that does not end is what keeps the request
-    /// from being dropped. For HEAD it reads nothing. Such a request is dropped where that costs
-    /// no memory, or else answered as one for another protocol, which gives us the connection's
-    /// two ends, never to be dropped. That answer says that we know HTTP/1.1, which is true.
-    pub(super) fn answer_and_hold(self, response: &Response, hold: Hold) {
-        let told = as_told(
-            response,
-            Some("close"),
-            Tail::hold(response.content(), hold),
-        );
-        match (self.request.method(), hold) {
-            (tiny_http::Method::Head, Hold::ForEver) => {
-                std::mem::forget(self.request.upgrade("HTTP/1.1", told));
+    /// `limit` is the longest content that is accepted, and `lost` says that nothing which follows
+    /// on the connection is to be trusted.
+    pub(super) fn answer(self, response: &Response, limit: u64, lost: bool) -> Option<Delivery> {
+        match self.unread(limit) {
+            Unread::Nothing => {
+                let then = if lost { Then::Outlast } else { Then::Done };
+                let message = response.to_http1(self.connection(lost));
+                Some(Delivery::new(
+                    Line::Writer(self.request.into_writer()),
+                    message,
+                    then,
+                ))
             }
-            _ => _ = self.request.respond(told),
+            Unread::Little => {
+                let told = as_told(response, self.connection(lost), None);
+                // A client that does not want its answer needs no other.
+                let _ = self.request.respond(told);
+                None
+            }
+            Unread::Much => Some(self.answer_and_keep(response, Then::Drain)),
+            Unread::TooMuch => Some(self.answer_and_keep(response, Then::Forget)),
+            Unread::Chunks => Some(self.answer_and_keep(response, Then::Outlast)),
         }
+    }
+
+    /// Writes the head of the answer and keeps both ends of the connection.
+    ///
+    /// There is one way to be given them instead of having the request dropped: to answer as if
+    /// the protocol were to change. To what, the answer has to say, and that we know HTTP/1.1 is
+    /// true.
+    fn answer_and_keep(self, response: &Response, then: Then) -> Delivery {
+        let connection = self.connection(then != Then::Drain);
+        let told = as_told(response, connection, response.field("Content-Length"));
+        let ends = self.request.upgrade("HTTP/1.1", told);
+        Delivery::new(Line::Ends(ends), response.content().to_vec(), then)
     }
 
     /// Lets go of a request whose connection is broken, without an answer.
@@ -268,80 +264,38 @@ impl Arrival {
 
 /// The response as `tiny_http` takes it.
 ///
-/// It drops a Connection field that it is given. So this one stands behind a line break in the
-/// value of another field, which it passes on as it is; the text is ours and no client's.
-fn as_told(response: &Response, connection: Option<&str>, tail: Tail) -> tiny_http::Response<Tail> {
-    let length = tail.content.get_ref().len();
+/// It drops a Connection field that it is given, and a Content-Length where the protocol changes.
+/// So these stand behind a line break in the value of another field, which it passes on as it is;
+/// all three values are ours and no client's.
+fn as_told(
+    response: &Response,
+    connection: Option<&str>,
+    length: Option<&str>,
+) -> tiny_http::Response<io::Cursor<Vec<u8>>> {
     let mut headers = Vec::new();
     for (name, value) in response
         .fields()
         .iter()
         .filter(|(name, _)| *name != "Content-Length")
     {
-        let value = match connection {
-            Some(connection) if *name == "Server" => format!("{value}\r\nConnection: {connection}"),
-            _ => value.clone(),
-        };
+        let mut value = value.clone();
+        if *name == "Server" {
+            let smuggled = [("Connection", connection), ("Content-Length", length)];
+            for (name, smuggled) in smuggled.iter().filter_map(|(n, v)| Some((n, (*v)?))) {
+                value = format!("{value}\r\n{name}: {smuggled}");
+            }
+        }
         headers.extend(tiny_http::Header::from_bytes(*name, value));
     }
     let status = tiny_http::StatusCode(response.status());
-    tiny_http::Response::new(status, headers, tail, Some(length), None)
-        .with_chunked_threshold(usize::MAX)
-}
-
-/// Content that `tiny_http` sends, and what comes after its end.
-struct Tail {
-    content: Cursor<Vec<u8>>,
-    hold: Option<Hold>,
-    pause: Duration,
-}
-
-impl Tail {
-    fn end(content: &[u8]) -> Self {
-        let content = Cursor::new(content.to_vec());
-        Self {
-            content,
-            hold: None,
-            pause: Duration::from_secs(1),
-        }
-    }
-
-    /// White space is added up to the size at which `tiny_http` passes content on at once.
-    fn hold(content: &[u8], hold: Hold) -> Self {
-        let mut tail = Self {
-            hold: Some(hold),
-            ..Self::end(content)
-        };
-        let padded = content.len().max(READ_AHEAD);
-        tail.content.get_mut().resize(padded, b' ');
-        tail
-    }
-}
-
-impl Read for Tail {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.content.read(buffer)?;
-        if read > 0 {
-            return Ok(read);
-        }
-        match self.hold {
-            None => Ok(0),
-            Some(Hold::ForEver) => loop {
-                thread::park();
-            },
-            // The client was told that the connection ends here. Once it has closed it, writing
-            // fails; until then line breaks between two messages mean nothing (RFC 9112 section
-            // 2.2).
-            Some(Hold::UntilClosed) => {
-                thread::sleep(self.pause);
-                self.pause *= 2;
-                let breaks = buffer.len().min(READ_AHEAD);
-                buffer
-                    .iter_mut()
-                    .take(breaks)
-                    .for_each(|byte| *byte = b'\n');
-                Ok(breaks)
-            }
-        }
-    }
+    let content = response.content().to_vec();
+    let length = content.len();
+    tiny_http::Response::new(
+        status,
+        headers,
+        io::Cursor::new(content),
+        Some(length),
+        None,
+    )
+    .with_chunked_threshold(usize::MAX)
 }

@@ -57,7 +57,6 @@ impl Caretaker {
             }
             thread::park_timeout(if now < busy_until { BUSY } else { IDLE });
             self.door.sideline.staff(&self.door);
-            self.door.sideline.forgive();
             let deaf = self.door.deaf.load(Ordering::SeqCst) || !self.is_noticed();
             if deaf && !self.door.stopping() {
                 self.door.deaf.store(true, Ordering::SeqCst);

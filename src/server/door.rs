@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::framing::{Framing, Refusal};
 use crate::message::{Request, Response};
 use crate::resource;
-use crate::server::arrival::{Arrival, Unread, Unreadable};
+use crate::server::arrival::{Arrival, Unreadable};
 use crate::server::delivery::{Delivery, Progress};
 use crate::server::sideline::{Job, Sideline};
 use crate::server::{Options, lock};
@@ -67,6 +67,15 @@ impl Door {
                 Err(_) => self.deaf.store(true, Ordering::SeqCst),
             }
         }
+        // What has come is answered; what comes later must not be dropped, see `Arrival`.
+        let deadline = Instant::now() + FAREWELL;
+        while let Ok(Some(request)) = queue.try_recv() {
+            if Instant::now() < deadline {
+                self.receive(Arrival::new(request));
+            } else {
+                std::mem::forget(request);
+            }
+        }
     }
 
     /// Answers at once what can be answered without waiting for its client; leaves the rest, and
@@ -83,7 +92,7 @@ impl Door {
         let Some(mut delivery) = self.answer(arrival) else {
             return;
         };
-        if delivery.len() > SHORT_ANSWER || delivery.advance() == Progress::Blocked {
+        if !delivery.is_short(SHORT_ANSWER) || delivery.advance() == Progress::Blocked {
             self.sideline.open(self, peer, Job::Deliver(delivery));
         }
     }
@@ -91,45 +100,28 @@ impl Door {
     /// Answers a request, waiting for its content where that is still to come. Gives back what
     /// is to be delivered, unless that is done already, or cannot be done.
     pub(super) fn answer(&self, mut arrival: Arrival) -> Option<Delivery> {
-        if let Some(response) = self.respond_early(&arrival) {
-            return self.turn_away(arrival, &response);
+        let limit = self.options.max_content;
+        let framing = match self.framing(&arrival) {
+            Ok(framing) => framing,
+            Err(refusal) => return self.refuse(arrival, refusal),
+        };
+        if arrival.wants_early_answer(framing)
+            && let Some(response) = self.respond_early(&arrival.request())
+        {
+            // After chunks that nobody read, nothing can be trusted.
+            return arrival.answer(&response, limit, framing == Framing::Chunked);
         }
-        match self.read(&mut arrival) {
+        match arrival.read_content(framing, limit) {
             Ok(content) => {
                 let response = self.respond(&arrival.request().with_content(&content));
-                Some(self.deliver(arrival, &response))
+                arrival.answer(&response, limit, false)
             }
-            Err(Unreadable::Refused(refusal)) => {
-                let response = self.refuse(&arrival, refusal);
-                self.turn_away(arrival, &response)
-            }
+            Err(Unreadable::Refused(refusal)) => self.refuse(arrival, refusal),
             Err(Unreadable::Gone) => {
                 arrival.abandon();
                 None
             }
         }
-    }
-
-    /// Answers a request although its content may not have been read.
-    fn turn_away(&self, arrival: Arrival, response: &Response) -> Option<Delivery> {
-        match arrival.unread(self.options.max_content) {
-            Unread::Nothing => return Some(self.deliver(arrival, response)),
-            Unread::Drained => arrival.answer_and_drain(response),
-            Unread::Undrainable(hold) => {
-                // Nothing comes on this connection while it is held, so nothing is to wait for it;
-                // and what may come when it is let go is part of the content.
-                let peer = arrival.peer();
-                self.sideline.leave(peer);
-                arrival.answer_and_hold(response, hold);
-                self.sideline.distrust(peer);
-            }
-        }
-        None
-    }
-
-    fn read(&self, arrival: &mut Arrival) -> Result<Vec<u8>, Unreadable> {
-        let framing = self.framing(arrival).map_err(Unreadable::Refused)?;
-        arrival.read_content(framing, self.options.max_content)
     }
 
     fn framing(&self, arrival: &Arrival) -> Result<Framing, Refusal> {
@@ -139,37 +131,28 @@ impl Door {
         Framing::of(&arrival.request(), self.options.max_content)
     }
 
-    /// The answer to a refused request. What comes after it on the connection is not performed
-    /// if it is unclear where that begins.
-    fn refuse(&self, arrival: &Arrival, refusal: Refusal) -> Response {
-        if arrival.loses_framing(refusal) {
-            self.sideline.distrust(arrival.peer());
-        }
-        resource::refuse(refusal, self.options.policy, SystemTime::now())
+    /// Answers a refused request. What comes after it on the connection is not performed if it is
+    /// unclear where that begins.
+    fn refuse(&self, arrival: Arrival, refusal: Refusal) -> Option<Delivery> {
+        let (policy, now) = (self.options.policy, SystemTime::now());
+        let response = resource::refuse(refusal, &arrival.request(), policy, now);
+        let lost = arrival.loses_framing(refusal);
+        arrival.answer(&response, self.options.max_content, lost)
     }
 
     fn respond(&self, request: &Request<'_>) -> Response {
         let (policy, now) = (self.options.policy, SystemTime::now());
         let respond = || resource::respond(&*self.store, policy, request, now);
         // Whatever a panic left behind is the store's to mend; it is used on.
-        catch_unwind(AssertUnwindSafe(respond)).unwrap_or_else(|_| resource::fail(policy, now))
-    }
-
-    fn respond_early(&self, arrival: &Arrival) -> Option<Response> {
-        let framing = self.framing(arrival).ok()?;
-        if !arrival.wants_early_answer(framing) {
-            return None;
-        }
-        let (policy, now) = (self.options.policy, SystemTime::now());
-        let request = arrival.request();
-        let respond = || resource::respond_early(&*self.store, policy, &request, now);
         catch_unwind(AssertUnwindSafe(respond))
-            .unwrap_or_else(|_| Some(resource::fail(policy, now)))
+            .unwrap_or_else(|_| resource::fail(request, policy, now))
     }
 
-    fn deliver(&self, arrival: Arrival, response: &Response) -> Delivery {
-        let last = self.sideline.distrusts(arrival.peer());
-        arrival.deliver(response, last)
+    fn respond_early(&self, request: &Request<'_>) -> Option<Response> {
+        let (policy, now) = (self.options.policy, SystemTime::now());
+        let respond = || resource::respond_early(&*self.store, policy, request, now);
+        catch_unwind(AssertUnwindSafe(respond))
+            .unwrap_or_else(|_| Some(resource::fail(request, policy, now)))
     }
 
     pub(super) fn stopping(&self) -> bool {

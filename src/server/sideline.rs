@@ -2,15 +2,15 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::server::arrival::Arrival;
 use crate::server::delivery::{Delivery, Progress};
 use crate::server::door::Door;
 use crate::server::lock;
 
-/// How long a client's address stays distrusted: longer than a port takes to be used again.
-const DISTRUST: Duration = Duration::from_mins(1);
+/// How long after a connection's end requests may still turn up that were left in its buffer.
+const AFTERMATH: Duration = Duration::from_secs(1);
 
 /// Enough for the deepest JSON that is read, in a build without optimisation, too.
 const STACK: usize = 512 * 1024;
@@ -22,7 +22,6 @@ const STACK: usize = 512 * 1024;
 #[derive(Default)]
 pub(super) struct Sideline {
     lanes: Mutex<HashMap<Peer, Lane>>,
-    distrusted: Mutex<HashMap<Peer, Instant>>,
 }
 
 type Peer = Option<SocketAddr>;
@@ -33,6 +32,8 @@ struct Lane {
     jobs: VecDeque<Job>,
     /// Whether a thread does it.
     staffed: bool,
+    /// Whether what comes from the connection may be something else than it seems.
+    distrusted: bool,
 }
 
 impl Lane {
@@ -71,6 +72,7 @@ impl Sideline {
     pub(super) fn open(&self, door: &Arc<Door>, peer: Peer, job: Job) {
         let mut lanes = lock(&self.lanes);
         let lane = lanes.entry(peer).or_default();
+        lane.distrusted |= matches!(&job, Job::Deliver(delivery) if delivery.ends_trust());
         lane.jobs.push_back(job);
         lane.staff(door, peer);
     }
@@ -82,29 +84,23 @@ impl Sideline {
         }
     }
 
-    /// Closes a lane whose thread stays with its connection for good.
-    pub(super) fn leave(&self, peer: Peer) {
-        lock(&self.lanes).remove(&peer);
-    }
-
-    /// Whether there is nothing left to do.
+    /// Whether no answer is under way any more; connections that are only watched do not count.
     pub(super) fn is_idle(&self) -> bool {
-        lock(&self.lanes).is_empty()
+        lock(&self.lanes).values().all(|lane| lane.distrusted)
     }
 
-    /// From now on, no request from this address is performed.
-    pub(super) fn distrust(&self, peer: Peer) {
-        lock(&self.distrusted).insert(peer, Instant::now());
+    /// From now on, and until its lane closes, no request of this connection is performed.
+    fn distrust(&self, peer: Peer) {
+        if let Some(lane) = lock(&self.lanes).get_mut(&peer) {
+            lane.distrusted = true;
+        }
     }
 
-    /// Whether requests from this address may be something else than they seem.
+    /// Whether no request of this connection is to be performed.
     pub(super) fn distrusts(&self, peer: Peer) -> bool {
-        lock(&self.distrusted).contains_key(&peer)
-    }
-
-    /// Forgets addresses that may belong to other connections by now.
-    pub(super) fn forgive(&self) {
-        lock(&self.distrusted).retain(|_, since| since.elapsed() < DISTRUST);
+        lock(&self.lanes)
+            .get(&peer)
+            .is_some_and(|lane| lane.distrusted)
     }
 
     /// The next thing to do for a connection; closes its lane when there is none.
@@ -124,8 +120,17 @@ fn work(door: &Arc<Door>, peer: Peer) {
             Job::Answer(arrival) => door.answer(arrival),
             Job::Deliver(delivery) => Some(delivery),
         };
-        if let Some(mut delivery) = delivery {
-            while delivery.advance() == Progress::Blocked && !door.stopping() {}
+        let Some(mut delivery) = delivery else {
+            continue;
+        };
+        let ends_trust = delivery.ends_trust();
+        if ends_trust {
+            door.sideline.distrust(peer);
+        }
+        while delivery.advance() == Progress::Blocked && !door.stopping() {}
+        delivery.conclude(|| door.stopping());
+        if ends_trust && !door.stopping() {
+            thread::sleep(AFTERMATH);
         }
     }
 }

@@ -113,6 +113,11 @@ impl Client {
         }
     }
 
+    /// Waits until something has come, and leaves it unread.
+    pub fn wait(&mut self) {
+        self.stream.get_mut().peek(&mut [0]).unwrap();
+    }
+
     /// Says that nothing more will be sent.
     pub fn finish_sending(&mut self) {
         self.stream
