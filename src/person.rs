@@ -140,7 +140,6 @@ fn is_empty(value: &Value) -> bool {
 fn text(members: &Map<String, Value>, member: Member) -> Result<&str, ContentError> {
     match members.get(member.name()) {
         None | Some(Value::Null) => Err(ContentError::Mandatory(member)),
-        Some(Value::String(text)) if text.is_empty() => Err(ContentError::Mandatory(member)),
         Some(Value::String(text)) => Ok(text),
         Some(value) => Err(ContentError::NotAString {
             member,

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
@@ -33,13 +34,12 @@ impl Target {
         }
         let path = without_authority(target);
         let path = path.split_once('?').map_or(path, |(path, _)| path);
-        let segments: Vec<_> = path.split('/').map(decode).collect::<Result<_, _>>()?;
-        Ok(match segments.as_slice() {
-            [before, root] if before.is_empty() && root.is_empty() => Self::Root,
-            [before, name] if before.is_empty() && name == "persons" => Self::Persons,
-            [before, name, id] if before.is_empty() && name == "persons" && !id.is_empty() => {
-                Self::Person(id.clone())
-            }
+        let segments = path.split('/').map(decode).collect::<Result<Vec<_>, _>>()?;
+        let segments: Vec<_> = segments.iter().map(AsRef::as_ref).collect();
+        Ok(match *segments.as_slice() {
+            ["", ""] => Self::Root,
+            ["", "persons"] => Self::Persons,
+            ["", "persons", id] if !id.is_empty() => Self::Person(id.to_owned()),
             _ => Self::Unknown,
         })
     }
@@ -80,7 +80,10 @@ fn without_authority(target: &str) -> &str {
 }
 
 /// [RFC 3986 section 2.1](https://www.rfc-editor.org/rfc/rfc3986#section-2.1)
-fn decode(segment: &str) -> Result<String, TargetError> {
+fn decode(segment: &str) -> Result<Cow<'_, str>, TargetError> {
+    if !segment.contains('%') {
+        return Ok(segment.into());
+    }
     let mut decoded = Vec::with_capacity(segment.len());
     let mut bytes = segment.bytes();
     while let Some(byte) = bytes.next() {
@@ -95,7 +98,9 @@ fn decode(segment: &str) -> Result<String, TargetError> {
             byte => byte,
         });
     }
-    String::from_utf8(decoded).map_err(|_| TargetError::NotUtf8)
+    String::from_utf8(decoded)
+        .map(Cow::from)
+        .map_err(|_| TargetError::NotUtf8)
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -230,6 +231,30 @@ fn a_server_can_be_stopped_before_and_while_it_serves() {
     stopper.clone().stop();
     stopper.stop();
     serving.join().unwrap().unwrap();
+}
+
+/// A program may keep its store, and look into it while it is served.
+#[test]
+fn a_store_can_be_shared_with_the_program_around_it() {
+    let store = Arc::new(MemoryStore::new());
+    let serving = Serving::with(Arc::clone(&store), Options::default());
+    let tag = serving.create("1");
+    let id = PersonId::new("1").unwrap();
+    let record = store.get(&id).unwrap().unwrap();
+    assert_eq!(record.version.entity_tag().to_string(), tag);
+    assert_eq!(Store::version(&store), Ok(record.version));
+    assert_eq!(
+        Store::list(&store).unwrap().records,
+        std::slice::from_ref(&record)
+    );
+    Store::swap(
+        &store,
+        &Swap::remove(&id, record.version),
+        SystemTime::now(),
+    )
+    .unwrap();
+    assert_eq!(Store::get(&store, &id), Ok(None));
+    assert_eq!(serving.ask("GET /persons/1", "", "").status, 404);
 }
 
 #[test]

@@ -269,6 +269,9 @@ fn targets() {
         ("http://example.com?x/persons", 200),
         ("ftp://example.com/persons", 404),
         ("/persons/", 404),
+        ("/others/1", 404),
+        ("x/persons/1", 404),
+        ("x/persons", 404),
         ("/persons/1/", 404),
         ("/persons/1/2", 404),
         ("/persons//1", 404),
@@ -286,11 +289,17 @@ fn targets() {
         ("/persons/%ff", 400),
         ("/persons/%c3%28", 400),
     ] {
-        assert_eq!(
-            status(&desk.ask(&format!("GET {target}"), &[], "")),
-            expected,
-            "{target}"
-        );
+        let answer = desk.ask(&format!("GET {target}"), &[], "");
+        assert_eq!(status(&answer), expected, "{target}");
+        if target.ends_with('1') && expected == 200 {
+            assert!(text(&answer).contains("\"person_id\": \"1\""), "{target}");
+        }
+        if expected == 404 && target != "/persons/1%2F" {
+            assert!(
+                message(&answer).starts_with("Nothing is found here"),
+                "{target}"
+            );
+        }
     }
     let escape = desk.ask("GET /persons/%3", &[], "");
     assert_eq!(
