@@ -117,15 +117,15 @@ impl Exchange<'_> {
 ///
 /// [RFC 9110 section 9.3.4](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.4) would rather not
 /// have an `ETag` where the server changed what it was sent. Here the representation is enclosed,
-/// and the field with its place says so.
+/// and Content-Location says so.
 fn written(status: u16, record: &Record) -> Response {
-    let place = if status == 201 {
-        "Location"
-    } else {
-        "Content-Location"
-    };
-    let response = Response::new(status)
-        .with_field(place, Target::person_path(record.person.id().as_str()))
+    let path = Target::person_path(record.person.id().as_str());
+    let mut response = Response::new(status);
+    if status == 201 {
+        response = response.with_field("Location", path.clone());
+    }
+    let response = response
+        .with_field("Content-Location", path)
         .with_field("ETag", record.version.entity_tag().to_string());
     represented(response, record)
 }

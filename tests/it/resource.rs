@@ -52,9 +52,17 @@ fn s9_3_3_post_creates() {
     assert_eq!(status(&created), 201);
     assert_eq!(
         names(&created),
-        ["Location", "ETag", "Content-Type", "Content-Length"]
+        [
+            "Location",
+            "Content-Location",
+            "ETag",
+            "Content-Type",
+            "Content-Length"
+        ]
     );
-    assert_eq!(created.field("Location"), Some("/persons/a%20b"));
+    for name in ["Location", "Content-Location"] {
+        assert_eq!(created.field(name), Some("/persons/a%20b"));
+    }
     assert_eq!(created.field("Content-Type"), Some("application/json"));
     let before = desk.state();
     let again = desk.ask("POST /persons", &[], content);
