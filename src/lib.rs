@@ -49,7 +49,8 @@
 //! - Vocabulary, values without state: `entity_tag`, `http_date`, `message`, `framing`.
 //! - Judgement, the heart: `precondition`.
 //! - Vault, what is kept and how it changes: `version`, `person`, `store`.
-//! - Desk, a request in and a response out: `target`, `representation`, `policy`, `problem`, `resource`.
+//! - Desk, a request in and a response out: `target`, `page`, `preference`,
+//!   `representation`, `policy`, `problem`, `resource`.
 //! - Doors, everything that waits: `server`, [`cli`].
 //!
 //! # What never happens
@@ -99,6 +100,12 @@ mod store;
 /// What a request target names.
 mod target;
 
+/// Pages of the collection.
+mod page;
+
+/// What a client would like to have sent back.
+mod preference;
+
 /// Representations, and their JSON layout.
 mod representation;
 
@@ -120,6 +127,7 @@ pub mod cli;
 pub use entity_tag::{EntityTag, ParseEntityTagError};
 pub use http_date::{HttpDate, ParseHttpDateError};
 pub use message::{Method, Protocol, Request, Response};
+pub use page::MAX_PAGE;
 pub use person::{ContentError, MAX_PERSON_ID, Member, Person, PersonId};
 pub use policy::{Policy, Profile};
 pub use precondition::{

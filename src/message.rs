@@ -232,3 +232,28 @@ pub(crate) fn reason_phrase(status: u16) -> &'static str {
         _ => "Internal Server Error",
     }
 }
+
+/// The members of a list that are not empty.
+///
+/// A comma between quotes belongs to its member. Quotes are paired from the left and never again
+/// looked for inside a member that turns out malformed, so that nothing in there can match.
+///
+/// [RFC 9110 section 5.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.1)
+pub(crate) fn list_members(value: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let ends_member = move |c| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    };
+    value
+        .split(ends_member)
+        .map(trim)
+        .filter(|member| !member.is_empty())
+}
+
+/// The text without the optional white space around it: spaces and tabs, no others.
+///
+/// [RFC 9110 section 5.6.3](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.3)
+pub(crate) fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
+}

@@ -1,3 +1,4 @@
+use std::borrow::Borrow;
 use std::error::Error;
 use std::fmt;
 
@@ -41,6 +42,12 @@ impl PersonId {
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for PersonId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -3,7 +3,7 @@ use std::fmt;
 
 use crate::entity_tag::{EntityTag, ParseEntityTagError, is_etagc};
 use crate::http_date::HttpDate;
-use crate::message::Method;
+use crate::message::{Method, list_members, trim};
 
 /// The most entity tags that one field may list.
 pub const MAX_ENTITY_TAGS: usize = 256;
@@ -307,7 +307,7 @@ impl EntityTags {
             return Ok(Some(Self::Any));
         }
         let (mut tags, mut malformed) = (Vec::new(), None);
-        for (count, member) in members(&value).enumerate() {
+        for (count, member) in list_members(&value).enumerate() {
             if count == MAX_ENTITY_TAGS {
                 return Err(PreconditionsError::TooManyTags(field));
             }
@@ -341,22 +341,6 @@ impl EntityTags {
     }
 }
 
-/// The members of a list that are not empty (section 5.6.1).
-///
-/// A comma between quotes belongs to the tag. Quotes are paired from the left and never again
-/// looked for inside a member that turned out malformed, so that nothing in there can match.
-fn members(value: &str) -> impl Iterator<Item = &str> {
-    let mut quoted = false;
-    let ends_member = move |c| {
-        quoted ^= c == '"';
-        c == ',' && !quoted
-    };
-    value
-        .split(ends_member)
-        .map(trim)
-        .filter(|member| !member.is_empty())
-}
-
 fn read_member(member: &str, syntax: TagSyntax) -> Result<EntityTag, ParseEntityTagError> {
     // `*` beside other members is no tag and no wildcard.
     let bare = member.chars().all(is_etagc) && member != "*";
@@ -364,11 +348,6 @@ fn read_member(member: &str, syntax: TagSyntax) -> Result<EntityTag, ParseEntity
         TagSyntax::QuotedOrBare if bare => EntityTag::strong(member),
         _ => member.parse(),
     }
-}
-
-/// Without the optional white space around: spaces and tabs, no others (section 5.6.3).
-fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t'])
 }
 
 /// A precondition asks for more than is looked at.

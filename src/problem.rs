@@ -3,6 +3,7 @@ use serde::Serialize;
 use crate::entity_tag::{EntityTag, ParseEntityTagError};
 use crate::framing::Refusal;
 use crate::message::{Response, reason_phrase};
+use crate::page::PageError;
 use crate::person::{ContentError, PersonId};
 use crate::policy::Profile;
 use crate::precondition::{Precondition, PreconditionsError};
@@ -15,6 +16,7 @@ use crate::target::TargetError;
 pub(crate) enum Problem {
     Refused(Refusal),
     Target(TargetError),
+    Page(PageError),
     UnknownTarget,
     UnknownMethod,
     MethodNotAllowed {
@@ -46,6 +48,12 @@ impl From<TargetError> for Problem {
     }
 }
 
+impl From<PageError> for Problem {
+    fn from(error: PageError) -> Self {
+        Self::Page(error)
+    }
+}
+
 impl From<PreconditionsError> for Problem {
     fn from(error: PreconditionsError) -> Self {
         Self::Preconditions(error)
@@ -72,6 +80,7 @@ impl Problem {
             Self::Refused(Refusal::TargetTooLong) => 414,
             Self::Refused(_)
             | Self::Target(_)
+            | Self::Page(_)
             | Self::Preconditions(_)
             | Self::MalformedPrecondition(..)
             | Self::Content(_) => 400,
@@ -92,6 +101,7 @@ impl Problem {
         match self {
             Self::Refused(refusal) => refusal.to_string(),
             Self::Target(error) => error.to_string(),
+            Self::Page(error) => error.to_string(),
             Self::UnknownTarget => {
                 "Nothing is found here; the resources are /, /persons and /persons/{id}".into()
             }

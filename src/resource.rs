@@ -4,6 +4,7 @@ use crate::entity_tag::{EntityTag, ParseEntityTagError};
 use crate::framing::Refusal;
 use crate::http_date::HttpDate;
 use crate::message::{Method, Request, Response};
+use crate::page::Page;
 use crate::person::PersonId;
 use crate::policy::{Policy, Profile};
 use crate::precondition::{
@@ -11,10 +12,11 @@ use crate::precondition::{
 };
 use crate::problem::Problem;
 use crate::representation::{Representation, ServiceDocument, to_json};
-use crate::store::{Record, Store};
+use crate::store::{Collection, Record, Store};
 use crate::target::{Target, TargetError};
 use crate::version::Version;
 
+mod current;
 mod write;
 
 use write::Action;
@@ -177,17 +179,19 @@ impl Exchange<'_> {
     }
 
     fn read_collection(&self) -> Result<Judged, End> {
+        let page = Page::from_target(self.request.target)?;
         let asked = self.preconditions()?;
         self.judged_collection(&asked)?;
-        let list = self.store.list()?;
+        // One more than is shown tells whether there are more.
+        let list = self.store.list(page.after.as_deref(), page.limit + 1)?;
         // The list may already be newer than what was judged.
         let validators = validators(list.version);
         self.evaluate(&asked, Some(&validators))?;
-        let members: Vec<_> = list.records.iter().map(Representation::of).collect();
-        Ok(Judged::Answered(
-            self.read(200, &validators)
-                .with_content(JSON, to_json(&members)),
-        ))
+        Ok(Judged::Answered(listed(
+            self.read(200, &validators),
+            &page,
+            &list,
+        )))
     }
 
     fn read_person(&self, id: String) -> Result<Judged, End> {
@@ -300,13 +304,29 @@ impl Exchange<'_> {
         let response = match answered {
             Ok(response) => response,
             Err(End::NotModified(validators)) => self.read(304, &validators),
-            Err(End::Problem(problem)) => problem.response(self.policy.profile),
+            Err(End::Problem(problem)) => self.with_current(problem.response(self.policy.profile)),
         };
         finished(response, self.request, self.now)
     }
 }
 
 const JSON: &str = "application/json";
+
+/// The page as it is shown, out of a list of one more than that, if there are more.
+fn listed(response: Response, page: &Page, list: &Collection) -> Response {
+    let more = list.records.len() > page.limit;
+    let shown = list.records.get(..page.limit).unwrap_or(&list.records);
+    let links = page.links(
+        shown
+            .last()
+            .filter(|_| more)
+            .map(|end| end.person.id().as_str()),
+    );
+    let members: Vec<_> = shown.iter().map(Representation::of).collect();
+    response
+        .with_field("Link", links)
+        .with_content(JSON, to_json(&members))
+}
 
 /// The methods of each target, or nothing where there is no such target.
 fn allow(target: &Target) -> Option<&'static str> {

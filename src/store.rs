@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -31,12 +32,15 @@ pub trait Store: Send + Sync {
     /// When the store cannot tell just now.
     fn version(&self) -> Result<Version, StoreError>;
 
-    /// All persons, ordered by id, with the version of the collection they are.
+    /// The first `most` persons whose ids sort after `after`, or the first of all, ordered by id
+    /// byte for byte, with the version of the collection they are of.
+    ///
+    /// Costs the same wherever it starts. `after` need not be anybody's id.
     ///
     /// # Errors
     ///
     /// When the store cannot tell just now.
-    fn list(&self) -> Result<Collection, StoreError>;
+    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError>;
 
     /// Performs `swap` in one step, or nothing of it, and returns the version it made.
     ///
@@ -58,10 +62,10 @@ pub struct Record {
     pub version: Version,
 }
 
-/// The collection as the store holds it.
+/// Persons of the collection, as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collection {
-    /// The version of the collection that `records` are.
+    /// The version of the whole collection.
     pub version: Version,
     /// The persons, ordered by id.
     pub records: Vec<Record>,
@@ -239,9 +243,14 @@ impl Store for MemoryStore {
         Ok(self.lock().clock.latest())
     }
 
-    fn list(&self) -> Result<Collection, StoreError> {
+    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
         let state = self.lock();
-        let records = state.persons.values().cloned().collect();
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let members = state.persons.range::<str, _>((start, Bound::Unbounded));
+        let records = members
+            .take(most)
+            .map(|(_, record)| record.clone())
+            .collect();
         Ok(Collection {
             version: state.clock.latest(),
             records,
@@ -277,8 +286,8 @@ impl<S: Store + ?Sized> Store for std::sync::Arc<S> {
         (**self).version()
     }
 
-    fn list(&self) -> Result<Collection, StoreError> {
-        (**self).list()
+    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
+        (**self).list(after, most)
     }
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {

@@ -46,21 +46,26 @@ impl Target {
 
     /// The path of the person with this id, such that [`parse`](Self::parse) reads the id back.
     pub(crate) fn person_path(id: &str) -> String {
-        const HEX: [char; 16] = [
-            '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-        ];
-        let mut path = String::from("/persons/");
-        for byte in id.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                path.push(byte.into());
-            } else {
-                let digits = [byte >> 4, byte & 15].map(usize::from);
-                path.push('%');
-                path.extend(digits.iter().filter_map(|digit| HEX.get(*digit)));
-            }
-        }
-        path
+        format!("/persons/{}", encode(id))
     }
+}
+
+/// Percent-encodes all but the characters that mean themselves everywhere.
+pub(crate) fn encode(text: &str) -> String {
+    const HEX: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+    ];
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(byte.into());
+        } else {
+            let digits = [byte >> 4, byte & 15].map(usize::from);
+            encoded.push('%');
+            encoded.extend(digits.iter().filter_map(|digit| HEX.get(*digit)));
+        }
+    }
+    encoded
 }
 
 fn without_authority(target: &str) -> &str {
@@ -80,7 +85,7 @@ fn without_authority(target: &str) -> &str {
 }
 
 /// [RFC 3986 section 2.1](https://www.rfc-editor.org/rfc/rfc3986#section-2.1)
-fn decode(segment: &str) -> Result<Cow<'_, str>, TargetError> {
+pub(crate) fn decode(segment: &str) -> Result<Cow<'_, str>, TargetError> {
     if !segment.contains('%') {
         return Ok(segment.into());
     }

@@ -1,6 +1,7 @@
 use crate::message::Response;
 use crate::person::{Person, PersonId};
 use crate::precondition::Preconditions;
+use crate::preference::Return;
 use crate::problem::Problem;
 use crate::resource::{End, Exchange, not_found, represented};
 use crate::store::{Record, StoreError, Swap, SwapError};
@@ -38,7 +39,7 @@ impl Exchange<'_> {
                 swap = swap.while_collection_at(collection);
             }
             if let Some(version) = self.swap(&swap)? {
-                return Ok(written(201, &Record { person, version }));
+                return Ok(self.written(201, &Record { person, version }));
             }
             if self.store.get(person.id())?.is_some() {
                 return Err(Problem::AlreadyExists {
@@ -67,7 +68,7 @@ impl Exchange<'_> {
                 None => (201, Swap::create(&person)),
             };
             if let Some(version) = self.swap(&swap)? {
-                return Ok(written(status, &Record { person, version }));
+                return Ok(self.written(status, &Record { person, version }));
             }
             selected = self
                 .judged_person(asked, person.id())?
@@ -111,21 +112,37 @@ impl Exchange<'_> {
             current: selected.entity_tag(),
         })
     }
-}
 
-/// The answer to a write, with the representation that is now current.
-///
-/// [RFC 9110 section 9.3.4](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.4) would rather not
-/// have an `ETag` where the server changed what it was sent. Here the representation is enclosed,
-/// and Content-Location says so.
-fn written(status: u16, record: &Record) -> Response {
-    let path = Target::person_path(record.person.id().as_str());
-    let mut response = Response::new(status);
-    if status == 201 {
-        response = response.with_field("Location", path.clone());
+    /// The answer to a write: with the representation that is now current, or with nothing but
+    /// its place and tag if the client prefers that.
+    ///
+    /// [RFC 9110 section 9.3.4](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.4) would rather
+    /// not have an `ETag` where the server changed what it was sent. Here the representation is
+    /// enclosed, and Content-Location says so; or the client has asked not to be sent it, and
+    /// knows that there is more to it than it sent.
+    fn written(&self, status: u16, record: &Record) -> Response {
+        let preference = Return::of(self.request);
+        let minimal = preference == Some(Return::Minimal);
+        let path = Target::person_path(record.person.id().as_str());
+        let mut response = Response::new(if minimal && status == 200 {
+            204
+        } else {
+            status
+        });
+        if status == 201 {
+            response = response.with_field("Location", path.clone());
+        }
+        if !minimal {
+            response = response.with_field("Content-Location", path);
+        }
+        response = response.with_field("ETag", record.version.entity_tag().to_string());
+        if let Some(preference) = preference {
+            response = response.with_field("Preference-Applied", preference.applied());
+        }
+        match (minimal, status) {
+            (false, _) => represented(response, record),
+            (true, 201) => response.with_field("Content-Length", "0"),
+            (true, _) => response,
+        }
     }
-    let response = response
-        .with_field("Content-Location", path)
-        .with_field("ETag", record.version.entity_tag().to_string());
-    represented(response, record)
 }

@@ -137,9 +137,9 @@ impl Store for Flaky {
         self.store.version()
     }
 
-    fn list(&self) -> Result<Collection, StoreError> {
+    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
         self.check()?;
-        self.store.list()
+        self.store.list(after, most)
     }
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
@@ -244,7 +244,7 @@ fn a_store_can_be_shared_with_the_program_around_it() {
     assert_eq!(record.version.entity_tag().to_string(), tag);
     assert_eq!(Store::version(&store), Ok(record.version));
     assert_eq!(
-        Store::list(&store).unwrap().records,
+        Store::list(&store, None, 9).unwrap().records,
         std::slice::from_ref(&record)
     );
     Store::swap(

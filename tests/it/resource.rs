@@ -269,7 +269,7 @@ fn targets() {
         ("/persons%2F1", 404),
         ("/nothing/%zz", 400),
         ("/persons/1?x=/../y", 200),
-        ("/persons?x", 200),
+        ("/persons?limit=7", 200),
         ("/?x", 200),
         ("http://example.com/persons/1", 200),
         ("HTTPS://example.com:1/persons/1?x", 200),
@@ -531,7 +531,7 @@ fn s13_1_the_collection_has_a_version() {
     for (index, tag) in tags.iter().enumerate() {
         assert!(!tags[..index].contains(tag), "a tag came back");
         let expected = if index + 1 == tags.len() { 304 } else { 200 };
-        let answer = desk.ask("GET /persons?x=y", &[("If-None-Match", tag)], "");
+        let answer = desk.ask("GET /persons?limit=1", &[("If-None-Match", tag)], "");
         assert_eq!(status(&answer), expected);
     }
 

@@ -87,7 +87,7 @@ fn a_list_is_ordered_by_id_and_has_the_version_of_its_last_change() {
     let removed = PersonId::new("9").unwrap();
     let version = store.get(&removed).unwrap().unwrap().version;
     let last = store.swap(&Swap::remove(&removed, version), now()).unwrap();
-    let Collection { version, records } = store.list().unwrap();
+    let Collection { version, records } = store.list(None, 100).unwrap();
     assert_eq!(version, last);
     let ids: Vec<_> = records
         .iter()
@@ -109,5 +109,5 @@ fn at_the_end_of_the_calendar_nothing_changes_any_more() {
         error.to_string(),
         "no change date is left before the end of the calendar"
     );
-    assert_eq!(store.list().unwrap().records.len(), 1);
+    assert_eq!(store.list(None, 9).unwrap().records.len(), 1);
 }

@@ -1,0 +1,114 @@
+use std::error::Error;
+use std::fmt;
+
+use crate::target::{TargetError, decode, encode};
+
+/// The most persons that one answer lists.
+pub const MAX_PAGE: usize = 1000;
+
+/// Which persons of the collection are asked for: `/persons?limit=N&after=ID`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// How many, at most.
+    pub(crate) limit: usize,
+    /// Only those whose id sorts after this text, which need not be anybody's id.
+    pub(crate) after: Option<String>,
+}
+
+impl Page {
+    /// The first page, as long as it may be.
+    pub(crate) fn first() -> Self {
+        Self {
+            limit: MAX_PAGE,
+            after: None,
+        }
+    }
+
+    /// Reads the query of a target, if it has one.
+    ///
+    /// As in forms, `+` is a space.
+    ///
+    /// # Errors
+    ///
+    /// When it has a parameter that is not known, comes twice, or has a value it cannot have.
+    pub(crate) fn from_target(target: &str) -> Result<Self, PageError> {
+        let query = target.split_once('?').map_or("", |(_, query)| query);
+        let (mut limit, mut after) = (None, None);
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let name = decode(&name.replace('+', " "))?.into_owned();
+            let value = decode(&value.replace('+', " "))?.into_owned();
+            let place = match name.as_str() {
+                "limit" => &mut limit,
+                "after" => &mut after,
+                _ => return Err(PageError::Unknown(name)),
+            };
+            if place.replace(value).is_some() {
+                return Err(PageError::Repeated(name));
+            }
+        }
+        let limit = match limit {
+            None => MAX_PAGE,
+            Some(value) => match value.parse() {
+                Ok(limit @ 1..=MAX_PAGE) if value.bytes().all(|b| b.is_ascii_digit()) => limit,
+                _ => return Err(PageError::Limit(value)),
+            },
+        };
+        Ok(Self { limit, after })
+    }
+
+    /// The Link field of this page: the first one of this size, and the next one, which begins
+    /// after the person `last`, if there is one.
+    ///
+    /// [RFC 8288 section 3](https://www.rfc-editor.org/rfc/rfc8288#section-3)
+    pub(crate) fn links(&self, last: Option<&str>) -> String {
+        let first = format!("</persons?limit={}>; rel=\"first\"", self.limit);
+        match last.map(encode) {
+            None => first,
+            Some(last) => {
+                format!(
+                    "{first}, </persons?limit={}&after={last}>; rel=\"next\"",
+                    self.limit
+                )
+            }
+        }
+    }
+}
+
+/// Why a query asks for no page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PageError {
+    Unknown(String),
+    Repeated(String),
+    Limit(String),
+    Encoding(TargetError),
+}
+
+impl From<TargetError> for PageError {
+    fn from(error: TargetError) -> Self {
+        Self::Encoding(error)
+    }
+}
+
+impl fmt::Display for PageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => {
+                write!(
+                    f,
+                    "There is no parameter `{name}`; there are `limit` and `after`"
+                )
+            }
+            Self::Repeated(name) => write!(f, "The parameter `{name}` must come once only"),
+            Self::Limit(value) => {
+                write!(
+                    f,
+                    "The parameter `limit` must be a number from 1 to {MAX_PAGE}, not `{value}`"
+                )
+            }
+            Self::Encoding(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for PageError {}

@@ -1,0 +1,39 @@
+use crate::message::{Request, list_members, trim};
+
+/// What a client would like to have sent back after a write.
+///
+/// [RFC 7240 section 4.2](https://www.rfc-editor.org/rfc/rfc7240#section-4.2)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Return {
+    /// No content.
+    Minimal,
+    /// The current representation, also when the write fails with 412.
+    Representation,
+}
+
+impl Return {
+    /// Reads the preference among the Prefer field lines. The first one counts; preferences that
+    /// are not known are passed over, as section 2 wants it, and so are values.
+    pub(crate) fn of(request: &Request<'_>) -> Option<Self> {
+        let preferences = request.field_lines("Prefer").flat_map(list_members);
+        let mut returns = preferences.filter_map(|preference| {
+            let (name, value) = preference.split(';').next()?.split_once('=')?;
+            trim(name)
+                .eq_ignore_ascii_case("return")
+                .then(|| trim(value).trim_matches('"'))
+        });
+        match returns.next()? {
+            "minimal" => Some(Self::Minimal),
+            "representation" => Some(Self::Representation),
+            _ => None,
+        }
+    }
+
+    /// The value of Preference-Applied.
+    pub(crate) fn applied(self) -> &'static str {
+        match self {
+            Self::Minimal => "return=minimal",
+            Self::Representation => "return=representation",
+        }
+    }
+}

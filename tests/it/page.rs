@@ -1,0 +1,224 @@
+//! Paging through the collection.
+
+use crate::desk::{Desk, message, tag, text};
+
+fn ids(content: &str) -> Vec<String> {
+    let list: Vec<serde_json::Value> = serde_json::from_str(content).unwrap();
+    list.iter()
+        .map(|person| person["person_id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// The target of the link with this relation.
+fn link(field: &str, relation: &str) -> Option<String> {
+    let found = field
+        .split(", ")
+        .find(|link| link.ends_with(&format!("; rel=\"{relation}\"")))?;
+    Some(
+        found
+            .strip_prefix('<')
+            .unwrap()
+            .split_once('>')
+            .unwrap()
+            .0
+            .to_owned(),
+    )
+}
+
+/// Follows `next` from `target` on, and returns the ids of each page.
+fn follow(desk: &Desk, target: &str) -> Vec<Vec<String>> {
+    let mut pages = Vec::new();
+    let mut next = Some(target.to_owned());
+    while let Some(target) = next {
+        let answer = desk.ask(&format!("GET {target}"), &[], "");
+        assert_eq!(answer.status(), 200, "{target}");
+        pages.push(ids(&text(&answer)));
+        let links = answer.field("Link").unwrap();
+        assert!(link(links, "first").is_some());
+        next = link(links, "next");
+        assert!(pages.len() < 100);
+    }
+    pages
+}
+
+#[test]
+fn pages_are_of_any_size_and_leave_nobody_out() {
+    let desk = Desk::compatible();
+    let mut all = vec![
+        "a",
+        "B",
+        "b c",
+        "ü",
+        "名前",
+        "😀",
+        "&",
+        "+",
+        "%",
+        "a&limit=1",
+        "#",
+        "?",
+        "=",
+        "<>\"",
+        "/",
+        "1",
+        "10",
+        "2",
+    ];
+    for id in &all {
+        desk.create(id, "x");
+    }
+    all.sort_unstable();
+    for size in 1..=all.len() + 1 {
+        let pages = follow(&desk, &format!("/persons?limit={size}"));
+        assert_eq!(pages.concat(), all, "{size}");
+        let (last, full) = pages.split_last().unwrap();
+        assert!(full.iter().all(|page| page.len() == size) && last.len() <= size);
+        assert!(!last.is_empty(), "a next link leads to somebody");
+    }
+    assert_eq!(follow(&desk, "/persons"), [all]);
+    assert_eq!(
+        follow(&Desk::compatible(), "/persons"),
+        [Vec::<String>::new()]
+    );
+}
+
+#[test]
+fn rfc8288_links() {
+    let desk = Desk::compatible();
+    for id in ["1", "2", "3 &"] {
+        desk.create(id, "x");
+    }
+    for (query, expected) in [
+        ("", "</persons?limit=1000>; rel=\"first\""),
+        (
+            "?limit=1",
+            "</persons?limit=1>; rel=\"first\", </persons?limit=1&after=1>; rel=\"next\"",
+        ),
+        ("?after=1", "</persons?limit=1000>; rel=\"first\""),
+        (
+            "?after=0&limit=2",
+            "</persons?limit=2>; rel=\"first\", </persons?limit=2&after=2>; rel=\"next\"",
+        ),
+        ("?limit=1&after=2", "</persons?limit=1>; rel=\"first\""),
+        ("?limit=3", "</persons?limit=3>; rel=\"first\""),
+    ] {
+        let answer = desk.ask(&format!("GET /persons{query}"), &[], "");
+        assert_eq!(answer.field("Link"), Some(expected), "{query}");
+        let head = desk.ask(&format!("HEAD /persons{query}"), &[], "");
+        assert_eq!(head.field("Link"), Some(expected));
+    }
+    desk.create("3 &!", "x");
+    let answer = desk.ask("GET /persons?limit=3", &[], "");
+    let next = link(answer.field("Link").unwrap(), "next");
+    assert_eq!(next.as_deref(), Some("/persons?limit=3&after=3%20%26"));
+}
+
+#[test]
+fn a_page_begins_after_any_text() {
+    let desk = Desk::compatible();
+    for id in ["a b", "a+b", "b"] {
+        desk.create(id, "x");
+    }
+    for (query, expected) in [
+        ("after=a", &["a b", "a+b", "b"][..]),
+        ("after=a%20b", &["a+b", "b"]),
+        ("after=a+b", &["a+b", "b"]),
+        ("after=a%2Bb", &["b"]),
+        ("after=", &["a b", "a+b", "b"]),
+        ("after=zzz", &[]),
+        ("after=%00", &["a b", "a+b", "b"]),
+        ("&&after=b&", &[]),
+        ("%61fter=b", &[]),
+    ] {
+        let answer = desk.ask(&format!("GET /persons?{query}"), &[], "");
+        assert_eq!(ids(&text(&answer)), expected, "{query}");
+    }
+}
+
+#[test]
+fn at_most_a_thousand_at_once() {
+    let desk = Desk::compatible();
+    for id in 0..1001 {
+        desk.create(&format!("{id:04}"), "x");
+    }
+    let pages = follow(&desk, "/persons");
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [1000, 1]);
+    assert_eq!(follow(&desk, "/persons?limit=1000").len(), 2);
+}
+
+#[test]
+fn parameters_that_are_none() {
+    let desk = Desk::compatible();
+    desk.create("1", "x");
+    let limit = |value: &str| {
+        format!("The parameter `limit` must be a number from 1 to 1000, not `{value}`")
+    };
+    let unknown =
+        |name: &str| format!("There is no parameter `{name}`; there are `limit` and `after`");
+    let escape = "The target has a `%` without two hexadecimal digits after it";
+    for (query, expected) in [
+        ("limit=0", limit("0")),
+        ("limit=1001", limit("1001")),
+        ("limit=-1", limit("-1")),
+        ("limit=+1", limit(" 1")),
+        ("limit=%2B1", limit("+1")),
+        ("limit=", limit("")),
+        ("limit", limit("")),
+        ("limit=ten", limit("ten")),
+        ("limit=1.0", limit("1.0")),
+        ("limit=99999999999999999999", limit("99999999999999999999")),
+        (
+            "limit=1&limit=1",
+            "The parameter `limit` must come once only".into(),
+        ),
+        (
+            "after=1&limit=1&after=2",
+            "The parameter `after` must come once only".into(),
+        ),
+        ("page=2", unknown("page")),
+        ("Limit=2", unknown("Limit")),
+        ("limit=1&x", unknown("x")),
+        ("=1", unknown("")),
+        ("after=%zz", escape.into()),
+        ("%zz=1", escape.into()),
+    ] {
+        // Told before the preconditions are evaluated.
+        for fields in [&[][..], &[("If-None-Match", "*")], &[("If-Match", "\"x\"")]] {
+            let answer = desk.ask(&format!("GET /persons?{query}"), fields, "");
+            assert_eq!(
+                (answer.status(), message(&answer)),
+                (400, expected.clone()),
+                "{query}"
+            );
+        }
+    }
+    // Elsewhere a query means nothing.
+    assert_eq!(desk.ask("GET /persons/1?limit=x", &[], "").status(), 200);
+}
+
+/// One tag is right for every page: it changes with the whole list.
+#[test]
+fn s13_1_2_every_page_is_revalidated_by_the_tag_of_the_list() {
+    let desk = Desk::compatible();
+    for id in ["1", "2", "3"] {
+        desk.create(id, "x");
+    }
+    let first = desk.ask("GET /persons?limit=1", &[], "");
+    let later = desk.ask("GET /persons?limit=1&after=2", &[], "");
+    assert_eq!(tag(&first), tag(&later));
+    for target in ["/persons?limit=1", "/persons?limit=1&after=2", "/persons"] {
+        let answer = desk.ask(
+            &format!("GET {target}"),
+            &[("If-None-Match", &tag(&first))],
+            "",
+        );
+        assert_eq!(answer.status(), 304);
+    }
+    desk.create("4", "x");
+    let answer = desk.ask(
+        "GET /persons?limit=1",
+        &[("If-None-Match", &tag(&first))],
+        "",
+    );
+    assert_eq!(answer.status(), 200);
+}
