@@ -1,8 +1,12 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 
+use crate::access::Token;
 use crate::policy::Profile;
 use crate::server::Options;
 
@@ -18,19 +22,47 @@ Options:
                           428, 409, quoted tags only, application/problem+json
   --unconditional-writes  perform PUT and DELETE without If-Match, too
   --max-content BYTES     the longest content that is read [default: 65536]
+  --allow-origin ORIGIN   let pages of this origin read and write, `*` those of
+                          every origin; repeatable
+  --allow-host NAME       know the server by this name, and turn away requests
+                          for any other; repeatable
+  --token-file FILE       ask every request for the bearer token in this file
   --help                  print this
   --version               print the version
 ";
 
 /// What the command line asks for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
-    /// To serve on this address.
-    Serve(SocketAddr, Options),
+    /// To serve.
+    Serve(Box<Config>),
     /// To print [`HELP`].
     Help,
     /// To print the version.
     Version,
+}
+
+/// How it is to be served.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// How to answer.
+    pub options: Options,
+    /// Where the bearer token is, if one is needed.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], 5000));
+        Self {
+            address,
+            options: Options::default(),
+            token_file: None,
+        }
+    }
 }
 
 impl Command {
@@ -49,56 +81,145 @@ impl Command {
                 .into_string()
                 .map_err(|raw| UsageError::NotUtf8(raw.display().to_string()))
         });
-        let mut address = SocketAddr::from(([127, 0, 0, 1], 5000));
-        let mut options = Options::default();
+        let mut config = Config::default();
         while let Some(argument) = arguments.next().transpose()? {
             let (flag, attached) = match argument.split_once('=') {
                 Some((flag, value)) => (flag, Some(value.to_owned())),
                 None => (argument.as_str(), None),
             };
-            let mut value = |wanted| match attached.clone() {
-                Some(value) => Ok(value),
+            match flag {
+                "--help" | "-h" if attached.is_none() => return Ok(Self::Help),
+                "--version" | "-V" if attached.is_none() => return Ok(Self::Version),
+                _ => {}
+            }
+            if config.switch(flag) && attached.is_none() {
+                continue;
+            }
+            let wanted = Config::wanted(flag).ok_or(UsageError::Unknown(argument.clone()))?;
+            let value = match attached {
+                Some(value) => value,
                 None => arguments
                     .next()
                     .transpose()?
-                    .ok_or_else(|| UsageError::MissingValue(flag.to_owned(), wanted)),
+                    .ok_or_else(|| UsageError::MissingValue(flag.to_owned(), wanted))?,
             };
-            match flag {
-                "--listen" => address = listen_address(&value(ADDRESS)?)?,
-                "--max-content" => options.max_content = max_content(&value(BYTES)?)?,
-                _ if attached.is_some() => return Err(UsageError::Unknown(argument)),
-                "--strict" => options.policy.profile = Profile::Strict,
-                "--unconditional-writes" => options.policy.unconditional_writes = true,
-                "--help" | "-h" => return Ok(Self::Help),
-                "--version" | "-V" => return Ok(Self::Version),
-                _ => return Err(UsageError::Unknown(argument)),
-            }
+            config.set(flag, wanted, value)?;
         }
-        Ok(Self::Serve(address, options))
+        Ok(Self::Serve(Box::new(config)))
     }
 }
 
-const ADDRESS: &str = "an address and a port such as 127.0.0.1:5000";
-const BYTES: &str = "a number of bytes such as 65536";
+impl Config {
+    /// Switches on what a flag without a value stands for; whether there is such a flag.
+    fn switch(&mut self, flag: &str) -> bool {
+        let policy = &mut self.options.policy;
+        match flag {
+            "--strict" => policy.profile = Profile::Strict,
+            "--unconditional-writes" => policy.unconditional_writes = true,
+            _ => return false,
+        }
+        true
+    }
 
-fn listen_address(value: &str) -> Result<SocketAddr, UsageError> {
-    let addresses = value.to_socket_addrs().ok();
-    addresses
-        .and_then(|mut addresses| addresses.next())
-        .ok_or_else(|| UsageError::BadValue {
-            flag: "--listen",
-            wanted: ADDRESS,
-            value: value.to_owned(),
+    /// What the value of a flag has to be, if there is such a flag.
+    fn wanted(flag: &str) -> Option<&'static str> {
+        Some(match flag {
+            "--listen" => "an address and a port such as 127.0.0.1:5000",
+            "--max-content" => "a number of bytes such as 65536",
+            "--allow-origin" => "an origin such as https://example.com, or `*`",
+            "--allow-host" => "a host name such as example.com",
+            "--token-file" => "a file name",
+            _ => return None,
         })
+    }
+
+    fn set(&mut self, flag: &str, wanted: &'static str, value: String) -> Result<(), UsageError> {
+        let access = &mut self.options.policy.access;
+        let read = match flag {
+            "--listen" => listen_address(&value).map(|address| self.address = address),
+            "--max-content" => value
+                .parse()
+                .ok()
+                .map(|most| self.options.max_content = most),
+            "--allow-origin" => access.allow_origin(&value).ok(),
+            "--allow-host" => access.allow_host(&value).ok(),
+            _ if value.is_empty() => None,
+            _ => {
+                self.token_file = Some(PathBuf::from(&value));
+                Some(())
+            }
+        };
+        read.ok_or_else(|| UsageError::BadValue {
+            flag: flag.to_owned(),
+            wanted,
+            value,
+        })
+    }
+
+    /// The options, with the token read from its file.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, can be read by others than its owner, or holds no token.
+    pub fn into_options(self) -> Result<Options, TokenFileError> {
+        let mut options = self.options;
+        if let Some(file) = self.token_file {
+            match read_token(&file) {
+                Ok(token) => options.policy.access.require_token(token),
+                Err(reason) => return Err(TokenFileError { file, reason }),
+            }
+        }
+        Ok(options)
+    }
 }
 
-fn max_content(value: &str) -> Result<u64, UsageError> {
-    value.parse().map_err(|_| UsageError::BadValue {
-        flag: "--max-content",
-        wanted: BYTES,
-        value: value.to_owned(),
-    })
+fn listen_address(value: &str) -> Option<SocketAddr> {
+    value.to_socket_addrs().ok()?.next()
 }
+
+fn read_token(file: &Path) -> Result<Token, String> {
+    let mut text = String::new();
+    let mut opened = File::open(file).map_err(|error| error.to_string())?;
+    let mode = mode(&opened).map_err(|error| error.to_string())?;
+    if mode & 0o044 != 0 {
+        return Err("others than its owner can read it; chmod 600 mends that".into());
+    }
+    let read = opened.by_ref().take(64 * 1024).read_to_string(&mut text);
+    read.map_err(|error| error.to_string())?;
+    Token::new(text.trim()).map_err(|error| error.to_string())
+}
+
+#[cfg(unix)]
+fn mode(file: &File) -> io::Result<u32> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(file.metadata()?.permissions().mode())
+}
+
+/// Where there are no such modes, nobody can be told from others.
+#[cfg(not(unix))]
+fn mode(_: &File) -> io::Result<u32> {
+    Ok(0)
+}
+
+/// The file with the token cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenFileError {
+    file: PathBuf,
+    reason: String,
+}
+
+impl fmt::Display for TokenFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cannot use the token file {}: {}",
+            self.file.display(),
+            self.reason
+        )
+    }
+}
+
+impl Error for TokenFileError {}
 
 /// The command line cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +232,7 @@ pub enum UsageError {
     /// The flag's value is not what it needs.
     BadValue {
         /// The flag.
-        flag: &'static str,
+        flag: String,
         /// What it needs.
         wanted: &'static str,
         /// What it got.

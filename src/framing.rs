@@ -90,7 +90,7 @@ fn check_host(request: &Request<'_>) -> Result<(), Refusal> {
 
 /// `uri-host [ ":" port ]`, by its characters. An empty one is what a target without authority
 /// comes with.
-fn is_authority(host: &str) -> bool {
+pub(crate) fn is_authority(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => (name, port),
         _ => (host, ""),

@@ -31,7 +31,7 @@
 //! socket bytes
 //!    |  server      tiny_http::Request -> Request          the last place that knows sockets
 //!    v
-//!  respond(&store, policy, &request, now) -> Response      the last place that knows statuses
+//!  respond(&store, &policy, &request, now) -> Response      the last place that knows statuses
 //!    |  1 target    path -> Root | Persons | Person(id)    404 405 501
 //!    |  2 select    store -> record, or none               404
 //!    |  3 read      field lines -> Preconditions           400
@@ -50,7 +50,7 @@
 //! - Judgement, the heart: `precondition`.
 //! - Vault, what is kept and how it changes: `version`, `person`, `store`.
 //! - Desk, a request in and a response out: `target`, `page`, `preference`,
-//!   `representation`, `policy`, `problem`, `resource`.
+//!   `representation`, `access`, `policy`, `problem`, `resource`.
 //! - Doors, everything that waits: `server`, [`cli`].
 //!
 //! # What never happens
@@ -109,6 +109,9 @@ mod preference;
 /// Representations, and their JSON layout.
 mod representation;
 
+/// Who may ask, and from where.
+mod access;
+
 /// What is left to whoever runs the server.
 mod policy;
 
@@ -124,6 +127,7 @@ mod server;
 /// The command line.
 pub mod cli;
 
+pub use access::{Access, AccessError, Token};
 pub use entity_tag::{EntityTag, ParseEntityTagError};
 pub use http_date::{HttpDate, ParseHttpDateError};
 pub use message::{Method, Protocol, Request, Response};

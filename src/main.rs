@@ -28,7 +28,12 @@ fn main() -> ExitCode {
     match command {
         Command::Help => print(HELP),
         Command::Version => print(concat!("ifmatch ", env!("CARGO_PKG_VERSION"), "\n")),
-        Command::Serve(address, options) => {
+        Command::Serve(config) => {
+            let address = config.address;
+            let options = match config.into_options() {
+                Ok(options) => options,
+                Err(error) => return fail(&error, 1),
+            };
             let server = match Server::bind(address, MemoryStore::new(), options) {
                 Ok(server) => server,
                 Err(error) => return fail(&error, 1),

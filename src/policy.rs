@@ -1,10 +1,14 @@
+use crate::access::Access;
+
 /// What the person who runs the server decides about its answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// Whose habits the answers follow.
     pub profile: Profile,
     /// Whether PUT and DELETE are performed without If-Match, too.
     pub unconditional_writes: bool,
+    /// Who may ask, and from where.
+    pub access: Access,
 }
 
 /// Whose habits the answers follow, where those of the older service and the RFCs differ.

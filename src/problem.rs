@@ -1,5 +1,6 @@
 use serde::Serialize;
 
+use crate::access::Denial;
 use crate::entity_tag::{EntityTag, ParseEntityTagError};
 use crate::framing::Refusal;
 use crate::message::{Response, reason_phrase};
@@ -15,6 +16,7 @@ use crate::target::TargetError;
 #[derive(Debug)]
 pub(crate) enum Problem {
     Refused(Refusal),
+    Denied(Denial),
     Target(TargetError),
     Page(PageError),
     UnknownTarget,
@@ -40,6 +42,12 @@ pub(crate) enum Problem {
     },
     Unavailable(StoreError),
     Panicked,
+}
+
+impl From<Denial> for Problem {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
 }
 
 impl From<TargetError> for Problem {
@@ -84,6 +92,9 @@ impl Problem {
             | Self::Preconditions(_)
             | Self::MalformedPrecondition(..)
             | Self::Content(_) => 400,
+            Self::Denied(Denial::NoToken | Denial::WrongToken) => 401,
+            Self::Denied(Denial::Origin) => 403,
+            Self::Denied(Denial::Host) => 421,
             Self::UnknownTarget | Self::NotFound { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::AlreadyExists { .. } if profile == Profile::Compatible => 400,
@@ -100,6 +111,14 @@ impl Problem {
     fn message(&self, profile: Profile) -> String {
         match self {
             Self::Refused(refusal) => refusal.to_string(),
+            Self::Denied(Denial::Host) => "The server is not known by this host name".into(),
+            Self::Denied(Denial::Origin) => {
+                "Pages of this origin may not change anything here".into()
+            }
+            Self::Denied(Denial::NoToken) => {
+                "A token is needed: Authorization: Bearer and the token".into()
+            }
+            Self::Denied(Denial::WrongToken) => "The token is not the right one".into(),
             Self::Target(error) => error.to_string(),
             Self::Page(error) => error.to_string(),
             Self::UnknownTarget => {
@@ -156,6 +175,13 @@ impl Problem {
                 response.with_field("ETag", current.to_string())
             }
             Self::Unavailable(_) => response.with_field("Retry-After", "1"),
+            Self::Denied(Denial::NoToken) => {
+                response.with_field("WWW-Authenticate", "Bearer realm=\"ifmatch\"")
+            }
+            Self::Denied(Denial::WrongToken) => response.with_field(
+                "WWW-Authenticate",
+                "Bearer realm=\"ifmatch\", error=\"invalid_token\"",
+            ),
             _ => response,
         };
         match profile {

@@ -34,17 +34,17 @@ use write::Action;
 /// let store = MemoryStore::new();
 /// let create = Request::new(Method::Post, "/persons")
 ///     .with_content(br#"{"person_id": "1", "person_name": "Wim"}"#);
-/// let created = respond(&store, Policy::default(), &create, SystemTime::now());
+/// let created = respond(&store, &Policy::default(), &create, SystemTime::now());
 /// assert_eq!((created.status(), created.field("Location")), (201, Some("/persons/1")));
 ///
 /// let stale = Request::new(Method::Put, "/persons/1")
 ///     .with_field("If-Match", r#""an older tag""#)
 ///     .with_content(br#"{"person_name": "Tim"}"#);
-/// assert_eq!(respond(&store, Policy::default(), &stale, SystemTime::now()).status(), 412);
+/// assert_eq!(respond(&store, &Policy::default(), &stale, SystemTime::now()).status(), 412);
 /// ```
 pub fn respond(
     store: &dyn Store,
-    policy: Policy,
+    policy: &Policy,
     request: &Request<'_>,
     now: SystemTime,
 ) -> Response {
@@ -70,7 +70,7 @@ pub fn respond(
 /// ([RFC 9110 section 13.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1)).
 pub(crate) fn respond_early(
     store: &dyn Store,
-    policy: Policy,
+    policy: &Policy,
     request: &Request<'_>,
     now: SystemTime,
 ) -> Option<Response> {
@@ -90,19 +90,25 @@ pub(crate) fn respond_early(
 pub(crate) fn refuse(
     refusal: Refusal,
     request: &Request<'_>,
-    policy: Policy,
+    policy: &Policy,
     now: SystemTime,
 ) -> Response {
     finished(
         Problem::Refused(refusal).response(policy.profile),
         request,
+        policy,
         now,
     )
 }
 
 /// Answers a request during which the server itself failed.
-pub(crate) fn fail(request: &Request<'_>, policy: Policy, now: SystemTime) -> Response {
-    finished(Problem::Panicked.response(policy.profile), request, now)
+pub(crate) fn fail(request: &Request<'_>, policy: &Policy, now: SystemTime) -> Response {
+    finished(
+        Problem::Panicked.response(policy.profile),
+        request,
+        policy,
+        now,
+    )
 }
 
 /// What has become of a request before its content was looked at.
@@ -127,13 +133,14 @@ impl<E: Into<Problem>> From<E> for End {
 /// One request and everything its answer depends on.
 struct Exchange<'a> {
     store: &'a dyn Store,
-    policy: Policy,
+    policy: &'a Policy,
     request: &'a Request<'a>,
     now: SystemTime,
 }
 
 impl Exchange<'_> {
     fn judge(&self) -> Result<Judged, End> {
+        self.policy.access.check(self.request)?;
         let method = self.request.method;
         if method == Method::Other {
             return Err(Problem::UnknownMethod.into());
@@ -306,7 +313,7 @@ impl Exchange<'_> {
             Err(End::NotModified(validators)) => self.read(304, &validators),
             Err(End::Problem(problem)) => self.with_current(problem.response(self.policy.profile)),
         };
-        finished(response, self.request, self.now)
+        finished(response, self.request, self.policy, self.now)
     }
 }
 
@@ -363,7 +370,13 @@ fn not_found(id: &PersonId) -> Problem {
     }
 }
 
-fn finished(response: Response, request: &Request<'_>, now: SystemTime) -> Response {
+fn finished(
+    response: Response,
+    request: &Request<'_>,
+    policy: &Policy,
+    now: SystemTime,
+) -> Response {
+    let response = policy.access.share(request, response);
     let response = response
         .with_field("Date", HttpDate::from(now).to_string())
         .with_field("Server", concat!("ifmatch/", env!("CARGO_PKG_VERSION")));

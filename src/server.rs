@@ -22,7 +22,7 @@ use door::Door;
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// How a [`Server`] answers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// What is decided about the answers.
     pub policy: Policy,
@@ -66,14 +66,15 @@ impl Server {
     pub fn bind(
         address: SocketAddr,
         store: impl Store + 'static,
-        options: Options,
+        mut options: Options,
     ) -> Result<Self, ServeError> {
         let fail = |cause| ServeError { address, cause };
         let listener = TcpListener::bind(address).map_err(fail)?;
         tune(&listener).map_err(fail)?;
+        let address = listener.local_addr().map_err(fail)?;
+        options.policy.access.is_at(own_names(address));
         let door = Arc::new(Door::new(Box::new(store), options));
         let queue = door.listen(&listener).map_err(fail)?;
-        let address = listener.local_addr().map_err(fail)?;
         Ok(Self {
             door,
             queue,
@@ -233,6 +234,16 @@ fn tune(listener: &TcpListener) -> io::Result<()> {
         socket.set_write_timeout(Some(PATIENCE))?;
     }
     Ok(())
+}
+
+/// The names by which a browser on this machine may call a server on `address`.
+fn own_names(address: SocketAddr) -> Vec<String> {
+    let mut names = vec![address.to_string()];
+    if address.ip().is_loopback() || address.ip().is_unspecified() {
+        let local = ["localhost", "127.0.0.1", "[::1]"];
+        names.extend(local.map(|name| format!("{name}:{}", address.port())));
+    }
+    names
 }
 
 /// The address at which this machine reaches a listener on `address`.

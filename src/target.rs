@@ -68,20 +68,28 @@ pub(crate) fn encode(text: &str) -> String {
     encoded
 }
 
+/// The authority of a target that is a whole URL; it stands before Host.
+pub(crate) fn authority(target: &str) -> Option<&str> {
+    let rest = without_scheme(target)?;
+    rest.split(['/', '?']).next()
+}
+
 fn without_authority(target: &str) -> &str {
-    let Some((scheme, rest)) = target.split_once("://") else {
-        return target;
-    };
-    if !["http", "https"]
+    match without_scheme(target) {
+        None => target,
+        Some(rest) => match rest.find(['/', '?']) {
+            Some(end) if rest[end..].starts_with('/') => &rest[end..],
+            _ => "/",
+        },
+    }
+}
+
+fn without_scheme(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_once("://")?;
+    ["http", "https"]
         .iter()
         .any(|known| scheme.eq_ignore_ascii_case(known))
-    {
-        return target;
-    }
-    match rest.find(['/', '?']) {
-        Some(end) if rest[end..].starts_with('/') => &rest[end..],
-        _ => "/",
-    }
+        .then_some(rest)
 }
 
 /// [RFC 3986 section 2.1](https://www.rfc-editor.org/rfc/rfc3986#section-2.1)

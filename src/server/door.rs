@@ -134,14 +134,14 @@ impl Door {
     /// Answers a refused request. What comes after it on the connection is not performed if it is
     /// unclear where that begins.
     fn refuse(&self, arrival: Arrival, refusal: Refusal) -> Option<Delivery> {
-        let (policy, now) = (self.options.policy, SystemTime::now());
+        let (policy, now) = (&self.options.policy, SystemTime::now());
         let response = resource::refuse(refusal, &arrival.request(), policy, now);
         let lost = arrival.loses_framing(refusal);
         arrival.answer(&response, self.options.max_content, lost)
     }
 
     fn respond(&self, request: &Request<'_>) -> Response {
-        let (policy, now) = (self.options.policy, SystemTime::now());
+        let (policy, now) = (&self.options.policy, SystemTime::now());
         let respond = || resource::respond(&*self.store, policy, request, now);
         // Whatever a panic left behind is the store's to mend; it is used on.
         catch_unwind(AssertUnwindSafe(respond))
@@ -149,7 +149,7 @@ impl Door {
     }
 
     fn respond_early(&self, request: &Request<'_>) -> Option<Response> {
-        let (policy, now) = (self.options.policy, SystemTime::now());
+        let (policy, now) = (&self.options.policy, SystemTime::now());
         let respond = || resource::respond_early(&*self.store, policy, request, now);
         catch_unwind(AssertUnwindSafe(respond))
             .unwrap_or_else(|_| Some(resource::fail(request, policy, now)))

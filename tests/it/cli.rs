@@ -71,6 +71,24 @@ fn usage_errors_are_one_sentence_and_exit_2() {
     fails(&["--max-content"], 2, bytes);
     fails(&["--max-content", "-1"], 2, &format!("{bytes}, not `-1`"));
     fails(&["--max-content=64K"], 2, &format!("{bytes}, not `64K`"));
+    let origin = "--allow-origin needs an origin such as https://example.com, or `*`";
+    fails(
+        &["--allow-origin", "example.com"],
+        2,
+        &format!("{origin}, not `example.com`"),
+    );
+    let host = "--allow-host needs a host name such as example.com";
+    fails(
+        &["--allow-host=http://x"],
+        2,
+        &format!("{host}, not `http://x`"),
+    );
+    fails(&["--token-file"], 2, "--token-file needs a file name");
+    fails(
+        &["--token-file="],
+        2,
+        "--token-file needs a file name, not ``",
+    );
 }
 
 #[cfg(unix)]
@@ -122,6 +140,43 @@ fn listening_beyond_loopback_is_warned_of() {
              front\n"
         )
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_token_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let file = std::env::temp_dir().join(format!("ifmatch-token-{}", std::process::id()));
+    let path = file.to_str().unwrap();
+    let write = |text: &str, mode| {
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let refused = |why: &str| {
+        let sentence = format!("cannot use the token file {path}: {why}");
+        fails(
+            &["--listen", "127.0.0.1:0", "--token-file", path],
+            1,
+            &sentence,
+        );
+    };
+    let others = "others than its owner can read it; chmod 600 mends that";
+    for mode in [0o644, 0o640, 0o604] {
+        write("secret", mode);
+        refused(others);
+    }
+    write(" \n", 0o600);
+    refused("the token is empty");
+    write("two words\n", 0o600);
+    refused("a token has letters, digits and -._~+/ only, and = at its end");
+    write("secret\n", 0o600);
+    let program = Program::start(&["--token-file", path]);
+    std::fs::remove_file(&file).unwrap();
+    let mut client = Client::connect(program.address);
+    assert_eq!(client.ask(request("GET /persons", "", "")).status, 401);
+    let fields = "Authorization: Bearer secret\r\n";
+    assert_eq!(client.ask(request("GET /persons", fields, "")).status, 200);
+    refused("No such file or directory (os error 2)");
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Desk {
         for (name, value) in fields {
             request = request.with_field(name, value);
         }
-        respond(&self.store, self.policy, &request, self.now)
+        respond(&self.store, &self.policy, &request, self.now)
     }
 
     /// Creates a person and returns the tag.

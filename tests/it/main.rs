@@ -13,6 +13,7 @@
     reason = "a test that cannot go on fails, need not be fast, and tells things naively"
 )]
 
+mod access;
 mod bad_input;
 mod cli;
 mod client;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use ifmatch::{Evaluation, HttpDate, Method, Policy, Precondition, Profile, Response};
+use ifmatch::{Evaluation, HttpDate, Method, Precondition, Profile, Response};
 
 use crate::desk::{Desk, message, tag, text};
 use crate::oracle::{self, Dates, Meaning, Selected, Tags};
@@ -432,10 +432,7 @@ fn a_write_without_if_match() {
         assert_eq!(desk.state(), before, "nothing has changed");
     }
     for mut desk in [Desk::compatible(), Desk::strict()] {
-        desk.policy = Policy {
-            unconditional_writes: true,
-            ..desk.policy
-        };
+        desk.policy.unconditional_writes = true;
         desk.create("1", "Wim");
         assert_eq!(status(&desk.ask("PUT /persons/1", &[], content)), 200);
         let stale = [("If-Match", "\"old\"")];

@@ -1,0 +1,285 @@
+use std::error::Error;
+use std::fmt;
+
+use crate::framing::is_authority;
+use crate::message::{Method, Request, Response};
+use crate::target::authority;
+
+/// Who may ask, and from where: the same rules for every target.
+///
+/// By default everybody may, but for a browser that acts for a page of somebody else: its request
+/// says so in Origin, and changes nothing. See the README for the attack that this stops.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    origins: Vec<String>,
+    any_origin: bool,
+    hosts: Vec<String>,
+    own: Vec<String>,
+    token: Option<Token>,
+}
+
+impl Access {
+    /// Lets pages of this origin read and write; `*` lets those of every origin.
+    ///
+    /// # Errors
+    ///
+    /// When it is no origin as browsers send it: `https://example.com`, perhaps with a port.
+    pub fn allow_origin(&mut self, origin: &str) -> Result<(), AccessError> {
+        if origin == "*" {
+            self.any_origin = true;
+        } else if origin_authority(origin).is_some() {
+            self.origins.push(origin.to_ascii_lowercase());
+        } else {
+            return Err(AccessError::Origin(origin.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Knows the server by this name, `example.com` or `example.com:8080`, and from now on by
+    /// such names alone: a request for any other host is turned away.
+    ///
+    /// # Errors
+    ///
+    /// When it is no host name, with or without a port.
+    pub fn allow_host(&mut self, host: &str) -> Result<(), AccessError> {
+        if host.is_empty() || !is_authority(host) {
+            return Err(AccessError::Host(host.to_owned()));
+        }
+        self.hosts.push(host.to_ascii_lowercase());
+        Ok(())
+    }
+
+    /// Asks every request but OPTIONS for this token.
+    pub fn require_token(&mut self, token: Token) {
+        self.token = Some(token);
+    }
+
+    /// Knows the server by these names, each with its port: those of the address it listens on.
+    pub(crate) fn is_at(&mut self, own: Vec<String>) {
+        self.own = own;
+    }
+
+    /// Whether the request may be looked at further.
+    pub(crate) fn check(&self, request: &Request<'_>) -> Result<(), Denial> {
+        let host = authority(request.target).or_else(|| request.field_lines("Host").next());
+        if let Some(host) = host
+            && !self.hosts.is_empty()
+            && !self.hosts.iter().any(|known| names(known, host))
+        {
+            return Err(Denial::Host);
+        }
+        let reads = request.method.is_read() || request.method == Method::Options;
+        let mut origins = request.field_lines("Origin");
+        if !reads && !origins.all(|origin| self.allows(origin) || self.is_own(origin)) {
+            return Err(Denial::Origin);
+        }
+        match &self.token {
+            Some(token) if request.method != Method::Options => token.check(request),
+            _ => Ok(()),
+        }
+    }
+
+    /// The response with the fields that let the page which asked, if it may, read it.
+    ///
+    /// [Fetch standard, CORS protocol](https://fetch.spec.whatwg.org/#http-cors-protocol)
+    pub(crate) fn share(&self, request: &Request<'_>, mut response: Response) -> Response {
+        if !self.any_origin && self.origins.is_empty() {
+            return response;
+        }
+        if !self.any_origin {
+            response = response.with_field("Vary", "Origin");
+        }
+        let mut origins = request.field_lines("Origin");
+        let (Some(origin), None) = (origins.next(), origins.next()) else {
+            return response;
+        };
+        if !self.allows(origin) {
+            return response;
+        }
+        // What is echoed is one of the origins that were allowed, and so has no line break.
+        let shown = if self.any_origin {
+            "*".into()
+        } else {
+            origin.to_owned()
+        };
+        let methods = response.field("Allow").map(str::to_owned);
+        let asks_first = request
+            .field_lines("Access-Control-Request-Method")
+            .next()
+            .is_some();
+        response = response
+            .with_field("Access-Control-Allow-Origin", shown)
+            .with_field("Access-Control-Expose-Headers", EXPOSED);
+        match methods {
+            Some(methods) if request.method == Method::Options && asks_first => response
+                .with_field("Access-Control-Allow-Methods", methods)
+                .with_field("Access-Control-Allow-Headers", ACCEPTED)
+                .with_field("Access-Control-Max-Age", "600"),
+            _ => response,
+        }
+    }
+
+    fn allows(&self, origin: &str) -> bool {
+        self.any_origin
+            || self
+                .origins
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(origin))
+    }
+
+    /// Whether this is the origin of the server itself, under a name it knows: on the port it
+    /// listens on, or on the scheme's own port, which is a proxy's.
+    fn is_own(&self, origin: &str) -> bool {
+        let Some((scheme, host)) = origin_authority(origin) else {
+            return false;
+        };
+        let full = match (port(host), scheme) {
+            (Some(_), _) => host.to_owned(),
+            (None, "https") => format!("{host}:443"),
+            (None, _) => format!("{host}:80"),
+        };
+        let listens = scheme == "http" && self.own.iter().any(|own| names(own, &full));
+        listens
+            || self.hosts.iter().any(|known| {
+                let expected = port(known).is_some()
+                    || port(host).is_none()
+                    || self.own.iter().any(|own| port(own) == port(host));
+                expected && names(known, &full)
+            })
+    }
+}
+
+/// The response fields that pages may read beyond the few they always may.
+const EXPOSED: &str = "ETag, Location, Link, Preference-Applied, Content-Location";
+
+/// The request fields that pages may send beyond the few they always may.
+const ACCEPTED: &str = "If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, \
+                        Prefer, Content-Type, Authorization";
+
+/// Why a request is turned away whatever it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Denial {
+    /// It is for another host.
+    Host,
+    /// A page of somebody else would have something changed.
+    Origin,
+    /// It has no token.
+    NoToken,
+    /// It has another token.
+    WrongToken,
+}
+
+/// A bearer token. It is shown nowhere.
+///
+/// [RFC 6750 section 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// Checks a token.
+    ///
+    /// # Errors
+    ///
+    /// When it is empty, or has a character that cannot be sent as a token: letters, digits and
+    /// `-._~+/` are, with `=` at the end.
+    pub fn new(text: &str) -> Result<Self, AccessError> {
+        let known = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
+        match text.trim_end_matches('=') {
+            "" => Err(AccessError::EmptyToken),
+            body if body.bytes().all(known) => Ok(Self(text.to_owned())),
+            _ => Err(AccessError::Token),
+        }
+    }
+
+    fn check(&self, request: &Request<'_>) -> Result<(), Denial> {
+        let mut lines = request.field_lines("Authorization");
+        let (Some(line), None) = (lines.next(), lines.next()) else {
+            return Err(Denial::NoToken);
+        };
+        match line.split_once(' ') {
+            Some((scheme, given)) if scheme.eq_ignore_ascii_case("Bearer") => {
+                if self.is(given.trim_matches(' ')) {
+                    Ok(())
+                } else {
+                    Err(Denial::WrongToken)
+                }
+            }
+            _ => Err(Denial::NoToken),
+        }
+    }
+
+    /// Takes the same time wherever the first difference is.
+    fn is(&self, given: &str) -> bool {
+        let pairs = self.0.bytes().zip(given.bytes());
+        let different = pairs.fold(0, |different, (own, given)| different | (own ^ given));
+        std::hint::black_box(different) == 0 && self.0.len() == given.len()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// Whether `host`, from a Host field or an origin, is the known name. A known name without a port
+/// goes with any.
+fn names(known: &str, host: &str) -> bool {
+    let name = match (port(known), port(host)) {
+        (None, Some(port)) => host.get(..host.len() - port.len() - 1).unwrap_or(host),
+        _ => host,
+    };
+    known.eq_ignore_ascii_case(name)
+}
+
+/// The port at the end of an authority, if it has one.
+fn port(authority: &str) -> Option<&str> {
+    let (_, port) = authority.rsplit_once(':')?;
+    (!port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())).then_some(port)
+}
+
+/// The scheme and the authority of an origin that a browser could send; `null` is none.
+fn origin_authority(origin: &str) -> Option<(&str, &str)> {
+    let (scheme, authority) = origin.split_once("://")?;
+    let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    (known && !authority.is_empty() && is_authority(authority)).then_some((scheme, authority))
+}
+
+/// What was to be allowed or required cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AccessError {
+    /// No origin.
+    Origin(String),
+    /// No host name.
+    Host(String),
+    /// An empty token.
+    EmptyToken,
+    /// A token that cannot be sent.
+    Token,
+}
+
+impl fmt::Display for AccessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Origin(given) => {
+                write!(
+                    f,
+                    "an origin is `*` or such as https://example.com, not `{given}`"
+                )
+            }
+            Self::Host(given) => {
+                write!(
+                    f,
+                    "a host is such as example.com or example.com:8080, not `{given}`"
+                )
+            }
+            Self::EmptyToken => f.write_str("the token is empty"),
+            Self::Token => {
+                f.write_str("a token has letters, digits and -._~+/ only, and = at its end")
+            }
+        }
+    }
+}
+
+impl Error for AccessError {}

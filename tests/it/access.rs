@@ -1,0 +1,370 @@
+//! Who may ask: origins, hosts and tokens.
+
+use ifmatch::{Access, MemoryStore, Options, Policy, Token};
+
+use crate::client::{Answer, Client, request};
+use crate::serving::Serving;
+
+const WIM: &str = r#"{"person_id": "1", "person_name": "Wim"}"#;
+const TIM: &str = r#"{"person_name": "Tim"}"#;
+
+fn serve(configure: impl FnOnce(&mut Access)) -> Serving {
+    let mut access = Access::default();
+    configure(&mut access);
+    let policy = Policy {
+        access,
+        ..Policy::default()
+    };
+    Serving::with(
+        MemoryStore::new(),
+        Options {
+            policy,
+            ..Options::default()
+        },
+    )
+}
+
+/// Asks with a Host of its own.
+fn ask(serving: &Serving, line: &str, host: &str, fields: &str, content: &str) -> Answer {
+    let request = request(line, fields, content).replace("Host: x", &format!("Host: {host}"));
+    serving.client().ask(request)
+}
+
+/// A page that rebinds its own name to this address has the same Host and Origin.
+#[test]
+fn pages_of_others_change_nothing() {
+    let serving = Serving::start();
+    serving.create("1");
+    let port = serving.address.port();
+    let before = serving.state();
+    let foreign = [
+        "http://evil.example".to_owned(),
+        format!("http://evil.example:{port}"),
+        "null".into(),
+        "http://localhost".into(),
+        "http://localhost:1".into(),
+        format!("https://localhost:{port}"),
+        format!("http://localhost.evil.example:{port}"),
+        format!("http://localhost:{port}.evil.example"),
+        format!("http://x@localhost:{port}"),
+        format!("localhost:{port}"),
+        String::new(),
+    ];
+    for origin in &foreign {
+        for host in [
+            "localhost",
+            &format!("evil.example:{port}"),
+            &format!("127.0.0.1:{port}"),
+        ] {
+            let fields = format!("Origin: {origin}\r\nIf-Match: *\r\n");
+            for (line, content) in [
+                (
+                    "POST /persons",
+                    r#"{"person_id": "2", "person_name": "Eve"}"#,
+                ),
+                ("PUT /persons/1", TIM),
+                ("DELETE /persons/1", ""),
+                ("PUT /nothing", TIM),
+            ] {
+                let answer = ask(&serving, line, host, &fields, content);
+                assert_eq!(answer.status, 403, "{line} {origin} {host}");
+                assert_eq!(
+                    answer.message(),
+                    "Pages of this origin may not change anything here"
+                );
+                assert_eq!(answer.field("Access-Control-Allow-Origin"), None);
+            }
+            // Reading is for the browser to keep from the page, which it does.
+            let answer = ask(&serving, "GET /persons/1", host, &fields, "");
+            assert_eq!(answer.status, 200);
+            assert_eq!(answer.field("Access-Control-Allow-Origin"), None);
+        }
+    }
+    assert_eq!(serving.state(), before);
+    // One of several is enough to be refused.
+    let two = format!("Origin: http://localhost:{port}\r\nOrigin: http://evil.example\r\n");
+    assert_eq!(ask(&serving, "POST /persons", "x", &two, WIM).status, 403);
+}
+
+#[test]
+fn the_server_itself_and_plain_clients_notice_nothing() {
+    let serving = Serving::start();
+    let port = serving.address.port();
+    let own = ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"];
+    let own = own.map(|name| format!("Origin: http://{name}:{port}\r\n"));
+    for (number, fields) in own.into_iter().chain([String::new()]).enumerate() {
+        let content = format!(r#"{{"person_id": "{number}", "person_name": "Wim"}}"#);
+        for host in ["anything.example", "localhost"] {
+            let answer = ask(&serving, "POST /persons", host, &fields, &content);
+            assert_eq!(
+                answer.status,
+                if host == "localhost" { 400 } else { 201 },
+                "{fields}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_server_with_a_name_is_known_by_it_alone() {
+    let serving = serve(|access| {
+        access.allow_host("api.example").unwrap();
+        access.allow_host("other.example:8080").unwrap();
+    });
+    let port = serving.address.port();
+    for host in [
+        "api.example",
+        "API.example:80",
+        "api.example:9999",
+        "other.example:8080",
+    ] {
+        assert_eq!(
+            ask(&serving, "GET /persons", host, "", "").status,
+            200,
+            "{host}"
+        );
+    }
+    for host in [
+        "evil.example",
+        "localhost",
+        "other.example",
+        "other.example:80",
+        "x.api.example",
+        "",
+    ] {
+        for line in ["GET /persons", "OPTIONS /persons", "PUT /nothing"] {
+            let answer = ask(&serving, line, host, "", "");
+            assert_eq!(answer.status, 421, "{line} {host}");
+            assert_eq!(
+                answer.message(),
+                "The server is not known by this host name"
+            );
+        }
+    }
+    // What a whole URL names stands before Host.
+    let line = "GET http://evil.example/persons";
+    assert_eq!(ask(&serving, line, "api.example", "", "").status, 421);
+    let line = "GET http://api.example/persons";
+    assert_eq!(ask(&serving, line, "evil.example", "", "").status, 200);
+    // Pages of that name are the server's own, on its port and on a proxy's.
+    for (origin, status) in [
+        ("https://api.example".to_owned(), 201),
+        ("http://api.example".into(), 400),
+        (format!("http://api.example:{port}"), 400),
+        ("http://api.example:1".into(), 403),
+        ("http://other.example:8080".into(), 400),
+        ("http://other.example".into(), 403),
+    ] {
+        let fields = format!("Origin: {origin}\r\n");
+        let answer = ask(&serving, "POST /persons", "api.example", &fields, WIM);
+        assert_eq!(answer.status, status, "{origin}");
+    }
+}
+
+const EXPOSED: &str = "ETag, Location, Link, Preference-Applied, Content-Location";
+
+#[test]
+fn pages_of_allowed_origins_read_every_answer() {
+    let serving = serve(|access| {
+        access.allow_origin("https://app.example").unwrap();
+        access.allow_origin("http://localhost:3000").unwrap();
+    });
+    let tag = serving.create("1");
+    for origin in ["https://app.example", "http://localhost:3000"] {
+        for (line, fields, content, status) in [
+            ("GET /persons/1", String::new(), "", 200),
+            ("GET /persons/1", "If-None-Match: *\r\n".into(), "", 304),
+            ("PUT /persons/1", "If-Match: \"old\"\r\n".into(), TIM, 412),
+            (
+                "PUT /persons/1",
+                "If-Match: \"old\"\r\n".into(),
+                &*TIM.repeat(100),
+                412,
+            ),
+            ("GET /persons/9", String::new(), "", 404),
+            ("PUT /persons", String::new(), "", 405),
+            ("BREW /", String::new(), "", 501),
+            ("GET /", "Host: y\r\n".into(), "", 400),
+            (
+                "POST /persons",
+                "Content-Length: 99999999\r\n".into(),
+                "",
+                413,
+            ),
+            ("OPTIONS /persons", String::new(), "", 200),
+        ] {
+            let fields = format!("Origin: {origin}\r\n{fields}");
+            let answer = serving.ask(line, &fields, content);
+            assert_eq!(answer.status, status, "{line}");
+            assert_eq!(
+                answer.field("Access-Control-Allow-Origin"),
+                Some(origin),
+                "{line}"
+            );
+            assert_eq!(answer.field("Access-Control-Expose-Headers"), Some(EXPOSED));
+            assert_eq!(answer.field("Vary"), Some("Origin"));
+            assert_eq!(answer.field("Access-Control-Allow-Methods"), None);
+        }
+        let fields = format!("Origin: {origin}\r\nIf-Match: {tag}\r\n");
+        assert_eq!(
+            serving.ask("PUT /persons/1", &fields, TIM).status,
+            if origin.starts_with("https") {
+                200
+            } else {
+                412
+            }
+        );
+    }
+    for origin in [
+        "https://evil.example",
+        "null",
+        "http://app.example",
+        "https://app.example.evil.example",
+    ] {
+        let answer = serving.ask("GET /persons/1", &format!("Origin: {origin}\r\n"), "");
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.field("Access-Control-Allow-Origin"), None);
+        assert_eq!(
+            answer.field("Vary"),
+            Some("Origin"),
+            "a cache must tell them apart"
+        );
+    }
+}
+
+#[test]
+fn preflights_allow_what_the_target_has() {
+    let accepted = "If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, Prefer, \
+                    Content-Type, Authorization";
+    let serving = serve(|access| {
+        access.allow_origin("https://app.example").unwrap();
+        access.require_token(Token::new("secret").unwrap());
+    });
+    for (target, methods) in [
+        ("/persons", "GET, HEAD, POST, OPTIONS"),
+        ("/persons/1", "GET, HEAD, PUT, DELETE, OPTIONS"),
+    ] {
+        let fields = "Origin: https://app.example\r\nAccess-Control-Request-Method: PUT\r\n\
+                      Access-Control-Request-Headers: if-match\r\n";
+        let answer = serving.ask(&format!("OPTIONS {target}"), fields, "");
+        assert_eq!(answer.status, 200);
+        assert_eq!(
+            answer.field("Access-Control-Allow-Origin"),
+            Some("https://app.example")
+        );
+        assert_eq!(answer.field("Access-Control-Allow-Methods"), Some(methods));
+        assert_eq!(answer.field("Access-Control-Allow-Headers"), Some(accepted));
+        assert_eq!(answer.field("Access-Control-Max-Age"), Some("600"));
+        let foreign = fields.replace("app", "evil");
+        let answer = serving.ask(&format!("OPTIONS {target}"), &foreign, "");
+        assert_eq!(
+            (answer.status, answer.field("Access-Control-Allow-Methods")),
+            (200, None)
+        );
+    }
+}
+
+#[test]
+fn any_origin_may_be_allowed() {
+    let serving = serve(|access| access.allow_origin("*").unwrap());
+    let answer = serving.ask("POST /persons", "Origin: https://some.example\r\n", WIM);
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.field("Access-Control-Allow-Origin"), Some("*"));
+    assert_eq!(answer.field("Vary"), None);
+    let answer = serving.ask("GET /persons", "", "");
+    assert_eq!(answer.field("Access-Control-Allow-Origin"), None);
+}
+
+#[test]
+fn rfc6750_a_token_is_asked_for() {
+    let serving = serve(|access| access.require_token(Token::new("s3cr-e.t_~+/==").unwrap()));
+    let missing = (401, Some("Bearer realm=\"ifmatch\""));
+    let wrong = (
+        401,
+        Some("Bearer realm=\"ifmatch\", error=\"invalid_token\""),
+    );
+    for (fields, expected) in [
+        ("", missing),
+        ("Authorization: Basic czNjcjp4\r\n", missing),
+        ("Authorization: s3cr-e.t_~+/==\r\n", missing),
+        ("Authorization: Bearer\r\n", missing),
+        (
+            "Authorization: Bearer s3cr-e.t_~+/==\r\nAuthorization: Bearer s3cr-e.t_~+/==\r\n",
+            missing,
+        ),
+        ("Authorization: Bearer s3cr-e.t_~+/=\r\n", wrong),
+        ("Authorization: Bearer s3cr-e.t_~+/===\r\n", wrong),
+        ("Authorization: Bearer S3cr-e.t_~+/==\r\n", wrong),
+        ("Authorization: Bearer x\r\n", wrong),
+        ("Authorization: Bearer s3cr-e.t_~+/==\r\n", (200, None)),
+        ("authorization: bearer   s3cr-e.t_~+/==\r\n", (200, None)),
+    ] {
+        for line in [
+            "GET /persons",
+            "GET /",
+            "DELETE /persons/9",
+            "BREW /nothing",
+        ] {
+            let answer = serving.ask(line, fields, "");
+            let challenge = answer.field("WWW-Authenticate");
+            if expected.0 == 401 {
+                assert_eq!((answer.status, challenge), expected, "{line} {fields}");
+                assert!(
+                    !answer.content.contains("s3cr"),
+                    "the token is shown nowhere"
+                );
+            } else {
+                assert_ne!(answer.status, 401, "{line} {fields}");
+            }
+        }
+    }
+    assert_eq!(serving.ask("OPTIONS /persons", "", "").status, 200);
+    // A long upload without a token is not waited for.
+    let head = "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n";
+    assert_eq!(Client::connect(serving.address).ask(head).status, 401);
+    let secret = Token::new("secret").unwrap();
+    assert_eq!(format!("{secret:?}"), "Token(..)");
+}
+
+#[test]
+fn what_cannot_be_allowed_says_why() {
+    let mut access = Access::default();
+    for origin in [
+        "",
+        "app.example",
+        "https://",
+        "https://app.example/",
+        "ftp://x",
+        "null",
+        "https://a b",
+    ] {
+        assert_eq!(
+            access.allow_origin(origin).unwrap_err().to_string(),
+            format!("an origin is `*` or such as https://example.com, not `{origin}`")
+        );
+    }
+    for host in ["", "a b", "http://a", "a/b", "a:b"] {
+        assert_eq!(
+            access.allow_host(host).unwrap_err().to_string(),
+            format!("a host is such as example.com or example.com:8080, not `{host}`")
+        );
+    }
+    for (token, expected) in [
+        ("", "the token is empty"),
+        ("==", "the token is empty"),
+        (
+            "a b",
+            "a token has letters, digits and -._~+/ only, and = at its end",
+        ),
+        (
+            "a=b",
+            "a token has letters, digits and -._~+/ only, and = at its end",
+        ),
+        (
+            "ü",
+            "a token has letters, digits and -._~+/ only, and = at its end",
+        ),
+    ] {
+        assert_eq!(Token::new(token).unwrap_err().to_string(), expected);
+    }
+}
