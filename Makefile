@@ -5,7 +5,7 @@ help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
 run: ## serve on 127.0.0.1:5000
-	@cargo run --release
+	@cargo run --release -- --access-log
 
 test: ## run every test
 	cargo test --locked

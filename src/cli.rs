@@ -26,6 +26,8 @@ Options:
                           every origin; repeatable
   --allow-host NAME       know the server by this name, and turn away requests
                           for any other; repeatable
+  --access-log            tell of each answer on stderr, in the Common Log Format
+                          with microseconds at the end
   --token-file FILE       ask every request for the bearer token in this file
   --help                  print this
   --version               print the version
@@ -52,6 +54,8 @@ pub struct Config {
     pub options: Options,
     /// Where the bearer token is, if one is needed.
     pub token_file: Option<PathBuf>,
+    /// Whether each answer is told of on stderr.
+    pub access_log: bool,
 }
 
 impl Default for Config {
@@ -61,6 +65,7 @@ impl Default for Config {
             address,
             options: Options::default(),
             token_file: None,
+            access_log: false,
         }
     }
 }
@@ -115,6 +120,7 @@ impl Config {
         let policy = &mut self.options.policy;
         match flag {
             "--strict" => policy.profile = Profile::Strict,
+            "--access-log" => self.access_log = true,
             "--unconditional-writes" => policy.unconditional_writes = true,
             _ => return false,
         }

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         Command::Help => print(HELP),
         Command::Version => print(concat!("ifmatch ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Serve(config) => {
-            let address = config.address;
+            let (address, logs) = (config.address, config.access_log);
             let options = match config.into_options() {
                 Ok(options) => options,
                 Err(error) => return fail(&error, 1),
@@ -38,6 +38,9 @@ fn main() -> ExitCode {
                 Ok(server) => server,
                 Err(error) => return fail(&error, 1),
             };
+            if logs && let Err(error) = server.log_to(io::stderr()) {
+                return fail(&error, 1);
+            }
             let address = server.local_addr();
             if !address.ip().is_loopback() {
                 warn_of(address);

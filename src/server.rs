@@ -13,10 +13,12 @@ mod arrival;
 mod caretaker;
 mod delivery;
 mod door;
+mod log;
 mod sideline;
 
 use caretaker::Caretaker;
 use door::Door;
+use log::Log;
 
 /// How long the loop waits for a client whose socket is full before it goes on with the others.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -87,6 +89,21 @@ impl Server {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Writes one line for each answer to `sink`, from a thread of its own: the Common Log Format,
+    /// with the microseconds the answer took at the end.
+    ///
+    /// # Errors
+    ///
+    /// When the machine has no thread left.
+    pub fn log_to(&self, sink: impl io::Write + Send + 'static) -> Result<(), ServeError> {
+        let log = Log::to(Box::new(sink)).map_err(|cause| ServeError {
+            address: self.address,
+            cause,
+        })?;
+        self.door.log_to(log);
+        Ok(())
     }
 
     /// What stops it, to be kept while it serves.

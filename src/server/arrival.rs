@@ -1,5 +1,6 @@
 use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use crate::framing::{Framing, Refusal};
 use crate::message::{Method, Protocol, Request, Response};
@@ -28,6 +29,7 @@ pub(super) struct Arrival {
     request: tiny_http::Request,
     /// Whether the content has been read to its end.
     read: bool,
+    since: Instant,
 }
 
 /// How much of a request's content was not read.
@@ -57,12 +59,24 @@ impl Arrival {
         Self {
             request,
             read: false,
+            since: Instant::now(),
         }
     }
 
     /// The client's address, by which its connection is told from others.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         self.request.remote_addr().copied()
+    }
+
+    /// When it was received.
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// The first line, as it came.
+    pub(super) fn request_line(&self) -> String {
+        let (method, target) = (self.request.method(), self.request.url());
+        format!("{method} {target} HTTP/{}", self.request.http_version())
     }
 
     /// The request's head as a value.

@@ -2,7 +2,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,6 +11,7 @@ use crate::message::{Request, Response};
 use crate::resource;
 use crate::server::arrival::{Arrival, Unreadable};
 use crate::server::delivery::{Delivery, Progress};
+use crate::server::log::Log;
 use crate::server::sideline::{Job, Sideline};
 use crate::server::{Options, lock};
 use crate::store::Store;
@@ -25,6 +26,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(super) struct Door {
     store: Box<dyn Store>,
     options: Options,
+    log: OnceLock<Log>,
     pub(super) sideline: Sideline,
     queues: Mutex<Vec<Arc<tiny_http::Server>>>,
     caretaker: Mutex<Option<Thread>>,
@@ -40,6 +42,7 @@ impl Door {
         Self {
             store,
             options,
+            log: OnceLock::new(),
             sideline: Sideline::default(),
             queues: Mutex::default(),
             caretaker: Mutex::default(),
@@ -47,6 +50,11 @@ impl Door {
             busy: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
         }
+    }
+
+    /// Has every answer from now on noted in `log`, unless there is one already.
+    pub(super) fn log_to(&self, log: Log) {
+        let _ = self.log.set(log);
     }
 
     /// Has a `tiny_http` of its own accept the listener's connections.
@@ -109,12 +117,12 @@ impl Door {
             && let Some(response) = self.respond_early(&arrival.request())
         {
             // After chunks that nobody read, nothing can be trusted.
-            return arrival.answer(&response, limit, framing == Framing::Chunked);
+            return self.deliver(arrival, &response, framing == Framing::Chunked);
         }
         match arrival.read_content(framing, limit) {
             Ok(content) => {
                 let response = self.respond(&arrival.request().with_content(&content));
-                arrival.answer(&response, limit, false)
+                self.deliver(arrival, &response, false)
             }
             Err(Unreadable::Refused(refusal)) => self.refuse(arrival, refusal),
             Err(Unreadable::Gone) => {
@@ -137,7 +145,19 @@ impl Door {
         let (policy, now) = (&self.options.policy, SystemTime::now());
         let response = resource::refuse(refusal, &arrival.request(), policy, now);
         let lost = arrival.loses_framing(refusal);
-        arrival.answer(&response, self.options.max_content, lost)
+        self.deliver(arrival, &response, lost)
+    }
+
+    fn deliver(&self, arrival: Arrival, response: &Response, lost: bool) -> Option<Delivery> {
+        if let Some(log) = self.log.get() {
+            log.note(
+                arrival.peer(),
+                &arrival.request_line(),
+                response,
+                arrival.since(),
+            );
+        }
+        arrival.answer(response, self.options.max_content, lost)
     }
 
     fn respond(&self, request: &Request<'_>) -> Response {

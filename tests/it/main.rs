@@ -23,6 +23,7 @@ mod entity_tag;
 mod examples;
 mod framing;
 mod http_date;
+mod log;
 mod oracle;
 mod page;
 mod person;

@@ -1,0 +1,94 @@
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Instant, SystemTime};
+
+use time::UtcDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+use crate::message::Response;
+
+/// How many lines may wait to be written before further ones are left out.
+const BACKLOG: usize = 4096;
+
+/// The access log: one line for each answer, in the Common Log Format with the microseconds from
+/// the head of the request to its answer at the end.
+///
+/// A thread of its own writes it, so that no answer waits for whoever reads the log. Lines that it
+/// cannot keep up with are counted, and the count is written when it can.
+pub(super) struct Log {
+    lines: SyncSender<String>,
+    left_out: Arc<AtomicU64>,
+}
+
+const CLOCK: &[BorrowedFormatItem<'static>] =
+    format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+
+impl Log {
+    /// Begins a log that is written to `sink`.
+    ///
+    /// # Errors
+    ///
+    /// When the machine has no thread left.
+    pub(super) fn to(sink: Box<dyn Write + Send>) -> io::Result<Self> {
+        let (lines, written) = sync_channel(BACKLOG);
+        let left_out = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&left_out);
+        let thread = thread::Builder::new().name("ifmatch-log".into());
+        thread.spawn(move || write(sink, &written, &counter))?;
+        Ok(Self { lines, left_out })
+    }
+
+    /// Notes the answer to the request line `request`, which came at `since`.
+    pub(super) fn note(
+        &self,
+        peer: Option<SocketAddr>,
+        request: &str,
+        response: &Response,
+        since: Instant,
+    ) {
+        let peer = peer.map_or("-".into(), |peer| peer.ip().to_string());
+        let at = UtcDateTime::from(SystemTime::now())
+            .format(CLOCK)
+            .unwrap_or_default();
+        let length = match response.content().len() {
+            0 => "-".into(),
+            length => length.to_string(),
+        };
+        let (request, status) = (escaped(request), response.status());
+        let duration = since.elapsed().as_micros();
+        let line = format!("{peer} - - [{at}] \"{request}\" {status} {length} {duration}\n");
+        if self.lines.try_send(line).is_err() {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn write(mut sink: Box<dyn Write + Send>, lines: &Receiver<String>, left_out: &AtomicU64) {
+    for line in lines {
+        // Where nobody reads the log any more, nobody misses it.
+        let _ = sink.write_all(line.as_bytes());
+        let missing = left_out.swap(0, Ordering::Relaxed);
+        if missing > 0 {
+            let _ = writeln!(sink, "({missing} lines left out)");
+        }
+    }
+}
+
+/// The request line with what could be taken for the end of the quotes, or do something to a
+/// terminal, escaped.
+fn escaped(request: &str) -> String {
+    let mut escaped = String::with_capacity(request.len());
+    for c in request.chars() {
+        match c {
+            '"' | '\\' => escaped.extend(['\\', c]),
+            c if c.is_control() || !c.is_ascii() => escaped.extend(c.escape_default()),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}

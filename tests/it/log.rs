@@ -1,0 +1,150 @@
+//! The access log.
+
+use std::io::{self, Read, Write};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use ifmatch::{MemoryStore, Options, Server};
+
+use crate::client::{Client, request};
+use crate::serving::Program;
+
+/// A sink that hands over every line.
+struct Lines(Sender<String>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.send(String::from_utf8(bytes.to_vec()).unwrap());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The next line, with its date and duration checked and taken out.
+fn next(lines: &Receiver<String>) -> String {
+    let line = lines.recv_timeout(Duration::from_secs(20)).unwrap();
+    let (before, rest) = line.split_once('[').unwrap();
+    let (date, rest) = rest.split_once(']').unwrap();
+    assert!(date.len() == 26 && date.ends_with(" +0000"), "{date}");
+    let (rest, duration) = rest.trim_end().rsplit_once(' ').unwrap();
+    assert!(duration.parse::<u64>().unwrap() < 20_000_000);
+    format!("{before}[]{rest}")
+}
+
+#[test]
+fn each_answer_is_a_line() {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let server = Server::bind(address, MemoryStore::new(), Options::default()).unwrap();
+    let (sender, lines) = channel();
+    server.log_to(Lines(sender)).unwrap();
+    let running = server.spawn().unwrap();
+    let long = "x".repeat(2000);
+    let person = r#"{"person_id": "1", "person_name": "Wim"}"#;
+    for (sent, expected) in [
+        (
+            request("POST /persons", "", person),
+            "\"POST /persons HTTP/1.1\" 201 96",
+        ),
+        (
+            request("GET /persons/1", "If-None-Match: *\r\n", ""),
+            "\"GET /persons/1 HTTP/1.1\" 304 -",
+        ),
+        (
+            request("HEAD /persons/1", "", ""),
+            "\"HEAD /persons/1 HTTP/1.1\" 200 -",
+        ),
+        (
+            request("PUT /persons/1", "If-Match: \"x\"\r\n", &long),
+            "\"PUT /persons/1 HTTP/1.1\" 412 81",
+        ),
+        (
+            request("PUT /persons/1", "If-Match: *\r\n", &long),
+            "\"PUT /persons/1 HTTP/1.1\" 400 ",
+        ),
+        (
+            request("GET /\u{1b}[31m\"\\", "", ""),
+            "\"GET /\\u{1b}[31m\\\"\\\\ HTTP/1.1\" 404 ",
+        ),
+        (
+            request("BR\u{7}EW /", "", ""),
+            "\"BR\\u{7}EW / HTTP/1.1\" 501 ",
+        ),
+        ("GET / HTTP/1.0\r\n\r\n".into(), "\"GET / HTTP/1.0\" 200 92"),
+        (
+            "GET /persons HTTP/1.1\r\n\r\n".into(),
+            "\"GET /persons HTTP/1.1\" 400 ",
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n".into(),
+            "\"POST / HTTP/1.1\" 413 58",
+        ),
+    ] {
+        Client::connect(running.local_addr()).ask(sent);
+        let line = next(&lines);
+        assert!(
+            line.starts_with(&format!("127.0.0.1 - - [] {expected}")),
+            "{line}"
+        );
+    }
+    running.stop();
+    assert!(
+        lines.try_recv().is_err(),
+        "the caretaker's visits are no requests"
+    );
+}
+
+/// A sink that takes nothing.
+struct Stuck;
+
+impl Write for Stuck {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_answer() {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let server = Server::bind(address, MemoryStore::new(), Options::default()).unwrap();
+    server.log_to(Stuck).unwrap();
+    let running = server.spawn().unwrap();
+    let mut client = Client::connect(running.local_addr());
+    for _ in 0..10_000 {
+        assert_eq!(client.ask(request("GET /persons", "", "")).status, 200);
+    }
+    running.stop();
+}
+
+#[test]
+fn the_program_logs_to_stderr_when_told_to() {
+    for (flag, expected) in [(&["--access-log"][..], 1), (&[], 0)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
+        command
+            .args(["--listen", "127.0.0.1:0"])
+            .args(flag)
+            .stderr(Stdio::piped());
+        let mut program = Program::spawn(&mut command);
+        let mut client = Client::connect(program.address);
+        assert_eq!(client.ask(request("GET /persons", "", "")).status, 200);
+        let mut told = String::new();
+        let mut stderr = program.child.stderr.take().unwrap();
+        if expected == 1 {
+            let mut first = [0; 9];
+            stderr.read_exact(&mut first).unwrap();
+            assert_eq!(&first, b"127.0.0.1");
+        }
+        program.child.kill().unwrap();
+        stderr.read_to_string(&mut told).unwrap();
+        assert_eq!(told.lines().count(), expected, "{told}");
+    }
+}
