@@ -3,24 +3,25 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::access::Token;
 use crate::policy::Profile;
-use crate::server::Options;
+use crate::server::{Address, Options};
 
 /// What `--help` prints.
 pub const HELP: &str = "\
-Serves persons as JSON over HTTP, such that no update is lost.
+Serves persons as JSON over HTTP, so that no update is lost.
 
 Usage: ifmatch [OPTIONS]
 
 Options:
-  --listen ADDR:PORT      where to listen [default: 127.0.0.1:5000]
+  --listen ADDRESS        where to listen: ADDR:PORT, or unix:PATH
+                          [default: 127.0.0.1:5000]
   --strict                follow the RFCs where the older service did not:
                           428, 409, quoted tags only, application/problem+json
-  --unconditional-writes  perform PUT and DELETE without If-Match, too
+  --unconditional-writes  also perform PUT and DELETE without If-Match
   --max-content BYTES     the longest content that is read [default: 65536]
   --allow-origin ORIGIN   let pages of this origin read and write, `*` those of
                           every origin; repeatable
@@ -49,7 +50,7 @@ pub enum Command {
 #[non_exhaustive]
 pub struct Config {
     /// Where to listen.
-    pub address: SocketAddr,
+    pub address: Address,
     /// How to answer.
     pub options: Options,
     /// Where the bearer token is, if one is needed.
@@ -60,7 +61,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let address = SocketAddr::from(([127, 0, 0, 1], 5000));
+        let address = SocketAddr::from(([127, 0, 0, 1], 5000)).into();
         Self {
             address,
             options: Options::default(),
@@ -142,7 +143,7 @@ impl Config {
     fn set(&mut self, flag: &str, wanted: &'static str, value: String) -> Result<(), UsageError> {
         let access = &mut self.options.policy.access;
         let read = match flag {
-            "--listen" => listen_address(&value).map(|address| self.address = address),
+            "--listen" => value.parse().ok().map(|address| self.address = address),
             "--max-content" => value
                 .parse()
                 .ok()
@@ -177,10 +178,6 @@ impl Config {
         }
         Ok(options)
     }
-}
-
-fn listen_address(value: &str) -> Option<SocketAddr> {
-    value.to_socket_addrs().ok()?.next()
 }
 
 fn read_token(file: &Path) -> Result<Token, String> {

@@ -30,6 +30,7 @@ impl Framing {
     ///
     /// When the head is such that answering it as it stands would be a mistake; see [`Refusal`].
     pub(crate) fn of(request: &Request<'_>, max_content: u64) -> Result<Self, Refusal> {
+        check_fields(request)?;
         let framing = Self::of_content(request)?;
         if request.target.len() > MAX_TARGET {
             return Err(Refusal::TargetTooLong);
@@ -77,6 +78,23 @@ impl Framing {
     }
 }
 
+/// A control character in a field is where two readers may see different fields.
+///
+/// [RFC 9110 section 5.5](https://www.rfc-editor.org/rfc/rfc9110#section-5.5)
+fn check_fields(request: &Request<'_>) -> Result<(), Refusal> {
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let is_sound = |(name, value): &(&str, &str)| {
+        !name.is_empty()
+            && name.bytes().all(is_token)
+            && !value.bytes().any(|b| b.is_ascii_control() && b != b'\t')
+    };
+    if request.fields.iter().all(is_sound) {
+        Ok(())
+    } else {
+        Err(Refusal::Field)
+    }
+}
+
 /// [RFC 9112 section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)
 fn check_host(request: &Request<'_>) -> Result<(), Refusal> {
     let mut hosts = request.field_lines("Host");
@@ -112,6 +130,8 @@ pub(crate) fn is_authority(host: &str) -> bool {
 /// Why a request is refused before anybody asks what it wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
+    /// A field whose name is not a token, or with a control character in its value.
+    Field,
     /// The target is longer than [`MAX_TARGET`].
     TargetTooLong,
     /// An HTTP/1.1 request without Host.
@@ -135,6 +155,8 @@ pub(crate) enum Refusal {
     ContentMalformed,
     /// The content ended before its announced length.
     ContentTruncated,
+    /// Chunked content in a request to change the protocol.
+    ChunksBesideUpgrade,
     /// An earlier request on the connection left it unclear where this one begins.
     FramingLost,
 }
@@ -145,14 +167,20 @@ impl fmt::Display for Refusal {
             Self::TargetTooLong => {
                 write!(f, "The request target is longer than {MAX_TARGET} bytes")
             }
+            Self::Field => f.write_str(
+                "A field has a name that is not a token, or a control character in its value",
+            ),
+            Self::ChunksBesideUpgrade => {
+                f.write_str("Chunked content cannot be read after Connection: upgrade")
+            }
             Self::HostMissing => f.write_str("An HTTP/1.1 request needs a Host field"),
-            Self::HostRepeated => f.write_str("A request has one Host field, not several"),
+            Self::HostRepeated => f.write_str("A request must have exactly one Host field"),
             Self::HostMalformed => f.write_str("Host must be a host name and an optional port"),
             Self::TransferEncoding => {
-                f.write_str("Transfer-Encoding must be exactly `chunked`, and in HTTP/1.1")
+                f.write_str("Transfer-Encoding must be exactly `chunked`, and only in HTTP/1.1")
             }
             Self::LengthBesideEncoding => {
-                f.write_str("A request has Content-Length or Transfer-Encoding, not both")
+                f.write_str("A request must not have both Content-Length and Transfer-Encoding")
             }
             Self::ContentLength => f.write_str("Content-Length must be one decimal number"),
             Self::ContentTooLong { limit } => {

@@ -25,7 +25,7 @@
 //! [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-13) and needs nothing else;
 //! [`respond`] answers a request value from a [`Store`], without a socket; [`Server`] listens.
 //!
-//! # The way of a request
+//! # The path of a request
 //!
 //! ```text
 //! socket bytes
@@ -42,7 +42,7 @@
 //!  Response -> one buffer -> one write -> socket bytes
 //! ```
 //!
-//! # Where is what
+//! # Where to find what
 //!
 //! The modules below stand in reading order, and each uses only those above it.
 //!
@@ -69,8 +69,9 @@
 //! # What the door is for
 //!
 //! `tiny_http` keeps the server small, and reads whatever it is sent: header lines of any length,
-//! for any time. Against that nothing can be done from outside. So this door is for callers one
-//! trusts, on the loopback interface or behind a reverse proxy; the README tells what it survives.
+//! for any time. Against that nothing can be done from outside. So this door is for callers you
+//! trust, on the loopback interface or behind a reverse proxy; the README says what it survives.
+//! Outside Unix the sockets have no send timeout, and one client that does not read can stop it.
 #![forbid(unsafe_code)]
 
 /// Entity tags: their grammar, and the two ways to compare them.
@@ -139,7 +140,7 @@ pub use precondition::{
     Preconditions, PreconditionsError, TagSyntax, Validators,
 };
 pub use resource::respond;
-pub use server::{Options, Running, ServeError, Server, Stopper};
+pub use server::{Address, Options, Running, ServeError, Server, Stopper};
 pub use store::{Collection, MemoryStore, Record, Store, StoreError, Swap, SwapError};
 pub use version::{ParseVersionError, Version, VersionClock};
 

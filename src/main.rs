@@ -7,7 +7,7 @@ use std::panic;
 use std::process::ExitCode;
 
 use ifmatch::cli::{Command, HELP};
-use ifmatch::{MemoryStore, Server};
+use ifmatch::{Address, MemoryStore, Server};
 
 fn main() -> ExitCode {
     let tell = panic::take_hook();
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         Command::Help => print(HELP),
         Command::Version => print(concat!("ifmatch ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Serve(config) => {
-            let (address, logs) = (config.address, config.access_log);
+            let (address, logs) = (config.address.clone(), config.access_log);
             let options = match config.into_options() {
                 Ok(options) => options,
                 Err(error) => return fail(&error, 1),
@@ -42,10 +42,13 @@ fn main() -> ExitCode {
                 return fail(&error, 1);
             }
             let address = server.local_addr();
-            if !address.ip().is_loopback() {
+            if !address.is_local() {
                 warn_of(address);
             }
-            print(&format!("ifmatch serves http://{address}/persons\n"));
+            print(&match address {
+                Address::Tcp(address) => format!("ifmatch serves http://{address}/persons\n"),
+                address => format!("ifmatch serves {address}\n"),
+            });
             if let Err(error) = server.serve() {
                 return fail(&error, 1);
             }
@@ -75,7 +78,7 @@ fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
     clippy::print_stderr,
     reason = "the command line is where warnings are printed"
 )]
-fn warn_of(address: std::net::SocketAddr) {
+fn warn_of(address: &Address) {
     eprintln!(
         "ifmatch: warning: {address} can be reached from other machines, and a hostile client \
          can stop this server; let it listen on loopback and put a reverse proxy in front"

@@ -5,7 +5,7 @@ use crate::access::Access;
 pub struct Policy {
     /// Whose habits the answers follow.
     pub profile: Profile,
-    /// Whether PUT and DELETE are performed without If-Match, too.
+    /// Whether PUT and DELETE are also performed without If-Match.
     pub unconditional_writes: bool,
     /// Who may ask, and from where.
     pub access: Access,

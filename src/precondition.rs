@@ -11,9 +11,9 @@ pub const MAX_ENTITY_TAGS: usize = 256;
 /// The longest value that one field may have, all its lines together, in bytes.
 pub const MAX_FIELD_VALUE: usize = 8 * 1024;
 
-/// What of a selected representation the preconditions are held against.
+/// The validators of a selected representation, against which preconditions are evaluated.
 ///
-/// Either validator may be missing; that is something else than a missing representation.
+/// Either may be missing; that is not the same as a missing representation.
 ///
 /// [RFC 9110 section 8.8](https://www.rfc-editor.org/rfc/rfc9110#section-8.8)
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -290,7 +290,7 @@ enum EntityTags {
 
 impl EntityTags {
     /// Reads all the lines of a field as the one list they are (section 5.3); nothing when there
-    /// are none, which is something else than an empty list.
+    /// are none, which is not the same as an empty list.
     fn read(
         field: Precondition,
         lines: &[&str],

@@ -40,7 +40,7 @@ pub(crate) enum Problem {
     AlreadyExists {
         id: PersonId,
     },
-    Unavailable(StoreError),
+    Unavailable,
     Panicked,
 }
 
@@ -75,8 +75,9 @@ impl From<ContentError> for Problem {
 }
 
 impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        Self::Unavailable(error)
+    /// The reason is for whoever runs the server, and not for its clients.
+    fn from(_: StoreError) -> Self {
+        Self::Unavailable
     }
 }
 
@@ -102,7 +103,7 @@ impl Problem {
             Self::PreconditionRequired { .. } if profile == Profile::Strict => 428,
             Self::PreconditionFailed { .. } | Self::PreconditionRequired { .. } => 412,
             Self::UnknownMethod => 501,
-            Self::Unavailable(_) => 503,
+            Self::Unavailable => 503,
             Self::Panicked => 500,
         }
     }
@@ -129,7 +130,7 @@ impl Problem {
                     .into()
             }
             Self::MethodNotAllowed { allow } => {
-                format!("The target does not have this method; it has {allow}")
+                format!("This resource does not allow that method; it allows {allow}")
             }
             Self::Preconditions(error) => error.to_string(),
             Self::MalformedPrecondition(field, error) => format!("{field} is malformed: {error}"),
@@ -143,7 +144,7 @@ impl Problem {
             Self::Content(error) => error.to_string(),
             Self::NotFound { id } => format!("Person with ID {id} not found"),
             Self::AlreadyExists { id } => format!("Person with ID {id} already exists"),
-            Self::Unavailable(_) => "The store cannot be reached, try again in a second".into(),
+            Self::Unavailable => "The store cannot be reached; try again in a second".into(),
             Self::Panicked => "The server failed on this request".into(),
         }
     }
@@ -155,7 +156,6 @@ impl Problem {
             Self::PreconditionFailed { field, .. } if profile == Profile::Strict => {
                 Some(format!("{field} is false"))
             }
-            Self::Unavailable(error) => Some(error.to_string()),
             _ => None,
         }
     }
@@ -174,7 +174,7 @@ impl Problem {
             | Self::PreconditionRequired { current } => {
                 response.with_field("ETag", current.to_string())
             }
-            Self::Unavailable(_) => response.with_field("Retry-After", "1"),
+            Self::Unavailable => response.with_field("Retry-After", "1"),
             Self::Denied(Denial::NoToken) => {
                 response.with_field("WWW-Authenticate", "Bearer realm=\"ifmatch\"")
             }

@@ -1,14 +1,13 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use crate::policy::Policy;
 use crate::store::Store;
 
+mod address;
 mod arrival;
 mod caretaker;
 mod delivery;
@@ -16,12 +15,11 @@ mod door;
 mod log;
 mod sideline;
 
+pub use address::Address;
+use address::Listener;
 use caretaker::Caretaker;
 use door::Door;
 use log::Log;
-
-/// How long the loop waits for a client whose socket is full before it goes on with the others.
-const PATIENCE: Duration = Duration::from_millis(10);
 
 /// How a [`Server`] answers.
 #[derive(Clone, Debug)]
@@ -41,7 +39,7 @@ impl Default for Options {
     }
 }
 
-/// A server on a TCP address.
+/// A server on an address.
 ///
 /// ```
 /// use ifmatch::{MemoryStore, Options, Server};
@@ -55,26 +53,30 @@ impl Default for Options {
 pub struct Server {
     door: Arc<Door>,
     queue: Arc<tiny_http::Server>,
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: Listener,
+    address: Address,
 }
 
 impl Server {
     /// Listens on `address`; port 0 picks a free one. Connections wait until the server serves.
     ///
+    /// A Unix-domain socket that nobody listens on any more is replaced; any other file is not.
+    ///
     /// # Errors
     ///
     /// When the address cannot be listened on.
     pub fn bind(
-        address: SocketAddr,
+        address: Address,
         store: impl Store + 'static,
         mut options: Options,
     ) -> Result<Self, ServeError> {
-        let fail = |cause| ServeError { address, cause };
-        let listener = TcpListener::bind(address).map_err(fail)?;
-        tune(&listener).map_err(fail)?;
-        let address = listener.local_addr().map_err(fail)?;
-        options.policy.access.is_at(own_names(address));
+        let (listener, address) =
+            Listener::bind(&address).map_err(|cause| ServeError { address, cause })?;
+        let fail = |cause| ServeError {
+            address: address.clone(),
+            cause,
+        };
+        options.policy.access.is_at(address.own_names());
         let door = Arc::new(Door::new(Box::new(store), options));
         let queue = door.listen(&listener).map_err(fail)?;
         Ok(Self {
@@ -87,8 +89,8 @@ impl Server {
 
     /// The address it listens on.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+    pub fn local_addr(&self) -> &Address {
+        &self.address
     }
 
     /// Writes one line for each answer to `sink`, from a thread of its own: the Common Log Format,
@@ -99,7 +101,7 @@ impl Server {
     /// When the machine has no thread left.
     pub fn log_to(&self, sink: impl io::Write + Send + 'static) -> Result<(), ServeError> {
         let log = Log::to(Box::new(sink)).map_err(|cause| ServeError {
-            address: self.address,
+            address: self.address.clone(),
             cause,
         })?;
         self.door.log_to(log);
@@ -130,17 +132,20 @@ impl Server {
             listener,
             address,
         } = self;
-        let caretaker = Caretaker::new(Arc::clone(&door), listener, reachable(address));
+        let caretaker = Caretaker::new(Arc::clone(&door), listener, address.clone());
         let caretaker = thread::Builder::new()
             .name("ifmatch-caretaker".into())
             .spawn(move || caretaker.work())
-            .map_err(|cause| ServeError { address, cause })?;
+            .map_err(|cause| ServeError {
+                address: address.clone(),
+                cause,
+            })?;
         door.is_kept_by(caretaker.thread());
         door.run(&queue);
         drop(queue);
         // A panic in there has been printed; there is nobody left to tell.
         let _ = caretaker.join();
-        door.close(reachable(address));
+        door.close(&address);
         Ok(())
     }
 
@@ -150,11 +155,14 @@ impl Server {
     ///
     /// When the machine has no thread left.
     pub fn spawn(self) -> Result<Running, ServeError> {
-        let (address, stopper) = (self.address, self.stopper());
+        let (address, stopper) = (self.address.clone(), self.stopper());
         let thread = thread::Builder::new()
             .name("ifmatch".into())
             .spawn(move || self.serve())
-            .map_err(|cause| ServeError { address, cause })?;
+            .map_err(|cause| ServeError {
+                address: address.clone(),
+                cause,
+            })?;
         Ok(Running {
             address,
             stopper,
@@ -190,10 +198,10 @@ impl fmt::Debug for Stopper {
     }
 }
 
-/// A server on a thread of its own.
+/// A server on a thread of its own. Dropping this leaves it running.
 #[derive(Debug)]
 pub struct Running {
-    address: SocketAddr,
+    address: Address,
     stopper: Stopper,
     thread: JoinHandle<Result<(), ServeError>>,
 }
@@ -201,11 +209,12 @@ pub struct Running {
 impl Running {
     /// The address it listens on.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+    pub fn local_addr(&self) -> &Address {
+        &self.address
     }
 
-    /// Stops the server and waits until it has ended.
+    /// Stops the server and waits until it has ended; a client that is still being watched may keep
+    /// a thread for some seconds more.
     pub fn stop(self) {
         self.stopper.stop();
         // A panic in there has been printed; stopped it is in any case.
@@ -216,7 +225,7 @@ impl Running {
 /// The server cannot listen, or not begin to serve.
 #[derive(Debug)]
 pub struct ServeError {
-    address: SocketAddr,
+    address: Address,
     cause: io::Error,
 }
 
@@ -227,7 +236,7 @@ impl fmt::Display for ServeError {
             io::ErrorKind::AddrInUse => {
                 write!(
                     f,
-                    "another program listens on {address}; stop it, or take another port"
+                    "another program is already listening on {address}; stop it, or use another address"
                 )
             }
             _ => write!(f, "cannot serve on {address}: {cause}"),
@@ -239,38 +248,6 @@ impl Error for ServeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.cause)
     }
-}
-
-/// Sets what accepted connections inherit from their listener: answers leave at once, and nobody
-/// waits long for a client that does not read.
-fn tune(listener: &TcpListener) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        let socket = TcpStream::from(std::os::fd::OwnedFd::from(listener.try_clone()?));
-        socket.set_nodelay(true)?;
-        socket.set_write_timeout(Some(PATIENCE))?;
-    }
-    Ok(())
-}
-
-/// The names by which a browser on this machine may call a server on `address`.
-fn own_names(address: SocketAddr) -> Vec<String> {
-    let mut names = vec![address.to_string()];
-    if address.ip().is_loopback() || address.ip().is_unspecified() {
-        let local = ["localhost", "127.0.0.1", "[::1]"];
-        names.extend(local.map(|name| format!("{name}:{}", address.port())));
-    }
-    names
-}
-
-/// The address at which this machine reaches a listener on `address`.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        _ => address.ip(),
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 /// Locks what no panic can leave half-changed: lists that grow and shrink by whole items.

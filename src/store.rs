@@ -23,7 +23,7 @@ pub trait Store: Send + Sync {
     /// When the store cannot tell just now.
     fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError>;
 
-    /// The version of the whole collection: that of its last change, whichever person it met.
+    /// The version of the whole collection: that of its last change, whichever person it concerned.
     ///
     /// Costs no walk over the persons.
     ///

@@ -48,7 +48,7 @@ impl Version {
     }
 
     /// The change date cut to seconds, for Last-Modified and the fields that ask about it; none
-    /// for what has never changed, of which nobody knows since when it is so.
+    /// for what has never changed, whose age nobody knows.
     ///
     /// [RFC 9110 section 8.8.2](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2)
     #[must_use]

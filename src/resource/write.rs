@@ -116,8 +116,8 @@ impl Exchange<'_> {
     /// The answer to a write: with the representation that is now current, or with nothing but
     /// its place and tag if the client prefers that.
     ///
-    /// [RFC 9110 section 9.3.4](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.4) would rather
-    /// not have an `ETag` where the server changed what it was sent. Here the representation is
+    /// [RFC 9110 section 9.3.4](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.4) forbids
+    /// an `ETag` where the server changed what it was sent. Here the representation is
     /// enclosed, and Content-Location says so; or the client has asked not to be sent it, and
     /// knows that there is more to it than it sent.
     fn written(&self, status: u16, record: &Record) -> Response {

@@ -1,19 +1,16 @@
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::framing::{Framing, Refusal};
 use crate::message::{Method, Protocol, Request, Response};
 use crate::server::delivery::{Delivery, Line, Then};
+use crate::server::sideline::Peer;
 
 /// The most content that `tiny_http` reads into memory by itself.
 const READ_AHEAD: usize = 1024;
 
-/// The longest unread content that is left to `tiny_http` to read and throw away, in bytes. It
-/// sets that much memory aside, for as long as the client takes.
-const LITTLE: u64 = 256 * 1024;
-
-/// The longest content that is read and thrown away at all, in bytes. If the client goes away
+/// The longest content over the limit that is read and thrown away, in bytes. If the client goes away
 /// meanwhile, `tiny_http` sets so much memory aside for a moment.
 const MUCH: u64 = 16 * 1024 * 1024;
 
@@ -27,6 +24,7 @@ const MUCH: u64 = 16 * 1024 * 1024;
 /// [`Self::unread`] says that it does no harm.
 pub(super) struct Arrival {
     request: tiny_http::Request,
+    peer: Peer,
     /// Whether the content has been read to its end.
     read: bool,
     since: Instant,
@@ -37,10 +35,8 @@ pub(super) struct Arrival {
 enum Unread {
     /// Nothing that anybody would have to read.
     Nothing,
-    /// So little that `tiny_http` may throw it away.
-    Little,
-    /// So much that it is better thrown away piece by piece.
-    Much,
+    /// No more than can be read and thrown away.
+    Some,
     /// So much that it must never be asked for.
     TooMuch,
     /// Chunks, which may not even be any.
@@ -56,16 +52,22 @@ pub(super) enum Unreadable {
 
 impl Arrival {
     pub(super) fn new(request: tiny_http::Request) -> Self {
+        static UNIX: AtomicU64 = AtomicU64::new(0);
+        let peer = match request.remote_addr() {
+            Some(address) => Peer::Tcp(*address),
+            None => Peer::Unix(UNIX.fetch_add(1, Ordering::Relaxed)),
+        };
         Self {
             request,
+            peer,
             read: false,
             since: Instant::now(),
         }
     }
 
-    /// The client's address, by which its connection is told from others.
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
-        self.request.remote_addr().copied()
+    /// By what its connection is told from others.
+    pub(super) fn peer(&self) -> Peer {
+        self.peer
     }
 
     /// When it was received.
@@ -104,15 +106,10 @@ impl Arrival {
             }
     }
 
-    /// Whether a problem is better told before the content is read.
-    ///
-    /// Chunks on their way are better read than left: the connection could not go on after them.
-    pub(super) fn wants_early_answer(&self, framing: Framing) -> bool {
-        match framing {
-            Framing::Empty => false,
-            Framing::Length(_) => !self.content_is_here(),
-            Framing::Chunked => self.expects_continue(),
-        }
+    /// Whether the client waits to be told of a problem before it sends the content. Any other
+    /// sends it in any case, and is answered when it has.
+    pub(super) fn waits_for_answer(&self) -> bool {
+        self.expects_continue() && !self.content_is_here()
     }
 
     /// Reads the content, waiting for it where it is not here.
@@ -126,15 +123,13 @@ impl Arrival {
             Framing::Empty => return Ok(content),
             Framing::Length(length) => (length, length),
             Framing::Chunked if self.asks_upgrade() => {
-                return Err(Unreadable::Refused(Refusal::ContentMalformed));
+                return Err(Unreadable::Refused(Refusal::ChunksBesideUpgrade));
             }
             Framing::Chunked => (limit.saturating_add(1), 0),
         };
         let reader = self.request.as_reader();
         match reader.take(most).read_to_end(&mut content) {
             Ok(read) if read as u64 > limit => {
-                let rest = io::copy(&mut reader.take(MUCH), &mut io::sink());
-                self.read = rest.is_ok_and(|rest| rest < MUCH);
                 Err(Unreadable::Refused(Refusal::ContentTooLong { limit }))
             }
             Ok(read) => {
@@ -144,9 +139,8 @@ impl Arrival {
                 }
                 Ok(content)
             }
-            // What tiny_http's decoder says to malformed chunks, and to a missing end, but for one
-            // in the middle of a chunk, which it takes for the end. That cannot be told from here,
-            // and does no harm: of a JSON object, no beginning is another one.
+            // What tiny_http's decoder says to malformed chunks, and to a missing end. An end in
+            // the middle of a chunk it takes for the right one, which cannot be told from here.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 Err(Unreadable::Refused(Refusal::ContentMalformed))
             }
@@ -158,12 +152,13 @@ impl Arrival {
     /// can tell, or because `tiny_http` looks for it elsewhere than [`Framing`].
     pub(super) fn loses_framing(&self, refusal: Refusal) -> bool {
         match refusal {
-            Refusal::TransferEncoding
-            | Refusal::LengthBesideEncoding
-            | Refusal::ContentLength
-            | Refusal::ContentMalformed => true,
-            Refusal::ContentTooLong { .. } => self.request.body_length().is_none() && !self.read,
-            _ => false,
+            Refusal::ContentTooLong { .. } => self.request.body_length().is_none(),
+            Refusal::TargetTooLong
+            | Refusal::HostMissing
+            | Refusal::HostRepeated
+            | Refusal::HostMalformed
+            | Refusal::ContentTruncated => false,
+            _ => true,
         }
     }
 
@@ -173,48 +168,44 @@ impl Arrival {
         }
         match self.request.body_length() {
             // Content within the limit must fit into memory in any case.
-            Some(length) if length as u64 <= limit.max(LITTLE) => Unread::Little,
-            Some(length) if length as u64 <= MUCH => Unread::Much,
+            Some(length) if length as u64 <= limit.max(MUCH) => Unread::Some,
             Some(_) => Unread::TooMuch,
             None => Unread::Chunks,
         }
     }
 
-    /// The answer on its way, whatever was read of the content; none where it is written already.
+    /// The answer on its way, whatever was read of the content.
     ///
     /// `limit` is the longest content that is accepted, and `lost` says that nothing which follows
     /// on the connection is to be trusted.
-    pub(super) fn answer(self, response: &Response, limit: u64, lost: bool) -> Option<Delivery> {
-        match self.unread(limit) {
-            Unread::Nothing => {
-                let then = if lost { Then::Outlast } else { Then::Done };
-                let message = response.to_http1(self.connection(lost));
-                Some(Delivery::new(
-                    Line::Writer(self.request.into_writer()),
-                    message,
-                    then,
-                ))
+    pub(super) fn answer(self, response: &Response, limit: u64, lost: bool) -> Delivery {
+        let then = match (self.unread(limit), lost) {
+            // Where tiny_http ends the connection, nothing follows, and chunks may be dropped.
+            (Unread::Nothing | Unread::Chunks, _) if self.is_last() => Then::Done,
+            (Unread::Nothing, false) => Then::Done,
+            (Unread::Nothing, true) => {
+                let message = response.to_http1(self.connection(true));
+                let writer = Line::Writer(self.request.into_writer());
+                return Delivery::new(writer, message, Then::Outlast);
             }
-            Unread::Little => {
-                let told = as_told(response, self.connection(lost), None);
-                // A client that does not want its answer needs no other.
-                let _ = self.request.respond(told);
-                None
+            (Unread::Some, false) => return self.answer_and_keep(response, Then::Drain),
+            (Unread::TooMuch, _) => return self.answer_and_keep(response, Then::Forget),
+            (Unread::Some, true) | (Unread::Chunks, _) => {
+                return self.answer_and_keep(response, Then::Outlast);
             }
-            Unread::Much => Some(self.answer_and_keep(response, Then::Drain)),
-            Unread::TooMuch => Some(self.answer_and_keep(response, Then::Forget)),
-            Unread::Chunks => Some(self.answer_and_keep(response, Then::Outlast)),
-        }
+        };
+        let message = response.to_http1(self.connection(false));
+        Delivery::new(Line::Writer(self.request.into_writer()), message, then)
     }
 
     /// Writes the head of the answer and keeps both ends of the connection.
     ///
     /// There is one way to be given them instead of having the request dropped: to answer as if
-    /// the protocol were to change. To what, the answer has to say, and that we know HTTP/1.1 is
-    /// true.
+    /// the protocol were to change. The answer has to name a protocol; that we speak HTTP/1.1 is
+    /// at least true.
     fn answer_and_keep(self, response: &Response, then: Then) -> Delivery {
         let connection = self.connection(then != Then::Drain);
-        let told = as_told(response, connection, response.field("Content-Length"));
+        let told = head_of(response, connection);
         let ends = self.request.upgrade("HTTP/1.1", told);
         Delivery::new(Line::Ends(ends), response.content().to_vec(), then)
     }
@@ -224,19 +215,21 @@ impl Arrival {
         drop(self.request.into_writer());
     }
 
-    /// The Connection field of the answer.
-    ///
-    /// Whether the connection goes on is for `tiny_http` to say: it looks at the first such field
-    /// of the request, and finds words anywhere in it. A `close` that it does not see is for the
-    /// client to obey.
-    fn connection(&self, last: bool) -> Option<&'static str> {
-        let seen = self
+    /// Whether `tiny_http` ends the connection after this request: it looks at the first
+    /// Connection field, and finds words anywhere in it.
+    fn is_last(&self) -> bool {
+        let asked = self
             .first("Connection")
             .unwrap_or_default()
             .to_ascii_lowercase();
-        let goes_on = !self.is_http10() || seen.contains("keep-alive");
-        let ends = seen.contains("close") || seen.contains("upgrade") || !goes_on;
-        if ends || last || self.asks_close() {
+        let goes_on = !self.is_http10() || asked.contains("keep-alive");
+        asked.contains("close") || asked.contains("upgrade") || !goes_on
+    }
+
+    /// The Connection field of the answer. A `close` that `tiny_http` does not see is for the
+    /// client to obey.
+    fn connection(&self, last: bool) -> Option<&'static str> {
+        if last || self.is_last() || self.asks_close() {
             Some("close")
         } else {
             self.is_http10().then_some("keep-alive")
@@ -276,16 +269,12 @@ impl Arrival {
     }
 }
 
-/// The response as `tiny_http` takes it.
+/// The head of a response as `tiny_http` takes it.
 ///
-/// It drops a Connection field that it is given, and a Content-Length where the protocol changes.
-/// So these stand behind a line break in the value of another field, which it passes on as it is;
-/// all three values are ours and no client's.
-fn as_told(
-    response: &Response,
-    connection: Option<&str>,
-    length: Option<&str>,
-) -> tiny_http::Response<io::Cursor<Vec<u8>>> {
+/// It drops a Connection field and a Content-Length that it is given. So these stand behind a line
+/// break in the value of another field, which this version of it passes on as it is. All these
+/// values are ours and no client's.
+fn head_of(response: &Response, connection: Option<&str>) -> tiny_http::Response<io::Empty> {
     let mut headers = Vec::new();
     for (name, value) in response
         .fields()
@@ -294,22 +283,14 @@ fn as_told(
     {
         let mut value = value.clone();
         if *name == "Server" {
-            let smuggled = [("Connection", connection), ("Content-Length", length)];
-            for (name, smuggled) in smuggled.iter().filter_map(|(n, v)| Some((n, (*v)?))) {
-                value = format!("{value}\r\n{name}: {smuggled}");
+            let length = response.field("Content-Length");
+            let dropped = [("Connection", connection), ("Content-Length", length)];
+            for (name, dropped) in dropped {
+                value += &dropped.map_or(String::new(), |dropped| format!("\r\n{name}: {dropped}"));
             }
         }
         headers.extend(tiny_http::Header::from_bytes(*name, value));
     }
     let status = tiny_http::StatusCode(response.status());
-    let content = response.content().to_vec();
-    let length = content.len();
-    tiny_http::Response::new(
-        status,
-        headers,
-        io::Cursor::new(content),
-        Some(length),
-        None,
-    )
-    .with_chunked_threshold(usize::MAX)
+    tiny_http::Response::new(status, headers, io::empty(), Some(0), None)
 }

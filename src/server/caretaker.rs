@@ -1,19 +1,19 @@
-use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::server::address::{Address, Listener};
 use crate::server::door::Door;
 
-/// How often an idle listener is looked after.
+/// The pause between two visits while no requests come.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// How often one is that requests come through ...
+/// The pause between two visits while requests come ...
 const BUSY: Duration = Duration::from_millis(10);
 
-/// ... or have come through for so long.
+/// ... and for this long after the last one.
 const LATELY: Duration = Duration::from_secs(1);
 
 /// How long a connection may take to be noticed before the accept thread is taken for dead.
@@ -33,12 +33,12 @@ const SPARE: usize = 16;
 /// accept on the same listener, with a loop of its own.
 pub(super) struct Caretaker {
     door: Arc<Door>,
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: Listener,
+    address: Address,
 }
 
 impl Caretaker {
-    pub(super) fn new(door: Arc<Door>, listener: TcpListener, address: SocketAddr) -> Self {
+    pub(super) fn new(door: Arc<Door>, listener: Listener, address: Address) -> Self {
         Self {
             door,
             listener,
@@ -70,18 +70,12 @@ impl Caretaker {
     }
 
     /// Whether an accept thread takes connections; yes, if that cannot be found out.
-    ///
-    /// An empty line is no request, and `tiny_http` says so. Leaving that unread resets the
-    /// connection, so that no port is left waiting.
     fn is_noticed(&self) -> bool {
-        let visit = || {
-            let mut stream = TcpStream::connect_timeout(&self.address, NOTICE)?;
-            stream.set_read_timeout(Some(NOTICE))?;
-            stream.write_all(b"\r\n")?;
-            stream.peek(&mut [0])
-        };
         let unanswered = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
-        !visit().is_err_and(|error| unanswered.contains(&error.kind()))
+        !self
+            .address
+            .visit(NOTICE)
+            .is_err_and(|error| unanswered.contains(&error.kind()))
     }
 
     fn listen_again(&self) -> io::Result<JoinHandle<()>> {

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// The least that `tiny_http` does not keep in its buffer, in bytes.
 const UNBUFFERED: usize = 1024;
 
+/// The most that is read of content which may have no end, in bytes.
+const MOST: u64 = 16 * 1024 * 1024;
+
 /// The longest pause between two looks whether a client has gone.
 const PATROL: Duration = Duration::from_secs(4);
 
@@ -93,9 +96,19 @@ impl Delivery {
         match (self.then, self.line) {
             (Then::Drain, Line::Ends(mut ends)) => drain(&mut ends),
             (Then::Forget, line) => std::mem::forget(line),
-            (Then::Outlast, line) => outlast(line, stopping),
+            (Then::Outlast, mut line) => {
+                if let Line::Ends(ends) = &mut line {
+                    drain(&mut ends.take(MOST));
+                }
+                outlast(&mut line, stopping);
+            }
             _ => {}
         }
+    }
+
+    /// Leaves an answer that was written in part, so that nothing can be written behind it.
+    pub(super) fn forget(self) {
+        std::mem::forget(self.line);
     }
 }
 
@@ -107,10 +120,9 @@ fn drain(content: &mut impl Read) {
 
 /// Waits until the client has closed the connection.
 ///
-/// Writing is the one way to notice. Line breaks between two messages mean nothing
-/// ([RFC 9112 section 2.2](https://www.rfc-editor.org/rfc/rfc9112#section-2.2)), and a client that
-/// obeyed never sees them.
-fn outlast(mut line: Line, stopping: impl Fn() -> bool) {
+/// Writing is the one way to notice. A client that obeyed `close` is gone and sees nothing of it;
+/// another may see empty lines.
+fn outlast(line: &mut Line, stopping: impl Fn() -> bool) {
     let mut pause = Duration::from_secs(1);
     while !stopping() {
         thread::sleep(pause);

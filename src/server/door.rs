@@ -1,5 +1,4 @@
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::framing::{Framing, Refusal};
 use crate::message::{Request, Response};
 use crate::resource;
+use crate::server::address::{Address, Listener};
 use crate::server::arrival::{Arrival, Unreadable};
 use crate::server::delivery::{Delivery, Progress};
 use crate::server::log::Log;
@@ -31,6 +31,8 @@ pub(super) struct Door {
     queues: Mutex<Vec<Arc<tiny_http::Server>>>,
     caretaker: Mutex<Option<Thread>>,
     stopping: AtomicBool,
+    /// When a stopping server waits no longer.
+    deadline: OnceLock<Instant>,
     /// Whether a request has come since the caretaker last looked.
     pub(super) busy: AtomicBool,
     /// Whether an accept thread is known to have ended.
@@ -47,6 +49,7 @@ impl Door {
             queues: Mutex::default(),
             caretaker: Mutex::default(),
             stopping: AtomicBool::new(false),
+            deadline: OnceLock::new(),
             busy: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
         }
@@ -58,7 +61,7 @@ impl Door {
     }
 
     /// Has a `tiny_http` of its own accept the listener's connections.
-    pub(super) fn listen(&self, listener: &TcpListener) -> io::Result<Arc<tiny_http::Server>> {
+    pub(super) fn listen(&self, listener: &Listener) -> io::Result<Arc<tiny_http::Server>> {
         let queue = tiny_http::Server::from_listener(listener.try_clone()?, None)
             .map_err(io::Error::other)?;
         let queue = Arc::new(queue);
@@ -75,13 +78,13 @@ impl Door {
                 Err(_) => self.deaf.store(true, Ordering::SeqCst),
             }
         }
-        // What has come is answered; what comes later must not be dropped, see `Arrival`.
-        let deadline = Instant::now() + FAREWELL;
-        while let Ok(Some(request)) = queue.try_recv() {
-            if Instant::now() < deadline {
-                self.receive(Arrival::new(request));
-            } else {
-                std::mem::forget(request);
+        // What has come is answered. Between two requests there may stand a word to stop.
+        let mut nothing = 0;
+        while nothing < 3 {
+            match queue.try_recv() {
+                Ok(Some(request)) if self.is_overdue() => std::mem::forget(request),
+                Ok(Some(request)) => self.receive(Arrival::new(request)),
+                Ok(None) | Err(_) => nothing += 1,
             }
         }
     }
@@ -100,31 +103,32 @@ impl Door {
         let Some(mut delivery) = self.answer(arrival) else {
             return;
         };
-        if !delivery.is_short(SHORT_ANSWER) || delivery.advance() == Progress::Blocked {
+        let waits = !peer.has_patience() || !delivery.is_short(SHORT_ANSWER);
+        if waits || delivery.advance() == Progress::Blocked {
             self.sideline.open(self, peer, Job::Deliver(delivery));
         }
     }
 
     /// Answers a request, waiting for its content where that is still to come. Gives back what
-    /// is to be delivered, unless that is done already, or cannot be done.
+    /// is to be delivered, unless the client is gone.
     pub(super) fn answer(&self, mut arrival: Arrival) -> Option<Delivery> {
         let limit = self.options.max_content;
         let framing = match self.framing(&arrival) {
             Ok(framing) => framing,
-            Err(refusal) => return self.refuse(arrival, refusal),
+            Err(refusal) => return Some(self.refuse(arrival, refusal)),
         };
-        if arrival.wants_early_answer(framing)
+        if arrival.waits_for_answer()
             && let Some(response) = self.respond_early(&arrival.request())
         {
             // After chunks that nobody read, nothing can be trusted.
-            return self.deliver(arrival, &response, framing == Framing::Chunked);
+            return Some(self.deliver(arrival, &response, framing == Framing::Chunked));
         }
         match arrival.read_content(framing, limit) {
             Ok(content) => {
                 let response = self.respond(&arrival.request().with_content(&content));
-                self.deliver(arrival, &response, false)
+                Some(self.deliver(arrival, &response, false))
             }
-            Err(Unreadable::Refused(refusal)) => self.refuse(arrival, refusal),
+            Err(Unreadable::Refused(refusal)) => Some(self.refuse(arrival, refusal)),
             Err(Unreadable::Gone) => {
                 arrival.abandon();
                 None
@@ -141,14 +145,14 @@ impl Door {
 
     /// Answers a refused request. What comes after it on the connection is not performed if it is
     /// unclear where that begins.
-    fn refuse(&self, arrival: Arrival, refusal: Refusal) -> Option<Delivery> {
+    fn refuse(&self, arrival: Arrival, refusal: Refusal) -> Delivery {
         let (policy, now) = (&self.options.policy, SystemTime::now());
         let response = resource::refuse(refusal, &arrival.request(), policy, now);
         let lost = arrival.loses_framing(refusal);
         self.deliver(arrival, &response, lost)
     }
 
-    fn deliver(&self, arrival: Arrival, response: &Response, lost: bool) -> Option<Delivery> {
+    fn deliver(&self, arrival: Arrival, response: &Response, lost: bool) -> Delivery {
         if let Some(log) = self.log.get() {
             log.note(
                 arrival.peer(),
@@ -163,7 +167,7 @@ impl Door {
     fn respond(&self, request: &Request<'_>) -> Response {
         let (policy, now) = (&self.options.policy, SystemTime::now());
         let respond = || resource::respond(&*self.store, policy, request, now);
-        // Whatever a panic left behind is the store's to mend; it is used on.
+        // Whatever a panic left behind is the store's to mend; it stays in use.
         catch_unwind(AssertUnwindSafe(respond))
             .unwrap_or_else(|_| resource::fail(request, policy, now))
     }
@@ -175,17 +179,25 @@ impl Door {
             .unwrap_or_else(|_| Some(resource::fail(request, policy, now)))
     }
 
+    /// Whether a stopping server has waited long enough for its clients.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.deadline
+            .get()
+            .is_some_and(|deadline| Instant::now() > *deadline)
+    }
+
     pub(super) fn stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
 
-    /// Has this thread woken when the server stops.
+    /// Remembers the thread to wake when the server stops.
     pub(super) fn is_kept_by(&self, caretaker: &Thread) {
         *lock(&self.caretaker) = Some(caretaker.clone());
     }
 
     /// Ends every loop and wakes the caretaker.
     pub(super) fn stop(&self) {
+        self.deadline.get_or_init(|| Instant::now() + FAREWELL);
         self.stopping.store(true, Ordering::SeqCst);
         for queue in lock(&self.queues).iter() {
             queue.unblock();
@@ -196,16 +208,15 @@ impl Door {
     }
 
     /// Waits for the answers under way, then lets go of the address.
-    pub(super) fn close(&self, address: SocketAddr) {
-        let deadline = Instant::now() + FAREWELL;
-        while !self.sideline.is_idle() && Instant::now() < deadline {
+    pub(super) fn close(&self, address: &Address) {
+        while !self.sideline.is_idle() && !self.is_overdue() {
             thread::sleep(Duration::from_millis(5));
         }
-        lock(&self.queues).clear();
+        drop(std::mem::take(&mut *lock(&self.queues)));
         // An accept thread only notices when somebody connects; it may not be the one that was
         // meant, where there are several.
         for _ in 0..100 {
-            if TcpStream::connect_timeout(&address, Duration::from_millis(100)).is_err() {
+            if address.visit(Duration::from_millis(100)).is_err() {
                 break;
             }
             thread::sleep(Duration::from_millis(1));

@@ -1,5 +1,4 @@
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -11,6 +10,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use crate::message::Response;
+use crate::server::sideline::Peer;
 
 /// How many lines may wait to be written before further ones are left out.
 const BACKLOG: usize = 4096;
@@ -44,14 +44,11 @@ impl Log {
     }
 
     /// Notes the answer to the request line `request`, which came at `since`.
-    pub(super) fn note(
-        &self,
-        peer: Option<SocketAddr>,
-        request: &str,
-        response: &Response,
-        since: Instant,
-    ) {
-        let peer = peer.map_or("-".into(), |peer| peer.ip().to_string());
+    pub(super) fn note(&self, peer: Peer, request: &str, response: &Response, since: Instant) {
+        let peer = match peer {
+            Peer::Tcp(address) => address.ip().to_string(),
+            Peer::Unix(_) => "-".into(),
+        };
         let at = UtcDateTime::from(SystemTime::now())
             .format(CLOCK)
             .unwrap_or_default();

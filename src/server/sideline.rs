@@ -12,7 +12,7 @@ use crate::server::lock;
 /// How long after a connection's end requests may still turn up that were left in its buffer.
 const AFTERMATH: Duration = Duration::from_secs(1);
 
-/// Enough for the deepest JSON that is read, in a build without optimisation, too.
+/// Enough for the deepest JSON that is read, even in an unoptimised build.
 const STACK: usize = 512 * 1024;
 
 /// Where the loop leaves what would make it wait: short-lived threads, one for a connection.
@@ -24,7 +24,23 @@ pub(super) struct Sideline {
     lanes: Mutex<HashMap<Peer, Lane>>,
 }
 
-type Peer = Option<SocketAddr>;
+/// By what a connection is told from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Peer {
+    /// Its client's address.
+    Tcp(SocketAddr),
+    /// Nothing: clients of Unix-domain sockets have no address. So each of their requests has a
+    /// number, and a lane, of its own; `tiny_http` keeps their answers in order.
+    Unix(u64),
+}
+
+impl Peer {
+    /// Whether writing to it ends by itself after a while. The sockets of a Unix-domain listener
+    /// do not inherit its timeout, so only a side thread may write to them.
+    pub(super) fn has_patience(self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+}
 
 /// What is left to be done for one connection.
 #[derive(Default)]
@@ -32,7 +48,7 @@ struct Lane {
     jobs: VecDeque<Job>,
     /// Whether a thread does it.
     staffed: bool,
-    /// Whether what comes from the connection may be something else than it seems.
+    /// Whether what comes from the connection may be something other than it seems.
     distrusted: bool,
 }
 
@@ -103,6 +119,14 @@ impl Sideline {
             .is_some_and(|lane| lane.distrusted)
     }
 
+    /// Closes a lane without doing what is left in it.
+    fn abandon(&self, peer: Peer) {
+        let lane = lock(&self.lanes).remove(&peer);
+        for job in lane.into_iter().flat_map(|lane| lane.jobs) {
+            std::mem::forget(job);
+        }
+    }
+
     /// The next thing to do for a connection; closes its lane when there is none.
     fn next(&self, peer: Peer) -> Option<Job> {
         let mut lanes = lock(&self.lanes);
@@ -116,20 +140,24 @@ impl Sideline {
 
 fn work(door: &Arc<Door>, peer: Peer) {
     while let Some(job) = door.sideline.next(peer) {
-        let delivery = match job {
-            Job::Answer(arrival) => door.answer(arrival),
-            Job::Deliver(delivery) => Some(delivery),
+        let mut delivery = match job {
+            Job::Answer(arrival) => match door.answer(arrival) {
+                Some(delivery) => delivery,
+                None => continue,
+            },
+            Job::Deliver(delivery) => delivery,
         };
-        let Some(mut delivery) = delivery else {
-            continue;
-        };
-        let ends_trust = delivery.ends_trust();
-        if ends_trust {
+        if delivery.ends_trust() {
             door.sideline.distrust(peer);
         }
-        while delivery.advance() == Progress::Blocked && !door.stopping() {}
+        while delivery.advance() == Progress::Blocked {
+            if door.is_overdue() {
+                delivery.forget();
+                return door.sideline.abandon(peer);
+            }
+        }
         delivery.conclude(|| door.stopping());
-        if ends_trust && !door.stopping() {
+        if door.sideline.distrusts(peer) && !door.stopping() {
             thread::sleep(AFTERMATH);
         }
     }

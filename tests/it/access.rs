@@ -319,8 +319,9 @@ fn rfc6750_a_token_is_asked_for() {
         }
     }
     assert_eq!(serving.ask("OPTIONS /persons", "", "").status, 200);
-    // A long upload without a token is not waited for.
-    let head = "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n";
+    // Nobody is asked for an upload without a token.
+    let head = "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\
+                Content-Length: 5000\r\n\r\n";
     assert_eq!(Client::connect(serving.address).ask(head).status, 401);
     let secret = Token::new("secret").unwrap();
     assert_eq!(format!("{secret:?}"), "Token(..)");

@@ -192,7 +192,7 @@ fn cases() -> Vec<Case> {
             "a method not of this target",
             framed("DELETE /persons", "If-Match: *"),
             405,
-            "The target does not have this method; it has GET, HEAD, POST, OPTIONS",
+            "This resource does not allow that method; it allows GET, HEAD, POST, OPTIONS",
         ),
         case("an unknown target", framed("GET /admin", ""), 404, nothing),
         case(
@@ -321,36 +321,39 @@ fn each_mistake_gets_its_own_answer_and_changes_nothing() {
     }
 }
 
-/// Where `tiny_http` itself gives up: an empty 400 or nothing, and the connection is closed.
+/// Where `tiny_http` itself gives up: an empty 400 or 417, or nothing; and no more is heard.
 #[test]
 fn what_is_no_http_ends_its_connection_alone() {
     let serving = Serving::start();
     serving.create("1");
     let before = serving.state();
-    for garbage in [
-        &b"\r\n\r\n"[..],
-        b"GET\r\n\r\n",
-        b"GET /persons\r\n\r\n",
-        b"GET /persons HTTP/1.1 x\r\n\r\n",
-        b"GET /persons HTTP/7\r\n\r\n",
-        b"GET /persons HTTP/1.1\r\nno colon\r\n\r\n",
-        b"GET /persons HTTP/1.1\r\nHost : x\r\n\r\n",
-        b"GET /persons HTTP/1.1\r\nIf-Match: \"\xfc\"\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nExpect: a miracle\r\n\r\n",
-        b"\0\0\0\0\r\n\r\n",
+    for (garbage, status) in [
+        (&b"\r\n\r\n"[..], Some(400)),
+        (b"GET\r\n\r\n", Some(400)),
+        (b"GET /persons\r\n\r\n", Some(400)),
+        (b"GET /persons HTTP/7\r\n\r\n", Some(400)),
+        (b"GET /persons HTTP/1.1\r\nno colon\r\n\r\n", Some(400)),
+        (b"GET /persons HTTP/1.1\r\nHost : x\r\n\r\n", Some(400)),
+        (
+            b"GET / HTTP/1.1\r\nHost: x\r\nExpect: a miracle\r\n\r\n",
+            Some(417),
+        ),
+        (b"GET /persons HTTP/1.1\r\nIf-Match: \"\xfc\"\r\n\r\n", None),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n", None),
     ] {
         let mut client = serving.client();
         client.send(garbage);
         client.finish_sending();
-        assert_eq!(
-            serving.state(),
-            before,
-            "{}",
-            String::from_utf8_lossy(garbage)
-        );
+        if let Some(status) = status {
+            assert_eq!(client.receive_head().status, status);
+        }
+        assert!(client.is_closed(), "{}", String::from_utf8_lossy(garbage));
+        assert_eq!(serving.state(), before);
     }
+    // HTTP/2 gets nothing, and keeps its connection for good.
+    let mut client = serving.client();
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    assert_eq!(serving.state(), before);
 }
 
 #[test]

@@ -109,7 +109,9 @@ fn an_argument_that_is_not_utf8() {
 fn an_address_that_cannot_be_had_is_one_sentence_and_exit_1() {
     let serving = Serving::start();
     let address = serving.address.to_string();
-    let sentence = format!("another program listens on {address}; stop it, or take another port");
+    let sentence = format!(
+        "another program is already listening on {address}; stop it, or use another address"
+    );
     fails(&["--listen", &address], 1, &sentence);
     let output = run(&["--listen", "192.0.2.1:5000"]);
     assert_eq!(output.status.code(), Some(1));

@@ -1,7 +1,7 @@
 //! The other end of the socket: a client that sends what it is told, byte for byte.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 /// Longer than anything takes that is not stuck.
@@ -21,7 +21,7 @@ pub struct Answer {
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub fn connect(address: impl ToSocketAddrs) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(STUCK)).unwrap();
         stream.set_nodelay(true).unwrap();

@@ -155,7 +155,7 @@ fn a_store_that_fails_or_panics_fails_its_request_alone() {
         (
             || StoreError::new("the disk is full"),
             503,
-            "The store cannot be reached, try again in a second",
+            "The store cannot be reached; try again in a second",
         ),
         (
             || panic!("this panic is part of the test"),
@@ -209,6 +209,26 @@ fn a_stopped_server_lets_go_of_its_address() {
     }
 }
 
+/// Who reads slowly gets the answer under way whole, or nothing behind its beginning.
+#[test]
+fn stopping_cuts_no_answer_short() {
+    let serving = Serving::start();
+    let name = "x".repeat(60_000);
+    for id in 0..200 {
+        let content = format!(r#"{{"person_id": "{id}", "person_name": "{name}"}}"#);
+        assert_eq!(serving.ask("POST /persons", "", &content).status, 201);
+    }
+    let mut client = serving.client();
+    client.send(request("GET /persons", "", "").repeat(2));
+    client.wait();
+    let reader = std::thread::spawn(move || {
+        let list = client.receive();
+        (list.status, list.content.matches("person_id").count())
+    });
+    drop(serving);
+    assert_eq!(reader.join().unwrap(), (200, 200));
+}
+
 #[test]
 fn a_server_can_be_stopped_before_and_while_it_serves() {
     let bind = || {
@@ -220,7 +240,7 @@ fn a_server_can_be_stopped_before_and_while_it_serves() {
     server.serve().unwrap();
 
     let server = bind();
-    let (address, stopper) = (server.local_addr(), server.stopper());
+    let (address, stopper) = (server.local_addr().clone(), server.stopper());
     let serving = std::thread::spawn(move || server.serve());
     assert_eq!(
         Client::connect(address)
@@ -260,9 +280,14 @@ fn a_store_can_be_shared_with_the_program_around_it() {
 #[test]
 fn an_address_that_is_taken() {
     let serving = Serving::start();
-    let error = Server::bind(serving.address, MemoryStore::new(), Options::default()).unwrap_err();
+    let error = Server::bind(
+        serving.address.into(),
+        MemoryStore::new(),
+        Options::default(),
+    )
+    .unwrap_err();
     let expected = format!(
-        "another program listens on {}; stop it, or take another port",
+        "another program is already listening on {}; stop it, or use another address",
         serving.address
     );
     assert_eq!(error.to_string(), expected);

@@ -36,4 +36,6 @@ mod serving;
 mod store;
 mod tidy;
 mod transcript;
+#[cfg(unix)]
+mod unix;
 mod version;

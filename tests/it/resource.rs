@@ -379,7 +379,8 @@ fn s15_4_5_not_modified() {
 
 #[test]
 fn s15_5_13_precondition_failed() {
-    for (desk, expected) in [(Desk::compatible(), CHANGED), (Desk::strict(), "")] {
+    let strict = format!("{CHANGED}: If-Match is false");
+    for (desk, expected) in [(Desk::compatible(), CHANGED), (Desk::strict(), &strict)] {
         let current = desk.create("1", "Wim");
         let before = desk.state();
         for line in [
@@ -392,7 +393,7 @@ fn s15_5_13_precondition_failed() {
             assert_eq!((status(&failed), tag(&failed)), (412, current.clone()));
             assert_eq!(failed.field("Cache-Control"), Some("no-store"));
             if !line.starts_with("HEAD") {
-                assert!(message(&failed).starts_with(expected));
+                assert_eq!(message(&failed), expected);
             }
         }
         assert_eq!(desk.state(), before, "nothing has changed");
@@ -462,7 +463,7 @@ fn bare_tags_are_understood_by_the_compatible_profile_alone() {
 #[test]
 fn malformed_if_none_match() {
     for desk in [Desk::compatible(), Desk::strict()] {
-        let current = desk.create("1", "Wim");
+        desk.create("1", "Wim");
         let malformed = ("If-None-Match", "\"x");
         for (line, expected) in [
             ("GET /persons/1", 200),
@@ -484,7 +485,6 @@ fn malformed_if_none_match() {
                 );
             }
         }
-        assert!(!current.is_empty());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Servers to be asked: one inside the test, and the built program beside it.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::{Child, Command, Stdio};
 
 use ifmatch::{MemoryStore, Options, Running, Server, Store};
@@ -22,8 +22,14 @@ impl Serving {
     pub fn with(store: impl Store + 'static, options: Options) -> Self {
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), store, options).unwrap();
         let running = server.spawn().unwrap();
+        let address = running
+            .local_addr()
+            .to_socket_addrs()
+            .unwrap()
+            .next()
+            .unwrap();
         Self {
-            address: running.local_addr(),
+            address,
             running: Some(running),
         }
     }

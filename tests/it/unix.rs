@@ -1,0 +1,157 @@
+//! Unix-domain sockets.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use ifmatch::{Address, MemoryStore, Options, Running, ServeError, Server};
+
+/// A directory of the test's own, removed at its end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ifmatch-{test}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn serve(socket: &Path) -> Result<Running, ServeError> {
+    Server::bind(
+        Address::Unix(socket.to_owned()),
+        MemoryStore::new(),
+        Options::default(),
+    )?
+    .spawn()
+}
+
+/// Sends requests on one connection, the last of which ends it, and returns the statuses.
+fn ask(socket: &Path, requests: &str) -> Vec<String> {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.write_all(requests.as_bytes()).unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).unwrap();
+    let lines = answers
+        .lines()
+        .filter_map(|line| line.strip_prefix("HTTP/1.1 "));
+    lines.map(|line| line[..3].to_owned()).collect()
+}
+
+const LAST: &str = "GET /persons HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn everything_goes_over_a_unix_socket() {
+    let directory = Directory::new("serve");
+    let socket = directory.0.join("sock");
+    let running = serve(&socket).unwrap();
+    assert_eq!(
+        running.local_addr().to_string(),
+        format!("unix:{}", socket.display())
+    );
+    for round in 0..20 {
+        let short = format!(r#"{{"person_id": "{round}", "person_name": "Wim"}}"#);
+        let long = format!(r#"{{"person_name": "{}"}}"#, "x".repeat(3000));
+        let requests = format!(
+            "POST /persons HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{short}\
+             PUT /persons/{round} HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nContent-Length: {}\r\n\r\n{long}\
+             PUT /persons/{round} HTTP/1.1\r\nHost: x\r\nIf-Match: \"x\"\r\nContent-Length: {}\r\n\r\n{long}\
+             GET /persons/{round} HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\r\n{LAST}",
+            short.len(),
+            long.len(),
+            long.len(),
+        );
+        assert_eq!(ask(&socket, &requests), ["201", "200", "412", "304", "200"]);
+    }
+    // Clients that stall or do not read hold up nobody.
+    let mut stalled = UnixStream::connect(&socket).unwrap();
+    stalled
+        .write_all(b"PUT /persons/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n{")
+        .unwrap();
+    let mut deaf = UnixStream::connect(&socket).unwrap();
+    deaf.write_all(
+        "GET /persons HTTP/1.1\r\nHost: x\r\n\r\n"
+            .repeat(100)
+            .as_bytes(),
+    )
+    .unwrap();
+    for _ in 0..20 {
+        assert_eq!(ask(&socket, LAST), ["200"]);
+    }
+    drop((stalled, deaf));
+    running.stop();
+    assert!(!socket.exists(), "removed at the end");
+}
+
+#[test]
+fn only_a_stale_socket_is_replaced() {
+    let directory = Directory::new("stale");
+    let socket = directory.0.join("sock");
+    let name = format!("unix:{}", socket.display());
+
+    // Left behind by a server that ended without a word.
+    drop(UnixListener::bind(&socket).unwrap());
+    assert!(socket.exists());
+    let running = serve(&socket).unwrap();
+    assert_eq!(ask(&socket, LAST), ["200"]);
+
+    let taken = serve(&socket).unwrap_err().to_string();
+    assert_eq!(
+        taken,
+        format!("another program is already listening on {name}; stop it, or use another address")
+    );
+    assert_eq!(ask(&socket, LAST), ["200"], "and goes on doing so");
+    running.stop();
+
+    fs::write(&socket, "a letter").unwrap();
+    let file = serve(&socket).unwrap_err().to_string();
+    assert_eq!(
+        file,
+        format!("cannot serve on {name}: there is a file that is no socket")
+    );
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "a letter");
+    fs::remove_file(&socket).unwrap();
+    std::os::unix::fs::symlink("nowhere", &socket).unwrap();
+    assert!(serve(&socket).is_err(), "nor is a link");
+}
+
+#[test]
+fn the_program_listens_on_a_unix_socket() {
+    let directory = Directory::new("program");
+    let socket = directory.0.join("sock");
+    let name = format!("unix:{}", socket.display());
+    for _ in 0..2 {
+        // Killed, it leaves its socket behind, and replaces it the next time.
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ifmatch"))
+            .args(["--listen", &name])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let expected = format!("ifmatch serves {name}\n");
+        let mut line = vec![0; expected.len()];
+        child
+            .stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut line)
+            .unwrap();
+        assert_eq!(String::from_utf8(line).unwrap(), expected);
+        assert_eq!(ask(&socket, LAST), ["200"]);
+        child.kill().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            "",
+            "nobody is warned of anything"
+        );
+    }
+}
