@@ -123,7 +123,7 @@ impl Problem {
             Self::Target(error) => error.to_string(),
             Self::Page(error) => error.to_string(),
             Self::UnknownTarget => {
-                "Nothing is found here; the resources are /, /persons and /persons/{id}".into()
+                "Nothing is found here; the resources are /, /openapi.json, /persons and /persons/{id}".into()
             }
             Self::UnknownMethod => {
                 "The server knows GET, HEAD, POST, PUT, DELETE and OPTIONS, and no other method"

@@ -150,6 +150,9 @@ impl Exchange<'_> {
         match (method, target) {
             (Method::Options, _) => Ok(Judged::Answered(options(allow))),
             (Method::Get | Method::Head, Target::Root) => self.read_root(),
+            (Method::Get | Method::Head, Target::OpenApi) => {
+                self.read_document(OPENAPI.into()).map(Judged::Answered)
+            }
             (Method::Get | Method::Head, Target::Persons) => self.read_collection(),
             (Method::Get | Method::Head, Target::Person(id)) => self.read_person(id),
             (Method::Post, Target::Persons) => {
@@ -173,16 +176,20 @@ impl Exchange<'_> {
     }
 
     fn read_root(&self) -> Result<Judged, End> {
-        let content = to_json(&ServiceDocument::new());
+        let response = self.read_document(to_json(&ServiceDocument::new()))?;
+        let link = "</openapi.json>; rel=\"service-desc\"";
+        Ok(Judged::Answered(response.with_field("Link", link)))
+    }
+
+    /// Reads what stays as it is while the server runs.
+    fn read_document(&self, content: Vec<u8>) -> Result<Response, End> {
         let entity_tag = Some(EntityTag::digest(&content));
         let validators = Validators {
             entity_tag,
             last_modified: None,
         };
         self.evaluate(&self.preconditions()?, Some(&validators))?;
-        Ok(Judged::Answered(
-            self.read(200, &validators).with_content(JSON, content),
-        ))
+        Ok(self.read(200, &validators).with_content(JSON, content))
     }
 
     fn read_collection(&self) -> Result<Judged, End> {
@@ -319,6 +326,9 @@ impl Exchange<'_> {
 
 const JSON: &str = "application/json";
 
+/// Every path, method, field, status and schema, as `OpenAPI` 3.1; tests hold it against the answers.
+const OPENAPI: &[u8] = include_bytes!("openapi.json");
+
 /// The page as it is shown, out of a list of one more than that, if there are more.
 fn listed(response: Response, page: &Page, list: &Collection) -> Response {
     let more = list.records.len() > page.limit;
@@ -339,7 +349,7 @@ fn listed(response: Response, page: &Page, list: &Collection) -> Response {
 fn allow(target: &Target) -> Option<&'static str> {
     match target {
         Target::Server => Some("GET, HEAD, POST, PUT, DELETE, OPTIONS"),
-        Target::Root => Some("GET, HEAD, OPTIONS"),
+        Target::Root | Target::OpenApi => Some("GET, HEAD, OPTIONS"),
         Target::Persons => Some("GET, HEAD, POST, OPTIONS"),
         Target::Person(_) => Some("GET, HEAD, PUT, DELETE, OPTIONS"),
         Target::Unknown => None,

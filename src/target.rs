@@ -14,6 +14,8 @@ pub(crate) enum Target {
     Server,
     /// `/`: the service document.
     Root,
+    /// `/openapi.json`: the description of the API.
+    OpenApi,
     /// `/persons`
     Persons,
     /// `/persons/{id}`, with the id decoded; it may be one that no person can have.
@@ -38,6 +40,7 @@ impl Target {
         let segments: Vec<_> = segments.iter().map(AsRef::as_ref).collect();
         Ok(match *segments.as_slice() {
             ["", ""] => Self::Root,
+            ["", "openapi.json"] => Self::OpenApi,
             ["", "persons"] => Self::Persons,
             ["", "persons", id] if !id.is_empty() => Self::Person(id.to_owned()),
             _ => Self::Unknown,

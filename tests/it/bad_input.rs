@@ -49,7 +49,8 @@ fn cases() -> Vec<Case> {
         |line: &str, fields: &str| format!("{line} HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n");
     let length = "Content-Length must be one decimal number";
     let knows = "The server knows GET, HEAD, POST, PUT, DELETE and OPTIONS, and no other method";
-    let nothing = "Nothing is found here; the resources are /, /persons and /persons/{id}";
+    let nothing =
+        "Nothing is found here; the resources are /, /openapi.json, /persons and /persons/{id}";
     let escape = "The target has a `%` without two hexadecimal digits after it";
     vec![
         case("no content", post(""), 400, missing),

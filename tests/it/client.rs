@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use crate::openapi::is_documented;
+
 /// Longer than anything takes that is not stuck.
 const STUCK: Duration = Duration::from_secs(20);
 
@@ -38,14 +40,17 @@ impl Client {
         self.stream.get_mut().write_all(bytes.as_ref())
     }
 
-    /// Sends a whole request and receives its answer.
+    /// Sends a whole request and receives its answer, which must be a documented one.
     pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Answer {
         self.send(&request);
-        if request.as_ref().starts_with(b"HEAD ") {
+        let head = request.as_ref().starts_with(b"HEAD ");
+        let answer = if head {
             self.receive_head()
         } else {
             self.receive()
-        }
+        };
+        is_documented(request.as_ref(), &answer);
+        answer
     }
 
     /// Receives the answer to anything but HEAD.

@@ -24,6 +24,7 @@ mod examples;
 mod framing;
 mod http_date;
 mod log;
+mod openapi;
 mod oracle;
 mod page;
 mod person;

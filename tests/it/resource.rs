@@ -324,7 +324,7 @@ fn targets() {
     let nothing = desk.ask("GET /nothing", &[], "");
     assert_eq!(
         message(&nothing),
-        "Nothing is found here; the resources are /, /persons and /persons/{id}"
+        "Nothing is found here; the resources are /, /openapi.json, /persons and /persons/{id}"
     );
     assert_eq!(nothing.field("Cache-Control"), Some("no-store"));
 }
