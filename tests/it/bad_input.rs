@@ -283,6 +283,42 @@ fn cases() -> Vec<Case> {
             "The content is longer than 65536 bytes",
         ),
         case(
+            "a page of nobody",
+            framed("GET /persons?limit=0", ""),
+            400,
+            "The parameter `limit` must be a number from 1 to 1000, not `0`",
+        ),
+        case(
+            "a parameter that there is not",
+            framed("GET /persons?offset=10", "If-None-Match: *"),
+            400,
+            "There is no parameter `offset`; there are `limit` and `after`",
+        ),
+        case(
+            "a page after a bad escape",
+            framed("GET /persons?after=%f", ""),
+            400,
+            escape,
+        ),
+        case(
+            "a write for a page of somebody else",
+            framed(
+                "DELETE /persons/1",
+                "If-Match: *\r\nOrigin: https://evil.example",
+            ),
+            403,
+            "Pages of this origin may not change anything here",
+        ),
+        case(
+            "a preference that is none",
+            framed(
+                "DELETE /persons/1",
+                "Prefer: return=;,\"\r\nIf-Match: \"x\"",
+            ),
+            412,
+            changed,
+        ),
+        case(
             "no Host",
             "GET /persons HTTP/1.1\r\n\r\n",
             400,
