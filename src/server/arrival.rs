@@ -188,9 +188,11 @@ impl Arrival {
                 let writer = Line::Writer(self.request.into_writer());
                 return Delivery::new(writer, message, Then::Outlast);
             }
-            (Unread::Some, false) => return self.answer_and_keep(response, Then::Drain),
+            (Unread::Some, lost) if !lost || self.is_last() => {
+                return self.answer_and_keep(response, Then::Drain);
+            }
             (Unread::TooMuch, _) => return self.answer_and_keep(response, Then::Forget),
-            (Unread::Some, true) | (Unread::Chunks, _) => {
+            (Unread::Some | Unread::Chunks, _) => {
                 return self.answer_and_keep(response, Then::Outlast);
             }
         };

@@ -1,6 +1,6 @@
 //! Who may ask: origins, hosts and tokens.
 
-use ifmatch::{Access, MemoryStore, Options, Policy, Token};
+use ifmatch::{Access, Profile, Token};
 
 use crate::client::{Answer, Client, request};
 use crate::serving::Serving;
@@ -9,19 +9,7 @@ const WIM: &str = r#"{"person_id": "1", "person_name": "Wim"}"#;
 const TIM: &str = r#"{"person_name": "Tim"}"#;
 
 fn serve(configure: impl FnOnce(&mut Access)) -> Serving {
-    let mut access = Access::default();
-    configure(&mut access);
-    let policy = Policy {
-        access,
-        ..Policy::default()
-    };
-    Serving::with(
-        MemoryStore::new(),
-        Options {
-            policy,
-            ..Options::default()
-        },
-    )
+    Serving::guarded(Profile::Compatible, configure)
 }
 
 /// Asks with a Host of its own.

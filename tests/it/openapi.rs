@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use ifmatch::{
-    Access, Collection, MemoryStore, Options, PersonId, Policy, Profile, Record, Store, StoreError,
-    Swap, SwapError, Token, Version,
+    Collection, MemoryStore, Options, PersonId, Profile, Record, Store, StoreError, Swap,
+    SwapError, Token, Version,
 };
 use serde_json::Value;
 
@@ -194,33 +194,16 @@ fn broken(fail: fn() -> StoreError) -> Serving {
     Serving::with(Broken(MemoryStore::new(), fail), Options::default())
 }
 
-fn serve(profile: Profile, configure: fn(&mut Access)) -> Serving {
-    let mut access = Access::default();
-    configure(&mut access);
-    let policy = Policy {
-        profile,
-        access,
-        ..Policy::default()
-    };
-    Serving::with(
-        MemoryStore::new(),
-        Options {
-            policy,
-            ..Options::default()
-        },
-    )
-}
-
 /// A request that must be answered with this status, and the server that answers it so.
 fn provoke(method: &str, path: &str, status: u16) -> (Serving, String) {
     let serving = match status {
-        401 => serve(Profile::Compatible, |access| {
+        401 => Serving::guarded(Profile::Compatible, |access| {
             access.require_token(Token::new("secret").unwrap());
         }),
-        421 => serve(Profile::Compatible, |access| {
+        421 => Serving::guarded(Profile::Compatible, |access| {
             access.allow_host("api.example").unwrap();
         }),
-        409 | 428 => serve(Profile::Strict, |_| ()),
+        409 | 428 => Serving::guarded(Profile::Strict, |_| ()),
         500 => broken(|| panic!("this panic is part of the test")),
         503 => broken(|| StoreError::new("out of order")),
         _ => Serving::start(),

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::{Child, Command, Stdio};
 
-use ifmatch::{MemoryStore, Options, Running, Server, Store};
+use ifmatch::{Access, MemoryStore, Options, Profile, Running, Server, Store};
 
 use crate::client::{Answer, Client, request};
 
@@ -32,6 +32,14 @@ impl Serving {
             address,
             running: Some(running),
         }
+    }
+
+    /// A server of this profile, that lets in whom `configure` says.
+    pub fn guarded(profile: Profile, configure: impl FnOnce(&mut Access)) -> Self {
+        let mut options = Options::default();
+        options.policy.profile = profile;
+        configure(&mut options.policy.access);
+        Self::with(MemoryStore::new(), options)
     }
 
     pub fn client(&self) -> Client {
