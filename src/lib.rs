@@ -30,8 +30,10 @@
 //! ```text
 //! socket bytes
 //!    |  server      tiny_http::Request -> Request          the last place that knows sockets
+//!    |  framing     its head, and where its content ends   400 413 414
 //!    v
-//!  respond(&store, &policy, &request, now) -> Response      the last place that knows statuses
+//! respond(&store, &policy, &request, now) -> Response      the last place that knows statuses
+//!    |  0 access    Host, Origin, Authorization            401 403 421
 //!    |  1 target    path -> Root | Persons | Person(id)    404 405 501
 //!    |  2 select    store -> record, or none               404
 //!    |  3 read      field lines -> Preconditions           400
@@ -39,7 +41,7 @@
 //!    |  5 perform   content -> Person                      400, 428 or 412 without If-Match
 //!    |  6 swap      store.swap(expected version, new)      lost? back to 2, never a blind write
 //!    v
-//!  Response -> one buffer -> one write -> socket bytes
+//! Response -> one buffer -> one write -> socket bytes
 //! ```
 //!
 //! # Where to find what
@@ -55,7 +57,7 @@
 //!
 //! # What never happens
 //!
-//! - Only the doors open a socket, read the clock or print; only `server` names `tiny_http`.
+//! - Only the doors open a socket, read the clock, print or name `tiny_http`.
 //! - Statuses are chosen in `problem` and `resource` alone.
 //! - The store has one way to write, a compare-and-swap on a version. A check followed by a
 //!   separate write cannot be expressed.

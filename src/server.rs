@@ -21,7 +21,7 @@ use caretaker::Caretaker;
 use door::Door;
 use log::Log;
 
-/// How a [`Server`] answers.
+/// How a [`Server`] answers. Begin with `Options::default()`: there may be more one day.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// What is decided about the answers.
