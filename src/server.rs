@@ -72,13 +72,9 @@ impl Server {
     ) -> Result<Self, ServeError> {
         let (listener, address) =
             Listener::bind(&address).map_err(|cause| ServeError { address, cause })?;
-        let fail = |cause| ServeError {
-            address: address.clone(),
-            cause,
-        };
         options.policy.access.is_at(address.own_names());
         let door = Arc::new(Door::new(Box::new(store), options));
-        let queue = door.listen(&listener).map_err(fail)?;
+        let queue = door.listen(&listener).map_err(ServeError::at(&address))?;
         Ok(Self {
             door,
             queue,
@@ -100,10 +96,7 @@ impl Server {
     ///
     /// When the machine has no thread left.
     pub fn log_to(&self, sink: impl io::Write + Send + 'static) -> Result<(), ServeError> {
-        let log = Log::to(Box::new(sink)).map_err(|cause| ServeError {
-            address: self.address.clone(),
-            cause,
-        })?;
+        let log = Log::to(Box::new(sink)).map_err(ServeError::at(&self.address))?;
         self.door.log_to(log);
         Ok(())
     }
@@ -136,10 +129,7 @@ impl Server {
         let caretaker = thread::Builder::new()
             .name("ifmatch-caretaker".into())
             .spawn(move || caretaker.work())
-            .map_err(|cause| ServeError {
-                address: address.clone(),
-                cause,
-            })?;
+            .map_err(ServeError::at(&address))?;
         door.is_kept_by(caretaker.thread());
         door.run(&queue);
         drop(queue);
@@ -159,10 +149,7 @@ impl Server {
         let thread = thread::Builder::new()
             .name("ifmatch".into())
             .spawn(move || self.serve())
-            .map_err(|cause| ServeError {
-                address: address.clone(),
-                cause,
-            })?;
+            .map_err(ServeError::at(&address))?;
         Ok(Running {
             address,
             stopper,
@@ -227,6 +214,15 @@ impl Running {
 pub struct ServeError {
     address: Address,
     cause: io::Error,
+}
+
+impl ServeError {
+    fn at(address: &Address) -> impl FnOnce(io::Error) -> Self {
+        |cause| Self {
+            address: address.clone(),
+            cause,
+        }
+    }
 }
 
 impl fmt::Display for ServeError {

@@ -4,15 +4,11 @@ use std::time::Instant;
 
 use crate::framing::{Framing, Refusal};
 use crate::message::{Method, Protocol, Request, Response};
-use crate::server::delivery::{Delivery, Line, Then};
+use crate::server::delivery::{DRAINABLE, Delivery, Line, Then};
 use crate::server::sideline::Peer;
 
 /// The most content that `tiny_http` reads into memory by itself.
 const READ_AHEAD: usize = 1024;
-
-/// The longest content over the limit that is read and thrown away, in bytes. If the client goes away
-/// meanwhile, `tiny_http` sets so much memory aside for a moment.
-const MUCH: u64 = 16 * 1024 * 1024;
 
 /// A request as `tiny_http` hands it over, and what must be known about `tiny_http` to let go of
 /// it again.
@@ -27,7 +23,7 @@ pub(super) struct Arrival {
     peer: Peer,
     /// Whether the content has been read to its end.
     read: bool,
-    since: Instant,
+    since: Option<Instant>,
 }
 
 /// How much of a request's content was not read.
@@ -51,7 +47,8 @@ pub(super) enum Unreadable {
 }
 
 impl Arrival {
-    pub(super) fn new(request: tiny_http::Request) -> Self {
+    /// `since` is when it was received, where anybody wants to know.
+    pub(super) fn new(request: tiny_http::Request, since: Option<Instant>) -> Self {
         static UNIX: AtomicU64 = AtomicU64::new(0);
         let peer = match request.remote_addr() {
             Some(address) => Peer::Tcp(*address),
@@ -61,7 +58,7 @@ impl Arrival {
             request,
             peer,
             read: false,
-            since: Instant::now(),
+            since,
         }
     }
 
@@ -70,8 +67,8 @@ impl Arrival {
         self.peer
     }
 
-    /// When it was received.
-    pub(super) fn since(&self) -> Instant {
+    /// When it was received, if that was noted.
+    pub(super) fn since(&self) -> Option<Instant> {
         self.since
     }
 
@@ -168,7 +165,7 @@ impl Arrival {
         }
         match self.request.body_length() {
             // Content within the limit must fit into memory in any case.
-            Some(length) if length as u64 <= limit.max(MUCH) => Unread::Some,
+            Some(length) if length as u64 <= limit.max(DRAINABLE) => Unread::Some,
             Some(_) => Unread::TooMuch,
             None => Unread::Chunks,
         }
@@ -179,24 +176,24 @@ impl Arrival {
     /// `limit` is the longest content that is accepted, and `lost` says that nothing which follows
     /// on the connection is to be trusted.
     pub(super) fn answer(self, response: &Response, limit: u64, lost: bool) -> Delivery {
-        let then = match (self.unread(limit), lost) {
+        match (self.unread(limit), lost) {
             // Where tiny_http ends the connection, nothing follows, and chunks may be dropped.
-            (Unread::Nothing | Unread::Chunks, _) if self.is_last() => Then::Done,
-            (Unread::Nothing, false) => Then::Done,
-            (Unread::Nothing, true) => {
-                let message = response.to_http1(self.connection(true));
-                let writer = Line::Writer(self.request.into_writer());
-                return Delivery::new(writer, message, Then::Outlast);
+            (Unread::Nothing | Unread::Chunks, _) if self.is_last() => {
+                self.answer_and_drop(response, Then::Done)
             }
+            (Unread::Nothing, false) => self.answer_and_drop(response, Then::Done),
+            (Unread::Nothing, true) => self.answer_and_drop(response, Then::Outlast),
             (Unread::Some, lost) if !lost || self.is_last() => {
-                return self.answer_and_keep(response, Then::Drain);
+                self.answer_and_keep(response, Then::Drain)
             }
-            (Unread::TooMuch, _) => return self.answer_and_keep(response, Then::Forget),
-            (Unread::Some | Unread::Chunks, _) => {
-                return self.answer_and_keep(response, Then::Outlast);
-            }
-        };
-        let message = response.to_http1(self.connection(false));
+            (Unread::TooMuch, _) => self.answer_and_keep(response, Then::Forget),
+            (Unread::Some | Unread::Chunks, _) => self.answer_and_keep(response, Then::Outlast),
+        }
+    }
+
+    /// Drops the request, and keeps the answer and where it goes.
+    fn answer_and_drop(self, response: &Response, then: Then) -> Delivery {
+        let message = response.to_http1(self.connection(then != Then::Done));
         Delivery::new(Line::Writer(self.request.into_writer()), message, then)
     }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 /// The least that `tiny_http` does not keep in its buffer, in bytes.
 const UNBUFFERED: usize = 1024;
 
-/// The most that is read of content which may have no end, in bytes.
-const MOST: u64 = 16 * 1024 * 1024;
+/// The most content that is read and thrown away beyond what is accepted, in bytes. If the client
+/// goes away meanwhile, `tiny_http` sets so much memory aside for a moment.
+pub(super) const DRAINABLE: u64 = 16 * 1024 * 1024;
 
 /// The longest pause between two looks whether a client has gone.
 const PATROL: Duration = Duration::from_secs(4);
@@ -98,7 +99,7 @@ impl Delivery {
             (Then::Forget, line) => std::mem::forget(line),
             (Then::Outlast, mut line) => {
                 if let Line::Ends(ends) = &mut line {
-                    drain(&mut ends.take(MOST));
+                    drain(&mut ends.take(DRAINABLE));
                 }
                 outlast(&mut line, stopping);
             }

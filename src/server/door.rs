@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::framing::{Framing, Refusal};
 use crate::message::{Request, Response};
+use crate::policy::Policy;
 use crate::resource;
 use crate::server::address::{Address, Listener};
 use crate::server::arrival::{Arrival, Unreadable};
@@ -74,7 +75,7 @@ impl Door {
     pub(super) fn run(self: &Arc<Self>, queue: &tiny_http::Server) {
         while !self.stopping() {
             match queue.recv() {
-                Ok(request) => self.receive(Arrival::new(request)),
+                Ok(request) => self.receive(request),
                 Err(_) => self.deaf.store(true, Ordering::SeqCst),
             }
         }
@@ -83,7 +84,7 @@ impl Door {
         while nothing < 3 {
             match queue.try_recv() {
                 Ok(Some(request)) if self.is_overdue() => std::mem::forget(request),
-                Ok(Some(request)) => self.receive(Arrival::new(request)),
+                Ok(Some(request)) => self.receive(request),
                 Ok(None) | Err(_) => nothing += 1,
             }
         }
@@ -91,8 +92,10 @@ impl Door {
 
     /// Answers at once what can be answered without waiting for its client; leaves the rest, and
     /// whatever comes after it on the same connection, to a thread beside the loop.
-    fn receive(self: &Arc<Self>, arrival: Arrival) {
+    fn receive(self: &Arc<Self>, request: tiny_http::Request) {
         self.busy.store(true, Ordering::Relaxed);
+        // The clock is read for the log alone.
+        let arrival = Arrival::new(request, self.log.get().map(|_| Instant::now()));
         let peer = arrival.peer();
         let Some(arrival) = self.sideline.join(peer, arrival) else {
             return;
@@ -153,30 +156,34 @@ impl Door {
     }
 
     fn deliver(&self, arrival: Arrival, response: &Response, lost: bool) -> Delivery {
-        if let Some(log) = self.log.get() {
-            log.note(
-                arrival.peer(),
-                &arrival.request_line(),
-                response,
-                arrival.since(),
-            );
+        if let (Some(log), Some(since)) = (self.log.get(), arrival.since()) {
+            log.note(arrival.peer(), &arrival.request_line(), response, since);
         }
         arrival.answer(response, self.options.max_content, lost)
     }
 
     fn respond(&self, request: &Request<'_>) -> Response {
-        let (policy, now) = (&self.options.policy, SystemTime::now());
-        let respond = || resource::respond(&*self.store, policy, request, now);
-        // Whatever a panic left behind is the store's to mend; it stays in use.
-        catch_unwind(AssertUnwindSafe(respond))
-            .unwrap_or_else(|_| resource::fail(request, policy, now))
+        self.guarded(resource::respond, request)
+            .unwrap_or_else(|failed| failed)
     }
 
     fn respond_early(&self, request: &Request<'_>) -> Option<Response> {
+        self.guarded(resource::respond_early, request)
+            .unwrap_or_else(Some)
+    }
+
+    /// What `respond` says to the request, or the answer that it panicked.
+    fn guarded<R>(
+        &self,
+        respond: fn(&dyn Store, &Policy, &Request<'_>, SystemTime) -> R,
+        request: &Request<'_>,
+    ) -> Result<R, Response> {
         let (policy, now) = (&self.options.policy, SystemTime::now());
-        let respond = || resource::respond_early(&*self.store, policy, request, now);
-        catch_unwind(AssertUnwindSafe(respond))
-            .unwrap_or_else(|_| Some(resource::fail(request, policy, now)))
+        // Whatever a panic left behind is the store's to mend; it stays in use.
+        catch_unwind(AssertUnwindSafe(|| {
+            respond(&*self.store, policy, request, now)
+        }))
+        .map_err(|_| resource::fail(request, policy, now))
     }
 
     /// Whether a stopping server has waited long enough for its clients.

@@ -3,6 +3,8 @@
 use std::sync::{Barrier, Mutex};
 use std::thread;
 
+use ifmatch::Response;
+
 use crate::client::request;
 use crate::desk::{Desk, tag, text};
 use crate::serving::Serving;
@@ -61,13 +63,7 @@ fn s13_1_2_of_creators_exactly_one_creates() {
         let target = format!("PUT /persons/{round}");
         let content = r#"{"person_name": "Wim"}"#;
         let answers = race(|_| desk.ask(&target, &[("If-None-Match", "*")], content));
-        let count = |status| {
-            answers
-                .iter()
-                .filter(|answer| answer.status() == status)
-                .count()
-        };
-        assert_eq!((count(201), count(412)), (1, WRITERS - 1));
+        exactly_one_creates(&answers);
     }
 }
 
@@ -81,14 +77,20 @@ fn s13_1_1_the_collection_is_guarded_too() {
             let content = format!(r#"{{"person_id": "{round}/{writer}", "person_name": "Wim"}}"#);
             desk.ask("POST /persons", &[("If-Match", &current)], &content)
         });
-        let count = |status| {
-            answers
-                .iter()
-                .filter(|answer| answer.status() == status)
-                .count()
-        };
-        assert_eq!((count(201), count(412)), (1, WRITERS - 1));
+        exactly_one_creates(&answers);
     }
+}
+
+/// One has created, and all the others were told that they are late.
+#[track_caller]
+fn exactly_one_creates(answers: &[Response]) {
+    let count = |status| {
+        answers
+            .iter()
+            .filter(|answer| answer.status() == status)
+            .count()
+    };
+    assert_eq!((count(201), count(412)), (1, WRITERS - 1));
 }
 
 /// Over sockets, with contents so long that each is read and performed on a thread of its own.
