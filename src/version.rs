@@ -15,6 +15,9 @@ use crate::http_date::{HttpDate, utc};
 /// It is what the representation shows as `change_date`: UTC, six digits of fraction, no offset.
 /// No two states of a store ever share one; the [`VersionClock`] sees to that.
 ///
+/// A version that was made while the clock showed an earlier second is *undated*: it stands in the
+/// right order, but nothing happened at that moment.
+///
 /// ```
 /// use ifmatch::Version;
 ///
@@ -24,17 +27,26 @@ use crate::http_date::{HttpDate, utc};
 /// # Ok::<(), ifmatch::ParseVersionError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Version(UtcDateTime);
+pub struct Version {
+    at: UtcDateTime,
+    dated: bool,
+}
 
 const CHANGE_DATE: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
 
 impl Version {
     /// The version of what has never changed.
-    pub const FIRST: Self = Self(UtcDateTime::UNIX_EPOCH);
+    pub const FIRST: Self = Self {
+        at: UtcDateTime::UNIX_EPOCH,
+        dated: true,
+    };
 
     /// The last version there can be: the end of the year 9999.
-    pub const LAST: Self = Self(utc_datetime!(9999-12-31 23:59:59.999_999));
+    pub const LAST: Self = Self {
+        at: utc_datetime!(9999-12-31 23:59:59.999_999),
+        dated: true,
+    };
 
     /// The strong tag of this version: the lower-case hex MD5 of the change date.
     ///
@@ -47,32 +59,49 @@ impl Version {
         EntityTag::digest(self.to_string().as_bytes())
     }
 
+    /// The same version, undated.
+    #[must_use]
+    pub fn undated(self) -> Self {
+        Self {
+            dated: false,
+            ..self
+        }
+    }
+
     /// The change date cut to seconds, for Last-Modified and the fields that ask about it; none
     /// for what has never changed, whose age nobody knows.
+    ///
+    /// An undated version shares its second with one that a client may have seen before the clock
+    /// was set back. So that no date ever passes for having seen it, it counts as modified at the
+    /// end of the calendar.
     ///
     /// [RFC 9110 section 8.8.2](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2)
     #[must_use]
     pub fn last_modified(self) -> Option<HttpDate> {
-        (self != Self::FIRST).then(|| HttpDate::from(SystemTime::from(self)))
+        let known = if self.dated { self } else { Self::LAST };
+        (self != Self::FIRST).then(|| HttpDate::from(SystemTime::from(known)))
     }
 }
 
 impl From<SystemTime> for Version {
     /// Cuts off what is finer than a microsecond.
     fn from(at: SystemTime) -> Self {
-        Self(utc(at).truncate_to_microsecond())
+        Self {
+            at: utc(at).truncate_to_microsecond(),
+            dated: true,
+        }
     }
 }
 
 impl From<Version> for SystemTime {
-    fn from(Version(at): Version) -> Self {
-        at.into()
+    fn from(version: Version) -> Self {
+        version.at.into()
     }
 }
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.format(CHANGE_DATE).map_err(|_| fmt::Error)?;
+        let text = self.at.format(CHANGE_DATE).map_err(|_| fmt::Error)?;
         f.write_str(&text)
     }
 }
@@ -82,7 +111,10 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Self, ParseVersionError> {
         match PrimitiveDateTime::parse(text, CHANGE_DATE) {
-            Ok(at) => Ok(Self(at.as_utc())),
+            Ok(at) => Ok(Self {
+                at: at.as_utc(),
+                dated: true,
+            }),
             Err(_) => Err(ParseVersionError),
         }
     }
@@ -104,7 +136,8 @@ impl Error for ParseVersionError {}
 ///
 /// A version that came back would be a lost update: a writer holding the tag of the first state
 /// would overwrite the second one unseen. So a reading that is not later than the latest version
-/// counts for nothing, and the next version is the microsecond after the latest.
+/// counts for nothing, and the next version is the microsecond after the latest: undated, if the
+/// reading is of an earlier second.
 #[derive(Clone, Debug)]
 pub struct VersionClock {
     latest: Version,
@@ -125,8 +158,17 @@ impl VersionClock {
 
     /// The version of a change made `now`, or nothing when the calendar has come to its end.
     pub fn next(&mut self, now: SystemTime) -> Option<Version> {
-        let following = self.latest.0.checked_add(SignedDuration::microseconds(1))?;
-        self.latest = Version::from(now).max(Version(following));
+        let at = self
+            .latest
+            .at
+            .checked_add(SignedDuration::microseconds(1))?;
+        let reading = Version::from(now);
+        self.latest = if reading.at >= at {
+            reading
+        } else {
+            let dated = reading.at.truncate_to_second() == at.truncate_to_second();
+            Version { at, dated }
+        };
         Some(self.latest)
     }
 }

@@ -597,6 +597,31 @@ fn a_clock_set_back_makes_no_answer_wrong() {
     );
 }
 
+/// What a client saw before the clock was set back and forth shares its second with what was
+/// written meanwhile. No date may pass for having seen that.
+#[test]
+fn s13_1_3_a_clock_set_back_and_forth_gives_no_wrong_304() {
+    let mut desk = Desk::compatible();
+    desk.policy.unconditional_writes = true;
+    desk.create("1", "Wim");
+    let seen = desk.ask("GET /persons/1", &[], "");
+    let seen = seen.field("Last-Modified").unwrap().to_owned();
+    let content = r#"{"person_name": "Tim"}"#;
+    for year in [2016, 2036, 2017, 2037] {
+        desk.set_clock(&format!("{year}-11-23T12:00:00.000000"));
+        let written = desk.ask("PUT /persons/1", &[], content);
+        assert_eq!(status(&written), 200, "{year}");
+        for target in ["/persons/1", "/persons"] {
+            desk.set_clock("2046-11-23T12:00:00.000000");
+            let since = [("If-Modified-Since", &*seen)];
+            let answer = desk.ask(&format!("GET {target}"), &since, "");
+            assert_eq!(status(&answer), 200, "{year}");
+        }
+        let since = [("If-Unmodified-Since", &*seen)];
+        assert_eq!(status(&desk.ask("PUT /persons/1", &since, content)), 412);
+    }
+}
+
 /// The problems of the strict profile, RFC 9457.
 #[test]
 fn problem_details() {

@@ -137,11 +137,54 @@ fn a_clock_that_goes_right_is_followed() {
     );
 }
 
+/// A version between two moments has no second of its own to be known by.
+#[test]
+fn s8_8_2_2_what_a_wrong_clock_made_is_undated() {
+    let mut clock = VersionClock::after(version("2026-11-23T12:00:01.500000"));
+    for (now, made, dated) in [
+        (
+            "2026-11-23T12:00:01.500000",
+            "2026-11-23T12:00:01.500001",
+            true,
+        ),
+        (
+            "2026-11-23T12:00:01.000000",
+            "2026-11-23T12:00:01.500002",
+            true,
+        ),
+        (
+            "2026-11-23T12:00:00.999999",
+            "2026-11-23T12:00:01.500003",
+            false,
+        ),
+        (
+            "2016-11-23T12:00:00.000000",
+            "2026-11-23T12:00:01.500004",
+            false,
+        ),
+        (
+            "2036-11-23T12:00:00.999999",
+            "2036-11-23T12:00:00.999999",
+            true,
+        ),
+        (
+            "2036-11-23T12:00:00.999999",
+            "2036-11-23T12:00:01.000000",
+            false,
+        ),
+    ] {
+        let next = clock.next(version(now).into()).unwrap();
+        assert_eq!(next.to_string(), made, "at {now}");
+        let undated = next.last_modified() == Version::LAST.last_modified();
+        assert_eq!(undated, !dated, "at {now}");
+    }
+}
+
 #[test]
 fn the_calendar_ends() {
     let mut clock = VersionClock::after(Version::LAST);
     assert_eq!(clock.next(UNIX_EPOCH), None);
     let mut clock = VersionClock::after(version("9999-12-31T23:59:59.999998"));
-    assert_eq!(clock.next(UNIX_EPOCH), Some(Version::LAST));
+    assert_eq!(clock.next(UNIX_EPOCH), Some(Version::LAST.undated()));
     assert_eq!(clock.next(UNIX_EPOCH), None);
 }
