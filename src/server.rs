@@ -1,25 +1,23 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crate::policy::Policy;
 use crate::store::Store;
 
 mod address;
-mod arrival;
-mod caretaker;
-mod delivery;
-mod door;
+mod desk;
 mod log;
-mod sideline;
+mod stopper;
+mod tiny_http;
 
 pub use address::Address;
 use address::Listener;
-use caretaker::Caretaker;
-use door::Door;
+use desk::Desk;
 use log::Log;
+pub use stopper::Stopper;
 
 /// How a [`Server`] answers. Begin with `Options::default()`: there may be more one day.
 #[derive(Clone, Debug)]
@@ -51,10 +49,10 @@ impl Default for Options {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Server {
-    door: Arc<Door>,
-    queue: Arc<tiny_http::Server>,
+    desk: Arc<Desk>,
     listener: Listener,
     address: Address,
+    stopper: Stopper,
 }
 
 impl Server {
@@ -73,13 +71,11 @@ impl Server {
         let (listener, address) =
             Listener::bind(&address).map_err(|cause| ServeError { address, cause })?;
         options.policy.access.is_at(address.own_names());
-        let door = Arc::new(Door::new(Box::new(store), options));
-        let queue = door.listen(&listener).map_err(ServeError::at(&address))?;
         Ok(Self {
-            door,
-            queue,
+            desk: Arc::new(Desk::new(Box::new(store), options)),
             listener,
             address,
+            stopper: Stopper::default(),
         })
     }
 
@@ -97,16 +93,14 @@ impl Server {
     /// When the machine has no thread left.
     pub fn log_to(&self, sink: impl io::Write + Send + 'static) -> Result<(), ServeError> {
         let log = Log::to(Box::new(sink)).map_err(ServeError::at(&self.address))?;
-        self.door.log_to(log);
+        self.desk.log_to(log);
         Ok(())
     }
 
     /// What stops it, to be kept while it serves.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper {
-            door: Arc::clone(&self.door),
-        }
+        self.stopper.clone()
     }
 
     /// Serves on this thread until a [`Stopper`] ends it.
@@ -119,24 +113,8 @@ impl Server {
     ///
     /// When the machine has no thread left to begin with.
     pub fn serve(self) -> Result<(), ServeError> {
-        let Self {
-            door,
-            queue,
-            listener,
-            address,
-        } = self;
-        let caretaker = Caretaker::new(Arc::clone(&door), listener, address.clone());
-        let caretaker = thread::Builder::new()
-            .name("ifmatch-caretaker".into())
-            .spawn(move || caretaker.work())
-            .map_err(ServeError::at(&address))?;
-        door.is_kept_by(caretaker.thread());
-        door.run(&queue);
-        drop(queue);
-        // A panic in there has been printed; there is nobody left to tell.
-        let _ = caretaker.join();
-        door.close(&address);
-        Ok(())
+        tiny_http::serve(self.desk, &self.stopper, self.listener, &self.address)
+            .map_err(ServeError::at(&self.address))
     }
 
     /// Serves on a thread of its own.
@@ -163,25 +141,6 @@ impl fmt::Debug for Server {
         f.debug_struct("Server")
             .field("address", &self.address)
             .finish_non_exhaustive()
-    }
-}
-
-/// Stops a server from wherever it is kept.
-#[derive(Clone)]
-pub struct Stopper {
-    door: Arc<Door>,
-}
-
-impl Stopper {
-    /// Ends [`Server::serve`], now or as soon as it begins.
-    pub fn stop(&self) {
-        self.door.stop();
-    }
-}
-
-impl fmt::Debug for Stopper {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stopper").finish_non_exhaustive()
     }
 }
 
@@ -244,9 +203,4 @@ impl Error for ServeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.cause)
     }
-}
-
-/// Locks what no panic can leave half-changed: lists that grow and shrink by whole items.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

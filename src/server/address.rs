@@ -1,6 +1,6 @@
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 #[cfg(unix)]
 use std::os::unix::fs::FileTypeExt;
 #[cfg(unix)]
@@ -8,11 +8,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 #[cfg(unix)]
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
-
-/// How long the loop waits for a client whose socket is full before it goes on with the others.
-#[cfg(unix)]
-const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Where a server listens.
 ///
@@ -61,46 +56,6 @@ impl Address {
             Self::Unix(_) => Vec::new(),
         }
     }
-
-    /// Connects and goes again, as soon as somebody has answered.
-    ///
-    /// An empty line is no request, and `tiny_http` says so. Leaving most of that unread resets
-    /// the connection, so that no port is left waiting.
-    ///
-    /// # Errors
-    ///
-    /// When nobody is there, or nobody answers for `patience`.
-    pub(super) fn visit(&self, patience: Duration) -> io::Result<()> {
-        match self {
-            Self::Tcp(address) => {
-                let mut stream = TcpStream::connect_timeout(&reachable(*address), patience)?;
-                stream.set_read_timeout(Some(patience))?;
-                knock(&mut stream)
-            }
-            #[cfg(unix)]
-            Self::Unix(path) => {
-                let mut stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(Some(patience))?;
-                knock(&mut stream)
-            }
-        }
-    }
-}
-
-fn knock(stream: &mut (impl Read + Write)) -> io::Result<()> {
-    stream.write_all(b"\r\n")?;
-    stream.read_exact(&mut [0])
-}
-
-/// The address at which this machine reaches a listener on `address`.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
 }
 
 impl From<SocketAddr> for Address {
@@ -162,7 +117,6 @@ impl Listener {
         match address {
             Address::Tcp(address) => {
                 let listener = TcpListener::bind(address)?;
-                tune(&listener)?;
                 let taken = listener.local_addr()?.into();
                 Ok((Self::Tcp(listener), taken))
             }
@@ -181,28 +135,6 @@ impl Listener {
             Self::Unix(listener) => listener.try_clone().map(Self::Unix),
         }
     }
-}
-
-impl From<Listener> for tiny_http::Listener {
-    fn from(listener: Listener) -> Self {
-        match listener {
-            Listener::Tcp(listener) => listener.into(),
-            #[cfg(unix)]
-            Listener::Unix(listener) => listener.into(),
-        }
-    }
-}
-
-/// Sets what accepted connections inherit from their listener: answers leave at once, and nobody
-/// waits long for a client that does not read.
-fn tune(listener: &TcpListener) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        let socket = TcpStream::from(std::os::fd::OwnedFd::from(listener.try_clone()?));
-        socket.set_nodelay(true)?;
-        socket.set_write_timeout(Some(PATIENCE))?;
-    }
-    Ok(())
 }
 
 /// Removes a socket that nobody listens on any more, and nothing else.

@@ -1,4 +1,5 @@
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -10,7 +11,6 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use crate::message::Response;
-use crate::server::sideline::Peer;
 
 /// How many lines may wait to be written before further ones are left out.
 const BACKLOG: usize = 4096;
@@ -44,11 +44,14 @@ impl Log {
     }
 
     /// Notes the answer to the request line `request`, which came at `since`.
-    pub(super) fn note(&self, peer: Peer, request: &str, response: &Response, since: Instant) {
-        let peer = match peer {
-            Peer::Tcp(address) => address.ip().to_string(),
-            Peer::Unix(_) => "-".into(),
-        };
+    pub(super) fn note(
+        &self,
+        peer: Option<IpAddr>,
+        request: &str,
+        response: &Response,
+        since: Instant,
+    ) {
+        let peer = peer.map_or("-".into(), |peer| peer.to_string());
         let at = UtcDateTime::from(SystemTime::now())
             .format(CLOCK)
             .unwrap_or_default();

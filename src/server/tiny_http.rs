@@ -1,68 +1,119 @@
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use crate::framing::{Framing, Refusal};
-use crate::message::{Request, Response};
-use crate::policy::Policy;
-use crate::resource;
+use crate::message::Response;
 use crate::server::address::{Address, Listener};
-use crate::server::arrival::{Arrival, Unreadable};
-use crate::server::delivery::{Delivery, Progress};
-use crate::server::log::Log;
-use crate::server::sideline::{Job, Sideline};
-use crate::server::{Options, lock};
-use crate::store::Store;
+use crate::server::desk::Desk;
+use crate::server::stopper::Stopper;
+
+mod arrival;
+mod caretaker;
+mod delivery;
+mod sideline;
+mod visit;
+
+use arrival::{Arrival, Unreadable};
+use caretaker::Caretaker;
+use delivery::{Delivery, Progress};
+use sideline::{Job, Sideline};
+use visit::visit;
 
 /// The longest answer that the loop writes itself: what a socket takes without its client's help.
 const SHORT_ANSWER: usize = 16 * 1024;
 
+/// How long the loop waits for a client whose socket is full before it goes on with the others.
+#[cfg(unix)]
+const PATIENCE: Duration = Duration::from_millis(10);
+
 /// How long a stopping server waits for answers that are being written.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// Serves on this thread until the word to stop.
+///
+/// # Errors
+///
+/// When the machine has no thread left to begin with.
+pub(super) fn serve(
+    desk: Arc<Desk>,
+    stopper: &Stopper,
+    listener: Listener,
+    address: &Address,
+) -> io::Result<()> {
+    tune(&listener)?;
+    let door = Arc::new(Door {
+        desk,
+        stopper: stopper.clone(),
+        sideline: Sideline::default(),
+        queues: Mutex::default(),
+        caretaker: OnceLock::new(),
+        busy: AtomicBool::new(false),
+        deaf: AtomicBool::new(false),
+    });
+    let queue = door.listen(&listener)?;
+    let caretaker = Caretaker::new(Arc::clone(&door), listener, address.clone());
+    let caretaker = thread::Builder::new()
+        .name("ifmatch-caretaker".into())
+        .spawn(move || caretaker.work())?;
+    let _ = door.caretaker.set(caretaker.thread().clone());
+    // The stopper may outlive the server.
+    let woken = Arc::downgrade(&door);
+    stopper.wakes(move || {
+        if let Some(door) = woken.upgrade() {
+            door.wake();
+        }
+    });
+    door.run(&queue);
+    drop(queue);
+    // A panic in there has been printed; there is nobody left to tell.
+    let _ = caretaker.join();
+    door.close(address);
+    Ok(())
+}
+
+/// Sets what accepted connections inherit from their listener: answers leave at once, and nobody
+/// waits long for a client that does not read.
+fn tune(listener: &Listener) -> io::Result<()> {
+    #[cfg(unix)]
+    if let Listener::Tcp(listener) = listener {
+        use std::net::TcpStream;
+        use std::os::fd::OwnedFd;
+        let socket = TcpStream::from(OwnedFd::from(listener.try_clone()?));
+        socket.set_nodelay(true)?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+    }
+    Ok(())
+}
+
+impl From<Listener> for tiny_http::Listener {
+    fn from(listener: Listener) -> Self {
+        match listener {
+            Listener::Tcp(listener) => listener.into(),
+            #[cfg(unix)]
+            Listener::Unix(listener) => listener.into(),
+        }
+    }
+}
+
 /// What the loop, the side threads and the caretaker of one server share.
-pub(super) struct Door {
-    store: Box<dyn Store>,
-    options: Options,
-    log: OnceLock<Log>,
-    pub(super) sideline: Sideline,
+struct Door {
+    desk: Arc<Desk>,
+    stopper: Stopper,
+    sideline: Sideline,
     queues: Mutex<Vec<Arc<tiny_http::Server>>>,
-    caretaker: Mutex<Option<Thread>>,
-    stopping: AtomicBool,
-    /// When a stopping server waits no longer.
-    deadline: OnceLock<Instant>,
+    caretaker: OnceLock<Thread>,
     /// Whether a request has come since the caretaker last looked.
-    pub(super) busy: AtomicBool,
+    busy: AtomicBool,
     /// Whether an accept thread is known to have ended.
-    pub(super) deaf: AtomicBool,
+    deaf: AtomicBool,
 }
 
 impl Door {
-    pub(super) fn new(store: Box<dyn Store>, options: Options) -> Self {
-        Self {
-            store,
-            options,
-            log: OnceLock::new(),
-            sideline: Sideline::default(),
-            queues: Mutex::default(),
-            caretaker: Mutex::default(),
-            stopping: AtomicBool::new(false),
-            deadline: OnceLock::new(),
-            busy: AtomicBool::new(false),
-            deaf: AtomicBool::new(false),
-        }
-    }
-
-    /// Has every answer from now on noted in `log`, unless there is one already.
-    pub(super) fn log_to(&self, log: Log) {
-        let _ = self.log.set(log);
-    }
-
     /// Has a `tiny_http` of its own accept the listener's connections.
-    pub(super) fn listen(&self, listener: &Listener) -> io::Result<Arc<tiny_http::Server>> {
+    fn listen(&self, listener: &Listener) -> io::Result<Arc<tiny_http::Server>> {
         let queue = tiny_http::Server::from_listener(listener.try_clone()?, None)
             .map_err(io::Error::other)?;
         let queue = Arc::new(queue);
@@ -72,8 +123,8 @@ impl Door {
 
     /// The loop. It goes on when the accept thread behind the queue has ended: the connections
     /// that it took are still served from here.
-    pub(super) fn run(self: &Arc<Self>, queue: &tiny_http::Server) {
-        while !self.stopping() {
+    fn run(self: &Arc<Self>, queue: &tiny_http::Server) {
+        while !self.stopper.is_stopping() {
             match queue.recv() {
                 Ok(request) => self.receive(request),
                 Err(_) => self.deaf.store(true, Ordering::SeqCst),
@@ -94,8 +145,7 @@ impl Door {
     /// whatever comes after it on the same connection, to a thread beside the loop.
     fn receive(self: &Arc<Self>, request: tiny_http::Request) {
         self.busy.store(true, Ordering::Relaxed);
-        // The clock is read for the log alone.
-        let arrival = Arrival::new(request, self.log.get().map(|_| Instant::now()));
+        let arrival = Arrival::new(request, self.desk.arrival_time());
         let peer = arrival.peer();
         let Some(arrival) = self.sideline.join(peer, arrival) else {
             return;
@@ -114,21 +164,21 @@ impl Door {
 
     /// Answers a request, waiting for its content where that is still to come. Gives back what
     /// is to be delivered, unless the client is gone.
-    pub(super) fn answer(&self, mut arrival: Arrival) -> Option<Delivery> {
-        let limit = self.options.max_content;
+    fn answer(&self, mut arrival: Arrival) -> Option<Delivery> {
+        let limit = self.desk.max_content();
         let framing = match self.framing(&arrival) {
             Ok(framing) => framing,
             Err(refusal) => return Some(self.refuse(arrival, refusal)),
         };
         if arrival.waits_for_answer()
-            && let Some(response) = self.respond_early(&arrival.request())
+            && let Some(response) = self.desk.respond_early(&arrival.request())
         {
             // After chunks that nobody read, nothing can be trusted.
             return Some(self.deliver(arrival, &response, framing == Framing::Chunked));
         }
         match arrival.read_content(framing, limit) {
             Ok(content) => {
-                let response = self.respond(&arrival.request().with_content(&content));
+                let response = self.desk.respond(&arrival.request().with_content(&content));
                 Some(self.deliver(arrival, &response, false))
             }
             Err(Unreadable::Refused(refusal)) => Some(self.refuse(arrival, refusal)),
@@ -143,79 +193,41 @@ impl Door {
         if self.sideline.distrusts(arrival.peer()) {
             return Err(Refusal::FramingLost);
         }
-        Framing::of(&arrival.request(), self.options.max_content)
+        self.desk.framing(&arrival.request())
     }
 
     /// Answers a refused request. What comes after it on the connection is not performed if it is
     /// unclear where that begins.
     fn refuse(&self, arrival: Arrival, refusal: Refusal) -> Delivery {
-        let (policy, now) = (&self.options.policy, SystemTime::now());
-        let response = resource::refuse(refusal, &arrival.request(), policy, now);
+        let response = self.desk.refuse(&arrival.request(), refusal);
         let lost = arrival.loses_framing(refusal);
         self.deliver(arrival, &response, lost)
     }
 
     fn deliver(&self, arrival: Arrival, response: &Response, lost: bool) -> Delivery {
-        if let (Some(log), Some(since)) = (self.log.get(), arrival.since()) {
-            log.note(arrival.peer(), &arrival.request_line(), response, since);
-        }
-        arrival.answer(response, self.options.max_content, lost)
-    }
-
-    fn respond(&self, request: &Request<'_>) -> Response {
-        self.guarded(resource::respond, request)
-            .unwrap_or_else(|failed| failed)
-    }
-
-    fn respond_early(&self, request: &Request<'_>) -> Option<Response> {
-        self.guarded(resource::respond_early, request)
-            .unwrap_or_else(Some)
-    }
-
-    /// What `respond` says to the request, or the answer that it panicked.
-    fn guarded<R>(
-        &self,
-        respond: fn(&dyn Store, &Policy, &Request<'_>, SystemTime) -> R,
-        request: &Request<'_>,
-    ) -> Result<R, Response> {
-        let (policy, now) = (&self.options.policy, SystemTime::now());
-        // Whatever a panic left behind is the store's to mend; it stays in use.
-        catch_unwind(AssertUnwindSafe(|| {
-            respond(&*self.store, policy, request, now)
-        }))
-        .map_err(|_| resource::fail(request, policy, now))
+        let (peer, since) = (arrival.peer().ip(), arrival.since());
+        self.desk
+            .note(peer, || arrival.request_line(), response, since);
+        arrival.answer(response, self.desk.max_content(), lost)
     }
 
     /// Whether a stopping server has waited long enough for its clients.
-    pub(super) fn is_overdue(&self) -> bool {
-        self.deadline
-            .get()
-            .is_some_and(|deadline| Instant::now() > *deadline)
-    }
-
-    pub(super) fn stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
-    }
-
-    /// Remembers the thread to wake when the server stops.
-    pub(super) fn is_kept_by(&self, caretaker: &Thread) {
-        *lock(&self.caretaker) = Some(caretaker.clone());
+    fn is_overdue(&self) -> bool {
+        self.stopper.has_waited(FAREWELL)
     }
 
     /// Ends every loop and wakes the caretaker.
-    pub(super) fn stop(&self) {
-        self.deadline.get_or_init(|| Instant::now() + FAREWELL);
-        self.stopping.store(true, Ordering::SeqCst);
+    fn wake(&self) {
         for queue in lock(&self.queues).iter() {
             queue.unblock();
         }
-        if let Some(caretaker) = lock(&self.caretaker).as_ref() {
+        if let Some(caretaker) = self.caretaker.get() {
             caretaker.unpark();
         }
     }
 
     /// Waits for the answers under way, then lets go of the address.
-    pub(super) fn close(&self, address: &Address) {
+    fn close(&self, address: &Address) {
         while !self.sideline.is_idle() && !self.is_overdue() {
             thread::sleep(Duration::from_millis(5));
         }
@@ -223,10 +235,15 @@ impl Door {
         // An accept thread only notices when somebody connects; it may not be the one that was
         // meant, where there are several.
         for _ in 0..100 {
-            if address.visit(Duration::from_millis(100)).is_err() {
+            if visit(address, Duration::from_millis(100)).is_err() {
                 break;
             }
             thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// Locks what no panic can leave half-changed: lists that grow and shrink by whole items.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

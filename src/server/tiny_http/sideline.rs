@@ -1,13 +1,13 @@
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::server::arrival::Arrival;
-use crate::server::delivery::{Delivery, Progress};
-use crate::server::door::Door;
-use crate::server::lock;
+use crate::server::tiny_http::Door;
+use crate::server::tiny_http::arrival::Arrival;
+use crate::server::tiny_http::delivery::{Delivery, Progress};
+use crate::server::tiny_http::lock;
 
 /// How long after a connection's end requests may still turn up that were left in its buffer.
 const AFTERMATH: Duration = Duration::from_secs(1);
@@ -35,6 +35,14 @@ pub(super) enum Peer {
 }
 
 impl Peer {
+    /// Its client's machine, where that is known.
+    pub(super) fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip()),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Whether writing to it ends by itself after a while. The sockets of a Unix-domain listener
     /// do not inherit its timeout, so only a side thread may write to them.
     pub(super) fn has_patience(self) -> bool {
@@ -156,8 +164,8 @@ fn work(door: &Arc<Door>, peer: Peer) {
                 return door.sideline.abandon(peer);
             }
         }
-        delivery.conclude(|| door.stopping());
-        if door.sideline.distrusts(peer) && !door.stopping() {
+        delivery.conclude(|| door.stopper.is_stopping());
+        if door.sideline.distrusts(peer) && !door.stopper.is_stopping() {
             thread::sleep(AFTERMATH);
         }
     }

@@ -5,7 +5,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::server::address::{Address, Listener};
-use crate::server::door::Door;
+use crate::server::tiny_http::Door;
+use crate::server::tiny_http::visit::visit;
 
 /// The pause between two visits while no requests come.
 const IDLE: Duration = Duration::from_millis(100);
@@ -50,7 +51,7 @@ impl Caretaker {
     pub(super) fn work(self) {
         let mut loops = Vec::new();
         let mut busy_until = Instant::now();
-        while !self.door.stopping() {
+        while !self.door.stopper.is_stopping() {
             let now = Instant::now();
             if self.door.busy.swap(false, Ordering::Relaxed) {
                 busy_until = now + LATELY;
@@ -58,7 +59,7 @@ impl Caretaker {
             thread::park_timeout(if now < busy_until { BUSY } else { IDLE });
             self.door.sideline.staff(&self.door);
             let deaf = self.door.deaf.load(Ordering::SeqCst) || !self.is_noticed();
-            if deaf && !self.door.stopping() {
+            if deaf && !self.door.stopper.is_stopping() {
                 self.door.deaf.store(true, Ordering::SeqCst);
                 loops.extend(self.listen_again().ok());
             }
@@ -72,10 +73,7 @@ impl Caretaker {
     /// Whether an accept thread takes connections; yes, if that cannot be found out.
     fn is_noticed(&self) -> bool {
         let unanswered = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
-        !self
-            .address
-            .visit(NOTICE)
-            .is_err_and(|error| unanswered.contains(&error.kind()))
+        !visit(&self.address, NOTICE).is_err_and(|error| unanswered.contains(&error.kind()))
     }
 
     fn listen_again(&self) -> io::Result<JoinHandle<()>> {

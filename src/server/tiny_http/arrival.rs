@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use crate::framing::{Framing, Refusal};
 use crate::message::{Method, Protocol, Request, Response};
-use crate::server::delivery::{DRAINABLE, Delivery, Line, Then};
-use crate::server::sideline::Peer;
+use crate::server::tiny_http::delivery::{DRAINABLE, Delivery, Line, Then};
+use crate::server::tiny_http::sideline::Peer;
 
 /// The most content that `tiny_http` reads into memory by itself.
 const READ_AHEAD: usize = 1024;
