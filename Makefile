@@ -1,19 +1,25 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint doc ci
+.PHONY: help run test test-all lint doc ci
 
 help: ## list what there is
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 run: ## serve on 127.0.0.1:5000
 	@cargo run --release -- --access-log
 
-test: ## run every test
+test: ## run every test of the default build
 	cargo test --locked
 
+test-all: ## run every test with every feature, at each door
+	cargo test --locked --all-features
+	IFMATCH_TEST_DOOR=hyper cargo test --locked --all-features --test it
+
 lint: ## check the format and every lint
-	cargo fmt --check && cargo clippy --locked --all-targets -- --deny warnings
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- --deny warnings
+	cargo clippy --locked --all-targets --all-features -- --deny warnings
 
 doc: ## build the documentation
-	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --all-features --no-deps --document-private-items
 
-ci: lint doc test ## what must pass before a change lands
+ci: lint doc test test-all ## what must pass before a change lands

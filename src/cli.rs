@@ -5,10 +5,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::access::Token;
 use crate::policy::Profile;
-use crate::server::{Address, Options};
+#[cfg(feature = "hyper")]
+use crate::server::Limits;
+use crate::server::{Address, Door, Options};
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -30,6 +33,11 @@ Options:
   --access-log            tell of each answer on stderr, in the Common Log Format
                           with microseconds at the end
   --token-file FILE       ask every request for the bearer token in this file
+  --door NAME             tiny_http, for callers you trust, or hyper, for others
+                          (a build with the feature `hyper`) [default: tiny_http]
+  --max-connections N     hyper: the most that are open at once [default: 256]
+  --timeout SECONDS       hyper: how long a client may take for a head, for the
+                          content, and to take more of an answer [default: 10]
   --help                  print this
   --version               print the version
 ";
@@ -57,6 +65,15 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     /// Whether each answer is told of on stderr.
     pub access_log: bool,
+    door: DoorFlags,
+}
+
+/// What is said about the door, whether or not this build has the one it is about.
+#[derive(Clone, Debug, Default)]
+struct DoorFlags {
+    hyper: bool,
+    max_connections: Option<u32>,
+    timeout: Option<Duration>,
 }
 
 impl Default for Config {
@@ -67,6 +84,7 @@ impl Default for Config {
             options: Options::default(),
             token_file: None,
             access_log: false,
+            door: DoorFlags::default(),
         }
     }
 }
@@ -111,6 +129,7 @@ impl Command {
             };
             config.set(flag, wanted, value)?;
         }
+        config.options.door = config.door.door()?;
         Ok(Self::Serve(Box::new(config)))
     }
 }
@@ -136,6 +155,9 @@ impl Config {
             "--allow-origin" => "an origin such as https://example.com, or `*`",
             "--allow-host" => "a host name such as example.com",
             "--token-file" => "a file name",
+            "--door" => "`tiny_http` or `hyper`",
+            "--max-connections" => "a number of connections such as 256",
+            "--timeout" => "a number of seconds such as 10",
             _ => return None,
         })
     }
@@ -150,6 +172,11 @@ impl Config {
                 .map(|most| self.options.max_content = most),
             "--allow-origin" => access.allow_origin(&value).ok(),
             "--allow-host" => access.allow_host(&value).ok(),
+            "--door" => self.door.name(&value),
+            "--max-connections" => positive(&value).map(|n| self.door.max_connections = Some(n)),
+            "--timeout" => {
+                positive(&value).map(|n| self.door.timeout = Some(Duration::from_secs(n.into())))
+            }
             _ if value.is_empty() => None,
             _ => {
                 self.token_file = Some(PathBuf::from(&value));
@@ -178,6 +205,41 @@ impl Config {
         }
         Ok(options)
     }
+}
+
+impl DoorFlags {
+    fn name(&mut self, name: &str) -> Option<()> {
+        self.hyper = match name {
+            "tiny_http" => false,
+            "hyper" => true,
+            _ => return None,
+        };
+        Some(())
+    }
+
+    /// The door that was asked for.
+    fn door(&self) -> Result<Door, UsageError> {
+        #[cfg(feature = "hyper")]
+        if self.hyper {
+            let limits = Limits::default();
+            return Ok(Door::Hyper(Limits {
+                connections: self.max_connections.unwrap_or(limits.connections),
+                timeout: self.timeout.unwrap_or(limits.timeout),
+            }));
+        }
+        match (self.hyper, self.max_connections, self.timeout) {
+            (true, _, _) => Err(UsageError::NotBuilt("hyper")),
+            (_, None, None) => Ok(Door::TinyHttp),
+            (_, Some(_), _) => Err(UsageError::NeedsHyper("--max-connections")),
+            (_, None, Some(_)) => Err(UsageError::NeedsHyper("--timeout")),
+        }
+    }
+}
+
+/// A number that is not zero, and not so large that it could not be counted with.
+fn positive(text: &str) -> Option<u32> {
+    let number = text.parse().ok()?;
+    (1..=1_000_000).contains(&number).then_some(number)
 }
 
 fn read_token(file: &Path) -> Result<Token, String> {
@@ -243,6 +305,10 @@ pub enum UsageError {
     },
     /// The argument is not UTF-8.
     NotUtf8(String),
+    /// The flag is about the hyper door, and another one was asked for.
+    NeedsHyper(&'static str),
+    /// What was asked for is behind a cargo feature that was not built.
+    NotBuilt(&'static str),
 }
 
 impl fmt::Display for UsageError {
@@ -262,6 +328,12 @@ impl fmt::Display for UsageError {
             } => {
                 write!(f, "{flag} needs {wanted}, not `{value}`")
             }
+            Self::NeedsHyper(flag) => write!(f, "{flag} is for `--door hyper` alone"),
+            Self::NotBuilt(feature) => write!(
+                f,
+                "this program was built without `{feature}`; \
+                 `cargo build --release --features {feature}` builds one with it"
+            ),
             Self::NotUtf8(argument) => write!(f, "the argument `{argument}` is not UTF-8"),
         }
     }

@@ -155,10 +155,31 @@ pub(crate) enum Refusal {
     ContentMalformed,
     /// The content ended before its announced length.
     ContentTruncated,
+    /// The content took longer than the server waits.
+    #[cfg_attr(
+        not(feature = "hyper"),
+        expect(dead_code, reason = "only a door with timeouts waits no longer")
+    )]
+    ContentLate,
     /// Chunked content in a request to change the protocol.
     ChunksBesideUpgrade,
     /// An earlier request on the connection left it unclear where this one begins.
     FramingLost,
+}
+
+impl Refusal {
+    /// Whether it is clear all the same where the next request begins, once the content is read.
+    pub(crate) fn leaves_framing_clear(self) -> bool {
+        matches!(
+            self,
+            Self::TargetTooLong
+                | Self::HostMissing
+                | Self::HostRepeated
+                | Self::HostMalformed
+                | Self::ContentTooLong { .. }
+                | Self::ContentTruncated
+        )
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -188,6 +209,7 @@ impl fmt::Display for Refusal {
             }
             Self::ContentMalformed => f.write_str("The chunked content is malformed"),
             Self::ContentTruncated => f.write_str("The content ended before its announced length"),
+            Self::ContentLate => f.write_str("The content did not arrive in time"),
             Self::FramingLost => f.write_str(
                 "An earlier request on this connection was malformed; open another connection",
             ),

@@ -142,7 +142,9 @@ pub use precondition::{
     Preconditions, PreconditionsError, TagSyntax, Validators,
 };
 pub use resource::respond;
-pub use server::{Address, Options, Running, ServeError, Server, Stopper};
+#[cfg(feature = "hyper")]
+pub use server::Limits;
+pub use server::{Address, Door, Options, Running, ServeError, Server, Stopper};
 pub use store::{Collection, MemoryStore, Record, Store, StoreError, Swap, SwapError};
 pub use version::{ParseVersionError, Version, VersionClock};
 

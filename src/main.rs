@@ -6,8 +6,10 @@ use std::io::{self, Write};
 use std::panic;
 use std::process::ExitCode;
 
+#[cfg(all(feature = "hyper", unix))]
+use ifmatch::Stopper;
 use ifmatch::cli::{Command, HELP};
-use ifmatch::{Address, MemoryStore, Server};
+use ifmatch::{Address, Door, MemoryStore, Server};
 
 fn main() -> ExitCode {
     let tell = panic::take_hook();
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         Command::Version => print(concat!("ifmatch ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Serve(config) => {
             let (address, logs) = (config.address.clone(), config.access_log);
+            let trusting = config.options.door == Door::TinyHttp;
             let options = match config.into_options() {
                 Ok(options) => options,
                 Err(error) => return fail(&error, 1),
@@ -42,8 +45,12 @@ fn main() -> ExitCode {
                 return fail(&error, 1);
             }
             let address = server.local_addr();
-            if !address.is_local() {
+            if trusting && !address.is_local() {
                 warn_of(address);
+            }
+            #[cfg(all(feature = "hyper", unix))]
+            if let Err(error) = stop_on_signals(server.stopper()) {
+                return fail(&error, 1);
             }
             print(&match address {
                 Address::Tcp(address) => format!("ifmatch serves http://{address}/persons\n"),
@@ -55,6 +62,23 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Has the first SIGTERM or SIGINT stop the server, and the second one end it at once.
+#[cfg(all(feature = "hyper", unix))]
+fn stop_on_signals(stopper: Stopper) -> io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
+    let thread = std::thread::Builder::new().name("ifmatch-signals".into());
+    thread.spawn(move || {
+        for (number, signal) in signals.forever().enumerate() {
+            stopper.stop();
+            if number > 0 {
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+        }
+    })?;
+    Ok(())
 }
 
 /// Nobody may be there to read it any more; that is no reason not to serve.
@@ -81,6 +105,6 @@ fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
 fn warn_of(address: &Address) {
     eprintln!(
         "ifmatch: warning: {address} can be reached from other machines, and a hostile client \
-         can stop this server; let it listen on loopback and put a reverse proxy in front"
+         can stop this server; use `--door hyper`, or listen on loopback behind a reverse proxy"
     );
 }

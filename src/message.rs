@@ -193,6 +193,12 @@ impl Response {
         &self.content
     }
 
+    /// The status, the field lines and the content.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn into_parts(self) -> (u16, Vec<(&'static str, String)>, Vec<u8>) {
+        (self.status, self.fields, self.content)
+    }
+
     /// The response as HTTP/1.1 sends it, in one piece, with a Connection field if one is given.
     pub(crate) fn to_http1(&self, connection: Option<&str>) -> Vec<u8> {
         let mut head = String::with_capacity(512 + self.content.len());
@@ -224,6 +230,7 @@ pub(crate) fn reason_phrase(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        408 => "Request Timeout",
         409 => "Conflict",
         412 => "Precondition Failed",
         413 => "Content Too Large",

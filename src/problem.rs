@@ -85,6 +85,7 @@ impl Problem {
     /// The one place where a problem gets its status.
     fn status(&self, profile: Profile) -> u16 {
         match self {
+            Self::Refused(Refusal::ContentLate) => 408,
             Self::Refused(Refusal::ContentTooLong { .. }) => 413,
             Self::Refused(Refusal::TargetTooLong) => 414,
             Self::Refused(_)

@@ -3,12 +3,16 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+#[cfg(feature = "hyper")]
+use std::time::Duration;
 
 use crate::policy::Policy;
 use crate::store::Store;
 
 mod address;
 mod desk;
+#[cfg(feature = "hyper")]
+mod hyper;
 mod log;
 mod stopper;
 mod tiny_http;
@@ -26,6 +30,8 @@ pub struct Options {
     pub policy: Policy,
     /// The longest content of a request that is read, in bytes; 64 KiB unless set.
     pub max_content: u64,
+    /// What takes the connections.
+    pub door: Door,
 }
 
 impl Default for Options {
@@ -33,6 +39,41 @@ impl Default for Options {
         Self {
             policy: Policy::default(),
             max_content: 64 * 1024,
+            door: Door::default(),
+        }
+    }
+}
+
+/// What takes the connections. The crate documentation says which door is for whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Door {
+    /// `tiny_http`, for callers that are trusted.
+    #[default]
+    TinyHttp,
+    /// hyper, for those that are not. With the cargo feature `hyper`.
+    #[cfg(feature = "hyper")]
+    Hyper(Limits),
+}
+
+/// What one client may take from the others at the hyper door.
+#[cfg(feature = "hyper")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most connections that are open at once, at least one; 256 unless set. Others wait until
+    /// one of them ends.
+    pub connections: u32,
+    /// How long a client may take, 10 seconds unless set: for the head of its next request, for the
+    /// content as a whole, and to take more of an answer.
+    pub timeout: Duration,
+}
+
+#[cfg(feature = "hyper")]
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            timeout: Duration::from_secs(10),
         }
     }
 }
@@ -53,6 +94,7 @@ pub struct Server {
     listener: Listener,
     address: Address,
     stopper: Stopper,
+    door: Door,
 }
 
 impl Server {
@@ -71,11 +113,13 @@ impl Server {
         let (listener, address) =
             Listener::bind(&address).map_err(|cause| ServeError { address, cause })?;
         options.policy.access.is_at(address.own_names());
+        let door = options.door;
         Ok(Self {
             desk: Arc::new(Desk::new(Box::new(store), options)),
             listener,
             address,
             stopper: Stopper::default(),
+            door,
         })
     }
 
@@ -113,8 +157,19 @@ impl Server {
     ///
     /// When the machine has no thread left to begin with.
     pub fn serve(self) -> Result<(), ServeError> {
-        tiny_http::serve(self.desk, &self.stopper, self.listener, &self.address)
-            .map_err(ServeError::at(&self.address))
+        let Self {
+            desk,
+            listener,
+            address,
+            stopper,
+            door,
+        } = self;
+        match door {
+            Door::TinyHttp => tiny_http::serve(desk, &stopper, listener, &address),
+            #[cfg(feature = "hyper")]
+            Door::Hyper(limits) => hyper::serve(desk, limits, &stopper, listener, &address),
+        }
+        .map_err(ServeError::at(&address))
     }
 
     /// Serves on a thread of its own.

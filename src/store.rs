@@ -51,6 +51,12 @@ pub trait Store: Send + Sync {
     ///
     /// [`SwapError::Conflict`] when what the swap expects is not what there is: look again.
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError>;
+
+    /// Whether a call may wait, for a disk or a network: then a door with one thread for many
+    /// clients makes it on another thread. Yes, unless a store knows better.
+    fn waits(&self) -> bool {
+        true
+    }
 }
 
 /// A person as the store holds it.
@@ -275,6 +281,10 @@ impl Store for MemoryStore {
         };
         Ok(version)
     }
+
+    fn waits(&self) -> bool {
+        false
+    }
 }
 
 impl<S: Store + ?Sized> Store for std::sync::Arc<S> {
@@ -292,5 +302,9 @@ impl<S: Store + ?Sized> Store for std::sync::Arc<S> {
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
         (**self).swap(swap, now)
+    }
+
+    fn waits(&self) -> bool {
+        (**self).waits()
     }
 }

@@ -59,6 +59,18 @@ impl Desk {
         resource::refuse(refusal, request, &self.options.policy, SystemTime::now())
     }
 
+    /// Answers a request during which the server itself failed.
+    #[cfg(feature = "hyper")]
+    pub(super) fn fail(&self, request: &Request<'_>) -> Response {
+        resource::fail(request, &self.options.policy, SystemTime::now())
+    }
+
+    /// Whether the store waits, for a disk or a network.
+    #[cfg(feature = "hyper")]
+    pub(super) fn store_waits(&self) -> bool {
+        self.store.waits()
+    }
+
     /// What `respond` says to the request, or the answer that it panicked.
     fn guarded<R>(
         &self,

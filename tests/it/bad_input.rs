@@ -2,7 +2,7 @@
 //! leaves the server serving.
 
 use crate::client::{Client, request};
-use crate::serving::Serving;
+use crate::serving::{Serving, is_hyper};
 
 struct Case {
     name: &'static str,
@@ -340,6 +340,11 @@ fn each_mistake_gets_its_own_answer_and_changes_nothing() {
     } in cases()
     {
         let answer = serving.client().ask(request);
+        if is_hyper() && message == "Content-Length must be one decimal number" {
+            // Which hyper finds out by itself, and has no more to say to it.
+            assert_eq!((answer.status, &*answer.content), (400, ""), "{name}");
+            continue;
+        }
         assert_eq!(
             (answer.status, answer.message()),
             (status, message),
@@ -358,38 +363,56 @@ fn each_mistake_gets_its_own_answer_and_changes_nothing() {
     }
 }
 
-/// Where `tiny_http` itself gives up: an empty 400 or 417, or nothing; and no more is heard.
+/// Where the doors themselves give up: an empty 400 or 417, or nothing; and no more is heard.
 #[test]
 fn what_is_no_http_ends_its_connection_alone() {
     let serving = Serving::start();
     serving.create("1");
     let before = serving.state();
-    for (garbage, status) in [
-        (&b"\r\n\r\n"[..], Some(400)),
-        (b"GET\r\n\r\n", Some(400)),
-        (b"GET /persons\r\n\r\n", Some(400)),
-        (b"GET /persons HTTP/7\r\n\r\n", Some(400)),
-        (b"GET /persons HTTP/1.1\r\nno colon\r\n\r\n", Some(400)),
-        (b"GET /persons HTTP/1.1\r\nHost : x\r\n\r\n", Some(400)),
+    let bad = Some(400);
+    // What tiny_http says, and what hyper says.
+    for (garbage, tiny_http, hyper) in [
+        (&b"\r\n\r\n"[..], bad, None),
+        (b"GET\r\n\r\n", bad, bad),
+        (b"GET /persons\r\n\r\n", bad, bad),
+        (b"GET /persons HTTP/7\r\n\r\n", bad, bad),
+        (b"GET /persons HTTP/1.1\r\nno colon\r\n\r\n", bad, bad),
+        (b"GET /persons HTTP/1.1\r\nHost : x\r\n\r\n", bad, bad),
+        (
+            b"GET /persons HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\n\r\n",
+            bad,
+            bad,
+        ),
         (
             b"GET / HTTP/1.1\r\nHost: x\r\nExpect: a miracle\r\n\r\n",
             Some(417),
+            Some(200),
         ),
-        (b"GET /persons HTTP/1.1\r\nIf-Match: \"\xfc\"\r\n\r\n", None),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n", None),
+        (
+            b"GET / HTTP/1.1\r\nHost: x\r\nIf-Match: \"\xfc\"\r\n\r\n",
+            None,
+            Some(412),
+        ),
+        (
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
+            None,
+            bad,
+        ),
     ] {
+        let status = if is_hyper() { hyper } else { tiny_http };
         let mut client = serving.client();
         client.send(garbage);
         client.finish_sending();
         if let Some(status) = status {
-            assert_eq!(client.receive_head().status, status);
+            assert_eq!(client.receive().status, status);
         }
         assert!(client.is_closed(), "{}", String::from_utf8_lossy(garbage));
         assert_eq!(serving.state(), before);
     }
-    // HTTP/2 gets nothing, and keeps its connection for good.
+    // HTTP/2 gets nothing; at tiny_http it keeps its connection for good.
     let mut client = serving.client();
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    assert!(!is_hyper() || client.is_closed());
     assert_eq!(serving.state(), before);
 }
 
@@ -433,10 +456,12 @@ fn content_that_ends_too_early() {
     assert_eq!(told(client), (400, truncated.into()));
     let mut client = serving.client();
     client.send("PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}");
-    let (status, message) = told(client);
-    assert_eq!(
-        (status, message.trim_end()),
-        (400, "The chunked content is malformed")
-    );
+    // tiny_http does not tell an end that is missing from one that is wrong.
+    let chunked = if is_hyper() {
+        truncated
+    } else {
+        "The chunked content is malformed"
+    };
+    assert_eq!(told(client), (400, chunked.into()));
     assert_eq!(serving.state(), before);
 }

@@ -83,12 +83,37 @@ fn usage_errors_are_one_sentence_and_exit_2() {
         2,
         &format!("{host}, not `http://x`"),
     );
+    let door = "--door needs `tiny_http` or `hyper`";
+    fails(&["--door"], 2, door);
+    fails(&["--door", "nginx"], 2, &format!("{door}, not `nginx`"));
+    let connections = "--max-connections needs a number of connections such as 256";
+    let timeout = "--timeout needs a number of seconds such as 10";
+    for value in ["0", "-1", "many", "1000001", ""] {
+        let flag = format!("--max-connections={value}");
+        fails(&[&flag], 2, &format!("{connections}, not `{value}`"));
+        let flag = format!("--timeout={value}");
+        fails(&[&flag], 2, &format!("{timeout}, not `{value}`"));
+    }
+    for flag in ["--max-connections", "--timeout"] {
+        let needs = format!("{flag} is for `--door hyper` alone");
+        fails(&[flag, "7"], 2, &needs);
+        fails(&["--door", "tiny_http", flag, "7"], 2, &needs);
+    }
     fails(&["--token-file"], 2, "--token-file needs a file name");
     fails(
         &["--token-file="],
         2,
         "--token-file needs a file name, not ``",
     );
+}
+
+#[cfg(not(feature = "hyper"))]
+#[test]
+fn a_door_that_was_not_built() {
+    let sentence = "this program was built without `hyper`; \
+                    `cargo build --release --features hyper` builds one with it";
+    fails(&["--door", "hyper"], 2, sentence);
+    fails(&["--door=hyper", "--timeout=3"], 2, sentence);
 }
 
 #[cfg(unix)]
@@ -138,10 +163,30 @@ fn listening_beyond_loopback_is_warned_of() {
         told,
         format!(
             "ifmatch: warning: 0.0.0.0:{port} can be reached from other machines, and a hostile \
-             client can stop this server; let it listen on loopback and put a reverse proxy in \
-             front\n"
+             client can stop this server; use `--door hyper`, or listen on loopback behind a \
+             reverse proxy\n"
         )
     );
+}
+
+#[cfg(all(feature = "hyper", unix))]
+#[test]
+fn the_other_door_is_not_warned_of_and_ends_at_a_signal() {
+    for signal in ["TERM", "INT"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
+        command
+            .args(["--door", "hyper", "--listen", "0.0.0.0:0"])
+            .stderr(std::process::Stdio::piped());
+        let mut program = Program::spawn(&mut command);
+        let id = program.child.id().to_string();
+        let kill = Command::new("kill").args(["-s", signal, &id]).status();
+        assert!(kill.unwrap().success());
+        let mut told = String::new();
+        let stderr = program.child.stderr.as_mut().unwrap();
+        std::io::Read::read_to_string(stderr, &mut told).unwrap();
+        assert_eq!(told, "");
+        assert_eq!(program.child.wait().unwrap().code(), Some(0), "{signal}");
+    }
 }
 
 #[cfg(unix)]

@@ -8,12 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use ifmatch::{
-    Collection, MemoryStore, Options, PersonId, Record, Server, Store, StoreError, Swap, SwapError,
-    Version,
+    Collection, MemoryStore, PersonId, Record, Server, Store, StoreError, Swap, SwapError, Version,
 };
 
 use crate::client::{Client, request};
-use crate::serving::{Program, Serving};
+use crate::serving::{Program, Serving, options};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -169,7 +168,7 @@ fn a_store_that_fails_or_panics_fails_its_request_alone() {
             calls: AtomicUsize::new(0),
             fail,
         };
-        let serving = Serving::with(store, Options::default());
+        let serving = Serving::with(store, options());
         let mut client = serving.client();
         let mut created = 0;
         for id in 0..30 {
@@ -205,7 +204,12 @@ fn a_stopped_server_lets_go_of_its_address() {
         let mut client = serving.client();
         assert_eq!(client.ask(GET).status, 200);
         drop(serving);
-        TcpListener::bind(address).expect("the address is free");
+        // For a moment it may be the port from which another test's client calls.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while let Err(error) = TcpListener::bind(address) {
+            assert!(Instant::now() < deadline, "{address}: {error}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
@@ -233,7 +237,7 @@ fn stopping_cuts_no_answer_short() {
 fn a_server_can_be_stopped_before_and_while_it_serves() {
     let bind = || {
         let address = "127.0.0.1:0".parse().unwrap();
-        Server::bind(address, MemoryStore::new(), Options::default()).unwrap()
+        Server::bind(address, MemoryStore::new(), options()).unwrap()
     };
     let server = bind();
     server.stopper().stop();
@@ -257,7 +261,7 @@ fn a_server_can_be_stopped_before_and_while_it_serves() {
 #[test]
 fn a_store_can_be_shared_with_the_program_around_it() {
     let store = Arc::new(MemoryStore::new());
-    let serving = Serving::with(Arc::clone(&store), Options::default());
+    let serving = Serving::with(Arc::clone(&store), options());
     let tag = serving.create("1");
     let id = PersonId::new("1").unwrap();
     let record = store.get(&id).unwrap().unwrap();
@@ -280,12 +284,7 @@ fn a_store_can_be_shared_with_the_program_around_it() {
 #[test]
 fn an_address_that_is_taken() {
     let serving = Serving::start();
-    let error = Server::bind(
-        serving.address.into(),
-        MemoryStore::new(),
-        Options::default(),
-    )
-    .unwrap_err();
+    let error = Server::bind(serving.address.into(), MemoryStore::new(), options()).unwrap_err();
     let expected = format!(
         "another program is already listening on {}; stop it, or use another address",
         serving.address

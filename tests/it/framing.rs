@@ -3,7 +3,7 @@
 use ifmatch::{MemoryStore, Options};
 
 use crate::client::{Client, request};
-use crate::serving::Serving;
+use crate::serving::{Serving, is_hyper, options};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -130,8 +130,8 @@ fn s9112_9_persistence() {
         (
             "HTTP/1.1",
             "Connection: Upgrade\r\nUpgrade: h2c\r\n",
-            Some("close"),
-            true,
+            (!is_hyper()).then_some("close"),
+            !is_hyper(),
         ),
         ("HTTP/1.0", "", Some("close"), true),
         ("HTTP/1.0", "Connection: close\r\n", Some("close"), true),
@@ -142,6 +142,8 @@ fn s9112_9_persistence() {
             false,
         ),
     ] {
+        // HTTP/1.0 need not be told.
+        let told = told.filter(|told| !is_hyper() || version != "HTTP/1.0" || *told != "close");
         let mut client = serving.client();
         let answer = client.ask(format!(
             "GET /persons/1 {version}\r\nHost: x\r\n{fields}\r\n"
@@ -210,6 +212,10 @@ fn s9112_9_6_early_answers_are_framed_like_others() {
         ),
         ("HTTP/1.1", "Content-Length: x".into(), 400, Some("close")),
     ] {
+        if is_hyper() && version == "HTTP/1.0" {
+            // Where it waits for the content: HTTP/1.0 knows no expectations.
+            continue;
+        }
         let head =
             format!("/persons/1 {version}\r\nHost: x\r\nIf-Match: \"old\"\r\n{fields}\r\n\r\n");
         let get = serving.client().ask(format!("GET {head}"));
@@ -222,6 +228,9 @@ fn s9112_9_6_early_answers_are_framed_like_others() {
                 .filter(|(name, value)| name == "Connection" && value != "upgrade")
                 .map(|(_, value)| value.as_str())
                 .collect();
+            // hyper ends the connection rather than wait for content that nobody wants.
+            let ends = is_hyper() && fields.contains("Expect");
+            let told = if ends { Some("close") } else { told };
             assert_eq!(
                 lines,
                 told.into_iter().collect::<Vec<_>>(),
@@ -268,6 +277,13 @@ fn s5_5_fields_that_two_readers_could_read_differently() {
     ] {
         let request = format!("GET /persons/1 HTTP/1.1\r\nHost: x\r\n{field}\r\n\r\n");
         let answer = serving.client().ask(request);
+        if is_hyper() {
+            // Which takes a bare line feed for the end of a line, as it may, and has no more to
+            // say to the others.
+            let status = if field.contains('\n') { 304 } else { 400 };
+            assert_eq!((answer.status, &*answer.content), (status, ""), "{field:?}");
+            continue;
+        }
         let message = "A field has a name that is not a token, or a control character in its value";
         assert_eq!(
             (answer.status, &*answer.message()),
@@ -533,11 +549,18 @@ fn s10_1_1_expect_100_continue() {
     assert_eq!(client.receive().status, 200);
     assert_eq!(client.ask(GET).status, 200);
 
-    // A client that sends its content although it was told not to goes on, too.
+    // A client that sends its content although it was told not to goes on, too; hyper has closed
+    // the connection, and has said so.
     let mut client = serving.client();
-    assert_eq!(client.ask(head("If-Match: \"old\"\r\n")).status, 412);
-    client.send(content);
-    assert_eq!(client.ask(GET).status, 200);
+    let told = client.ask(head("If-Match: \"old\"\r\n"));
+    assert_eq!(told.status, 412);
+    if is_hyper() {
+        assert_eq!(told.field("Connection"), Some("close"));
+        assert!(client.is_closed());
+    } else {
+        client.send(content);
+        assert_eq!(client.ask(GET).status, 200);
+    }
 }
 
 /// Heads that two readers could take for different requests. What follows in the same segment is
@@ -618,6 +641,10 @@ fn s9112_6_3_untrustworthy_framing() {
         ),
         ("Transfer-Encoding: chunked", &endless, long),
     ] {
+        if is_hyper() && fields == "Content-Length: 2\r\nContent-Length: 2" {
+            // Which takes two lengths that are the same for one, as RFC 9110 section 8.6 allows.
+            continue;
+        }
         for method in ["PUT", "GET"] {
             let serving = Serving::start();
             serving.create("1");
@@ -628,11 +655,20 @@ fn s9112_6_3_untrustworthy_framing() {
                 format!("{method} /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\n{fields}");
             let answer = client.ask(format!("{head}\r\n\r\n{content}{smuggled}"));
             let status = if message == long { 413 } else { 400 };
-            assert_eq!(
-                (answer.status, answer.message().trim_end()),
-                (status, message),
-                "{fields}"
-            );
+            if is_hyper() && [both, length].contains(&message) {
+                // RFC 9112 lets a server go by the chunks where there is a length beside them, if
+                // it ends the connection then. What is no length hyper refuses by itself.
+                let known = [200, 400].contains(&answer.status);
+                assert!(known && client.is_closed(), "{fields}");
+            } else if is_hyper() && answer.content.is_empty() {
+                assert_eq!((answer.status, client.is_closed()), (400, true), "{fields}");
+            } else {
+                assert_eq!(
+                    (answer.status, answer.message().trim_end()),
+                    (status, message),
+                    "{fields}"
+                );
+            }
             for _ in 0..20 {
                 assert_eq!(
                     serving.state(),
@@ -646,7 +682,8 @@ fn s9112_6_3_untrustworthy_framing() {
     let answer = serving
         .client()
         .ask("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
-    assert_eq!((answer.status, &*answer.message()), (400, encoding));
+    assert_eq!(answer.status, 400);
+    assert!(is_hyper() || answer.message() == encoding);
 }
 
 #[test]
@@ -693,7 +730,7 @@ fn the_limit_is_whoever_runs_the_server_to_choose() {
     for limit in [0, 30, 2_000_000] {
         let options = Options {
             max_content: limit,
-            ..Options::default()
+            ..options()
         };
         let serving = Serving::with(MemoryStore::new(), options);
         for length in [20, 100_000, 1_999_999, 2_000_001] {

@@ -1,14 +1,14 @@
 //! The access log.
 
 use std::io::{self, Read, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use ifmatch::{MemoryStore, Options, Server};
+use ifmatch::{MemoryStore, Server};
 
 use crate::client::{Client, request};
-use crate::serving::Program;
+use crate::serving::{Program, is_hyper, options, program};
 
 /// A sink that hands over every line.
 struct Lines(Sender<String>);
@@ -38,7 +38,7 @@ fn next(lines: &Receiver<String>) -> String {
 #[test]
 fn each_answer_is_a_line() {
     let address = "127.0.0.1:0".parse().unwrap();
-    let server = Server::bind(address, MemoryStore::new(), Options::default()).unwrap();
+    let server = Server::bind(address, MemoryStore::new(), options()).unwrap();
     let (sender, lines) = channel();
     server.log_to(Lines(sender)).unwrap();
     let running = server.spawn().unwrap();
@@ -83,6 +83,10 @@ fn each_answer_is_a_line() {
             "\"POST / HTTP/1.1\" 413 58",
         ),
     ] {
+        // What hyper refuses by itself comes to nobody's ears.
+        if is_hyper() && (sent.contains('\u{1b}') || sent.contains('\u{7}')) {
+            continue;
+        }
         Client::connect(running.local_addr()).ask(sent);
         let line = next(&lines);
         assert!(
@@ -115,7 +119,7 @@ impl Write for Stuck {
 #[test]
 fn a_log_that_nobody_reads_holds_up_no_answer() {
     let address = "127.0.0.1:0".parse().unwrap();
-    let server = Server::bind(address, MemoryStore::new(), Options::default()).unwrap();
+    let server = Server::bind(address, MemoryStore::new(), options()).unwrap();
     server.log_to(Stuck).unwrap();
     let running = server.spawn().unwrap();
     let mut client = Client::connect(running.local_addr());
@@ -128,7 +132,7 @@ fn a_log_that_nobody_reads_holds_up_no_answer() {
 #[test]
 fn the_program_logs_to_stderr_when_told_to() {
     for (flag, expected) in [(&["--access-log"][..], 1), (&[], 0)] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
+        let mut command = program();
         command
             .args(["--listen", "127.0.0.1:0"])
             .args(flag)

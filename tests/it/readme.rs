@@ -1,6 +1,7 @@
 //! The README's transcript, replayed against the built program.
 
 use std::collections::HashMap;
+use std::process::Command;
 
 use crate::client::Client;
 use crate::serving::Program;
@@ -129,7 +130,9 @@ fn same(shown: &str, printed: &str, known: &mut HashMap<String, String>) -> bool
 #[test]
 fn the_transcript_is_true() {
     let readme = include_str!("../../README.md");
-    let program = Program::start(&[]);
+    // As `make run` starts it.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
+    let program = Program::spawn(command.args(["--listen", "127.0.0.1:0"]));
     let mut known: HashMap<String, String> = HashMap::new();
     let mut asked = 0;
     for Step { command, printed } in steps(readme) {

@@ -1,12 +1,45 @@
 //! Servers to be asked: one inside the test, and the built program beside it.
+//!
+//! The one suite runs once for each door. `IFMATCH_TEST_DOOR` says which; a test that has to know
+//! asks [`is_hyper`].
 
+use std::env;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::{Child, Command, Stdio};
 
-use ifmatch::{Access, MemoryStore, Options, Profile, Running, Server, Store};
+use ifmatch::{Access, Door, MemoryStore, Options, Profile, Running, Server, Store};
 
 use crate::client::{Answer, Client, request};
+
+/// The door under test.
+pub fn door() -> Door {
+    match env::var("IFMATCH_TEST_DOOR").as_deref() {
+        Err(_) | Ok("tiny_http") => Door::TinyHttp,
+        #[cfg(feature = "hyper")]
+        Ok("hyper") => Door::Hyper(ifmatch::Limits::default()),
+        Ok(other) => panic!("there is no door {other} in this build"),
+    }
+}
+
+pub fn is_hyper() -> bool {
+    door() != Door::TinyHttp
+}
+
+/// The default options, for the door under test.
+pub fn options() -> Options {
+    Options {
+        door: door(),
+        ..Options::default()
+    }
+}
+
+/// The built program, told to use the door under test.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
+    command.args(["--door", if is_hyper() { "hyper" } else { "tiny_http" }]);
+    command
+}
 
 /// A server on a thread, stopped when it is no longer needed.
 pub struct Serving {
@@ -16,7 +49,7 @@ pub struct Serving {
 
 impl Serving {
     pub fn start() -> Self {
-        Self::with(MemoryStore::new(), Options::default())
+        Self::with(MemoryStore::new(), options())
     }
 
     pub fn with(store: impl Store + 'static, options: Options) -> Self {
@@ -36,7 +69,7 @@ impl Serving {
 
     /// A server of this profile, that lets in whom `configure` says.
     pub fn guarded(profile: Profile, configure: impl FnOnce(&mut Access)) -> Self {
-        let mut options = Options::default();
+        let mut options = options();
         options.policy.profile = profile;
         configure(&mut options.policy.access);
         Self::with(MemoryStore::new(), options)
@@ -83,7 +116,7 @@ pub struct Program {
 
 impl Program {
     pub fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
+        let mut command = program();
         command.args(["--listen", "127.0.0.1:0"]).args(arguments);
         Self::spawn(&mut command)
     }

@@ -4,9 +4,11 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use ifmatch::{Address, MemoryStore, Options, Running, ServeError, Server};
+use ifmatch::{Address, MemoryStore, Running, ServeError, Server};
+
+use crate::serving::{options, program};
 
 /// A directory of the test's own, removed at its end.
 struct Directory(PathBuf);
@@ -29,7 +31,7 @@ fn serve(socket: &Path) -> Result<Running, ServeError> {
     Server::bind(
         Address::Unix(socket.to_owned()),
         MemoryStore::new(),
-        Options::default(),
+        options(),
     )?
     .spawn()
 }
@@ -130,7 +132,7 @@ fn the_program_listens_on_a_unix_socket() {
     let name = format!("unix:{}", socket.display());
     for _ in 0..2 {
         // Killed, it leaves its socket behind, and replaces it the next time.
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ifmatch"))
+        let mut child = program()
             .args(["--listen", &name])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

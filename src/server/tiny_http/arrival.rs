@@ -148,15 +148,9 @@ impl Arrival {
     /// Whether it is unclear after this refusal where the next request begins: because nobody
     /// can tell, or because `tiny_http` looks for it elsewhere than [`Framing`].
     pub(super) fn loses_framing(&self, refusal: Refusal) -> bool {
-        match refusal {
-            Refusal::ContentTooLong { .. } => self.request.body_length().is_none(),
-            Refusal::TargetTooLong
-            | Refusal::HostMissing
-            | Refusal::HostRepeated
-            | Refusal::HostMalformed
-            | Refusal::ContentTruncated => false,
-            _ => true,
-        }
+        let too_long = matches!(refusal, Refusal::ContentTooLong { .. });
+        let of_chunks = too_long && self.request.body_length().is_none();
+        of_chunks || !refusal.leaves_framing_clear()
     }
 
     fn unread(&self, limit: u64) -> Unread {

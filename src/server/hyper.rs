@@ -1,0 +1,404 @@
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::hyper::body::{Body, Bytes, Incoming};
+use ::hyper::header::{CONNECTION, EXPECT, HeaderName, HeaderValue};
+use ::hyper::http::request::Parts;
+use ::hyper::server::conn::http1;
+use ::hyper::service::service_fn;
+use ::hyper::{StatusCode, Version};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
+
+use crate::framing::{Framing, Refusal};
+use crate::message::{Method, Protocol, Request, Response};
+use crate::server::Limits;
+use crate::server::address::{Address, Listener};
+use crate::server::desk::Desk;
+use crate::server::stopper::Stopper;
+
+/// The longest head of a request, in bytes: target, fields and all.
+const MAX_HEAD: usize = 32 * 1024;
+
+/// The most content that is read and thrown away beyond what is accepted, in bytes.
+const DRAINABLE: u64 = 16 * 1024 * 1024;
+
+/// The most calls of a store that waits which are under way at once.
+const MAX_CALLS: usize = 16;
+
+/// How long to wait when the machine has no descriptor for another connection.
+const RESPITE: Duration = Duration::from_millis(50);
+
+/// Serves on this thread until the word to stop.
+///
+/// # Errors
+///
+/// When the machine has nothing left to begin with.
+pub(super) fn serve(
+    desk: Arc<Desk>,
+    limits: Limits,
+    stopper: &Stopper,
+    listener: Listener,
+    address: &Address,
+) -> io::Result<()> {
+    let (word, stop) = watch::channel(false);
+    stopper.wakes(move || {
+        word.send_replace(true);
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(MAX_CALLS)
+        .thread_name("ifmatch-store")
+        .build()?;
+    let door = Door { desk, limits, stop };
+    runtime.block_on(door.run(listener))?;
+    #[cfg(unix)]
+    if let Address::Unix(path) = address {
+        // Somebody may have removed it already.
+        let _ = std::fs::remove_file(path);
+    }
+    // Connections that took too long to end, and what the store still does for them.
+    runtime.shutdown_timeout(Duration::ZERO);
+    Ok(())
+}
+
+/// What all connections share.
+#[derive(Clone)]
+struct Door {
+    desk: Arc<Desk>,
+    limits: Limits,
+    /// Becomes true when the server is to stop.
+    stop: watch::Receiver<bool>,
+}
+
+impl Door {
+    /// Takes connections as long as there are places, until the word to stop; then waits for
+    /// those that are open.
+    async fn run(self, listener: Listener) -> io::Result<()> {
+        let listener = AsyncListener::try_from(listener)?;
+        let most = self.limits.connections.max(1);
+        let places = Arc::new(Semaphore::new(most as usize));
+        let mut stop = self.stop.clone();
+        let accepting = async {
+            while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+                match listener.accept().await {
+                    Ok(Accepted::Tcp(stream, peer)) => self.welcome(stream, Some(peer), place),
+                    #[cfg(unix)]
+                    Ok(Accepted::Unix(stream)) => self.welcome(stream, None, place),
+                    Err(_) => sleep(RESPITE).await,
+                }
+            }
+        };
+        tokio::select! {
+            () = accepting => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+        drop(listener);
+        let _ = timeout(self.limits.timeout, places.acquire_many(most)).await;
+        Ok(())
+    }
+
+    /// Serves a connection beside the others, and gives back its place when it ends.
+    fn welcome<S>(&self, stream: S, peer: Option<IpAddr>, place: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let door = self.clone();
+        tokio::spawn(async move {
+            door.attend(stream, peer).await;
+            drop(place);
+        });
+    }
+
+    /// Answers the requests of one connection, until it ends or the server stops.
+    async fn attend(self, stream: impl AsyncRead + AsyncWrite, peer: Option<IpAddr>) {
+        let mut stop = self.stop.clone();
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.limits.timeout));
+        let stream = pin!(stream);
+        let service = service_fn(|request| {
+            let door = self.clone();
+            async move { Ok::<_, Infallible>(door.answer(request, peer).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // From one answer to the end of the next head: idle connections end by it, too.
+            .header_read_timeout(self.limits.timeout)
+            .max_header_size(MAX_HEAD)
+            .max_buf_size(MAX_HEAD)
+            .half_close(true)
+            .title_case_headers(true)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        tokio::select! {
+            // Why it ended is of no interest: its client is gone, or was told.
+            _ = connection.as_mut() => return,
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
+    }
+}
+
+impl Door {
+    async fn answer(
+        &self,
+        request: ::hyper::Request<Incoming>,
+        peer: Option<IpAddr>,
+    ) -> ::hyper::Response<Full<Bytes>> {
+        let since = self.desk.arrival_time();
+        let (head, mut content) = request.into_parts();
+        let head = Arc::new(Head(head));
+        let read = self.read(&head, &mut content).await;
+        let last = is_last(&read, &content);
+        // A client that waits for 100, or has not come to its end in time, is not waited for.
+        let patient = !head.expects_continue() && !matches!(read, Err(Refusal::ContentLate));
+        let response = match read {
+            Ok(Read::Content(content)) => self.respond(&head, content).await,
+            Ok(Read::Answered(response)) => response,
+            Err(refusal) => head.with(|request| self.desk.refuse(&request, refusal)),
+        };
+        self.desk
+            .note(peer, || head.request_line(), &response, since);
+        if patient && !content.is_end_stream() {
+            tokio::spawn(timeout(self.limits.timeout, drain(content)));
+        }
+        let mut response = sent(response);
+        if last {
+            head.end_with(&mut response);
+        }
+        response
+    }
+
+    /// Judges a request and reads its content, unless the client waits to be told first, and there
+    /// is something to tell.
+    async fn read(&self, head: &Arc<Head>, content: &mut Incoming) -> Result<Read, Refusal> {
+        let framing = head.with(|request| self.desk.framing(&request))?;
+        if framing == Framing::Empty {
+            return Ok(Read::Content(Vec::new()));
+        }
+        if head.expects_continue() {
+            let early = |desk: &Desk, request: Request<'_>| desk.respond_early(&request);
+            if let Some(response) = self.beside(head, early).await.flatten() {
+                return Ok(Read::Answered(response));
+            }
+        }
+        let limit = self.desk.max_content();
+        match timeout(self.limits.timeout, collect(content, limit)).await {
+            Ok(collected) => collected.map(Read::Content),
+            Err(_) => Err(Refusal::ContentLate),
+        }
+    }
+
+    async fn respond(&self, head: &Arc<Head>, content: Vec<u8>) -> Response {
+        let respond =
+            move |desk: &Desk, request: Request<'_>| desk.respond(&request.with_content(&content));
+        let answered = self.beside(head, respond).await;
+        answered.unwrap_or_else(|| head.with(|request| self.desk.fail(&request)))
+    }
+
+    /// Does something with a request that asks the store: here, or beside the loop if the store
+    /// waits. Nothing comes back when the server is going meanwhile.
+    async fn beside<R: Send + 'static>(
+        &self,
+        head: &Arc<Head>,
+        work: impl FnOnce(&Desk, Request<'_>) -> R + Send + 'static,
+    ) -> Option<R> {
+        if !self.desk.store_waits() {
+            return Some(head.with(|request| work(&self.desk, request)));
+        }
+        let (desk, head) = (Arc::clone(&self.desk), Arc::clone(head));
+        let call = move || head.with(|request| work(&desk, request));
+        tokio::task::spawn_blocking(call).await.ok()
+    }
+}
+
+/// What came of reading the content.
+enum Read {
+    Content(Vec<u8>),
+    /// It was not read: the answer does not depend on it.
+    Answered(Response),
+}
+
+/// Whether the connection has to end after the answer, because it is unclear where the next
+/// request begins, or too far away.
+fn is_last(read: &Result<Read, Refusal>, content: &Incoming) -> bool {
+    let clear = match read {
+        Ok(Read::Content(_)) => return false,
+        // Whether the client sends its content now is up to the client.
+        Ok(Read::Answered(_)) => false,
+        Err(refusal) => refusal.leaves_framing_clear(),
+    };
+    let left = content.size_hint().upper();
+    !clear || left.is_none_or(|left| left > DRAINABLE)
+}
+
+/// Reads content of no more than `limit` bytes.
+async fn collect(content: &mut Incoming, limit: u64) -> Result<Vec<u8>, Refusal> {
+    let mut collected = Vec::new();
+    while let Some(frame) = content.frame().await {
+        let frame = frame.map_err(|error| broken(&error))?;
+        // Trailer fields say nothing here.
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        if (collected.len() + data.len()) as u64 > limit {
+            return Err(Refusal::ContentTooLong { limit });
+        }
+        collected.extend_from_slice(data);
+    }
+    Ok(collected)
+}
+
+/// Why content could not be read to its end.
+fn broken(error: &::hyper::Error) -> Refusal {
+    let cause =
+        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    match cause.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Refusal::ContentMalformed,
+        _ => Refusal::ContentTruncated,
+    }
+}
+
+/// Reads what is left of the content and throws it away. Beyond a bound hyper closes the
+/// connection.
+async fn drain(mut content: Incoming) {
+    let mut left = DRAINABLE;
+    while let Some(Ok(frame)) = content.frame().await {
+        let read = frame.data_ref().map_or(0, Bytes::len) as u64;
+        match left.checked_sub(read) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}
+
+/// The response as hyper sends it.
+fn sent(response: Response) -> ::hyper::Response<Full<Bytes>> {
+    let (status, fields, content) = response.into_parts();
+    let mut sent = ::hyper::Response::new(Full::from(content));
+    // All of these are ours, and sound.
+    *sent.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+    let fields = fields.into_iter().filter_map(|(name, value)| {
+        let name = HeaderName::try_from(name).ok()?;
+        Some((name, HeaderValue::try_from(value).ok()?))
+    });
+    sent.headers_mut().extend(fields);
+    sent
+}
+
+/// The head of a request.
+struct Head(Parts);
+
+impl Head {
+    /// Hands the head over as a value.
+    fn with<R>(&self, work: impl FnOnce(Request<'_>) -> R) -> R {
+        let target = self.target();
+        // Text that is not UTF-8 matches nothing that this server has made.
+        let fields = self.0.headers.iter().map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            (name.as_str(), value)
+        });
+        let fields: Vec<_> = fields.collect();
+        let mut request = Request::new(Method::from_name(self.0.method.as_str()), &target);
+        if self.0.version == Version::HTTP_10 {
+            request.protocol = Protocol::Http10;
+        }
+        let borrowed = fields.iter().map(|(name, value)| (*name, value.as_ref()));
+        request.fields = borrowed.collect();
+        work(request)
+    }
+
+    fn target(&self) -> Cow<'_, str> {
+        let uri = &self.0.uri;
+        match (uri.authority(), uri.path_and_query()) {
+            (None, Some(path)) => path.as_str().into(),
+            _ => uri.to_string().into(),
+        }
+    }
+
+    /// Whether the client waits to be asked for the content. In HTTP/1.0 it cannot.
+    ///
+    /// [RFC 9110 section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)
+    fn expects_continue(&self) -> bool {
+        let expected = self.0.headers.get(EXPECT);
+        self.0.version >= Version::HTTP_11
+            && expected.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    }
+
+    /// Has the connection end with this response.
+    fn end_with<B>(&self, response: &mut ::hyper::Response<B>) {
+        if self.0.version >= Version::HTTP_11 {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        } else {
+            // An answer in HTTP/1.0 ends it unless it says otherwise.
+            *response.version_mut() = Version::HTTP_10;
+        }
+    }
+
+    /// The first line, as it came.
+    fn request_line(&self) -> String {
+        let (method, target, version) = (&self.0.method, self.target(), self.0.version);
+        format!("{method} {target} {version:?}")
+    }
+}
+
+/// A listener on the runtime.
+enum AsyncListener {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
+/// A connection, and the machine it comes from.
+enum Accepted {
+    Tcp(TcpStream, IpAddr),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl AsyncListener {
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Accepted::Tcp(stream, peer.ip()))
+            }
+            #[cfg(unix)]
+            Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+impl TryFrom<Listener> for AsyncListener {
+    type Error = io::Error;
+
+    fn try_from(listener: Listener) -> io::Result<Self> {
+        match listener {
+            Listener::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener).map(Self::Tcp)
+            }
+            #[cfg(unix)]
+            Listener::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                UnixListener::from_std(listener).map(Self::Unix)
+            }
+        }
+    }
+}
