@@ -308,3 +308,22 @@ impl<S: Store + ?Sized> Store for std::sync::Arc<S> {
         (**self).waits()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_under_the_lock_does_not_poison_it() {
+        let store = MemoryStore::new();
+        std::thread::scope(|scope| {
+            let panicking = scope.spawn(|| {
+                let _state = store.lock();
+                panic!("this panic is part of the test");
+            });
+            assert!(panicking.join().is_err());
+        });
+        assert!(store.state.is_poisoned());
+        assert_eq!(store.version(), Ok(Version::FIRST));
+    }
+}

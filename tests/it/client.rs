@@ -53,6 +53,20 @@ impl Client {
         answer
     }
 
+    /// Asks anything but HEAD of a server that may be gone. An answer that has begun is whole.
+    pub fn try_ask(&mut self, request: impl AsRef<[u8]>) -> std::io::Result<Answer> {
+        self.try_send(request)?;
+        self.try_receive()
+    }
+
+    /// Receives the answer to anything but HEAD, if there is one.
+    pub fn try_receive(&mut self) -> std::io::Result<Answer> {
+        match self.stream.fill_buf()? {
+            [] => Err(ErrorKind::ConnectionReset.into()),
+            _ => Ok(self.receive()),
+        }
+    }
+
     /// Receives the answer to anything but HEAD.
     pub fn receive(&mut self) -> Answer {
         let mut answer = self.receive_head();

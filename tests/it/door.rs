@@ -1,76 +1,16 @@
 //! What keeps the door open: nobody waits for somebody else's client.
 
 use std::collections::HashSet;
-use std::net::{TcpListener, TcpStream};
-use std::process::Command;
+use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use ifmatch::{
-    Collection, MemoryStore, PersonId, Record, Server, Store, StoreError, Swap, SwapError, Version,
-};
+use ifmatch::{MemoryStore, PersonId, Server, Store, Swap};
 
 use crate::client::{Client, request};
 use crate::serving::{Program, Serving, options};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
-
-/// Stalled in every way there is to stall in the middle of content.
-#[test]
-fn clients_that_stall_hold_up_nobody() {
-    let serving = Serving::start();
-    let mut tag = serving.create("1");
-    let stalls = [
-        "Content-Length: 900\r\n\r\n{",
-        "Content-Length: 2000\r\n\r\n{",
-        "Content-Length: 60000\r\n\r\n",
-        "Transfer-Encoding: chunked\r\n\r\n5\r\n{",
-        "Content-Length: 20\r\nExpect: 100-continue\r\n\r\n",
-    ];
-    let stalled: Vec<Client> = (0..60)
-        .map(|number| {
-            let mut client = serving.client();
-            let rest = stalls[number % stalls.len()];
-            client.send(format!(
-                "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\n{rest}"
-            ));
-            client
-        })
-        .collect();
-    let mut client = serving.client();
-    for round in 0..100 {
-        let content = format!(r#"{{"person_name": "{round}"}}"#);
-        let put = request("PUT /persons/1", &format!("If-Match: {tag}\r\n"), &content);
-        let replaced = client.ask(put);
-        assert_eq!(replaced.status, 200);
-        tag = replaced.field("ETag").unwrap().to_owned();
-        assert_eq!(client.ask(GET).field("ETag"), Some(&*tag));
-    }
-    drop(stalled);
-    assert_eq!(client.ask(GET).field("ETag"), Some(&*tag));
-}
-
-/// `tiny_http` gives several connections of a burst to one thread.
-#[test]
-fn every_connection_of_a_burst_is_answered() {
-    let serving = Serving::start();
-    serving.create("1");
-    for burst in [8, 16, 32] {
-        for _ in 0..50 {
-            for mut client in (0..4).map(|_| serving.client()).collect::<Vec<_>>() {
-                assert_eq!(client.ask(GET).status, 200);
-            }
-            let mut clients: Vec<_> = (0..burst).map(|_| serving.client()).collect();
-            for client in &mut clients {
-                client.send(GET);
-            }
-            for client in &mut clients {
-                assert_eq!(client.receive().status, 200);
-            }
-        }
-    }
-}
 
 #[test]
 fn clients_that_do_not_read_hold_up_nobody() {
@@ -107,92 +47,6 @@ fn an_idle_connection_stays_open() {
     assert_eq!(client.ask(GET).status, 200);
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(client.ask(GET).status, 200);
-}
-
-/// A store that panics, and one that fails, every third time.
-struct Flaky {
-    store: MemoryStore,
-    calls: AtomicUsize,
-    fail: fn() -> StoreError,
-}
-
-impl Flaky {
-    fn check(&self) -> Result<(), StoreError> {
-        match self.calls.fetch_add(1, Ordering::SeqCst) % 3 {
-            2 => Err((self.fail)()),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Store for Flaky {
-    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
-        self.check()?;
-        self.store.get(id)
-    }
-
-    fn version(&self) -> Result<Version, StoreError> {
-        self.check()?;
-        self.store.version()
-    }
-
-    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
-        self.check()?;
-        self.store.list(after, most)
-    }
-
-    fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        self.check()?;
-        self.store.swap(swap, now)
-    }
-}
-
-#[test]
-fn a_store_that_fails_or_panics_fails_its_request_alone() {
-    type Fail = fn() -> StoreError;
-    let failures: [(Fail, u16, &str); 2] = [
-        (
-            || StoreError::new("the disk is full"),
-            503,
-            "The store cannot be reached; try again in a second",
-        ),
-        (
-            || panic!("this panic is part of the test"),
-            500,
-            "The server failed on this request",
-        ),
-    ];
-    for (fail, status, message) in failures {
-        let store = Flaky {
-            store: MemoryStore::new(),
-            calls: AtomicUsize::new(0),
-            fail,
-        };
-        let serving = Serving::with(store, options());
-        let mut client = serving.client();
-        let mut created = 0;
-        for id in 0..30 {
-            // Short, and long enough to be answered beside the loop.
-            let name = "x".repeat(if id % 2 == 0 { 1 } else { 2000 });
-            let content = format!(r#"{{"person_id": "{id}", "person_name": "{name}"}}"#);
-            let answer = client.ask(request("POST /persons", "", &content));
-            if answer.status == 201 {
-                created += 1;
-            } else {
-                assert_eq!((answer.status, &*answer.message()), (status, message));
-                let retry = (status == 503).then_some("1");
-                assert_eq!(answer.field("Retry-After"), retry);
-            }
-        }
-        assert!((1..30).contains(&created));
-        let list = (0..3).map(|_| client.ask(request("GET /persons", "", "")));
-        let list = list.filter(|list| list.status == 200).last().unwrap();
-        assert_eq!(
-            list.content.matches("person_id").count(),
-            created,
-            "nothing half done"
-        );
-    }
 }
 
 #[test]
@@ -290,39 +144,6 @@ fn an_address_that_is_taken() {
         serving.address
     );
     assert_eq!(error.to_string(), expected);
-}
-
-/// Without descriptors nobody new can come; those who are there stay, and when others leave, new
-/// ones are taken again.
-#[test]
-fn running_out_of_descriptors_is_survived() {
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 64; exec \"$0\" --listen 127.0.0.1:0"]);
-    command.arg(env!("CARGO_BIN_EXE_ifmatch"));
-    // What tiny_http prints when its accept thread ends is of no interest here.
-    command.stderr(std::process::Stdio::null());
-    let program = Program::spawn(&mut command);
-    let mut early = Client::connect(program.address);
-    let created = early.ask(request(
-        "POST /persons",
-        "",
-        r#"{"person_id": "1", "person_name": "x"}"#,
-    ));
-    assert_eq!(created.status, 201);
-    for _ in 0..3 {
-        let idle: Vec<_> = (0..100)
-            .map(|_| TcpStream::connect(program.address).unwrap())
-            .collect();
-        // However long they stay, who is there is served.
-        for _ in 0..20 {
-            assert_eq!(early.ask(GET).status, 200);
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        drop(idle);
-        let mut late = Client::connect(program.address);
-        let answer = late.ask(GET);
-        assert_eq!(answer.content, created.content, "nothing is lost");
-    }
 }
 
 #[test]

@@ -21,8 +21,11 @@ mod desk;
 mod door;
 mod entity_tag;
 mod examples;
+mod faults;
 mod framing;
 mod http_date;
+#[cfg(feature = "hyper")]
+mod hyper;
 mod log;
 mod openapi;
 mod oracle;

@@ -43,7 +43,7 @@ pub fn program() -> Command {
 
 /// A server on a thread, stopped when it is no longer needed.
 pub struct Serving {
-    running: Option<Running>,
+    pub running: Option<Running>,
     pub address: SocketAddr,
 }
 

@@ -29,8 +29,9 @@ fn sources(directory: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The text without comments, which may speak of anything.
+/// The text without comments and tests, which may speak of anything.
 fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap();
     let lines = text.lines().map(|line| line.split("//").next().unwrap());
     lines.collect::<Vec<_>>().join("\n")
 }

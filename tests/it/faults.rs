@@ -1,0 +1,610 @@
+//! What the server survives. Each test injects one fault, and then asks: does it still serve, and
+//! has it lost nothing?
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use ifmatch::{
+    Collection, MemoryStore, PersonId, Record, Store, StoreError, Swap, SwapError, Version,
+};
+
+use crate::client::{Answer, Client, request};
+use crate::serving::{Program, Serving, is_hyper, options, program};
+
+const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
+const LIST: &str = "GET /persons?limit=1000 HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// Longer than anything takes that is not stuck.
+const STUCK: Duration = Duration::from_secs(30);
+
+/// The built program, with no more than so many descriptors.
+fn limited(descriptors: usize, arguments: &[&str]) -> Program {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -n \"$0\" && exec \"$@\""])
+        .arg(descriptors.to_string())
+        .arg(program().get_program())
+        .args(program().get_args())
+        .args(["--listen", "127.0.0.1:0"])
+        .args(arguments)
+        // What tiny_http prints when its accept thread ends is of no interest here.
+        .stderr(Stdio::null());
+    Program::spawn(&mut command)
+}
+
+/// Waits until it is so.
+#[track_caller]
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + STUCK;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never came: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn ask(address: SocketAddr, line: &str, fields: &str, content: &str) -> Answer {
+    Client::connect(address).ask(request(line, fields, content))
+}
+
+fn person(id: &str, name: &str) -> String {
+    serde_json::json!({"person_id": id, "person_name": name}).to_string()
+}
+
+fn name(name: &str) -> String {
+    serde_json::json!({ "person_name": name }).to_string()
+}
+
+/// What there was before the fault.
+struct Witness {
+    address: SocketAddr,
+    list: Answer,
+}
+
+impl Witness {
+    /// Creates a few persons, 1 among them, and remembers everything.
+    fn of(address: SocketAddr) -> Self {
+        for id in ["1", "2", "3"] {
+            let created = ask(address, "POST /persons", "", &person(id, "Wim"));
+            assert_eq!(created.status, 201, "{created:?}");
+        }
+        Self::again(address)
+    }
+
+    /// Remembers everything that there is.
+    fn again(address: SocketAddr) -> Self {
+        let list = Client::connect(address).ask(LIST);
+        assert_eq!(list.status, 200);
+        Self { address, list }
+    }
+
+    /// It still serves, and has lost nothing.
+    #[track_caller]
+    fn finds_all_well(&self) {
+        let list = Client::connect(self.address).ask(LIST);
+        assert_eq!(list.content, self.list.content, "something has changed");
+        assert_eq!(list.field("ETag"), self.list.field("ETag"));
+        self.finds_it_serving();
+    }
+
+    /// It still serves, whatever has become of the persons.
+    #[track_caller]
+    fn finds_it_serving(&self) {
+        let mut client = Client::connect(self.address);
+        let fetched = client.ask(GET);
+        let guard = format!("If-Match: {}\r\n", fetched.field("ETag").unwrap());
+        let put = request("PUT /persons/1", &guard, &name("afterwards"));
+        assert_eq!(client.ask(&put).status, 200);
+        assert_eq!(client.ask(&put).status, 412, "the same once more");
+    }
+}
+
+/// How much memory a process has, in bytes, how many threads, and how many descriptors.
+#[cfg(target_os = "linux")]
+fn footprint(program: &Program) -> (u64, u64, usize) {
+    let id = program.child.id();
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let number = |name: &str| -> u64 {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let descriptors = fs::read_dir(format!("/proc/{id}/fd")).unwrap().count();
+    (number("VmRSS:") * 1024, number("Threads:"), descriptors)
+}
+
+/// 1: stalled in every way there is to stall in the middle of content.
+#[test]
+fn fault_01_clients_that_stall_hold_up_nobody() {
+    let program = limited(256, &[]);
+    let witness = Witness::of(program.address);
+    let stalls = [
+        "Content-Length: 900\r\n\r\n{",
+        "Content-Length: 2000\r\n\r\n{",
+        "Content-Length: 60000\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+        "Content-Length: 20\r\nExpect: 100-continue\r\n\r\n",
+    ];
+    let stalled: Vec<Client> = (0..64)
+        .map(|number| {
+            let mut client = Client::connect(program.address);
+            let rest = stalls[number % stalls.len()];
+            client.send(format!(
+                "PUT /persons/2 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\n{rest}"
+            ));
+            client
+        })
+        .collect();
+    thread::scope(|scope| {
+        for writer in 0..8 {
+            let mut client = Client::connect(program.address);
+            scope.spawn(move || {
+                let mine = format!("writer {writer}");
+                let created = client.ask(request("POST /persons", "", &person(&mine, "0")));
+                let mut tag = created.field("ETag").unwrap().to_owned();
+                let target = format!("/persons/writer%20{writer}");
+                for round in 0..50 {
+                    let guard = format!("If-Match: {tag}\r\n");
+                    let put = request(&format!("PUT {target}"), &guard, &name(&format!("{round}")));
+                    let replaced = client.ask(put);
+                    assert_eq!(replaced.status, 200);
+                    tag = replaced.field("ETag").unwrap().to_owned();
+                    let fetched = client.ask(request(&format!("GET {target}"), "", ""));
+                    assert_eq!(fetched.field("ETag"), Some(&*tag));
+                }
+                let guard = format!("If-Match: {tag}\r\n");
+                let removed = client.ask(request(&format!("DELETE {target}"), &guard, ""));
+                assert_eq!(removed.status, 204);
+            });
+        }
+    });
+    drop(stalled);
+    let list = ask(witness.address, "GET /persons", "", "");
+    assert_eq!(
+        list.content, witness.list.content,
+        "no stalled PUT was performed"
+    );
+    witness.finds_it_serving();
+}
+
+/// 2: `tiny_http` gives several connections of a burst to one thread.
+#[test]
+fn fault_02_every_connection_of_a_burst_is_answered() {
+    let program = limited(256, &[]);
+    let witness = Witness::of(program.address);
+    for burst in [8, 16, 32] {
+        for _ in 0..50 {
+            for mut client in (0..4)
+                .map(|_| Client::connect(program.address))
+                .collect::<Vec<_>>()
+            {
+                assert_eq!(client.ask(GET).status, 200);
+            }
+            let mut clients: Vec<_> = (0..burst)
+                .map(|_| Client::connect(program.address))
+                .collect();
+            for client in &mut clients {
+                client.send(GET);
+            }
+            for client in &mut clients {
+                assert_eq!(client.receive().status, 200);
+            }
+        }
+    }
+    witness.finds_all_well();
+}
+
+/// 3: without descriptors nobody new can come; those who are there stay, and when others leave,
+/// new ones are taken again.
+#[test]
+fn fault_03_running_out_of_descriptors_is_survived() {
+    let program = limited(256, &[]);
+    let witness = Witness::of(program.address);
+    let mut early = Client::connect(program.address);
+    // tiny_http takes two descriptors for each. The kernel keeps as many waiting as fit.
+    let more_than_fit = if is_hyper() { 300 } else { 200 };
+    for _ in 0..2 {
+        let idle: Vec<_> = (0..more_than_fit)
+            .map(|_| TcpStream::connect(program.address).unwrap())
+            .collect();
+        // However long they stay, who is there is served.
+        for _ in 0..20 {
+            assert_eq!(early.ask(GET).status, 200);
+            thread::sleep(Duration::from_millis(20));
+        }
+        drop(idle);
+        assert_eq!(Client::connect(program.address).ask(GET).status, 200);
+    }
+    witness.finds_all_well();
+}
+
+/// 4: more answers than fit into the buffers of a socket, and nobody to read them.
+#[test]
+fn fault_04_a_client_that_reads_nothing_holds_up_nobody() {
+    let program = limited(256, &[]);
+    let mut client = Client::connect(program.address);
+    for hundred in 0..100 {
+        let ids = (0..100).map(|id| format!("{hundred:02}{id:02}"));
+        let posts = ids.map(|id| request("POST /persons", "", &person(&id, "Wim")));
+        client.send(posts.collect::<String>());
+        for _ in 0..100 {
+            assert_eq!(client.receive().status, 201);
+        }
+    }
+    Witness::of(program.address);
+    let witness = Witness::again(program.address);
+    let mut deaf = Client::connect(program.address);
+    // The server need not take all of it, if it takes no answers back.
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| deaf.try_send(LIST.repeat(50)));
+        for _ in 0..100 {
+            assert_eq!(client.ask(GET).status, 200);
+        }
+        witness.finds_it_serving();
+        let _ = sender.join().unwrap();
+    });
+    // Once it reads, it gets every answer, whole and in order.
+    for _ in 0..50 {
+        let list = deaf.receive();
+        assert_eq!(list.content.matches("person_id").count(), 1000);
+    }
+}
+
+/// Closes with a reset, whatever is under way.
+fn reset(stream: TcpStream) {
+    let socket = socket2::Socket::from(stream);
+    socket.set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+/// 5: a PUT that is cut off happens whole or not at all.
+#[test]
+fn fault_05_resets_leave_nothing_half_done() {
+    let program = limited(256, &[]);
+    let witness = Witness::of(program.address);
+    for _ in 0..500 {
+        reset(TcpStream::connect(program.address).unwrap());
+    }
+    witness.finds_all_well();
+    let mut client = Client::connect(program.address);
+    let mut sent = HashSet::from(["afterwards".to_owned()]);
+    let mut performed = 0;
+    for round in 0..500 {
+        let before = client.ask(GET);
+        // Short ones are read ahead, long ones when they are asked for.
+        let long = if round % 2 == 0 { 20 } else { 3000 };
+        let new = format!("{round} {} end", "x".repeat(long));
+        let guard = format!("If-Match: {}\r\n", before.field("ETag").unwrap());
+        let put = request("PUT /persons/1", &guard, &name(&new));
+        // In the head, in the content, and behind the end.
+        let cut = put.len() * (1 + round % 10) / 10;
+        let mut stream = TcpStream::connect(program.address).unwrap();
+        std::io::Write::write_all(&mut stream, &put.as_bytes()[..cut]).unwrap();
+        reset(stream);
+        if cut == put.len() {
+            sent.insert(new);
+        }
+        let after = client.ask(GET);
+        let value: serde_json::Value = serde_json::from_str(&after.content).unwrap();
+        let found = value["person_name"].as_str().unwrap();
+        assert!(sent.contains(found), "never sent as a whole: {found}");
+        let (old, new) = (before.field("ETag"), after.field("ETag"));
+        assert_eq!(old == new, before.content == after.content);
+        performed += usize::from(old != new);
+    }
+    assert!(performed <= sent.len(), "{performed}");
+    witness.finds_it_serving();
+}
+
+/// A store that fails on every tenth call.
+struct Flaky {
+    store: MemoryStore,
+    calls: AtomicUsize,
+    fail: fn() -> StoreError,
+}
+
+impl Flaky {
+    fn serve(fail: fn() -> StoreError) -> Serving {
+        let store = Self {
+            store: MemoryStore::new(),
+            calls: AtomicUsize::new(0),
+            fail,
+        };
+        Serving::with(store, options())
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        match self.calls.fetch_add(1, Ordering::SeqCst) % 10 {
+            9 => Err((self.fail)()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Store for Flaky {
+    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
+        self.check()?;
+        self.store.get(id)
+    }
+
+    fn version(&self) -> Result<Version, StoreError> {
+        self.check()?;
+        self.store.version()
+    }
+
+    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
+        self.check()?;
+        self.store.list(after, most)
+    }
+
+    fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
+        self.check()?;
+        self.store.swap(swap, now)
+    }
+}
+
+/// Writes for a while, and follows what the answers say has happened. What failed has the status
+/// and the message it should have, and happened not at all.
+#[track_caller]
+fn fails_alone(serving: &Serving, status: u16, message: &str) {
+    let mut client = serving.client();
+    let mut expected: BTreeMap<String, String> = BTreeMap::new();
+    let mut failed = 0;
+    for round in 0..300 {
+        let id = (round * 7 % 20).to_string();
+        let target = format!("/persons/{id}");
+        // Short, and long enough to be answered beside the loop.
+        let new = format!(
+            "{round}{}",
+            "x".repeat(if round % 3 == 0 { 2000 } else { 1 })
+        );
+        let (line, fields, content) = match (expected.contains_key(&id), round % 5) {
+            (false, _) => ("POST /persons".to_owned(), "", person(&id, &new)),
+            (true, 0) => (format!("DELETE {target}"), "If-Match: *\r\n", String::new()),
+            (true, _) => (format!("PUT {target}"), "If-Match: *\r\n", name(&new)),
+        };
+        let answer = client.ask(request(&line, fields, &content));
+        match answer.status {
+            200 | 201 => {
+                expected.insert(id, new);
+            }
+            204 => {
+                expected.remove(&id);
+            }
+            _ => {
+                assert_eq!((answer.status, &*answer.message()), (status, message));
+                let retry = (status == 503).then_some("1");
+                assert_eq!(answer.field("Retry-After"), retry);
+                failed += 1;
+            }
+        }
+    }
+    assert!((10..200).contains(&failed), "{failed}");
+    let list = loop {
+        let list = client.ask(LIST);
+        if list.status == 200 {
+            break list;
+        }
+    };
+    let list: Vec<serde_json::Value> = serde_json::from_str(&list.content).unwrap();
+    let text = |member: &serde_json::Value| member.as_str().unwrap().to_owned();
+    let found = list
+        .iter()
+        .map(|person| (text(&person["person_id"]), text(&person["person_name"])));
+    assert_eq!(found.collect::<BTreeMap<_, _>>(), expected);
+}
+
+/// 6: what was locked when it panicked is the next test's subject: [`MemoryStore`] has one of its
+/// own.
+#[test]
+fn fault_06_a_panic_fails_its_request_alone() {
+    let serving = Flaky::serve(|| panic!("this panic is part of the test"));
+    fails_alone(&serving, 500, "The server failed on this request");
+}
+
+/// 7
+#[test]
+fn fault_07_a_store_that_fails_fails_its_request_alone() {
+    let serving = Flaky::serve(|| StoreError::new("the disk is full"));
+    let message = "The store cannot be reached; try again in a second";
+    fails_alone(&serving, 503, message);
+}
+
+/// A store whose clock jumps ten years back, and ten years forth, between any two writes.
+struct Jumping(MemoryStore, AtomicUsize);
+
+impl Store for Jumping {
+    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
+        self.0.get(id)
+    }
+
+    fn version(&self) -> Result<Version, StoreError> {
+        self.0.version()
+    }
+
+    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
+        self.0.list(after, most)
+    }
+
+    fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
+        let decade = Duration::from_secs(10 * 365 * 86_400);
+        let now = match self.1.fetch_add(1, Ordering::SeqCst) % 4 {
+            1 => now - decade,
+            3 => now + decade,
+            _ => now,
+        };
+        self.0.swap(swap, now)
+    }
+}
+
+/// 8: whatever the clock does, what a client was sent is told apart from what there is.
+#[test]
+fn fault_08_a_clock_that_jumps_makes_no_answer_wrong() {
+    let serving = Serving::with(Jumping(MemoryStore::new(), AtomicUsize::new(0)), options());
+    let mut client = serving.client();
+    let mut tags = HashSet::from([serving.create("1")]);
+    let (mut dates, mut last) = (Vec::new(), String::new());
+    for round in 0..200 {
+        let fetched = client.ask(GET);
+        let value: serde_json::Value = serde_json::from_str(&fetched.content).unwrap();
+        let changed = value["change_date"].as_str().unwrap().to_owned();
+        assert!(changed > last, "{changed} after {last}");
+        last = changed;
+        dates.push(fetched.field("Last-Modified").unwrap().to_owned());
+        let guard = format!("If-Match: {}\r\n", fetched.field("ETag").unwrap());
+        let put = request("PUT /persons/1", &guard, &name(&round.to_string()));
+        let replaced = client.ask(put);
+        assert_eq!(replaced.status, 200);
+        let tag = replaced.field("ETag").unwrap().to_owned();
+        assert!(tags.insert(tag), "a tag came back");
+        // Two writes within one second are beyond dates; what a clock did is not.
+        if round % 2 == 0 {
+            for date in &dates {
+                let since = format!("If-Modified-Since: {date}\r\n");
+                let answer = client.ask(request("GET /persons/1", &since, ""));
+                assert_eq!(answer.status, 200, "{date} passes for {last}");
+            }
+        }
+    }
+}
+
+/// 9: what each costs is bounded, and at hyper nothing stays behind.
+#[cfg(target_os = "linux")]
+#[test]
+fn fault_09_announcing_terabytes_costs_little() {
+    let program = limited(1024, &[]);
+    let witness = Witness::of(program.address);
+    let before = footprint(&program);
+    let announcement =
+        "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000000000\r\n\r\n";
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        let mut client = Client::connect(program.address);
+        assert_eq!(client.ask(announcement).status, 413);
+        held.push(client);
+    }
+    let (memory, threads, descriptors) = footprint(&program);
+    assert!(memory < 16 * 1024 * 1024, "{memory} bytes");
+    drop(held);
+    if is_hyper() {
+        wait_until("nothing stays behind", || {
+            let (_, threads, descriptors) = footprint(&program);
+            threads <= before.1 && descriptors <= before.2
+        });
+    } else {
+        // One thread and two descriptors each, for good, and what the caretaker has just now.
+        assert!(threads <= before.1 + 200 + 8, "{threads}");
+        assert!(descriptors <= before.2 + 400 + 8, "{descriptors}");
+    }
+    witness.finds_all_well();
+}
+
+/// 10: what was acknowledged was stored, and every answer is whole.
+#[cfg(unix)]
+#[test]
+fn fault_10_a_signal_loses_nothing_that_was_acknowledged() {
+    for signal in ["TERM", "INT"] {
+        let mut program = limited(256, &[]);
+        let address = program.address;
+        let ended = AtomicBool::new(false);
+        let acknowledged = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for writer in 0..8 {
+                let (ended, acknowledged) = (&ended, &acknowledged);
+                scope.spawn(move || {
+                    let mut client = Client::connect(address);
+                    for round in 0.. {
+                        let id = format!("{writer}-{round}");
+                        let post = request("POST /persons", "", &person(&id, "Wim"));
+                        match client.try_ask(&post) {
+                            Ok(answer) => assert_eq!(answer.status, 201),
+                            Err(_) => break,
+                        }
+                        acknowledged.fetch_add(1, Ordering::SeqCst);
+                    }
+                    assert!(ended.load(Ordering::SeqCst), "no answer before the signal");
+                });
+            }
+            wait_until("load", || acknowledged.load(Ordering::SeqCst) > 200);
+            ended.store(true, Ordering::SeqCst);
+            let id = program.child.id().to_string();
+            let kill = Command::new("kill").args(["-s", signal, &id]).status();
+            assert!(kill.unwrap().success());
+        });
+        let status = program.child.wait().unwrap();
+        // A build without signals is ended by them.
+        let orderly = cfg!(feature = "hyper").then_some(0);
+        assert_eq!(status.code(), orderly, "{signal}");
+    }
+}
+
+/// 11: what takes the server's time is timed out, and what takes its memory is refused.
+#[cfg(feature = "hyper")]
+#[test]
+fn fault_11_slow_and_endless_heads_are_ended() {
+    if !is_hyper() {
+        return;
+    }
+    let program = limited(512, &["--timeout", "2"]);
+    let witness = Witness::of(program.address);
+    let drips: Vec<_> = (0..200).map(|_| Client::connect(program.address)).collect();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // One byte of a head or of content at a time, until each of them was ended.
+        let dripping = scope.spawn(|| {
+            let head = "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n{       ";
+            let heads = [
+                "GET /persons HTTP/1.1\r\nX: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy",
+                head,
+            ];
+            let mut drips: Vec<_> = drips.into_iter().enumerate().collect();
+            for (number, client) in &mut drips {
+                let start = if *number % 2 == 0 { 10 } else { head.len() - 7 };
+                client.send(&heads[*number % 2][..start]);
+            }
+            let started = Instant::now();
+            while !drips.is_empty() {
+                assert!(started.elapsed() < STUCK, "{} are left", drips.len());
+                thread::sleep(Duration::from_millis(200));
+                drips.retain_mut(|(_, client)| client.try_send(" ").is_ok());
+            }
+            over.store(true, Ordering::SeqCst);
+        });
+        let mut client = Client::connect(program.address);
+        while !over.load(Ordering::SeqCst) && !dripping.is_finished() {
+            assert_eq!(client.ask(GET).status, 200);
+            thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let long = "x".repeat(100_000);
+    let lines = "X: y\r\n".repeat(10_000);
+    for (head, status) in [
+        (format!("GET / HTTP/1.1\r\nHost: x\r\nX: {long}"), 431),
+        (format!("GET / HTTP/1.1\r\nHost: x\r\n{lines}\r\n"), 431),
+        (format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n"), 431),
+        ("GET / HTTP/2.0\r\nHost: x\r\n\r\n".into(), 400),
+    ] {
+        let mut client = Client::connect(program.address);
+        // It need not be read to its end.
+        let _ = client.try_send(&head);
+        match client.try_receive() {
+            Ok(answer) => assert_eq!(answer.status, status, "{}", &head[..20]),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        }
+    }
+    let mut preface = Client::connect(program.address);
+    preface.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    assert!(preface.is_closed());
+    let mut idle = Client::connect(program.address);
+    assert_eq!(idle.ask(GET).status, 200);
+    assert!(idle.is_closed(), "in the end");
+    let mut late = Client::connect(program.address);
+    late.send("PUT /persons/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{");
+    let told = late.receive();
+    assert_eq!(told.status, 408);
+    assert_eq!(told.message(), "The content did not arrive in time");
+    assert!(late.is_closed());
+    witness.finds_all_well();
+}

@@ -1,0 +1,161 @@
+//! What the hyper door does that the other one cannot.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use ifmatch::{
+    Collection, Door, Limits, MemoryStore, Options, PersonId, Record, Store, StoreError, Swap,
+    SwapError, Version,
+};
+
+use crate::client::request;
+use crate::serving::Serving;
+
+const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
+const HALF: &str =
+    "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nContent-Length: 22\r\n\r\n";
+
+fn serve(store: impl Store + 'static, connections: u32, seconds: u64) -> Serving {
+    let limits = Limits {
+        connections,
+        timeout: Duration::from_secs(seconds),
+    };
+    let options = Options {
+        door: Door::Hyper(limits),
+        ..Options::default()
+    };
+    Serving::with(store, options)
+}
+
+#[test]
+fn connections_beyond_the_most_wait_for_a_place() {
+    let serving = serve(MemoryStore::new(), 2, 1);
+    serving.create("1");
+    let mut idle = [serving.client(), serving.client()];
+    for client in &mut idle {
+        assert_eq!(client.ask(GET).status, 200);
+    }
+    // Until an idle one has taken too long.
+    let mut late = serving.client();
+    assert_eq!(late.ask(GET).status, 200);
+    assert!(idle.iter_mut().any(|client| client.try_ask(GET).is_err()));
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_let_go() {
+    let serving = serve(MemoryStore::new(), 1, 1);
+    let long = format!(
+        r#"{{"person_id": "1", "person_name": "{}"}}"#,
+        "x".repeat(60_000)
+    );
+    assert_eq!(serving.ask("POST /persons", "", &long).status, 201);
+    let mut deaf = serving.client();
+    let _ = deaf.try_send(GET.repeat(1000));
+    // Its place is free again.
+    assert_eq!(serving.ask("GET /persons/1", "", "").status, 200);
+}
+
+/// A store that takes as long as it is told to for the person `slow`.
+struct Slow {
+    store: MemoryStore,
+    entered: Sender<()>,
+    go_on: Mutex<Receiver<()>>,
+}
+
+impl Store for Slow {
+    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
+        if id.as_str() == "slow" {
+            self.entered.send(()).unwrap();
+            let go_on = self.go_on.lock().unwrap_or_else(PoisonError::into_inner);
+            go_on.recv().unwrap();
+        }
+        self.store.get(id)
+    }
+
+    fn version(&self) -> Result<Version, StoreError> {
+        self.store.version()
+    }
+
+    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
+        self.store.list(after, most)
+    }
+
+    fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
+        self.store.swap(swap, now)
+    }
+}
+
+#[test]
+fn a_store_that_waits_holds_up_nobody_else() {
+    let ((entered, has_entered), (go, go_on)) = (channel(), channel());
+    let store = Slow {
+        store: MemoryStore::new(),
+        entered,
+        go_on: Mutex::new(go_on),
+    };
+    let serving = serve(store, 256, 10);
+    serving.create("1");
+    let slow = |_| {
+        let mut client = serving.client();
+        client.send(request("GET /persons/slow", "", ""));
+        client
+    };
+    let mut waiting: Vec<_> = (0..10).map(slow).collect();
+    for _ in 0..10 {
+        has_entered.recv_timeout(Duration::from_secs(20)).unwrap();
+    }
+    for _ in 0..100 {
+        assert_eq!(serving.ask("GET /persons/1", "", "").status, 200);
+    }
+    for _ in &waiting {
+        go.send(()).unwrap();
+    }
+    for client in &mut waiting {
+        assert_eq!(client.receive().status, 404);
+    }
+}
+
+#[test]
+fn a_stopping_server_finishes_what_is_under_way() {
+    let mut serving = serve(MemoryStore::new(), 256, 20);
+    serving.create("1");
+    let mut client = serving.client();
+    client.send(format!("{GET}{HALF}"));
+    assert_eq!(client.receive().status, 200);
+    let mut idle = serving.client();
+    assert_eq!(idle.ask(GET).status, 200);
+    let running = serving.running.take().unwrap();
+    let stopping = thread::spawn(move || running.stop());
+    assert!(idle.is_closed(), "nothing is under way here");
+    client.send(r#"{"person_name": "Tim"}"#);
+    let replaced = client.receive();
+    assert_eq!(replaced.status, 200);
+    assert!(client.is_closed());
+    stopping.join().unwrap();
+    assert!(std::net::TcpStream::connect(serving.address).is_err());
+}
+
+#[test]
+fn a_stopping_server_waits_no_longer_than_its_timeout() {
+    let mut serving = serve(MemoryStore::new(), 256, 1);
+    serving.create("1");
+    let mut client = serving.client();
+    client.send(format!("{GET}{HALF}"));
+    assert_eq!(client.receive().status, 200);
+    serving.running.take().unwrap().stop();
+    // Told that it was too late, or not even that.
+    assert!(client.try_receive().is_ok_and(|told| told.status == 408) || client.is_closed());
+}
+
+#[test]
+fn what_nobody_wants_is_not_read_without_end() {
+    let serving = serve(MemoryStore::new(), 256, 20);
+    let mut client = serving.client();
+    let head = "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n";
+    assert_eq!(client.ask(head).status, 413);
+    let mebibyte = vec![b' '; 1024 * 1024];
+    let taken = (0..100).take_while(|_| client.try_send(&mebibyte).is_ok());
+    assert!(taken.count() < 100);
+}
