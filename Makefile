@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint doc ci
+.PHONY: help run test test-all soak lint doc ci
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -13,6 +13,10 @@ test: ## run every test of the default build
 test-all: ## run every test with every feature, at each door
 	cargo test --locked --all-features
 	IFMATCH_TEST_DOOR=hyper cargo test --locked --all-features --test it
+
+soak: ## load and faults at each door, for MINUTES=10
+	for door in tiny_http hyper; do echo "$$door"; IFMATCH_TEST_DOOR=$$door IFMATCH_SOAK_MINUTES=$(or $(MINUTES),10) \
+		cargo test --quiet --locked --release --all-features --test it -- --ignored --nocapture soak || exit 1; done
 
 lint: ## check the format and every lint
 	cargo fmt --check

@@ -23,7 +23,7 @@ const LIST: &str = "GET /persons?limit=1000 HTTP/1.1\r\nHost: x\r\n\r\n";
 const STUCK: Duration = Duration::from_secs(30);
 
 /// The built program, with no more than so many descriptors.
-fn limited(descriptors: usize, arguments: &[&str]) -> Program {
+pub fn limited(descriptors: usize, arguments: &[&str]) -> Program {
     let mut command = Command::new("sh");
     command
         .args(["-c", "ulimit -n \"$0\" && exec \"$@\""])
@@ -105,7 +105,7 @@ impl Witness {
 
 /// How much memory a process has, in bytes, how many threads, and how many descriptors.
 #[cfg(target_os = "linux")]
-fn footprint(program: &Program) -> (u64, u64, usize) {
+pub fn footprint(program: &Program) -> (u64, u64, usize) {
     let id = program.child.id();
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let number = |name: &str| -> u64 {
@@ -254,7 +254,7 @@ fn fault_04_a_client_that_reads_nothing_holds_up_nobody() {
 }
 
 /// Closes with a reset, whatever is under way.
-fn reset(stream: TcpStream) {
+pub fn reset(stream: TcpStream) {
     let socket = socket2::Socket::from(stream);
     socket.set_linger(Some(Duration::ZERO)).unwrap();
 }

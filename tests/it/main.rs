@@ -37,6 +37,8 @@ mod race;
 mod readme;
 mod resource;
 mod serving;
+#[cfg(target_os = "linux")]
+mod soak;
 mod store;
 mod tidy;
 mod transcript;
