@@ -38,6 +38,11 @@ const DRAINABLE: u64 = 16 * 1024 * 1024;
 /// The most calls of a store that waits which are under way at once.
 const MAX_CALLS: usize = 16;
 
+/// How much of an answer the machine may hold for a client that has not taken it yet, in bytes. The
+/// kernel doubles it. Many times this, its own choice, is much to hold for nothing, and so much to
+/// wait for between two signs of progress that a slow client passes for one that does not read.
+const SEND_BUFFER: usize = 64 * 1024;
+
 /// How long to wait when the machine has no descriptor for another connection.
 const RESPITE: Duration = Duration::from_millis(50);
 
@@ -94,10 +99,11 @@ impl Door {
         let mut stop = self.stop.clone();
         let accepting = async {
             while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-                match listener.accept().await {
+                match listener.accept(self.limits.timeout).await {
                     Ok(Accepted::Tcp(stream, peer)) => self.welcome(stream, Some(peer), place),
                     #[cfg(unix)]
                     Ok(Accepted::Unix(stream)) => self.welcome(stream, None, place),
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(_) => sleep(RESPITE).await,
                 }
             }
@@ -131,7 +137,12 @@ impl Door {
         let stream = pin!(stream);
         let service = service_fn(|request| {
             let door = self.clone();
-            async move { Ok::<_, Infallible>(door.answer(request, peer).await) }
+            async move {
+                // hyper goes on to the next request as long as there is one. Others have a turn
+                // between two of them.
+                tokio::task::yield_now().await;
+                Ok::<_, Infallible>(door.answer(request, peer).await)
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -372,17 +383,29 @@ enum Accepted {
 }
 
 impl AsyncListener {
-    async fn accept(&self) -> io::Result<Accepted> {
+    /// Waits for the next connection, whose client may take so long to take more of an answer.
+    async fn accept(&self, patience: Duration) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                tune(&stream, patience);
                 Ok(Accepted::Tcp(stream, peer.ip()))
             }
             #[cfg(unix)]
             Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
         }
     }
+}
+
+/// Has answers leave at once, and bounds what is held for the client: how much, and for how long
+/// once it takes no more, even if the connection has been closed from here.
+fn tune(stream: &TcpStream, patience: Duration) {
+    let socket = socket2::SockRef::from(stream);
+    // What a socket cannot do, or will not do because it is closed, is not worth refusing it.
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(patience));
 }
 
 impl TryFrom<Listener> for AsyncListener {

@@ -1,7 +1,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, Thread};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
 use crate::framing::{Framing, Refusal};
@@ -29,6 +29,9 @@ const SHORT_ANSWER: usize = 16 * 1024;
 #[cfg(unix)]
 const PATIENCE: Duration = Duration::from_millis(10);
 
+/// How long a loop waits for requests from connections to which none are added any more.
+const LINGER: Duration = Duration::from_secs(10);
+
 /// How long a stopping server waits for answers that are being written.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -49,6 +52,7 @@ pub(super) fn serve(
         stopper: stopper.clone(),
         sideline: Sideline::default(),
         queues: Mutex::default(),
+        quiet: Mutex::default(),
         caretaker: OnceLock::new(),
         busy: AtomicBool::new(false),
         deaf: AtomicBool::new(false),
@@ -104,6 +108,8 @@ struct Door {
     stopper: Stopper,
     sideline: Sideline,
     queues: Mutex<Vec<Arc<tiny_http::Server>>>,
+    /// Those of them that are quiet, and have no loop any more.
+    quiet: Mutex<Vec<Arc<tiny_http::Server>>>,
     caretaker: OnceLock<Thread>,
     /// Whether a request has come since the caretaker last looked.
     busy: AtomicBool,
@@ -122,11 +128,14 @@ impl Door {
     }
 
     /// The loop. It goes on when the accept thread behind the queue has ended: the connections
-    /// that it took are still served from here.
-    fn run(self: &Arc<Self>, queue: &tiny_http::Server) {
+    /// that it took are still served from here. When nothing has come from them for a while, the
+    /// queue is left to the caretaker.
+    fn run(self: &Arc<Self>, queue: &Arc<tiny_http::Server>) {
         while !self.stopper.is_stopping() {
-            match queue.recv() {
-                Ok(request) => self.receive(request),
+            match queue.recv_timeout(LINGER) {
+                Ok(Some(request)) => self.receive(request),
+                Ok(None) if self.stopper.is_stopping() || self.is_latest(queue) => {}
+                Ok(None) => return lock(&self.quiet).push(Arc::clone(queue)),
                 Err(_) => self.deaf.store(true, Ordering::SeqCst),
             }
         }
@@ -139,6 +148,32 @@ impl Door {
                 Ok(None) | Err(_) => nothing += 1,
             }
         }
+    }
+
+    /// Whether connections still come in through this queue.
+    fn is_latest(&self, queue: &Arc<tiny_http::Server>) -> bool {
+        let queues = lock(&self.queues);
+        queues.last().is_some_and(|last| Arc::ptr_eq(last, queue))
+    }
+
+    /// Gives a loop to each quiet queue in which a request has turned up.
+    fn rouse(self: &Arc<Self>) -> Vec<JoinHandle<()>> {
+        let quiet = std::mem::take(&mut *lock(&self.quiet));
+        let mut loops = Vec::new();
+        for queue in quiet {
+            let Ok(Some(request)) = queue.try_recv() else {
+                lock(&self.quiet).push(queue);
+                continue;
+            };
+            self.receive(request);
+            let (door, roused) = (Arc::clone(self), Arc::clone(&queue));
+            let thread = thread::Builder::new().name("ifmatch".into());
+            match thread.spawn(move || door.run(&roused)) {
+                Ok(running) => loops.push(running),
+                Err(_) => lock(&self.quiet).push(queue),
+            }
+        }
+        loops
     }
 
     /// Answers at once what can be answered without waiting for its client; leaves the rest, and
@@ -231,7 +266,8 @@ impl Door {
         while !self.sideline.is_idle() && !self.is_overdue() {
             thread::sleep(Duration::from_millis(5));
         }
-        drop(std::mem::take(&mut *lock(&self.queues)));
+        lock(&self.quiet).clear();
+        lock(&self.queues).clear();
         // An accept thread only notices when somebody connects; it may not be the one that was
         // meant, where there are several.
         for _ in 0..100 {

@@ -27,6 +27,8 @@ mod http_date;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod log;
+#[cfg(target_os = "linux")]
+mod nginx;
 mod openapi;
 mod oracle;
 mod page;

@@ -11,10 +11,10 @@ use ifmatch::{Address, MemoryStore, Running, ServeError, Server};
 use crate::serving::{options, program};
 
 /// A directory of the test's own, removed at its end.
-struct Directory(PathBuf);
+pub struct Directory(pub PathBuf);
 
 impl Directory {
-    fn new(test: &str) -> Self {
+    pub fn new(test: &str) -> Self {
         let path = std::env::temp_dir().join(format!("ifmatch-{test}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)

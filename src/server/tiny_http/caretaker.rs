@@ -49,7 +49,7 @@ impl Caretaker {
 
     /// Looks after the listener until the server stops.
     pub(super) fn work(self) {
-        let mut loops = Vec::new();
+        let mut loops: Vec<JoinHandle<()>> = Vec::new();
         let mut busy_until = Instant::now();
         while !self.door.stopper.is_stopping() {
             let now = Instant::now();
@@ -58,12 +58,15 @@ impl Caretaker {
             }
             thread::park_timeout(if now < busy_until { BUSY } else { IDLE });
             self.door.sideline.staff(&self.door);
+            loops.retain(|running| !running.is_finished());
+            loops.extend(self.door.rouse());
             let deaf = self.door.deaf.load(Ordering::SeqCst) || !self.is_noticed();
             if deaf && !self.door.stopper.is_stopping() {
                 self.door.deaf.store(true, Ordering::SeqCst);
                 loops.extend(self.listen_again().ok());
             }
         }
+        loops.extend(self.door.rouse());
         for ended in loops {
             // A panic in there has been printed.
             let _ = ended.join();
