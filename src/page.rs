@@ -1,10 +1,15 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::store::Record;
 use crate::target::{TargetError, decode, encode};
 
 /// The most persons that one answer lists.
 pub const MAX_PAGE: usize = 1000;
+
+/// How much text of persons one answer lists, in bytes, before it leaves the others to the next: a
+/// thousand long names would be more than many clients together can be sent.
+const MAX_TEXT: usize = 512 * 1024;
 
 /// Which persons of the collection are asked for: `/persons?limit=N&after=ID`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +60,17 @@ impl Page {
             },
         };
         Ok(Self { limit, after })
+    }
+
+    /// As many of the persons as go onto this page: at least one, if there is one.
+    pub(crate) fn cut<'a>(&self, records: &'a [Record]) -> &'a [Record] {
+        let mut text = 0;
+        let fits = records.iter().take(self.limit).take_while(|record| {
+            let first = text == 0;
+            text += record.person.id().as_str().len() + record.person.name().len();
+            first || text <= MAX_TEXT
+        });
+        records.get(..fits.count()).unwrap_or(records)
     }
 
     /// The Link field of this page: the first one of this size, and the next one, which begins

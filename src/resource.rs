@@ -329,10 +329,10 @@ const JSON: &str = "application/json";
 /// Every path, method, field, status and schema, as `OpenAPI` 3.1; tests hold it against the answers.
 const OPENAPI: &[u8] = include_bytes!("openapi.json");
 
-/// The page as it is shown, out of a list of one more than that, if there are more.
+/// The page as it is shown, out of a list of at least one more than that, if there are more.
 fn listed(response: Response, page: &Page, list: &Collection) -> Response {
-    let more = list.records.len() > page.limit;
-    let shown = list.records.get(..page.limit).unwrap_or(&list.records);
+    let shown = page.cut(&list.records);
+    let more = list.records.len() > shown.len();
     let links = page.links(
         shown
             .last()

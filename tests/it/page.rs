@@ -222,3 +222,21 @@ fn s13_1_2_every_page_is_revalidated_by_the_tag_of_the_list() {
     );
     assert_eq!(answer.status(), 200);
 }
+
+/// A page of long names would be long.
+#[test]
+fn a_page_ends_early_where_names_are_long() {
+    let desk = Desk::compatible();
+    let long = "x".repeat(60_000);
+    for id in 10..40 {
+        desk.create(&id.to_string(), &long);
+    }
+    desk.create("40", &"x".repeat(2_000_000));
+    desk.create("41", "short");
+    let pages = follow(&desk, "/persons");
+    let lengths: Vec<_> = pages.iter().map(Vec::len).collect();
+    assert_eq!(lengths, [8, 8, 8, 6, 1, 1]);
+    let expected: Vec<_> = (10..42).map(|id| id.to_string()).collect();
+    assert_eq!(pages.concat(), expected);
+    assert_eq!(follow(&desk, "/persons?limit=5").concat(), expected);
+}
