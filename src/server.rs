@@ -164,12 +164,15 @@ impl Server {
             stopper,
             door,
         } = self;
-        match door {
-            Door::TinyHttp => tiny_http::serve(desk, &stopper, listener, &address),
+        let served = match door {
+            Door::TinyHttp => tiny_http::serve(Arc::clone(&desk), &stopper, listener, &address),
             #[cfg(feature = "hyper")]
-            Door::Hyper(limits) => hyper::serve(desk, limits, &stopper, listener, &address),
-        }
-        .map_err(ServeError::at(&address))
+            Door::Hyper(limits) => {
+                hyper::serve(Arc::clone(&desk), limits, &stopper, listener, &address)
+            }
+        };
+        desk.finish_log();
+        served.map_err(ServeError::at(&address))
     }
 
     /// Serves on a thread of its own.

@@ -90,6 +90,13 @@ impl Desk {
         self.log.get().map(|_| Instant::now())
     }
 
+    /// Has the log written to its end.
+    pub(super) fn finish_log(&self) {
+        if let Some(log) = self.log.get() {
+            log.finish();
+        }
+    }
+
     /// Notes the answer to the request line that `request` makes, which came at `since`.
     pub(super) fn note(
         &self,

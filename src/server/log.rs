@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use time::UtcDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -21,9 +21,19 @@ const BACKLOG: usize = 4096;
 /// A thread of its own writes it, so that no answer waits for whoever reads the log. Lines that it
 /// cannot keep up with are counted, and the count is written when it can.
 pub(super) struct Log {
-    lines: SyncSender<String>,
+    entries: SyncSender<Entry>,
     left_out: Arc<AtomicU64>,
 }
+
+/// What the log's thread is sent.
+enum Entry {
+    Line(String),
+    /// To say so when it comes to this.
+    Mark(SyncSender<()>),
+}
+
+/// How long a server that ends waits for what is still to be written.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 const CLOCK: &[BorrowedFormatItem<'static>] =
     format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
@@ -35,12 +45,20 @@ impl Log {
     ///
     /// When the machine has no thread left.
     pub(super) fn to(sink: Box<dyn Write + Send>) -> io::Result<Self> {
-        let (lines, written) = sync_channel(BACKLOG);
+        let (entries, written) = sync_channel(BACKLOG);
         let left_out = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&left_out);
         let thread = thread::Builder::new().name("ifmatch-log".into());
         thread.spawn(move || write(sink, &written, &counter))?;
-        Ok(Self { lines, left_out })
+        Ok(Self { entries, left_out })
+    }
+
+    /// Waits until all that was noted is written, if somebody reads it.
+    pub(super) fn finish(&self) {
+        let (mark, reached) = sync_channel(1);
+        if self.entries.try_send(Entry::Mark(mark)).is_ok() {
+            let _ = reached.recv_timeout(FAREWELL);
+        }
     }
 
     /// Notes the answer to the request line `request`, which came at `since`.
@@ -62,14 +80,21 @@ impl Log {
         let (request, status) = (escaped(request), response.status());
         let duration = since.elapsed().as_micros();
         let line = format!("{peer} - - [{at}] \"{request}\" {status} {length} {duration}\n");
-        if self.lines.try_send(line).is_err() {
+        if self.entries.try_send(Entry::Line(line)).is_err() {
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-fn write(mut sink: Box<dyn Write + Send>, lines: &Receiver<String>, left_out: &AtomicU64) {
-    for line in lines {
+fn write(mut sink: Box<dyn Write + Send>, entries: &Receiver<Entry>, left_out: &AtomicU64) {
+    for entry in entries {
+        let line = match entry {
+            Entry::Line(line) => line,
+            Entry::Mark(mark) => {
+                let _ = mark.try_send(());
+                continue;
+            }
+        };
         // Where nobody reads the log any more, nobody misses it.
         let _ = sink.write_all(line.as_bytes());
         let missing = left_out.swap(0, Ordering::Relaxed);

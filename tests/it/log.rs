@@ -152,3 +152,33 @@ fn the_program_logs_to_stderr_when_told_to() {
         assert_eq!(told.lines().count(), expected, "{told}");
     }
 }
+
+/// A sink that takes its time.
+struct Slow(Sender<()>);
+
+impl Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        std::thread::sleep(Duration::from_millis(2));
+        let _ = self.0.send(());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_server_that_ends_has_written_its_log() {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let server = Server::bind(address, MemoryStore::new(), options()).unwrap();
+    let (sender, written) = channel();
+    server.log_to(Slow(sender)).unwrap();
+    let running = server.spawn().unwrap();
+    let mut client = Client::connect(running.local_addr());
+    for _ in 0..100 {
+        assert_eq!(client.ask(request("GET /persons", "", "")).status, 200);
+    }
+    running.stop();
+    assert_eq!(written.try_iter().count(), 100);
+}
