@@ -108,7 +108,7 @@ struct Door {
     stopper: Stopper,
     sideline: Sideline,
     queues: Mutex<Vec<Arc<tiny_http::Server>>>,
-    /// Those of them that are quiet, and have no loop any more.
+    /// Those of them that are quiet, and have no loop.
     quiet: Mutex<Vec<Arc<tiny_http::Server>>>,
     caretaker: OnceLock<Thread>,
     /// Whether a request has come since the caretaker last looked.
@@ -167,7 +167,7 @@ impl Door {
             };
             self.receive(request);
             let (door, roused) = (Arc::clone(self), Arc::clone(&queue));
-            let thread = thread::Builder::new().name("ifmatch".into());
+            let thread = thread::Builder::new().name("ifmatch-loop".into());
             match thread.spawn(move || door.run(&roused)) {
                 Ok(running) => loops.push(running),
                 Err(_) => lock(&self.quiet).push(queue),

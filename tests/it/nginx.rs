@@ -44,12 +44,12 @@ struct Nginx {
 impl Nginx {
     /// nginx in front of the program; nothing where it is not installed.
     fn start(program: &Program) -> Option<Self> {
-        let directory = Directory::new("nginx");
-        let path = directory.0.to_str().unwrap();
         // It cannot be asked which port it took. This one is free, or was a moment ago.
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
+        let directory = Directory::new(&format!("nginx-{}", address.port()));
+        let path = directory.0.to_str().unwrap();
         let file = directory.0.join("nginx.conf");
         let text = configuration(path, program.address, address.port());
         fs::write(&file, text).unwrap();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::server::address::{Address, Listener};
 use crate::server::tiny_http::Door;
+use crate::server::tiny_http::lock;
 use crate::server::tiny_http::visit::visit;
 
 /// The pause between two visits while no requests come.
@@ -31,7 +32,7 @@ const SPARE: usize = 16;
 ///
 /// Its accept thread ends for good when the machine is out of descriptors, and new connections
 /// wait for ever. The caretaker sees that nobody notices it any more, and has another `tiny_http`
-/// accept on the same listener, with a loop of its own.
+/// accept on the same listener.
 pub(super) struct Caretaker {
     door: Arc<Door>,
     listener: Listener,
@@ -63,7 +64,8 @@ impl Caretaker {
             let deaf = self.door.deaf.load(Ordering::SeqCst) || !self.is_noticed();
             if deaf && !self.door.stopper.is_stopping() {
                 self.door.deaf.store(true, Ordering::SeqCst);
-                loops.extend(self.listen_again().ok());
+                // When there are too few descriptors, it is tried again the next time.
+                let _ = self.listen_again();
             }
         }
         loops.extend(self.door.rouse());
@@ -79,19 +81,12 @@ impl Caretaker {
         !visit(&self.address, NOTICE).is_err_and(|error| unanswered.contains(&error.kind()))
     }
 
-    fn listen_again(&self) -> io::Result<JoinHandle<()>> {
+    fn listen_again(&self) -> io::Result<()> {
         let spare = (0..SPARE).map(|_| self.listener.try_clone());
         drop(spare.collect::<io::Result<Vec<_>>>()?);
-        let (door, listener) = (Arc::clone(&self.door), self.listener.try_clone()?);
-        let thread = thread::Builder::new()
-            .name("ifmatch".into())
-            .spawn(move || {
-                if let Ok(queue) = door.listen(&listener) {
-                    drop(listener);
-                    door.run(&queue);
-                }
-            })?;
+        let queue = self.door.listen(&self.listener)?;
+        lock(&self.door.quiet).push(queue);
         self.door.deaf.store(false, Ordering::SeqCst);
-        Ok(thread)
+        Ok(())
     }
 }
