@@ -29,7 +29,7 @@
 //!
 //! ```text
 //! socket bytes
-//!    |  server      tiny_http::Request -> Request          the last place that knows sockets
+//!    |  server      a door's request -> Request            the last place that knows sockets
 //!    |  framing     its head, and where its content ends   400 413 414
 //!    v
 //! respond(&store, &policy, &request, now) -> Response      the last place that knows statuses
@@ -57,23 +57,26 @@
 //!
 //! # What never happens
 //!
-//! - Only the doors open a socket, read the clock, print or name `tiny_http`.
+//! - Only the doors open a socket, read the clock, print, or name `tiny_http` or hyper.
 //! - Statuses are chosen in `problem` and `resource` alone.
 //! - The store has one way to write, a compare-and-swap on a version. A check followed by a
 //!   separate write cannot be expressed.
 //! - A version never comes back: not when the clock does, not when a person is created again.
 //! - An [`EntityTag`] is valid by construction, and compared by a method whose name says how.
 //! - No lock is held while content is read or parsed, or an answer written.
-//! - The request loop waits for no client. What would make it wait is left to a short-lived
-//!   thread, with everything that follows on the same connection.
+//! - No loop waits for a client, nor, with hyper, for a store.
 //! - There is no unsafe code, and no configuration file.
 //!
-//! # What the door is for
+//! # The doors
 //!
-//! `tiny_http` keeps the server small, and reads whatever it is sent: header lines of any length,
-//! for any time. Against that nothing can be done from outside. So this door is for callers you
-//! trust, on the loopback interface or behind a reverse proxy; the README says what it survives.
-//! Outside Unix the sockets have no send timeout, and one client that does not read can stop it.
+//! `server` holds what every door needs: addresses, the desk behind them, the log, the word to
+//! stop. Which one to take says [`Door`], and what each survives, the README.
+//!
+//! `server::tiny_http` is mostly made of precautions. A request whose content is not here is left
+//! to the `sideline`, a long answer to a `delivery`, the listener to a `caretaker`; `arrival` knows
+//! what must not be done with a request. `server::hyper` is one file, and the only one with `async`:
+//! hyper takes the precautions. It calls the same synchronous [`respond`], beside its loop if
+//! [`Store::waits`].
 #![forbid(unsafe_code)]
 
 /// Entity tags: their grammar, and the two ways to compare them.
@@ -124,7 +127,7 @@ mod problem;
 /// The persons: from a request to its response.
 mod resource;
 
-/// The `tiny_http` door.
+/// The doors.
 mod server;
 
 /// The command line.

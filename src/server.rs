@@ -44,14 +44,25 @@ impl Default for Options {
     }
 }
 
-/// What takes the connections. The crate documentation says which door is for whom.
+/// What takes the connections.
+///
+/// Both answer alike, but for what the README lists under "Two doors".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Door {
-    /// `tiny_http`, for callers that are trusted.
+    /// `tiny_http`: small, without a runtime, and for callers that are trusted, on the loopback
+    /// interface or behind a reverse proxy.
+    ///
+    /// It makes nobody wait for anyone else. But it has no timeouts and no limits, and takes
+    /// header lines of any length: whoever can connect can use up its memory, threads and
+    /// descriptors. Outside Unix the sockets have no send timeout either, and one client that does
+    /// not read can stop it.
     #[default]
     TinyHttp,
-    /// hyper, for those that are not. With the cargo feature `hyper`.
+    /// hyper, on a runtime of one thread: for networks that are not trusted, and for high load.
+    /// With the cargo feature `hyper`.
+    ///
+    /// It costs some twenty crates and 350 kilobytes more.
     #[cfg(feature = "hyper")]
     Hyper(Limits),
 }
@@ -149,9 +160,10 @@ impl Server {
 
     /// Serves on this thread until a [`Stopper`] ends it.
     ///
-    /// The answers under way are finished then, for at most five seconds, and no new connections
-    /// are taken. Connections that are open already cannot be closed from here; what clients
-    /// still send on them stays unanswered.
+    /// The answers under way are finished then, and no new connections are taken. That takes at
+    /// most five seconds at the `tiny_http` door, where connections that are open already cannot
+    /// be closed: what clients still send on them stays unanswered. At the hyper door it takes at
+    /// most the timeout, and every connection ends.
     ///
     /// # Errors
     ///
