@@ -15,9 +15,6 @@ use ::hyper::{StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-#[cfg(unix)]
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
@@ -29,6 +26,10 @@ use crate::server::address::{Address, Listener};
 use crate::server::desk::Desk;
 use crate::server::stopper::Stopper;
 
+mod listener;
+
+use listener::{Accepted, AsyncListener};
+
 /// The longest head of a request, in bytes: target, fields and all.
 const MAX_HEAD: usize = 32 * 1024;
 
@@ -38,10 +39,8 @@ const DRAINABLE: u64 = 16 * 1024 * 1024;
 /// The most calls of a store that waits which are under way at once.
 const MAX_CALLS: usize = 16;
 
-/// How much of an answer the machine may hold for a client that has not taken it yet, in bytes. The
-/// kernel doubles it. Many times this, its own choice, is much to hold for nothing, and so much to
-/// wait for between two signs of progress that a slow client passes for one that does not read.
-const SEND_BUFFER: usize = 64 * 1024;
+/// More connections than any machine has descriptors for.
+const MOST: u32 = 1_000_000;
 
 /// How long to wait when the machine has no descriptor for another connection.
 const RESPITE: Duration = Duration::from_millis(50);
@@ -94,7 +93,7 @@ impl Door {
     /// those that are open.
     async fn run(self, listener: Listener) -> io::Result<()> {
         let listener = AsyncListener::try_from(listener)?;
-        let most = self.limits.connections.max(1);
+        let most = self.limits.connections.clamp(1, MOST);
         let places = Arc::new(Semaphore::new(most as usize));
         let mut stop = self.stop.clone();
         let accepting = async {
@@ -365,63 +364,5 @@ impl Head {
     fn request_line(&self) -> String {
         let (method, target, version) = (&self.0.method, self.target(), self.0.version);
         format!("{method} {target} {version:?}")
-    }
-}
-
-/// A listener on the runtime.
-enum AsyncListener {
-    Tcp(TcpListener),
-    #[cfg(unix)]
-    Unix(UnixListener),
-}
-
-/// A connection, and the machine it comes from.
-enum Accepted {
-    Tcp(TcpStream, IpAddr),
-    #[cfg(unix)]
-    Unix(UnixStream),
-}
-
-impl AsyncListener {
-    /// Waits for the next connection, whose client may take so long to take more of an answer.
-    async fn accept(&self, patience: Duration) -> io::Result<Accepted> {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                tune(&stream, patience);
-                Ok(Accepted::Tcp(stream, peer.ip()))
-            }
-            #[cfg(unix)]
-            Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
-        }
-    }
-}
-
-/// Has answers leave at once, and bounds what is held for the client: how much, and for how long
-/// once it takes no more, even if the connection has been closed from here.
-fn tune(stream: &TcpStream, patience: Duration) {
-    let socket = socket2::SockRef::from(stream);
-    // What a socket cannot do, or will not do because it is closed, is not worth refusing it.
-    let _ = socket.set_tcp_nodelay(true);
-    let _ = socket.set_send_buffer_size(SEND_BUFFER);
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(patience));
-}
-
-impl TryFrom<Listener> for AsyncListener {
-    type Error = io::Error;
-
-    fn try_from(listener: Listener) -> io::Result<Self> {
-        match listener {
-            Listener::Tcp(listener) => {
-                listener.set_nonblocking(true)?;
-                TcpListener::from_std(listener).map(Self::Tcp)
-            }
-            #[cfg(unix)]
-            Listener::Unix(listener) => {
-                listener.set_nonblocking(true)?;
-                UnixListener::from_std(listener).map(Self::Unix)
-            }
-        }
     }
 }

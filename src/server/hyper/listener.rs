@@ -1,0 +1,72 @@
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::server::address::Listener;
+
+/// How much of an answer the machine may hold for a client that has not taken it yet, in bytes. The
+/// kernel doubles it. Many times this, its own choice, is much to hold for nothing, and so much to
+/// wait for between two signs of progress that a slow client passes for one that does not read.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// A listener on the runtime.
+pub(super) enum AsyncListener {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
+/// A connection, and the machine it comes from.
+pub(super) enum Accepted {
+    Tcp(TcpStream, IpAddr),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl AsyncListener {
+    /// Waits for the next connection, whose client may take so long to take more of an answer.
+    pub(super) async fn accept(&self, patience: Duration) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                tune(&stream, patience);
+                Ok(Accepted::Tcp(stream, peer.ip()))
+            }
+            #[cfg(unix)]
+            Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+/// Has answers leave at once, and bounds what is held for the client: how much, and for how long
+/// once it takes no more, even if the connection has been closed from here.
+fn tune(stream: &TcpStream, patience: Duration) {
+    let socket = socket2::SockRef::from(stream);
+    // What a socket cannot do, or will not do because it is closed, is not worth refusing it.
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(patience));
+}
+
+impl TryFrom<Listener> for AsyncListener {
+    type Error = io::Error;
+
+    fn try_from(listener: Listener) -> io::Result<Self> {
+        match listener {
+            Listener::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener).map(Self::Tcp)
+            }
+            #[cfg(unix)]
+            Listener::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                UnixListener::from_std(listener).map(Self::Unix)
+            }
+        }
+    }
+}
