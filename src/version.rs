@@ -68,6 +68,12 @@ impl Version {
         }
     }
 
+    /// Whether something happened at that moment.
+    #[must_use]
+    pub fn is_dated(self) -> bool {
+        self.dated
+    }
+
     /// The change date cut to seconds, for Last-Modified and the fields that ask about it; none
     /// for what has never changed, whose age nobody knows.
     ///

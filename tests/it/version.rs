@@ -177,6 +177,7 @@ fn s8_8_2_2_what_a_wrong_clock_made_is_undated() {
         assert_eq!(next.to_string(), made, "at {now}");
         let undated = next.last_modified() == Version::LAST.last_modified();
         assert_eq!(undated, !dated, "at {now}");
+        assert_eq!(next.is_dated(), dated, "at {now}");
     }
 }
 
