@@ -100,7 +100,7 @@ mod version;
 /// Persons, and the rules for the content that describes one.
 mod person;
 
-/// Where persons are kept: the compare-and-swap, and the store in memory.
+/// Where persons are kept: the compare-and-swap, and the stores.
 mod store;
 
 /// What a request target names.
@@ -148,7 +148,9 @@ pub use resource::respond;
 #[cfg(feature = "hyper")]
 pub use server::Limits;
 pub use server::{Address, Door, Options, Running, ServeError, Server, Stopper};
-pub use store::{Collection, MemoryStore, Record, Store, StoreError, Swap, SwapError};
+pub use store::{Collection, MemoryStore, OpenError, Record, Store, StoreError, Swap, SwapError};
+#[cfg(feature = "sqlite")]
+pub use store::{SqliteStore, Synchronous};
 pub use version::{ParseVersionError, Version, VersionClock};
 
 /// The examples of the README, compiled and run with the others.

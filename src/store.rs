@@ -8,6 +8,12 @@ use std::time::SystemTime;
 use crate::person::{Person, PersonId};
 use crate::version::{Version, VersionClock};
 
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteStore, Synchronous};
+
 /// Where the persons are kept.
 ///
 /// There is one way to write: [`swap`](Self::swap), a compare-and-swap on a version. A check
@@ -191,6 +197,11 @@ impl StoreError {
             reason: reason.into(),
         }
     }
+
+    /// There is no version after the latest.
+    fn exhausted() -> Self {
+        Self::new("no change date is left before the end of the calendar")
+    }
 }
 
 impl fmt::Display for StoreError {
@@ -200,6 +211,31 @@ impl fmt::Display for StoreError {
 }
 
 impl Error for StoreError {}
+
+/// The store cannot be used at all. What there is has been left as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenError {
+    store: String,
+    reason: String,
+}
+
+impl OpenError {
+    /// The store that was asked for, as whoever runs the server knows it, and why it is not opened.
+    pub fn new(store: impl fmt::Display, reason: impl fmt::Display) -> Self {
+        Self {
+            store: store.to_string(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot use the store {}: {}", self.store, self.reason)
+    }
+}
+
+impl Error for OpenError {}
 
 /// The persons in memory, for as long as the process lives.
 #[derive(Debug)]
@@ -271,8 +307,7 @@ impl Store for MemoryStore {
         {
             return Err(SwapError::Conflict);
         }
-        let exhausted = || StoreError::new("no change date is left before the end of the calendar");
-        let version = state.clock.next(now).ok_or_else(exhausted)?;
+        let version = state.clock.next(now).ok_or_else(StoreError::exhausted)?;
         match swap.new_state().cloned() {
             Some(person) => state
                 .persons

@@ -18,6 +18,7 @@ mod bad_input;
 mod cli;
 mod client;
 mod desk;
+mod directory;
 mod door;
 mod entity_tag;
 mod examples;
@@ -41,6 +42,8 @@ mod resource;
 mod serving;
 #[cfg(target_os = "linux")]
 mod soak;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
 mod tidy;
 mod transcript;

@@ -56,6 +56,8 @@ macro_rules! suite {
 }
 
 suite!(memory, super::Memory::default());
+#[cfg(feature = "sqlite")]
+suite!(sqlite, crate::sqlite::File::default());
 
 pub fn person(id: &str, name: &str) -> Person {
     Person::new(PersonId::new(id).unwrap(), name).unwrap()

@@ -3,29 +3,13 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use ifmatch::{Address, MemoryStore, Running, ServeError, Server};
 
+use crate::directory::Directory;
 use crate::serving::{options, program};
-
-/// A directory of the test's own, removed at its end.
-pub struct Directory(pub PathBuf);
-
-impl Directory {
-    pub fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("ifmatch-{test}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn serve(socket: &Path) -> Result<Running, ServeError> {
     Server::bind(

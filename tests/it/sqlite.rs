@@ -1,0 +1,358 @@
+//! The persons in a file: what holds of it beyond what holds of every store.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ifmatch::{SqliteStore, Store, StoreError, Swap, SwapError, Synchronous, Version};
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
+use crate::directory::Directory;
+use crate::store::{Place, at, create, now, person};
+
+/// The store in this file.
+pub fn open(path: &Path) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::open(path, Synchronous::Full).unwrap())
+}
+
+/// A file of the test's own.
+pub struct File(Directory);
+
+impl Default for File {
+    fn default() -> Self {
+        Self(Directory::new("sqlite"))
+    }
+}
+
+impl File {
+    pub fn path(&self) -> PathBuf {
+        self.0.0.join("persons.db")
+    }
+
+    /// A connection beside those of the store, as the shell or another program has it.
+    pub fn shell(&self) -> Connection {
+        Connection::open(self.path()).unwrap()
+    }
+
+    /// Every file there is, with its content.
+    fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let files = fs::read_dir(&self.0.0)
+            .unwrap()
+            .map(|it| it.unwrap().path());
+        files
+            .map(|it| (it.clone(), fs::read(it).unwrap()))
+            .collect()
+    }
+}
+
+impl Place for File {
+    fn open(&self) -> Arc<dyn Store> {
+        open(&self.path())
+    }
+
+    fn open_fast(&self) -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open(self.path(), Synchronous::Normal).unwrap())
+    }
+}
+
+#[test]
+fn everything_is_there_when_it_is_opened_again() {
+    let file = File::default();
+    let store = file.open();
+    for id in ["1", "2", "3"] {
+        create(&*store, id);
+    }
+    let two = store.get(person("2", "x").id()).unwrap().unwrap();
+    store
+        .swap(
+            &Swap::remove(two.person.id(), two.version),
+            at("2016-11-23T12:00:00.000000"),
+        )
+        .unwrap();
+    let before = store.list(None, 9).unwrap();
+    assert!(!before.version.is_dated());
+    drop(store);
+    let left: Vec<_> = file.contents().into_keys().collect();
+    assert_eq!(left, [file.path()], "all of it is in one file");
+    assert_eq!(file.open().list(None, 9), Ok(before));
+}
+
+/// Whatever is removed, however often it is opened again, and wherever the clock is set to.
+#[test]
+fn s8_8_1_a_version_never_comes_back() {
+    let file = File::default();
+    let mut tags = HashSet::new();
+    let mut last = Version::FIRST;
+    for now in [now(), now(), at("2016-11-23T12:00:00.000000"), now()] {
+        let store = file.open();
+        let wim = person("1", "Wim");
+        for _ in 0..2 {
+            let created = store.swap(&Swap::create(&wim), now).unwrap();
+            let removed = store.swap(&Swap::remove(wim.id(), created), now).unwrap();
+            assert!(last < created && created < removed);
+            assert!(tags.insert(created.entity_tag()) && tags.insert(removed.entity_tag()));
+            let stale = store.swap(&Swap::replace(&wim, created), now);
+            assert_eq!(stale, Err(SwapError::Conflict));
+            last = removed;
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_new_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let file = File::default();
+    let store = file.open();
+    create(&*store, "1");
+    let contents = file.contents();
+    assert_eq!(
+        contents.len(),
+        3,
+        "with two beside it: {:?}",
+        contents.keys()
+    );
+    for path in contents.keys() {
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+    }
+    drop(store);
+    // One that is there is left to whoever made it.
+    let file = File::default();
+    fs::write(file.path(), "").unwrap();
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o640)).unwrap();
+    create(&*file.open(), "1");
+    let mode = fs::metadata(file.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+}
+
+/// None of these means to `SQLite` what it means to the file system.
+#[test]
+fn a_file_may_have_any_name() {
+    let file = File::default();
+    for name in [":memory:", "file:x?mode=memory", "a?b#c%41", "'", "名 😀"] {
+        let path = file.0.0.join(name);
+        create(&*open(&path), "1");
+        assert!(path.exists(), "{name}");
+        assert_eq!(open(&path).list(None, 9).unwrap().records.len(), 1);
+    }
+    assert_eq!(file.contents().len(), 5);
+}
+
+#[track_caller]
+fn refused(file: &File, reason: &str) {
+    let lasting = || {
+        let mut contents = file.contents();
+        // The index of the WAL, made anew by whoever comes first.
+        contents.retain(|path, _| !path.to_string_lossy().ends_with("-shm"));
+        contents
+    };
+    let before = lasting();
+    let error = SqliteStore::open(file.path(), Synchronous::Full).unwrap_err();
+    let path = file.path();
+    assert_eq!(
+        error.to_string(),
+        format!("cannot use the store {}: {reason}", path.display())
+    );
+    let after = lasting();
+    assert!(before == after, "{reason}: it was touched");
+    let left = file.contents().len();
+    assert!(
+        before.len() > 1 || left == 1,
+        "{reason}: something was left beside it"
+    );
+}
+
+#[test]
+fn what_is_not_ours_is_refused_and_left_as_it_is() {
+    let newer = "a newer ifmatch made it; its schema version is 2, and this one knows 1";
+    let foreign = "it belongs to another program";
+    let none = "file is not a database";
+    let ours = "PRAGMA user_version = 2";
+    let marked = "PRAGMA application_id = 7; CREATE TABLE t (x)";
+    let unmarked = "CREATE TABLE person (person_id TEXT PRIMARY KEY)";
+    for (begun, changes, reason) in [
+        (true, ours, newer),
+        (true, "PRAGMA user_version = 0", foreign),
+        (true, "PRAGMA application_id = 7", foreign),
+        (false, marked, foreign),
+        (false, unmarked, foreign),
+        (false, "PRAGMA user_version = 1", foreign),
+    ] {
+        // Where it belongs, and still in its WAL.
+        for folded in [true, false] {
+            let file = File::default();
+            if begun {
+                create(&*file.open(), "1");
+            }
+            let shell = file.shell();
+            shell.pragma_update(None, "journal_mode", "wal").unwrap();
+            let keep = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            shell.set_db_config(keep, !folded).unwrap();
+            shell.execute_batch(changes).unwrap();
+            drop(shell);
+            let files = file.contents();
+            assert_eq!(
+                files.len(),
+                if folded { 1 } else { 3 },
+                "{changes}: {:?}",
+                files.keys()
+            );
+            refused(&file, reason);
+        }
+    }
+    let magic = [b"SQLite format 3\0", &[0; 200][..]].concat();
+    for content in [&b"a letter\n"[..], &[0; 100], &[0; 4096], &magic] {
+        let file = File::default();
+        fs::write(file.path(), content).unwrap();
+        refused(&file, none);
+    }
+}
+
+/// Left behind by a program that was killed in the middle of a change.
+#[test]
+fn a_foreign_journal_is_not_rolled_back() {
+    let (file, killed) = (File::default(), File::default());
+    let shell = file.shell();
+    shell
+        .execute_batch(
+            "CREATE TABLE t (x); PRAGMA cache_size = 1; BEGIN; \
+             INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 999) \
+             SELECT zeroblob(1000) FROM n",
+        )
+        .unwrap();
+    for (path, content) in file.contents() {
+        fs::write(killed.0.0.join(path.file_name().unwrap()), content).unwrap();
+    }
+    assert_eq!(killed.contents().len(), 2);
+    refused(&killed, "it belongs to another program");
+    // It is a hot one, indeed.
+    let rows = |shell: &Connection| {
+        shell.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0))
+    };
+    assert_eq!(rows(&killed.shell()), Ok(0));
+    assert_eq!(killed.contents().len(), 1);
+}
+
+/// Of three pages one was written when it was killed, and the journal says that there were none.
+#[test]
+fn a_file_half_made_is_made_again() {
+    let file = File::default();
+    create(&*file.open(), "1");
+    let mut first = fs::read(file.path()).unwrap();
+    assert_eq!(first.len(), 3 * 4096);
+    first.truncate(4096);
+    first[18..20].copy_from_slice(&[1, 1]); // before it had a WAL
+    fs::write(file.path(), first).unwrap();
+    let magic = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+    // No records, a nonce, no pages, sectors of 512 bytes, pages of 4096.
+    let numbers = [0_u32, 7, 0, 512, 4096].map(u32::to_be_bytes).concat();
+    let mut journal = [&magic[..], &numbers].concat();
+    journal.resize(512, 0);
+    fs::write(file.0.0.join("persons.db-journal"), journal).unwrap();
+    let store = file.open();
+    assert_eq!(store.list(None, 9).unwrap().records, []);
+    create(&*store, "1");
+}
+
+#[test]
+fn what_cannot_be_opened() {
+    let file = File::default();
+    fs::create_dir(file.path()).unwrap();
+    let open = |path: &Path| SqliteStore::open(path, Synchronous::Full);
+    let told = open(&file.path()).unwrap_err().to_string();
+    let path = file.path();
+    let path = path.display();
+    assert_eq!(told, format!("cannot use the store {path}: it is no file"));
+    let inside = file.path().join("none/persons.db");
+    assert_eq!(
+        open(&inside).unwrap_err().to_string(),
+        format!(
+            "cannot use the store {}: No such file or directory (os error 2)",
+            inside.display()
+        )
+    );
+}
+
+#[test]
+fn somebody_else_writes_meanwhile() {
+    let file = File::default();
+    let store = file.open();
+    let version = create(&*store, "1");
+    let shell = file.shell();
+    shell.execute_batch("BEGIN IMMEDIATE").unwrap();
+    shell
+        .execute("UPDATE person SET person_name = 'half done'", [])
+        .unwrap();
+    let before = store.list(None, 9);
+    let (wim, two) = (person("1", "Wim"), person("2", "x"));
+    for swap in [Swap::replace(&wim, version), Swap::create(&two)] {
+        let Err(SwapError::Store(error)) = store.swap(&swap, now()) else {
+            panic!("it is locked");
+        };
+        let path = file.path();
+        let locked = format!("the store {} failed: database is locked", path.display());
+        assert_eq!(error.to_string(), locked);
+        assert_eq!(store.list(None, 9), before, "reads go on");
+    }
+    shell.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(store.list(None, 9), before);
+    assert!(store.swap(&Swap::replace(&wim, version), now()).is_ok());
+    assert!(store.swap(&Swap::create(&two), now()).is_ok());
+}
+
+/// The shell shows what there is, and what it writes that is no person is told of.
+#[test]
+fn what_the_shell_reads_and_writes() {
+    let file = File::default();
+    let store = file.open();
+    create(&*store, "1");
+    store
+        .swap(
+            &Swap::create(&person("2", "Wim")),
+            at("2016-11-23T12:00:00.000000"),
+        )
+        .unwrap();
+    let shell = file.shell();
+    let row = |sql: &str| {
+        shell
+            .query_row(sql, [], |row| row.get::<_, String>(0))
+            .unwrap()
+    };
+    let columns = "person_id || '|' || person_name || '|' || change_date || '|' || dated";
+    assert_eq!(
+        row(&format!("SELECT group_concat({columns}) FROM person")),
+        "1|x|2026-11-23T12:00:00.000000|1,2|Wim|2026-11-23T12:00:00.000001|0"
+    );
+    assert_eq!(
+        row("SELECT change_date || '|' || dated FROM collection"),
+        "2026-11-23T12:00:00.000001|0"
+    );
+    assert_eq!(row("PRAGMA journal_mode"), "wal");
+
+    shell
+        .execute(
+            "UPDATE person SET change_date = 'today' WHERE person_id = '2'",
+            [],
+        )
+        .unwrap();
+    let told = |error: StoreError| error.to_string();
+    let path = file.path();
+    let sentence = format!(
+        "the store {} failed: Conversion error from type Text at index: 0, \
+         not a change date such as `2020-12-24T10:11:52.200311`",
+        path.display()
+    );
+    assert_eq!(
+        store.get(person("2", "x").id()).map_err(told),
+        Err(sentence.clone())
+    );
+    assert_eq!(store.list(None, 9).map_err(told), Err(sentence));
+    assert!(store.get(person("1", "x").id()).unwrap().is_some());
+    shell
+        .execute("DELETE FROM person WHERE person_id = '2'", [])
+        .unwrap();
+    assert_eq!(store.list(None, 9).unwrap().records.len(), 1);
+}
