@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::Token;
@@ -12,6 +13,9 @@ use crate::policy::Profile;
 #[cfg(feature = "hyper")]
 use crate::server::Limits;
 use crate::server::{Address, Door, Options};
+use crate::store::{MemoryStore, OpenError, Store};
+#[cfg(feature = "sqlite")]
+use crate::store::{SqliteStore, Synchronous};
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -22,6 +26,8 @@ Usage: ifmatch [OPTIONS]
 Options:
   --listen ADDRESS        where to listen: ADDR:PORT, or unix:PATH
                           [default: 127.0.0.1:5000]
+  --store STORE           where the persons are kept: memory, or sqlite:PATH (a
+                          build with the feature `sqlite`) [default: memory]
   --strict                follow the RFCs where the older service did not:
                           428, 409, quoted tags only, application/problem+json
   --unconditional-writes  also perform PUT and DELETE without If-Match
@@ -65,7 +71,17 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     /// Whether each answer is told of on stderr.
     pub access_log: bool,
+    store: StoreName,
     door: DoorFlags,
+}
+
+/// Where the persons are to be kept.
+#[derive(Clone, Debug, Default)]
+enum StoreName {
+    #[default]
+    Memory,
+    #[cfg(feature = "sqlite")]
+    Sqlite(PathBuf, Synchronous),
 }
 
 /// What is said about the door, whether or not this build has the one it is about.
@@ -84,6 +100,7 @@ impl Default for Config {
             options: Options::default(),
             token_file: None,
             access_log: false,
+            store: StoreName::default(),
             door: DoorFlags::default(),
         }
     }
@@ -151,6 +168,7 @@ impl Config {
     fn wanted(flag: &str) -> Option<&'static str> {
         Some(match flag {
             "--listen" => "an address and a port such as 127.0.0.1:5000",
+            "--store" => "`memory`, `sqlite:PATH` or `sqlite:PATH?synchronous=normal`",
             "--max-content" => "a number of bytes such as 65536",
             "--allow-origin" => "an origin such as https://example.com, or `*`",
             "--allow-host" => "a host name such as example.com",
@@ -166,6 +184,11 @@ impl Config {
         let access = &mut self.options.policy.access;
         let read = match flag {
             "--listen" => value.parse().ok().map(|address| self.address = address),
+            #[cfg(not(feature = "sqlite"))]
+            "--store" if value.starts_with("sqlite:") => {
+                return Err(UsageError::NotBuilt("sqlite"));
+            }
+            "--store" => StoreName::read(&value).map(|store| self.store = store),
             "--max-content" => value
                 .parse()
                 .ok()
@@ -190,6 +213,21 @@ impl Config {
         })
     }
 
+    /// Opens the store, if it is not open to begin with.
+    ///
+    /// # Errors
+    ///
+    /// When it is a file that cannot be used.
+    pub fn open_store(&self) -> Result<Arc<dyn Store>, OpenError> {
+        Ok(match &self.store {
+            StoreName::Memory => Arc::new(MemoryStore::new()),
+            #[cfg(feature = "sqlite")]
+            StoreName::Sqlite(path, synchronous) => {
+                Arc::new(SqliteStore::open(path, *synchronous)?)
+            }
+        })
+    }
+
     /// The options, with the token read from its file.
     ///
     /// # Errors
@@ -204,6 +242,25 @@ impl Config {
             }
         }
         Ok(options)
+    }
+}
+
+impl StoreName {
+    fn read(name: &str) -> Option<Self> {
+        match name.split_once(':') {
+            None if name == "memory" => Some(Self::Memory),
+            #[cfg(feature = "sqlite")]
+            Some(("sqlite", place)) => {
+                let (path, synchronous) = match place.split_once('?') {
+                    None => (place, Synchronous::Full),
+                    Some((path, "synchronous=full")) => (path, Synchronous::Full),
+                    Some((path, "synchronous=normal")) => (path, Synchronous::Normal),
+                    Some(_) => return None,
+                };
+                (!path.is_empty()).then(|| Self::Sqlite(path.into(), synchronous))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 #[cfg(all(feature = "hyper", unix))]
 use ifmatch::Stopper;
 use ifmatch::cli::{Command, HELP};
-use ifmatch::{Address, Door, MemoryStore, Server};
+use ifmatch::{Address, Door, Server};
 
 fn main() -> ExitCode {
     let tell = panic::take_hook();
@@ -33,11 +33,15 @@ fn main() -> ExitCode {
         Command::Serve(config) => {
             let (address, logs) = (config.address.clone(), config.access_log);
             let trusting = config.options.door == Door::TinyHttp;
+            let store = match config.open_store() {
+                Ok(store) => store,
+                Err(error) => return fail(&error, 1),
+            };
             let options = match config.into_options() {
                 Ok(options) => options,
                 Err(error) => return fail(&error, 1),
             };
-            let server = match Server::bind(address, MemoryStore::new(), options) {
+            let server = match Server::bind(address, store, options) {
                 Ok(server) => server,
                 Err(error) => return fail(&error, 1),
             };

@@ -99,6 +99,12 @@ fn usage_errors_are_one_sentence_and_exit_2() {
         fails(&[flag, "7"], 2, &needs);
         fails(&["--door", "tiny_http", flag, "7"], 2, &needs);
     }
+    let store = "--store needs `memory`, `sqlite:PATH` or `sqlite:PATH?synchronous=normal`";
+    fails(&["--store"], 2, store);
+    for value in ["", "disk", "memory:", "sqlite", "mysql://x"] {
+        let flag = format!("--store={value}");
+        fails(&[&flag], 2, &format!("{store}, not `{value}`"));
+    }
     fails(&["--token-file"], 2, "--token-file needs a file name");
     fails(
         &["--token-file="],
@@ -114,6 +120,42 @@ fn a_door_that_was_not_built() {
                     `cargo build --release --features hyper` builds one with it";
     fails(&["--door", "hyper"], 2, sentence);
     fails(&["--door=hyper", "--timeout=3"], 2, sentence);
+}
+
+#[cfg(not(feature = "sqlite"))]
+#[test]
+fn a_store_that_was_not_built() {
+    let sentence = "this program was built without `sqlite`; \
+                    `cargo build --release --features sqlite` builds one with it";
+    fails(&["--store", "sqlite:persons.db"], 2, sentence);
+    fails(&["--store=sqlite:"], 2, sentence);
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_store_that_cannot_be_opened() {
+    use crate::store::Place;
+    let store = "--store needs `memory`, `sqlite:PATH` or `sqlite:PATH?synchronous=normal`";
+    for value in [
+        "sqlite:",
+        "sqlite:?synchronous=full",
+        "sqlite:x?",
+        "sqlite:x?synchronous=off",
+        "sqlite:x?synchronous=normal&synchronous=full",
+        "sqlite:x?mode=ro",
+    ] {
+        fails(&["--store", value], 2, &format!("{store}, not `{value}`"));
+    }
+    let file = crate::sqlite::File::default();
+    drop(file.open());
+    for parameters in ["", "?synchronous=full", "?synchronous=normal"] {
+        Program::start(&["--store", &format!("{}{parameters}", file.argument())]);
+    }
+    std::fs::write(file.path(), "a letter").unwrap();
+    let path = file.path();
+    let path = path.display();
+    let sentence = format!("cannot use the store {path}: file is not a database");
+    fails(&["--store", &file.argument()], 1, &sentence);
 }
 
 #[cfg(unix)]

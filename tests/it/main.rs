@@ -20,6 +20,8 @@ mod client;
 mod desk;
 mod directory;
 mod door;
+#[cfg(feature = "sqlite")]
+mod durable;
 mod entity_tag;
 mod examples;
 mod faults;

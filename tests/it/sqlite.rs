@@ -31,6 +31,11 @@ impl File {
         self.0.0.join("persons.db")
     }
 
+    /// What `--store` is given.
+    pub fn argument(&self) -> String {
+        format!("sqlite:{}", self.path().display())
+    }
+
     /// A connection beside those of the store, as the shell or another program has it.
     pub fn shell(&self) -> Connection {
         Connection::open(self.path()).unwrap()
