@@ -10,9 +10,11 @@ run: ## serve on 127.0.0.1:5000
 test: ## run every test of the default build
 	cargo test --locked
 
-test-all: ## run every test with every feature, at each door
+test-all: ## run every test with every feature, at each door and with each store
 	cargo test --locked --all-features
 	IFMATCH_TEST_DOOR=hyper cargo test --locked --all-features --test it
+	IFMATCH_TEST_STORE=sqlite cargo test --locked --all-features --test it
+	IFMATCH_TEST_DOOR=hyper IFMATCH_TEST_STORE=sqlite cargo test --locked --all-features --test it
 
 soak: ## load and faults at each door, for MINUTES=10
 	for door in tiny_http hyper; do echo "$$door"; IFMATCH_TEST_DOOR=$$door IFMATCH_SOAK_MINUTES=$(or $(MINUTES),10) \

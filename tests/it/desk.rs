@@ -2,11 +2,17 @@
 
 use std::time::SystemTime;
 
-use ifmatch::{MemoryStore, Method, Policy, Profile, Request, Response, Version, respond};
+use std::sync::Arc;
+
+use ifmatch::{Method, Policy, Profile, Request, Response, Store, Version, respond};
+
+use crate::directory::Directory;
+use crate::serving::store;
 
 /// A store, a policy and a clock that stands still until it is set.
 pub struct Desk {
-    pub store: MemoryStore,
+    store: Arc<dyn Store>,
+    _directory: Option<Directory>,
     pub policy: Policy,
     pub now: SystemTime,
 }
@@ -17,8 +23,10 @@ impl Desk {
             .parse::<Version>()
             .unwrap()
             .into();
+        let (store, directory) = store();
         Self {
-            store: MemoryStore::new(),
+            store,
+            _directory: directory,
             policy: Policy::default(),
             now,
         }

@@ -708,22 +708,28 @@ const MODIFIED: u64 = 1_795_435_200 - 3600;
 fn s13_2_the_whole_space_on_a_person() {
     let mut changed = 0;
     for profile in [Profile::Compatible, Profile::Strict] {
+        let begin = || {
+            let mut desk = Desk::compatible();
+            desk.policy.profile = profile;
+            desk.set_clock("2026-11-23T11:00:00.000000");
+            let tag = desk.create("1", "Wim");
+            desk.now = SystemTime::UNIX_EPOCH + Duration::from_secs(MODIFIED + 3600);
+            (desk, tag)
+        };
+        let (mut desk, mut tag) = begin();
         for (if_match, if_none_match) in oracle::product(&oracle::TAGS, &oracle::TAGS) {
             for (unmodified, modified) in oracle::product(&oracle::DATES[..6], &oracle::DATES[..6])
             {
                 for method in ["GET", "HEAD", "PUT", "DELETE"] {
-                    let mut desk = Desk::compatible();
-                    desk.policy.profile = profile;
-                    desk.set_clock("2026-11-23T11:00:00.000000");
-                    let tag = desk.create("1", "Wim");
-                    let tag = tag.trim_matches('"');
-                    desk.now = SystemTime::UNIX_EPOCH + Duration::from_secs(MODIFIED + 3600);
+                    let changed_before = changed;
                     for (target, exists) in [("/persons/2", false), ("/persons/1", true)] {
                         let lines =
                             oracle::field_lines(if_match, unmodified, if_none_match, modified);
                         let lines: Vec<_> = lines
                             .iter()
-                            .map(|(name, value)| (*name, value.replace("cur", tag)))
+                            .map(|(name, value)| {
+                                (*name, value.replace("cur", tag.trim_matches('"')))
+                            })
                             .collect();
                         let fields: Vec<_> = lines
                             .iter()
@@ -746,6 +752,9 @@ fn s13_2_the_whole_space_on_a_person() {
                             [201, 204].contains(&wanted) || (method == "PUT" && wanted == 200);
                         assert_eq!(desk.state() != before, performed);
                         changed += usize::from(performed);
+                    }
+                    if changed > changed_before {
+                        (desk, tag) = begin();
                     }
                 }
             }

@@ -1,16 +1,21 @@
 //! Servers to be asked: one inside the test, and the built program beside it.
 //!
-//! The one suite runs once for each door. `IFMATCH_TEST_DOOR` says which; a test that has to know
-//! asks [`is_hyper`].
+//! The one suite runs once for each door and each store. `IFMATCH_TEST_DOOR` and
+//! `IFMATCH_TEST_STORE` say which; a test that has to know the door asks [`is_hyper`].
 
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use ifmatch::{Access, Door, MemoryStore, Options, Profile, Running, Server, Store};
+#[cfg(feature = "sqlite")]
+use ifmatch::{SqliteStore, Synchronous};
 
 use crate::client::{Answer, Client, request};
+use crate::directory::Directory;
 
 /// The door under test.
 pub fn door() -> Door {
@@ -24,6 +29,33 @@ pub fn door() -> Door {
 
 pub fn is_hyper() -> bool {
     door() != Door::TinyHttp
+}
+
+/// A directory for the file of the store under test, if it keeps one.
+fn directory() -> Option<Directory> {
+    match env::var("IFMATCH_TEST_STORE").as_deref() {
+        Err(_) | Ok("memory") => None,
+        #[cfg(feature = "sqlite")]
+        Ok("sqlite") => Some(Directory::new("serving")),
+        Ok(other) => panic!("there is no store {other} in this build"),
+    }
+}
+
+/// An empty store of the kind under test, and the directory that has to stay as long.
+pub fn store() -> (Arc<dyn Store>, Option<Directory>) {
+    match directory() {
+        #[cfg(feature = "sqlite")]
+        Some(directory) => {
+            // In a hurry: no power fails here.
+            let store = SqliteStore::open(file(&directory), Synchronous::Normal).unwrap();
+            (Arc::new(store), Some(directory))
+        }
+        _ => (Arc::new(MemoryStore::new()), None),
+    }
+}
+
+fn file(directory: &Directory) -> PathBuf {
+    directory.0.join("persons.db")
 }
 
 /// The default options, for the door under test.
@@ -45,14 +77,28 @@ pub fn program() -> Command {
 pub struct Serving {
     pub running: Option<Running>,
     pub address: SocketAddr,
+    _directory: Option<Directory>,
 }
 
 impl Serving {
     pub fn start() -> Self {
-        Self::with(MemoryStore::new(), options())
+        Self::with_new_store(options())
+    }
+
+    fn with_new_store(options: Options) -> Self {
+        let (store, directory) = store();
+        Self::with_store_in(directory, store, options)
     }
 
     pub fn with(store: impl Store + 'static, options: Options) -> Self {
+        Self::with_store_in(None, store, options)
+    }
+
+    fn with_store_in(
+        directory: Option<Directory>,
+        store: impl Store + 'static,
+        options: Options,
+    ) -> Self {
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), store, options).unwrap();
         let running = server.spawn().unwrap();
         let address = running
@@ -64,6 +110,7 @@ impl Serving {
         Self {
             address,
             running: Some(running),
+            _directory: directory,
         }
     }
 
@@ -72,7 +119,7 @@ impl Serving {
         let mut options = options();
         options.policy.profile = profile;
         configure(&mut options.policy.access);
-        Self::with(MemoryStore::new(), options)
+        Self::with_new_store(options)
     }
 
     pub fn client(&self) -> Client {
@@ -112,17 +159,29 @@ impl Drop for Serving {
 pub struct Program {
     pub child: Child,
     pub address: SocketAddr,
+    _directory: Option<Directory>,
 }
 
 impl Program {
+    /// Starts it on an empty store of the kind under test, unless `arguments` say otherwise.
     pub fn start(arguments: &[&str]) -> Self {
         let mut command = program();
-        command.args(["--listen", "127.0.0.1:0"]).args(arguments);
-        Self::spawn(&mut command)
+        command.args(["--listen", "127.0.0.1:0"]);
+        let directory = directory();
+        if let Some(directory) = &directory {
+            let file = file(directory);
+            let store = format!("sqlite:{}?synchronous=normal", file.display());
+            command.args(["--store", &store]);
+        }
+        Self::spawn_in(directory, command.args(arguments))
     }
 
     /// Starts `command` and waits for the line that says where it serves.
     pub fn spawn(command: &mut Command) -> Self {
+        Self::spawn_in(None, command)
+    }
+
+    fn spawn_in(directory: Option<Directory>, command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
@@ -134,7 +193,11 @@ impl Program {
             .expect(&line)
             .parse()
             .unwrap();
-        Self { child, address }
+        Self {
+            child,
+            address,
+            _directory: directory,
+        }
     }
 }
 
