@@ -4,38 +4,22 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use ifmatch::{
-    Collection, MemoryStore, PersonId, Record, Store, StoreError, Swap, SwapError, Version,
-};
+use ifmatch::{Collection, PersonId, Record, Store, StoreError, Swap, SwapError, Version};
 
 use crate::client::{Answer, Client, request};
-use crate::serving::{Program, Serving, is_hyper, options, program};
+use crate::serving::{Program, Serving, is_hyper, options, store};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
 const LIST: &str = "GET /persons?limit=1000 HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// Longer than anything takes that is not stuck.
 const STUCK: Duration = Duration::from_secs(30);
-
-/// The built program, with no more than so many descriptors.
-pub fn limited(descriptors: usize, arguments: &[&str]) -> Program {
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", "ulimit -n \"$0\" && exec \"$@\""])
-        .arg(descriptors.to_string())
-        .arg(program().get_program())
-        .args(program().get_args())
-        .args(["--listen", "127.0.0.1:0"])
-        .args(arguments)
-        // What tiny_http prints when its accept thread ends is of no interest here.
-        .stderr(Stdio::null());
-    Program::spawn(&mut command)
-}
 
 /// Waits until it is so.
 #[track_caller]
@@ -134,7 +118,7 @@ fn threads(program: &Program, name: &str) -> usize {
 /// 1
 #[test]
 fn fault_01_clients_that_stall_hold_up_nobody() {
-    stall(limited(256, &[]).address);
+    stall(Program::limited(256, &[]).address);
 }
 
 /// Stalls in every way there is to stall in the middle of content, while others read and write.
@@ -192,7 +176,7 @@ pub fn stall(address: SocketAddr) {
 /// 2: `tiny_http` gives several connections of a burst to one thread.
 #[test]
 fn fault_02_every_connection_of_a_burst_is_answered() {
-    let program = limited(256, &[]);
+    let program = Program::limited(256, &[]);
     let witness = Witness::of(program.address);
     for burst in [8, 16, 32] {
         for _ in 0..50 {
@@ -220,7 +204,7 @@ fn fault_02_every_connection_of_a_burst_is_answered() {
 /// new ones are taken again.
 #[test]
 fn fault_03_running_out_of_descriptors_is_survived() {
-    let program = limited(256, &[]);
+    let program = Program::limited(256, &[]);
     let witness = Witness::of(program.address);
     let mut early = Client::connect(program.address);
     // tiny_http takes two descriptors for each. The kernel keeps as many waiting as fit.
@@ -244,7 +228,7 @@ fn fault_03_running_out_of_descriptors_is_survived() {
 #[cfg(target_os = "linux")]
 #[test]
 fn fault_03_running_out_of_descriptors_costs_nothing_for_good() {
-    let program = limited(64, &[]);
+    let program = Program::limited(64, &[]);
     let witness = Witness::of(program.address);
     let mut early = vec![Client::connect(program.address)];
     assert_eq!(early[0].ask(GET).status, 200);
@@ -274,7 +258,7 @@ fn fault_03_running_out_of_descriptors_costs_nothing_for_good() {
 /// 4
 #[test]
 fn fault_04_a_client_that_reads_nothing_holds_up_nobody() {
-    let program = limited(256, &[]);
+    let program = Program::limited(256, &[]);
     let mut deaf = do_not_read(program.address);
     // Once it reads, it gets every answer, whole and in order.
     for _ in 0..50 {
@@ -321,7 +305,7 @@ pub fn reset(stream: TcpStream) {
 fn fault_05_resets_leave_nothing_half_done() {
     // A flood of resets can end the threads of tiny_http faster than it makes new ones, and the
     // connections that wait for one hold their descriptors until others end.
-    let program = limited(4096, &[]);
+    let program = Program::limited(4096, &[]);
     let witness = Witness::of(program.address);
     for _ in 0..500 {
         reset(TcpStream::connect(program.address).unwrap());
@@ -359,15 +343,15 @@ fn fault_05_resets_leave_nothing_half_done() {
 
 /// A store that fails on every tenth call.
 struct Flaky {
-    store: MemoryStore,
+    store: Arc<dyn Store>,
     calls: AtomicUsize,
     fail: fn() -> StoreError,
 }
 
 impl Flaky {
-    fn serve(fail: fn() -> StoreError) -> Serving {
+    fn serve(store: Arc<dyn Store>, fail: fn() -> StoreError) -> Serving {
         let store = Self {
-            store: MemoryStore::new(),
+            store,
             calls: AtomicUsize::new(0),
             fail,
         };
@@ -455,24 +439,25 @@ fn fails_alone(serving: &Serving, status: u16, message: &str) {
     assert_eq!(found.collect::<BTreeMap<_, _>>(), expected);
 }
 
-/// 6: what was locked when it panicked is the next test's subject: [`MemoryStore`] has one of its
-/// own.
+/// 6: what is locked when it panics is what the store has a test for.
 #[test]
 fn fault_06_a_panic_fails_its_request_alone() {
-    let serving = Flaky::serve(|| panic!("this panic is part of the test"));
+    let (store, _directory) = store();
+    let serving = Flaky::serve(store, || panic!("this panic is part of the test"));
     fails_alone(&serving, 500, "The server failed on this request");
 }
 
 /// 7
 #[test]
 fn fault_07_a_store_that_fails_fails_its_request_alone() {
-    let serving = Flaky::serve(|| StoreError::new("the disk is full"));
+    let (store, _directory) = store();
+    let serving = Flaky::serve(store, || StoreError::new("the disk is full"));
     let message = "The store cannot be reached; try again in a second";
     fails_alone(&serving, 503, message);
 }
 
 /// A store whose clock jumps ten years back, and ten years forth, between any two writes.
-struct Jumping(MemoryStore, AtomicUsize);
+struct Jumping(Arc<dyn Store>, AtomicUsize);
 
 impl Store for Jumping {
     fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
@@ -501,7 +486,8 @@ impl Store for Jumping {
 /// 8: whatever the clock does, what a client was sent is told apart from what there is.
 #[test]
 fn fault_08_a_clock_that_jumps_makes_no_answer_wrong() {
-    let serving = Serving::with(Jumping(MemoryStore::new(), AtomicUsize::new(0)), options());
+    let (store, _directory) = store();
+    let serving = Serving::with(Jumping(store, AtomicUsize::new(0)), options());
     let mut client = serving.client();
     let mut tags = HashSet::from([serving.create("1")]);
     let (mut dates, mut last) = (Vec::new(), String::new());
@@ -533,7 +519,7 @@ fn fault_08_a_clock_that_jumps_makes_no_answer_wrong() {
 #[cfg(target_os = "linux")]
 #[test]
 fn fault_09_announcing_terabytes_costs_little() {
-    let program = limited(1024, &[]);
+    let program = Program::limited(1024, &[]);
     let witness = Witness::of(program.address);
     let before = footprint(&program);
     let held = announce_terabytes(program.address);
@@ -564,20 +550,21 @@ pub fn announce_terabytes(address: SocketAddr) -> Vec<Client> {
     (0..200).map(announce).collect()
 }
 
-/// 10: what was acknowledged was stored, and every answer is whole.
+/// 10: every answer is whole, and what was acknowledged is there afterwards, if the store outlives
+/// its process.
 #[cfg(unix)]
 #[test]
 fn fault_10_a_signal_loses_nothing_that_was_acknowledged() {
     for signal in ["TERM", "INT"] {
-        let mut program = limited(256, &[]);
+        let mut program = Program::limited(256, &[]);
         let address = program.address;
         let ended = AtomicBool::new(false);
-        let acknowledged = AtomicUsize::new(0);
+        let acknowledged = Mutex::new(Vec::new());
         thread::scope(|scope| {
             for writer in 0..8 {
                 let (ended, acknowledged) = (&ended, &acknowledged);
+                let mut client = Client::connect(address);
                 scope.spawn(move || {
-                    let mut client = Client::connect(address);
                     for round in 0.. {
                         let id = format!("{writer}-{round}");
                         let post = request("POST /persons", "", &person(&id, "Wim"));
@@ -585,12 +572,12 @@ fn fault_10_a_signal_loses_nothing_that_was_acknowledged() {
                             Ok(answer) => assert_eq!(answer.status, 201),
                             Err(_) => break,
                         }
-                        acknowledged.fetch_add(1, Ordering::SeqCst);
+                        acknowledged.lock().unwrap().push(id);
                     }
                     assert!(ended.load(Ordering::SeqCst), "no answer before the signal");
                 });
             }
-            wait_until("load", || acknowledged.load(Ordering::SeqCst) > 200);
+            wait_until("load", || acknowledged.lock().unwrap().len() > 200);
             ended.store(true, Ordering::SeqCst);
             let id = program.child.id().to_string();
             let kill = Command::new("kill").args(["-s", signal, &id]).status();
@@ -600,6 +587,13 @@ fn fault_10_a_signal_loses_nothing_that_was_acknowledged() {
         // A build without signals is ended by them.
         let orderly = cfg!(feature = "hyper").then_some(0);
         assert_eq!(status.code(), orderly, "{signal}");
+        if let Some(again) = program.start_again() {
+            let mut client = Client::connect(again.address);
+            for id in acknowledged.into_inner().unwrap() {
+                let get = request(&format!("GET /persons/{id}"), "", "");
+                assert_eq!(client.ask(get).status, 200, "{id} is lost");
+            }
+        }
     }
 }
 
@@ -610,7 +604,7 @@ fn fault_11_slow_and_endless_heads_are_ended() {
     if !is_hyper() {
         return;
     }
-    let program = limited(512, &["--timeout", "2"]);
+    let program = Program::limited(512, &["--timeout", "2"]);
     let witness = Witness::of(program.address);
     drip(program.address);
     send_without_end(program.address);

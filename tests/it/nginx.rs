@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, request};
+use crate::directory::Directory;
 use crate::faults::{Witness, announce_terabytes, do_not_read, drip, send_without_end, stall};
 use crate::serving::Program;
-use crate::directory::Directory;
 
 /// The block of the README, in a file that says no more than nginx has to know.
 fn configuration(directory: &str, backend: SocketAddr, port: u16) -> String {

@@ -73,6 +73,18 @@ pub fn program() -> Command {
     command
 }
 
+/// The built program, told to serve the store that is kept in this directory.
+fn serve(directory: Option<&Directory>) -> Command {
+    let mut command = program();
+    command.args(["--listen", "127.0.0.1:0"]);
+    if let Some(directory) = directory {
+        let file = file(directory);
+        let store = format!("sqlite:{}?synchronous=normal", file.display());
+        command.args(["--store", &store]);
+    }
+    command
+}
+
 /// A server on a thread, stopped when it is no longer needed.
 pub struct Serving {
     pub running: Option<Running>,
@@ -159,21 +171,39 @@ impl Drop for Serving {
 pub struct Program {
     pub child: Child,
     pub address: SocketAddr,
-    _directory: Option<Directory>,
+    directory: Option<Directory>,
 }
 
 impl Program {
     /// Starts it on an empty store of the kind under test, unless `arguments` say otherwise.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut command = program();
-        command.args(["--listen", "127.0.0.1:0"]);
         let directory = directory();
-        if let Some(directory) = &directory {
-            let file = file(directory);
-            let store = format!("sqlite:{}?synchronous=normal", file.display());
-            command.args(["--store", &store]);
-        }
+        let mut command = serve(directory.as_ref());
         Self::spawn_in(directory, command.args(arguments))
+    }
+
+    /// Starts it with no more than so many descriptors.
+    pub fn limited(descriptors: usize, arguments: &[&str]) -> Self {
+        let directory = directory();
+        let unlimited = serve(directory.as_ref());
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "ulimit -n \"$0\" && exec \"$@\""])
+            .arg(descriptors.to_string())
+            .arg(unlimited.get_program())
+            .args(unlimited.get_args())
+            .args(arguments)
+            // What tiny_http prints when its accept thread ends is of no interest here.
+            .stderr(Stdio::null());
+        Self::spawn_in(directory, &mut command)
+    }
+
+    /// Starts it again on the same store, once it has ended; nothing if its store ended with it.
+    pub fn start_again(&mut self) -> Option<Self> {
+        self.child.wait().unwrap();
+        let directory = self.directory.take()?;
+        let mut command = serve(Some(&directory));
+        Some(Self::spawn_in(Some(directory), &mut command))
     }
 
     /// Starts `command` and waits for the line that says where it serves.
@@ -196,7 +226,7 @@ impl Program {
         Self {
             child,
             address,
-            _directory: directory,
+            directory,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::client::{Answer, Client, request};
-use crate::faults::{footprint, limited, reset};
+use crate::faults::{footprint, reset};
 use crate::serving::Program;
 
 const PERSONS: usize = 100;
@@ -235,7 +235,7 @@ fn disturb(address: SocketAddr, mut dice: Dice, counts: &Counts) {
 }
 
 fn soak(duration: Duration) {
-    let program = limited(512, &[]);
+    let program = Program::limited(512, &[]);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let seed = since.as_secs() << 8 | 1;
     let first: Vec<String> = (0..PERSONS)
