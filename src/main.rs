@@ -2,14 +2,15 @@
 #![forbid(unsafe_code)]
 
 use std::env;
+use std::error::Error;
 use std::io::{self, Write};
 use std::panic;
 use std::process::ExitCode;
 
 #[cfg(all(feature = "hyper", unix))]
 use ifmatch::Stopper;
-use ifmatch::cli::{Command, HELP};
-use ifmatch::{Address, Door, Server};
+use ifmatch::cli::{Command, Config, HELP};
+use ifmatch::{Address, Door, Server, Store};
 
 fn main() -> ExitCode {
     let tell = panic::take_hook();
@@ -31,41 +32,38 @@ fn main() -> ExitCode {
         Command::Help => print(HELP),
         Command::Version => print(concat!("ifmatch ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Serve(config) => {
-            let (address, logs) = (config.address.clone(), config.access_log);
-            let trusting = config.options.door == Door::TinyHttp;
-            let store = match config.open_store() {
-                Ok(store) => store,
-                Err(error) => return fail(&error, 1),
-            };
-            let options = match config.into_options() {
-                Ok(options) => options,
-                Err(error) => return fail(&error, 1),
-            };
-            let server = match Server::bind(address, store, options) {
-                Ok(server) => server,
-                Err(error) => return fail(&error, 1),
-            };
-            if logs && let Err(error) = server.log_to(io::stderr()) {
-                return fail(&error, 1);
-            }
-            let address = server.local_addr();
-            if trusting && !address.is_local() {
-                warn_of(address);
-            }
-            #[cfg(all(feature = "hyper", unix))]
-            if let Err(error) = stop_on_signals(server.stopper()) {
-                return fail(&error, 1);
-            }
-            print(&match address {
-                Address::Tcp(address) => format!("ifmatch serves http://{address}/persons\n"),
-                address => format!("ifmatch serves {address}\n"),
-            });
-            if let Err(error) = server.serve() {
-                return fail(&error, 1);
+            if let Err(error) = serve(*config) {
+                return fail(&*error, 1);
             }
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Serves until it is told to stop.
+fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+    let (address, logs) = (config.address.clone(), config.access_log);
+    let trusting = config.options.door == Door::TinyHttp;
+    let store = config.open_store()?;
+    let fails = store.waits();
+    let server = Server::bind(address, store, config.into_options()?)?;
+    if logs {
+        server.log_to(io::stderr())?;
+    }
+    if fails {
+        server.tell_failures_to(io::stderr())?;
+    }
+    let address = server.local_addr();
+    if trusting && !address.is_local() {
+        warn_of(address);
+    }
+    #[cfg(all(feature = "hyper", unix))]
+    stop_on_signals(server.stopper())?;
+    print(&match address {
+        Address::Tcp(address) => format!("ifmatch serves http://{address}/persons\n"),
+        address => format!("ifmatch serves {address}\n"),
+    });
+    Ok(server.serve()?)
 }
 
 /// Has the first SIGTERM or SIGINT stop the server, and the second one end it at once.
@@ -97,7 +95,7 @@ fn print(text: &str) {
     clippy::print_stderr,
     reason = "the command line is where errors are printed"
 )]
-fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+fn fail(error: &dyn Error, code: u8) -> ExitCode {
     eprintln!("ifmatch: {error}");
     ExitCode::from(code)
 }

@@ -127,6 +127,7 @@ pub struct Response {
     status: u16,
     fields: Vec<(&'static str, String)>,
     content: Vec<u8>,
+    failure: Option<String>,
 }
 
 impl Response {
@@ -136,6 +137,15 @@ impl Response {
             status,
             fields: Vec::new(),
             content: Vec::new(),
+            failure: None,
+        }
+    }
+
+    /// The response with the reason why it is no better one.
+    pub(crate) fn with_failure(self, reason: String) -> Self {
+        Self {
+            failure: Some(reason),
+            ..self
         }
     }
 
@@ -191,6 +201,13 @@ impl Response {
     #[must_use]
     pub fn content(&self) -> &[u8] {
         &self.content
+    }
+
+    /// Why the store failed, in the words of its [`StoreError`](crate::StoreError); for whoever
+    /// runs the server. It is not sent.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     /// The status, the field lines and the content.

@@ -40,7 +40,7 @@ pub(crate) enum Problem {
     AlreadyExists {
         id: PersonId,
     },
-    Unavailable,
+    Unavailable(StoreError),
     Panicked,
 }
 
@@ -75,9 +75,8 @@ impl From<ContentError> for Problem {
 }
 
 impl From<StoreError> for Problem {
-    /// The reason is for whoever runs the server, and not for its clients.
-    fn from(_: StoreError) -> Self {
-        Self::Unavailable
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error)
     }
 }
 
@@ -104,7 +103,7 @@ impl Problem {
             Self::PreconditionRequired { .. } if profile == Profile::Strict => 428,
             Self::PreconditionFailed { .. } | Self::PreconditionRequired { .. } => 412,
             Self::UnknownMethod => 501,
-            Self::Unavailable => 503,
+            Self::Unavailable(_) => 503,
             Self::Panicked => 500,
         }
     }
@@ -145,7 +144,8 @@ impl Problem {
             Self::Content(error) => error.to_string(),
             Self::NotFound { id } => format!("Person with ID {id} not found"),
             Self::AlreadyExists { id } => format!("Person with ID {id} already exists"),
-            Self::Unavailable => "The store cannot be reached; try again in a second".into(),
+            // Why, is for whoever runs the server, and not for its clients.
+            Self::Unavailable(_) => "The store cannot be reached; try again in a second".into(),
             Self::Panicked => "The server failed on this request".into(),
         }
     }
@@ -175,7 +175,9 @@ impl Problem {
             | Self::PreconditionRequired { current } => {
                 response.with_field("ETag", current.to_string())
             }
-            Self::Unavailable => response.with_field("Retry-After", "1"),
+            Self::Unavailable(error) => response
+                .with_field("Retry-After", "1")
+                .with_failure(error.to_string()),
             Self::Denied(Denial::NoToken) => {
                 response.with_field("WWW-Authenticate", "Bearer realm=\"ifmatch\"")
             }

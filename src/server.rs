@@ -152,6 +152,21 @@ impl Server {
         Ok(())
     }
 
+    /// Writes a sentence to `sink`, from a thread of its own, when the store fails; the same one
+    /// again after ten seconds. Clients are told no more than that it did.
+    ///
+    /// # Errors
+    ///
+    /// When the machine has no thread left.
+    pub fn tell_failures_to(
+        &self,
+        sink: impl io::Write + Send + 'static,
+    ) -> Result<(), ServeError> {
+        let log = Log::to(Box::new(sink)).map_err(ServeError::at(&self.address))?;
+        self.desk.tell_failures_to(log);
+        Ok(())
+    }
+
     /// What stops it, to be kept while it serves.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
@@ -183,7 +198,7 @@ impl Server {
                 hyper::serve(Arc::clone(&desk), limits, &stopper, listener, &address)
             }
         };
-        desk.finish_log();
+        desk.finish_logs();
         served.map_err(ServeError::at(&address))
     }
 

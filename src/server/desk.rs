@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
-use std::time::{Instant, SystemTime};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::framing::{Framing, Refusal};
 use crate::message::{Request, Response};
@@ -16,7 +16,13 @@ pub(super) struct Desk {
     store: Box<dyn Store>,
     options: Options,
     log: OnceLock<Log>,
+    failures: OnceLock<Log>,
+    /// The failure that was told of last, and when.
+    told: Mutex<Option<(String, Instant)>>,
 }
+
+/// How long the same failure is not told of again.
+const REMINDER: Duration = Duration::from_secs(10);
 
 impl Desk {
     pub(super) fn new(store: Box<dyn Store>, options: Options) -> Self {
@@ -24,12 +30,19 @@ impl Desk {
             store,
             options,
             log: OnceLock::new(),
+            failures: OnceLock::new(),
+            told: Mutex::default(),
         }
     }
 
     /// Has every answer from now on noted in `log`, unless there is one already.
     pub(super) fn log_to(&self, log: Log) {
         let _ = self.log.set(log);
+    }
+
+    /// Has failures of the store told of in `log`, unless there is one already.
+    pub(super) fn tell_failures_to(&self, log: Log) {
+        let _ = self.failures.set(log);
     }
 
     /// The longest content that is read, in bytes.
@@ -44,8 +57,27 @@ impl Desk {
 
     /// Answers a request whose content is all there.
     pub(super) fn respond(&self, request: &Request<'_>) -> Response {
-        self.guarded(resource::respond, request)
-            .unwrap_or_else(|failed| failed)
+        let response = self.guarded(resource::respond, request);
+        let response = response.unwrap_or_else(|failed| failed);
+        if let Some(reason) = response.failure() {
+            self.tell(reason);
+        }
+        response
+    }
+
+    /// Tells whoever runs the server why the store failed.
+    fn tell(&self, reason: &str) {
+        let Some(failures) = self.failures.get() else {
+            return;
+        };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = told
+            .as_ref()
+            .is_some_and(|(last, at)| last == reason && at.elapsed() < REMINDER);
+        if !is_known {
+            failures.tell(&format!("ifmatch: {reason}"));
+            *told = Some((reason.to_owned(), Instant::now()));
+        }
     }
 
     /// Answers a request whose content has not been read, if that needs no content.
@@ -90,9 +122,9 @@ impl Desk {
         self.log.get().map(|_| Instant::now())
     }
 
-    /// Has the log written to its end.
-    pub(super) fn finish_log(&self) {
-        if let Some(log) = self.log.get() {
+    /// Has the logs written to their end.
+    pub(super) fn finish_logs(&self) {
+        for log in self.log.get().into_iter().chain(self.failures.get()) {
             log.finish();
         }
     }

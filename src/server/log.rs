@@ -61,6 +61,11 @@ impl Log {
         }
     }
 
+    /// Writes a line that tells of something else than an answer.
+    pub(super) fn tell(&self, what: &str) {
+        self.add(format!("{what}\n"));
+    }
+
     /// Notes the answer to the request line `request`, which came at `since`.
     pub(super) fn note(
         &self,
@@ -80,6 +85,10 @@ impl Log {
         let (request, status) = (escaped(request), response.status());
         let duration = since.elapsed().as_micros();
         let line = format!("{peer} - - [{at}] \"{request}\" {status} {length} {duration}\n");
+        self.add(line);
+    }
+
+    fn add(&self, line: String) {
         if self.entries.try_send(Entry::Line(line)).is_err() {
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }

@@ -2,10 +2,13 @@
 
 use std::io::{self, Read, Write};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use ifmatch::{MemoryStore, Server};
+use ifmatch::{
+    Collection, MemoryStore, PersonId, Record, Server, Store, StoreError, Swap, SwapError, Version,
+};
 
 use crate::client::{Client, request};
 use crate::serving::{Program, is_hyper, options, program};
@@ -151,6 +154,61 @@ fn the_program_logs_to_stderr_when_told_to() {
         stderr.read_to_string(&mut told).unwrap();
         assert_eq!(told.lines().count(), expected, "{told}");
     }
+}
+
+/// A store that has one more reason to fail each time that it is asked for the version.
+struct Failing(AtomicUsize);
+
+impl Store for Failing {
+    fn get(&self, _: &PersonId) -> Result<Option<Record>, StoreError> {
+        Err(StoreError::new("the disk is full"))
+    }
+
+    fn version(&self) -> Result<Version, StoreError> {
+        let count = self.0.fetch_add(1, Ordering::SeqCst);
+        Err(StoreError::new(format!("reason {count}")))
+    }
+
+    fn list(&self, _: Option<&str>, _: usize) -> Result<Collection, StoreError> {
+        Err(StoreError::new("the disk is full"))
+    }
+
+    fn swap(&self, _: &Swap<'_>, _: SystemTime) -> Result<Version, SwapError> {
+        Err(StoreError::new("the disk is full").into())
+    }
+}
+
+/// Clients are told that the store failed, and whoever runs the server is told why.
+#[test]
+fn failures_are_told_of_once() {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let server = Server::bind(address, Failing(AtomicUsize::new(0)), options()).unwrap();
+    let (sender, lines) = channel();
+    server.tell_failures_to(Lines(sender)).unwrap();
+    let running = server.spawn().unwrap();
+    let mut client = Client::connect(running.local_addr());
+    for target in [
+        "/persons/1",
+        "/persons/2",
+        "/",
+        "/persons",
+        "/persons",
+        "/persons/1",
+    ] {
+        let answer = client.ask(request(&format!("GET {target}"), "", ""));
+        let expected = if target == "/" { 200 } else { 503 };
+        assert_eq!(answer.status, expected);
+        assert!(!answer.content.contains("disk") && !answer.content.contains("reason"));
+    }
+    running.stop();
+    let told: Vec<_> = lines.try_iter().collect();
+    let expected = [
+        "the disk is full",
+        "reason 0",
+        "reason 1",
+        "the disk is full",
+    ];
+    assert_eq!(told, expected.map(|reason| format!("ifmatch: {reason}\n")));
 }
 
 /// A sink that takes its time.
