@@ -64,7 +64,7 @@
 //! - A version never comes back: not when the clock does, not when a person is created again.
 //! - An [`EntityTag`] is valid by construction, and compared by a method whose name says how.
 //! - No lock is held while content is read or parsed, or an answer written.
-//! - No loop waits for a client, nor, with hyper, for a store.
+//! - No loop waits for a client, or for a store that waits for a disk or a network.
 //! - There is no unsafe code, and no configuration file.
 //!
 //! # The doors
@@ -76,7 +76,7 @@
 //! to the `sideline`, a long answer to a `delivery`, the listener to a `caretaker`; `arrival` knows
 //! what must not be done with a request. `server::hyper` is one file, and the only one with `async`:
 //! hyper takes the precautions. It calls the same synchronous [`respond`], beside its loop if
-//! [`Store::waits`].
+//! [`Store::reads_wait`].
 #![forbid(unsafe_code)]
 
 /// Entity tags: their grammar, and the two ways to compare them.

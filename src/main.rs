@@ -45,7 +45,7 @@ fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let (address, logs) = (config.address.clone(), config.access_log);
     let trusting = config.options.door == Door::TinyHttp;
     let store = config.open_store()?;
-    let fails = store.waits();
+    let fails = store.writes_wait();
     let server = Server::bind(address, store, config.into_options()?)?;
     if logs {
         server.log_to(io::stderr())?;

@@ -58,9 +58,15 @@ pub trait Store: Send + Sync {
     /// [`SwapError::Conflict`] when what the swap expects is not what there is: look again.
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError>;
 
-    /// Whether a call may wait, for a disk or a network: then a door with one thread for many
-    /// clients makes it on another thread. Yes, unless a store knows better.
-    fn waits(&self) -> bool {
+    /// Whether [`get`](Self::get), [`version`](Self::version) and [`list`](Self::list) may wait,
+    /// for a disk or a network: then a door makes such calls on another thread than that which
+    /// serves everybody else. Yes, unless a store knows better.
+    fn reads_wait(&self) -> bool {
+        true
+    }
+
+    /// Whether [`swap`](Self::swap) may wait; as above.
+    fn writes_wait(&self) -> bool {
         true
     }
 }
@@ -317,7 +323,11 @@ impl Store for MemoryStore {
         Ok(version)
     }
 
-    fn waits(&self) -> bool {
+    fn reads_wait(&self) -> bool {
+        false
+    }
+
+    fn writes_wait(&self) -> bool {
         false
     }
 }
@@ -339,8 +349,12 @@ impl<S: Store + ?Sized> Store for std::sync::Arc<S> {
         (**self).swap(swap, now)
     }
 
-    fn waits(&self) -> bool {
-        (**self).waits()
+    fn reads_wait(&self) -> bool {
+        (**self).reads_wait()
+    }
+
+    fn writes_wait(&self) -> bool {
+        (**self).writes_wait()
     }
 }
 

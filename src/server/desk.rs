@@ -4,7 +4,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::framing::{Framing, Refusal};
-use crate::message::{Request, Response};
+use crate::message::{Method, Request, Response};
 use crate::policy::Policy;
 use crate::resource;
 use crate::server::Options;
@@ -97,10 +97,12 @@ impl Desk {
         resource::fail(request, &self.options.policy, SystemTime::now())
     }
 
-    /// Whether the store waits, for a disk or a network.
-    #[cfg(feature = "hyper")]
-    pub(super) fn store_waits(&self) -> bool {
-        self.store.waits()
+    /// Whether a request of this method may have to wait for the store.
+    pub(super) fn waits(&self, method: Method) -> bool {
+        match method {
+            Method::Get | Method::Head | Method::Options => self.store.reads_wait(),
+            _ => self.store.writes_wait() || self.store.reads_wait(),
+        }
     }
 
     /// What `respond` says to the request, or the answer that it panicked.

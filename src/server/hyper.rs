@@ -220,14 +220,14 @@ impl Door {
         answered.unwrap_or_else(|| head.with(|request| self.desk.fail(&request)))
     }
 
-    /// Does something with a request that asks the store: here, or beside the loop if the store
-    /// waits. Nothing comes back when the server is going meanwhile.
+    /// Does something with a request that asks the store: here, or beside the loop if it may have
+    /// to wait. Nothing comes back when the server is going meanwhile.
     async fn beside<R: Send + 'static>(
         &self,
         head: &Arc<Head>,
         work: impl FnOnce(&Desk, Request<'_>) -> R + Send + 'static,
     ) -> Option<R> {
-        if !self.desk.store_waits() {
+        if !self.desk.waits(head.method()) {
             return Some(head.with(|request| work(&self.desk, request)));
         }
         let (desk, head) = (Arc::clone(&self.desk), Arc::clone(head));
@@ -323,13 +323,17 @@ impl Head {
             (name.as_str(), value)
         });
         let fields: Vec<_> = fields.collect();
-        let mut request = Request::new(Method::from_name(self.0.method.as_str()), &target);
+        let mut request = Request::new(self.method(), &target);
         if self.0.version == Version::HTTP_10 {
             request.protocol = Protocol::Http10;
         }
         let borrowed = fields.iter().map(|(name, value)| (*name, value.as_ref()));
         request.fields = borrowed.collect();
         work(request)
+    }
+
+    fn method(&self) -> Method {
+        Method::from_name(self.0.method.as_str())
     }
 
     fn target(&self) -> Cow<'_, str> {

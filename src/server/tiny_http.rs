@@ -176,7 +176,7 @@ impl Door {
         loops
     }
 
-    /// Answers at once what can be answered without waiting for its client; leaves the rest, and
+    /// Answers at once what can be answered without waiting for its client or the store; leaves the rest, and
     /// whatever comes after it on the same connection, to a thread beside the loop.
     fn receive(self: &Arc<Self>, request: tiny_http::Request) {
         self.busy.store(true, Ordering::Relaxed);
@@ -185,7 +185,7 @@ impl Door {
         let Some(arrival) = self.sideline.join(peer, arrival) else {
             return;
         };
-        if !arrival.content_is_here() {
+        if !arrival.content_is_here() || self.desk.waits(arrival.method()) {
             return self.sideline.open(self, peer, Job::Answer(arrival));
         }
         let Some(mut delivery) = self.answer(arrival) else {

@@ -193,6 +193,11 @@ impl Store for SqliteStore {
         self.write(swap, now)
             .unwrap_or_else(|error| Err(self.failed(&error).into()))
     }
+
+    /// Microseconds, as a rule: nobody is waited for, and the pages are in memory.
+    fn reads_wait(&self) -> bool {
+        false
+    }
 }
 
 fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {

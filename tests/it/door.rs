@@ -2,10 +2,14 @@
 
 use std::collections::HashSet;
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use ifmatch::{MemoryStore, Options, PersonId, Server, Store, Swap};
+use ifmatch::{
+    Collection, MemoryStore, Options, PersonId, Record, Server, Store, StoreError, Swap, SwapError,
+    Version,
+};
 
 use crate::client::{Client, request};
 use crate::serving::{Program, Serving, options};
@@ -47,6 +51,66 @@ fn an_idle_connection_stays_open() {
     assert_eq!(client.ask(GET).status, 200);
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(client.ask(GET).status, 200);
+}
+
+/// A store that takes as long as it is told to for the person `slow`.
+struct Slow {
+    store: MemoryStore,
+    entered: Sender<()>,
+    go_on: Mutex<Receiver<()>>,
+}
+
+impl Store for Slow {
+    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
+        if id.as_str() == "slow" {
+            self.entered.send(()).unwrap();
+            let go_on = self.go_on.lock().unwrap_or_else(PoisonError::into_inner);
+            go_on.recv().unwrap();
+        }
+        self.store.get(id)
+    }
+
+    fn version(&self) -> Result<Version, StoreError> {
+        self.store.version()
+    }
+
+    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
+        self.store.list(after, most)
+    }
+
+    fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
+        self.store.swap(swap, now)
+    }
+}
+
+#[test]
+fn a_store_that_waits_holds_up_nobody_else() {
+    let ((entered, has_entered), (go, go_on)) = (channel(), channel());
+    let store = Slow {
+        store: MemoryStore::new(),
+        entered,
+        go_on: Mutex::new(go_on),
+    };
+    let serving = Serving::with(store, options());
+    serving.create("1");
+    let slow = |_| {
+        let mut client = serving.client();
+        client.send(request("GET /persons/slow", "", ""));
+        client
+    };
+    let mut waiting: Vec<_> = (0..10).map(slow).collect();
+    for _ in 0..10 {
+        has_entered.recv_timeout(Duration::from_secs(20)).unwrap();
+    }
+    for _ in 0..100 {
+        assert_eq!(serving.ask("GET /persons/1", "", "").status, 200);
+    }
+    for _ in &waiting {
+        go.send(()).unwrap();
+    }
+    for client in &mut waiting {
+        assert_eq!(client.receive().status, 404);
+    }
 }
 
 #[test]

@@ -1,16 +1,10 @@
 //! What the hyper door does that the other one cannot.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use ifmatch::{
-    Collection, Door, Limits, MemoryStore, Options, PersonId, Record, Store, StoreError, Swap,
-    SwapError, Version,
-};
+use ifmatch::{Door, Limits, MemoryStore, Options, Store};
 
-use crate::client::request;
 use crate::serving::Serving;
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -55,66 +49,6 @@ fn a_client_that_reads_nothing_is_let_go() {
     let _ = deaf.try_send(GET.repeat(1000));
     // Its place is free again.
     assert_eq!(serving.ask("GET /persons/1", "", "").status, 200);
-}
-
-/// A store that takes as long as it is told to for the person `slow`.
-struct Slow {
-    store: MemoryStore,
-    entered: Sender<()>,
-    go_on: Mutex<Receiver<()>>,
-}
-
-impl Store for Slow {
-    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
-        if id.as_str() == "slow" {
-            self.entered.send(()).unwrap();
-            let go_on = self.go_on.lock().unwrap_or_else(PoisonError::into_inner);
-            go_on.recv().unwrap();
-        }
-        self.store.get(id)
-    }
-
-    fn version(&self) -> Result<Version, StoreError> {
-        self.store.version()
-    }
-
-    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
-        self.store.list(after, most)
-    }
-
-    fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        self.store.swap(swap, now)
-    }
-}
-
-#[test]
-fn a_store_that_waits_holds_up_nobody_else() {
-    let ((entered, has_entered), (go, go_on)) = (channel(), channel());
-    let store = Slow {
-        store: MemoryStore::new(),
-        entered,
-        go_on: Mutex::new(go_on),
-    };
-    let serving = serve(store, 256, 10);
-    serving.create("1");
-    let slow = |_| {
-        let mut client = serving.client();
-        client.send(request("GET /persons/slow", "", ""));
-        client
-    };
-    let mut waiting: Vec<_> = (0..10).map(slow).collect();
-    for _ in 0..10 {
-        has_entered.recv_timeout(Duration::from_secs(20)).unwrap();
-    }
-    for _ in 0..100 {
-        assert_eq!(serving.ask("GET /persons/1", "", "").status, 200);
-    }
-    for _ in &waiting {
-        go.send(()).unwrap();
-    }
-    for client in &mut waiting {
-        assert_eq!(client.receive().status, 404);
-    }
 }
 
 #[test]

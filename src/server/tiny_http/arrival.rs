@@ -72,6 +72,10 @@ impl Arrival {
         self.since
     }
 
+    pub(super) fn method(&self) -> Method {
+        Method::from_name(self.request.method().as_str())
+    }
+
     /// The first line, as it came.
     pub(super) fn request_line(&self) -> String {
         let (method, target) = (self.request.method(), self.request.url());
@@ -80,8 +84,7 @@ impl Arrival {
 
     /// The request's head as a value.
     pub(super) fn request(&self) -> Request<'_> {
-        let method = Method::from_name(self.request.method().as_str());
-        let mut request = Request::new(method, self.request.url());
+        let mut request = Request::new(self.method(), self.request.url());
         if self.is_http10() {
             request.protocol = Protocol::Http10;
         }
