@@ -149,6 +149,8 @@ pub use resource::respond;
 pub use server::Limits;
 pub use server::{Address, Door, Options, Running, ServeError, Server, Stopper};
 pub use store::{Collection, MemoryStore, OpenError, Record, Store, StoreError, Swap, SwapError};
+#[cfg(feature = "postgres")]
+pub use store::{ParsePostgresUrlError, PostgresStore, PostgresUrl};
 #[cfg(feature = "sqlite")]
 pub use store::{SqliteStore, Synchronous};
 pub use version::{ParseVersionError, Version, VersionClock};

@@ -8,9 +8,13 @@ use std::time::SystemTime;
 use crate::person::{Person, PersonId};
 use crate::version::{Version, VersionClock};
 
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+#[cfg(feature = "postgres")]
+pub use postgres::{ParsePostgresUrlError, PostgresStore, PostgresUrl};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, Synchronous};
 
@@ -190,7 +194,10 @@ impl From<StoreError> for SwapError {
     }
 }
 
-/// The store cannot do just now what it was asked; nothing has changed.
+/// The store cannot do just now what it was asked.
+///
+/// Nothing has changed; or, if a connection was lost while a write was being confirmed, all of it
+/// has, and the next read tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreError {
     reason: String,

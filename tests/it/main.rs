@@ -17,6 +17,8 @@ mod access;
 mod bad_input;
 mod cli;
 mod client;
+#[cfg(feature = "postgres")]
+mod cluster;
 mod desk;
 mod directory;
 mod door;
@@ -36,6 +38,8 @@ mod openapi;
 mod oracle;
 mod page;
 mod person;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod precondition;
 mod preference;
 mod race;

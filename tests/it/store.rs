@@ -31,7 +31,7 @@ impl Place for Memory {
     }
 }
 
-/// Has every test below run against the stores of one kind.
+/// Has every test below run against the stores of one kind, where there can be one.
 macro_rules! suite {
     ($kind:ident, $place:expr) => {
         mod $kind {
@@ -51,13 +51,19 @@ macro_rules! suite {
         }
     };
     (@tests $place:expr, $($test:ident,)*) => {
-        $(#[test] fn $test() { super::$test(&$place); })*
+        $(#[test] fn $test() {
+            if let Some(place) = $place {
+                super::$test(&place);
+            }
+        })*
     };
 }
 
-suite!(memory, super::Memory::default());
+suite!(memory, Some(super::Memory::default()));
 #[cfg(feature = "sqlite")]
-suite!(sqlite, crate::sqlite::File::default());
+suite!(sqlite, Some(crate::sqlite::File::default()));
+#[cfg(feature = "postgres")]
+suite!(postgres, crate::cluster::Schema::new());
 
 pub fn person(id: &str, name: &str) -> Person {
     Person::new(PersonId::new(id).unwrap(), name).unwrap()

@@ -1,0 +1,144 @@
+use std::convert::Infallible;
+use std::error::Error;
+use std::time::Duration;
+
+use postgres::error::{Severity, SqlState};
+use postgres::{Client, NoTls};
+use r2d2::{ManageConnection, Pool};
+
+use crate::store::postgres::url::PostgresUrl;
+
+/// In milliseconds, how long a statement may take, a wait for the lock included; and for how long a
+/// server that hangs may keep the lock from the others.
+const TIMEOUTS: &str =
+    "SET statement_timeout = 5000; SET idle_in_transaction_session_timeout = 5000";
+
+/// The most connections of one server.
+const MAX_CONNECTIONS: u32 = 8;
+
+/// How long to wait for a connection: for an idle one, and for a new one.
+const CONNECTED: Duration = Duration::from_secs(2);
+
+/// How long a connection may be silent before it counts as lost.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How often a transaction is begun again because the database let another one pass.
+const MAX_OVERTAKEN: usize = 10;
+
+/// The connections to one database.
+#[derive(Debug)]
+pub(super) struct Connections {
+    pub(super) url: PostgresUrl,
+    pool: Pool<Slots>,
+}
+
+impl Connections {
+    /// None are made yet.
+    pub(super) fn new(url: PostgresUrl) -> Self {
+        let pool = Pool::builder()
+            .max_size(MAX_CONNECTIONS)
+            .connection_timeout(CONNECTED)
+            .build_unchecked(Slots);
+        Self { url, pool }
+    }
+
+    /// Has `work` done on a connection, and if not, says why not.
+    ///
+    /// It is done again if nothing came of it: the database let another one pass, or the connection
+    /// was lost while nobody used it. If it is unclear what came of it, it is not done again.
+    pub(super) fn ask<R>(
+        &self,
+        work: impl Fn(&mut Client) -> Result<R, Failure>,
+    ) -> Result<R, String> {
+        let busy = |_| "all connections to it are in use";
+        let mut slot = self.pool.get().map_err(busy)?;
+        let mut overtaken = 0;
+        loop {
+            let fresh = slot.is_none();
+            let client = match &mut *slot {
+                Some(client) => client,
+                none => none.insert(connect(&self.url).map_err(|error| reason(&error))?),
+            };
+            match work(client) {
+                Ok(done) => return Ok(done),
+                Err(Failure::Overtaken(_)) if overtaken < MAX_OVERTAKEN => overtaken += 1,
+                Err(Failure::Lost(_)) if !fresh => *slot = None,
+                Err(Failure::Refused(reason) | Failure::Overtaken(reason)) => return Err(reason),
+                Err(Failure::Lost(reason) | Failure::Unconfirmed(reason)) => {
+                    *slot = None;
+                    return Err(reason);
+                }
+            }
+        }
+    }
+}
+
+fn connect(url: &PostgresUrl) -> Result<Client, postgres::Error> {
+    let mut config = url.0.clone();
+    config.connect_timeout(CONNECTED);
+    config.keepalives_idle(SILENCE).tcp_user_timeout(SILENCE);
+    let mut client = config.connect(NoTls)?;
+    client.batch_execute(TIMEOUTS)?;
+    Ok(client)
+}
+
+/// Why something was not done.
+pub(super) enum Failure {
+    /// The database does not do it, or holds what cannot be read.
+    Refused(String),
+    /// The database let another transaction pass, and nothing has come of this one.
+    Overtaken(String),
+    /// There is no connection any more. What was not committed is rolled back.
+    Lost(String),
+    /// The connection was lost before the commit was confirmed.
+    Unconfirmed(String),
+}
+
+impl From<postgres::Error> for Failure {
+    fn from(error: postgres::Error) -> Self {
+        let reason = reason(&error);
+        let Some(told) = error.as_db_error() else {
+            return Self::Lost(reason);
+        };
+        let again = [
+            SqlState::T_R_SERIALIZATION_FAILURE,
+            SqlState::T_R_DEADLOCK_DETECTED,
+        ];
+        match told.parsed_severity() {
+            Some(Severity::Fatal | Severity::Panic) => Self::Lost(reason),
+            _ if again.contains(told.code()) => Self::Overtaken(reason),
+            _ => Self::Refused(reason),
+        }
+    }
+}
+
+/// What lies behind an error, in one line.
+pub(super) fn reason(error: &postgres::Error) -> String {
+    match (error.as_db_error(), error.source()) {
+        (Some(told), _) => told.message().replace('\n', " "),
+        (None, Some(source)) => source.to_string(),
+        (None, None) => error.to_string(),
+    }
+}
+
+/// Places for connections, of which the pool has no more than it may. A place is empty until it is
+/// used, and the one who uses it connects: so who meets a database that is gone is told at once.
+#[derive(Debug)]
+struct Slots;
+
+impl ManageConnection for Slots {
+    type Connection = Option<Client>;
+    type Error = Infallible;
+
+    fn connect(&self) -> Result<Option<Client>, Infallible> {
+        Ok(None)
+    }
+
+    fn is_valid(&self, _: &mut Option<Client>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn has_broken(&self, _: &mut Option<Client>) -> bool {
+        false
+    }
+}

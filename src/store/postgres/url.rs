@@ -1,0 +1,71 @@
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+
+use postgres::Config;
+use postgres::config::Host;
+
+/// Where a `PostgreSQL` database is, and who asks it: `postgres://USER@HOST/DATABASE`.
+///
+/// A password may stand behind the user, after a colon. It is never shown. A host that begins with
+/// a percent-encoded slash is the directory of a Unix-domain socket.
+///
+/// ```
+/// let url: ifmatch::PostgresUrl = "postgres://ann:secret@%2Frun%2Fpostgresql/persons".parse()?;
+/// assert_eq!(url.to_string(), "postgres:///run/postgresql/persons");
+/// # Ok::<(), ifmatch::ParsePostgresUrlError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct PostgresUrl(pub(super) Config);
+
+impl PostgresUrl {
+    /// The same with this password, unless it has one already.
+    #[must_use]
+    pub fn or_password(mut self, password: impl AsRef<[u8]>) -> Self {
+        if self.0.get_password().is_none() {
+            self.0.password(password);
+        }
+        self
+    }
+}
+
+impl FromStr for PostgresUrl {
+    type Err = ParsePostgresUrlError;
+
+    fn from_str(text: &str) -> Result<Self, ParsePostgresUrlError> {
+        let scheme = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        // An `@` in a password has to be encoded, or what follows it would pass for the host.
+        let clear = text.matches('@').count() <= 1;
+        match text.parse::<Config>() {
+            Ok(config) if scheme && clear && !config.get_hosts().is_empty() => Ok(Self(config)),
+            _ => Err(ParsePostgresUrlError),
+        }
+    }
+}
+
+impl fmt::Display for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("postgres://")?;
+        for (index, host) in self.0.get_hosts().iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { "," })?;
+            match host {
+                Host::Tcp(name) => f.write_str(name)?,
+                #[cfg(unix)]
+                Host::Unix(directory) => directory.display().fmt(f)?,
+            }
+        }
+        write!(f, "/{}", self.0.get_dbname().unwrap_or_default())
+    }
+}
+
+/// The text is no URL of a `PostgreSQL` database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParsePostgresUrlError;
+
+impl fmt::Display for ParsePostgresUrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a URL such as `postgres://user@host/database`")
+    }
+}
+
+impl Error for ParsePostgresUrlError {}

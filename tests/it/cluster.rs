@@ -1,0 +1,197 @@
+//! A `PostgreSQL` of the tests' own, from the installed package: never the machine's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use ifmatch::{PostgresStore, Store};
+use postgres::{Client, NoTls};
+
+use crate::directory::Directory;
+use crate::store::Place;
+
+/// A server with its data and its socket in a directory that goes with it.
+pub struct Cluster {
+    bin: PathBuf,
+    directory: Directory,
+    /// Stops the server and clears up when its standard input ends, however this process does.
+    watcher: Child,
+}
+
+impl Cluster {
+    /// Where the server is installed; if it is not, whoever reads the output is told.
+    #[expect(clippy::print_stderr, reason = "what is skipped has to be known")]
+    fn bin() -> Option<PathBuf> {
+        let versions = fs::read_dir("/usr/lib/postgresql").ok();
+        let bins = versions.into_iter().flatten().map(|it| it.unwrap().path());
+        let bins = bins.map(|it| it.join("bin"));
+        let bin = bins.filter(|it| it.join("initdb").exists()).max();
+        if bin.is_none() {
+            eprintln!("skipped: there is no /usr/lib/postgresql/*/bin/initdb");
+        }
+        bin
+    }
+
+    pub fn start() -> Option<Self> {
+        let bin = Self::bin()?;
+        let directory = Directory::new("postgres");
+        let path = directory.0.to_str().unwrap();
+        // It will not run as root.
+        if is_root() {
+            assert!(run(Command::new("chown").args(["postgres", path])));
+        }
+        let stop = "trap '' INT TERM; cat >/dev/null; \"$@\"; rm -rf \"$0\"";
+        let mut watcher = Command::new("sh");
+        let ctl = bin.join("pg_ctl");
+        watcher.args(["-c", stop, path]).args(unprivileged());
+        watcher.args([ctl.to_str().unwrap(), "-D", &format!("{path}/data")]);
+        watcher.args(["-m", "immediate", "stop"]);
+        watcher.stdout(Stdio::null()).stderr(Stdio::null());
+        let watcher = watcher.stdin(Stdio::piped()).spawn().unwrap();
+        let cluster = Self {
+            bin,
+            directory,
+            watcher,
+        };
+        // An order of text that is not that of its bytes.
+        cluster.does(
+            "initdb",
+            &[
+                "--username=postgres",
+                "--auth=trust",
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale-provider=icu",
+                "--icu-locale=en-US",
+                "--locale=C",
+            ],
+        );
+        let access = "local all postgres trust\nlocal all all scram-sha-256\n";
+        fs::write(cluster.data().join("pg_hba.conf"), access).unwrap();
+        cluster.go_on();
+        Some(cluster)
+    }
+
+    /// The one that tests share which do not stop it.
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
+        SHARED.get_or_init(Self::start).as_ref()
+    }
+
+    /// Stops it, as a crash does.
+    pub fn crash(&self) {
+        self.does("pg_ctl", &["-m", "immediate", "stop"]);
+    }
+
+    /// Starts it again.
+    pub fn go_on(&self) {
+        let options = format!(
+            "-c listen_addresses= -c unix_socket_directories={} -c fsync=off -c max_connections=300",
+            self.directory.0.display()
+        );
+        let log = self.data().join("log");
+        let log = log.to_str().unwrap();
+        self.does("pg_ctl", &["-w", "-l", log, "-o", &options, "start"]);
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.0.join("data")
+    }
+
+    fn does(&self, program: &str, arguments: &[&str]) {
+        let words = unprivileged();
+        let program = self.bin.join(program);
+        let mut words = words.into_iter().map(Path::new).chain([program.as_path()]);
+        let mut command = Command::new(words.next().unwrap());
+        let command = command.args(words).arg("-D").arg(self.data());
+        assert!(run(command.args(arguments)), "{command:?}");
+    }
+
+    /// The socket's directory, as a URL has it.
+    pub fn host(&self) -> String {
+        self.directory.0.to_str().unwrap().replace('/', "%2F")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.watcher.stdin.take());
+        let _ = self.watcher.wait();
+    }
+}
+
+fn run(command: &mut Command) -> bool {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.status().unwrap().success()
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    id.stdout == b"0\n"
+}
+
+/// The words before a command that must not be run by root.
+fn unprivileged() -> Vec<&'static str> {
+    if is_root() {
+        "setpriv --reuid postgres --regid postgres --clear-groups"
+            .split(' ')
+            .collect()
+    } else {
+        Vec::new()
+    }
+}
+
+/// A schema of the test's own in a server.
+pub struct Schema {
+    /// What `--store` is given.
+    pub url: String,
+}
+
+impl Schema {
+    /// In the server that is shared, if there is one.
+    pub fn new() -> Option<Self> {
+        Cluster::shared().map(Self::on)
+    }
+
+    pub fn on(cluster: &Cluster) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let host = cluster.host();
+        let url =
+            format!("postgres://postgres@{host}/postgres?options=-c%20search_path%3Dtest{count}");
+        let schema = Self { url };
+        schema.sql(&format!("CREATE SCHEMA test{count}"));
+        schema
+    }
+
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::new(PostgresStore::open(self.url.parse().unwrap()).unwrap())
+    }
+
+    /// A connection beside those of the store, as psql or another program has it.
+    pub fn shell(&self) -> Client {
+        Client::connect(&self.url, NoTls).unwrap()
+    }
+
+    pub fn sql(&self, sql: &str) {
+        self.shell().batch_execute(sql).unwrap();
+    }
+
+    /// What a statement finds: a row in a line, its columns with a bar between them.
+    pub fn rows(&self, sql: &str) -> String {
+        let all = format!(
+            "SELECT string_agg(replace(replace(\
+            trim('()' from t::text), ',', '|'), '\"', ''), '\n') FROM ({sql}) t"
+        );
+        let row = self.shell().query_one(&all, &[]).unwrap();
+        row.get::<_, Option<String>>(0).unwrap_or_default()
+    }
+}
+
+impl Place for Schema {
+    fn open(&self) -> Arc<dyn Store> {
+        self.store()
+    }
+}

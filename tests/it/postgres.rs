@@ -1,0 +1,525 @@
+//! The persons in `PostgreSQL`: what holds of it beyond what holds of every store.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ifmatch::{
+    OpenError, ParsePostgresUrlError, PostgresStore, PostgresUrl, Store, StoreError, Swap,
+    SwapError, Version,
+};
+
+use crate::cluster::{Cluster, Schema};
+use crate::store::{at, create, now, person};
+
+fn open(url: &str) -> Result<PostgresStore, OpenError> {
+    PostgresStore::open(url.parse().unwrap())
+}
+
+/// What went wrong, without the name of the store.
+#[track_caller]
+fn told(error: &StoreError) -> String {
+    let told = error.to_string();
+    let (_, reason) = told.split_once(" failed: ").expect(&told);
+    reason.to_owned()
+}
+
+#[track_caller]
+fn swap_told(error: SwapError) -> String {
+    let SwapError::Store(error) = error else {
+        panic!("{error}");
+    };
+    told(&error)
+}
+
+#[test]
+fn everything_is_there_when_it_is_opened_again() {
+    let Some(schema) = Schema::new() else { return };
+    let store = schema.store();
+    for id in ["1", "2", "3"] {
+        create(&*store, id);
+    }
+    let two = store.get(person("2", "x").id()).unwrap().unwrap();
+    let remove = Swap::remove(two.person.id(), two.version);
+    store
+        .swap(&remove, at("2016-11-23T12:00:00.000000"))
+        .unwrap();
+    let before = store.list(None, 9).unwrap();
+    assert!(!before.version.is_dated());
+    drop(store);
+    assert_eq!(schema.store().list(None, 9), Ok(before));
+}
+
+/// Whoever comes first makes the tables, and the others find them whole.
+#[test]
+fn several_servers_begin_with_one_database() {
+    for _ in 0..10 {
+        let Some(schema) = Schema::new() else { return };
+        let stores: Vec<_> = thread::scope(|scope| {
+            let opened = [0; 4].map(|_| scope.spawn(|| schema.store()));
+            opened.map(|it| it.join().unwrap()).into()
+        });
+        for (id, store) in stores.iter().enumerate() {
+            create(&**store, &id.to_string());
+        }
+        assert_eq!(stores[0].list(None, 9).unwrap().records.len(), 4);
+    }
+}
+
+/// A person that was written by a server whose clock is ahead is not overtaken by the others.
+#[test]
+fn clocks_of_servers_may_differ() {
+    let Some(schema) = Schema::new() else { return };
+    let stores = [schema.store(), schema.store(), schema.store()];
+    let clocks = [
+        at("2026-11-23T12:00:00.000000"),
+        at("2036-11-23T12:00:00.000000"),
+        at("2016-11-23T12:00:00.000000"),
+    ];
+    let wim = person("1", "Wim");
+    let mut last = Version::FIRST;
+    for round in 0..30 {
+        let (store, now) = (&stores[round % 3], clocks[round / 2 % 3]);
+        let created = store.swap(&Swap::create(&wim), now).unwrap();
+        let replaced = store.swap(&Swap::replace(&wim, created), now).unwrap();
+        let removed = store.swap(&Swap::remove(wim.id(), replaced), now).unwrap();
+        assert!(last < created && created < replaced && replaced < removed);
+        for store in &stores {
+            assert_eq!(store.version(), Ok(removed));
+            let stale = store.swap(&Swap::replace(&wim, replaced), now);
+            assert_eq!(stale, Err(SwapError::Conflict));
+        }
+        last = removed;
+    }
+    assert!(!last.is_dated());
+}
+
+#[test]
+fn what_is_not_ours_is_refused_and_left_as_it_is() {
+    let ours = "SELECT table_name, column_name, data_type FROM information_schema.columns \
+        WHERE table_schema = current_schema() ORDER BY 1, ordinal_position";
+    let collection = "CREATE TABLE collection (only_row boolean, change_date text, dated boolean)";
+    let person = "CREATE TABLE person \
+        (person_id text, person_name text, change_date text, dated boolean)";
+    for (sql, reason) in [
+        (
+            "CREATE TABLE person (person_id text)".to_owned(),
+            "its table person belongs to another program",
+        ),
+        (
+            "CREATE TABLE collection (title text); INSERT INTO collection VALUES ('x')".to_owned(),
+            "its table collection belongs to another program",
+        ),
+        (
+            format!("{collection}; CREATE TABLE person (person_id integer, person_name text)"),
+            "its table person belongs to another program",
+        ),
+        (
+            "CREATE VIEW person AS SELECT 1 AS person_id".to_owned(),
+            "its table person belongs to another program",
+        ),
+        (person.to_owned(), "its table collection is missing"),
+        (
+            format!("{person}; {collection}"),
+            "its table collection is empty",
+        ),
+    ] {
+        let Some(schema) = Schema::new() else { return };
+        schema.sql(&sql);
+        let before = schema.rows(ours);
+        let url: PostgresUrl = schema.url.parse().unwrap();
+        let error = PostgresStore::open(url.clone()).unwrap_err();
+        let sentence = format!("cannot use the store {url}: {reason}");
+        assert_eq!(error.to_string(), sentence);
+        assert_eq!(schema.rows(ours), before, "{reason}: it was touched");
+    }
+}
+
+/// A server that died between two of the statements is no reason not to go on.
+#[test]
+fn tables_half_made_are_made_to_the_end() {
+    for insert in [
+        "",
+        "INSERT INTO collection VALUES (true, '2026-11-23T12:00:00.000000', true)",
+    ] {
+        let Some(schema) = Schema::new() else { return };
+        schema.sql(
+            "CREATE TABLE collection (only_row BOOLEAN NOT NULL PRIMARY KEY CHECK (only_row), \
+             change_date TEXT NOT NULL, dated BOOLEAN NOT NULL)",
+        );
+        schema.sql(insert);
+        let before = schema.store().version().unwrap();
+        assert_eq!(before == Version::FIRST, insert.is_empty());
+        assert!(create(&*schema.store(), "1") > before);
+    }
+}
+
+#[test]
+fn a_name_is_kept_as_it_is_where_the_database_can() {
+    let Some(schema) = Schema::new() else { return };
+    let store = schema.store();
+    let names = [
+        "Wim",
+        "\\0",
+        "\u{10}",
+        "\0",
+        "\0\u{10}0",
+        "\u{10}1\u{10}0\0",
+    ];
+    for (id, name) in names.into_iter().enumerate() {
+        let person = person(&id.to_string(), name);
+        store.swap(&Swap::create(&person), now()).unwrap();
+        assert_eq!(store.get(person.id()).unwrap().unwrap().person, person);
+    }
+    let found: Vec<_> = store.list(None, 9).unwrap().records;
+    assert!(found.iter().map(|it| it.person.name()).eq(names));
+    let bytes = "SELECT encode(convert_to(person_name, 'UTF8'), 'hex') \
+        FROM person ORDER BY person_id LIMIT 4";
+    assert_eq!(schema.rows(bytes), "57696d\n5c30\n1031\n1030");
+}
+
+/// psql shows what there is, and what it writes that is no person is told of.
+#[test]
+fn what_psql_reads_and_writes() {
+    let Some(schema) = Schema::new() else { return };
+    let store = schema.store();
+    create(&*store, "1");
+    let wim = person("2", "Wim");
+    let earlier = at("2016-11-23T12:00:00.000000");
+    store.swap(&Swap::create(&wim), earlier).unwrap();
+    assert_eq!(
+        schema.rows("SELECT * FROM person ORDER BY person_id"),
+        "1|x|2026-11-23T12:00:00.000000|t\n2|Wim|2026-11-23T12:00:00.000001|f"
+    );
+    assert_eq!(
+        schema.rows("SELECT * FROM collection"),
+        "t|2026-11-23T12:00:00.000001|f"
+    );
+    let columns = "table_name = 'person' AND column_name = 'person_id'";
+    assert_eq!(
+        schema.rows(&format!(
+            "SELECT collation_name FROM information_schema.columns \
+             WHERE table_schema = current_schema() AND {columns}"
+        )),
+        "C"
+    );
+    schema.sql("UPDATE person SET change_date = 'today' WHERE person_id = '2'");
+    let sentence = "not a change date such as `2020-12-24T10:11:52.200311`";
+    assert_eq!(
+        store.get(wim.id()).map_err(|it| told(&it)),
+        Err(sentence.to_owned())
+    );
+    assert_eq!(
+        store.list(None, 9).map_err(|it| told(&it)),
+        Err(sentence.to_owned())
+    );
+    assert!(store.get(person("1", "x").id()).unwrap().is_some());
+    schema.sql("DELETE FROM person WHERE person_id = '2'");
+    assert_eq!(store.list(None, 9).unwrap().records.len(), 1);
+    schema.sql("DELETE FROM collection");
+    let empty = "its table collection is empty".to_owned();
+    assert_eq!(store.version().map_err(|it| told(&it)), Err(empty.clone()));
+    let swap = store.swap(&Swap::create(&wim), now());
+    assert_eq!(swap.map_err(swap_told), Err(empty));
+}
+
+#[test]
+fn somebody_else_keeps_the_lock() {
+    let Some(schema) = Schema::new() else { return };
+    let store = schema.store();
+    let version = create(&*store, "1");
+    let mut shell = schema.shell();
+    let mut lock = shell.transaction().unwrap();
+    lock.execute("UPDATE collection SET dated = dated", &[])
+        .unwrap();
+    let before = store.list(None, 9);
+    let wim = person("1", "Wim");
+    let late = store.swap(&Swap::replace(&wim, version), now());
+    assert_eq!(
+        late.map_err(swap_told),
+        Err("canceling statement due to statement timeout".to_owned())
+    );
+    assert_eq!(store.list(None, 9), before, "reads go on");
+    lock.rollback().unwrap();
+    assert!(store.swap(&Swap::replace(&wim, version), now()).is_ok());
+}
+
+/// Ends all connections of a store but the one that does it.
+fn end_connections(schema: &Schema) {
+    // Who has set the timeout is a store.
+    let mut shell = schema.shell();
+    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+        WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    let ended = shell.query(others, &[]).unwrap();
+    assert!(!ended.is_empty());
+}
+
+#[test]
+fn a_connection_that_was_lost_is_made_again() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let schema = Schema::on(&cluster);
+    let store = schema.store();
+    let mut version = create(&*store, "1");
+    let wim = person("1", "Wim");
+    for _ in 0..5 {
+        end_connections(&schema);
+        version = store.swap(&Swap::replace(&wim, version), now()).unwrap();
+        end_connections(&schema);
+        assert_eq!(store.get(wim.id()).unwrap().unwrap().version, version);
+        end_connections(&schema);
+        assert_eq!(store.list(None, 9).unwrap().version, version);
+        end_connections(&schema);
+        assert_eq!(store.version(), Ok(version));
+    }
+}
+
+/// A trigger that fails in some way, the first `times` times that it comes to that.
+fn fail(schema: &Schema, times: usize, when: &str, how: &str) {
+    schema.sql(&format!(
+        "CREATE SEQUENCE fails;
+         CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('fails') <= {times} THEN {how}; END IF;
+             RETURN NULL;
+         END $$;
+         CREATE CONSTRAINT TRIGGER fail AFTER UPDATE ON person
+             DEFERRABLE INITIALLY {when} FOR EACH ROW EXECUTE FUNCTION fail()"
+    ));
+}
+
+/// As a database does that lets another transaction pass, in the middle or at the end.
+#[test]
+fn what_was_overtaken_is_done_again() {
+    for when in ["IMMEDIATE", "DEFERRED"] {
+        for code in ["40001", "40P01"] {
+            let Some(schema) = Schema::new() else { return };
+            let store = schema.store();
+            let version = create(&*store, "1");
+            let how = format!("RAISE EXCEPTION 'too slow' USING ERRCODE = '{code}'");
+            fail(&schema, 3, when, &how);
+            let wim = person("1", "Wim");
+            let swap = Swap::replace(&wim, version);
+            let version = store.swap(&swap, now()).unwrap();
+            assert_eq!(store.get(wim.id()).unwrap().unwrap().version, version);
+            assert_eq!(schema.rows("SELECT last_value FROM fails"), "4");
+            // Not for ever.
+            schema.sql("ALTER SEQUENCE fails RESTART MINVALUE -1000 START -1000");
+            let swap = store.swap(&Swap::replace(&wim, version), now());
+            assert_eq!(swap.map_err(swap_told), Err("too slow".to_owned()));
+            assert_eq!(schema.rows("SELECT last_value FROM fails"), "-990");
+            assert_eq!(store.version(), Ok(version));
+        }
+    }
+}
+
+/// The connection is lost while the commit is under way, which is not tried a second time; before
+/// that it is.
+#[test]
+fn what_was_not_confirmed_is_not_done_again() {
+    for (when, tries) in [("IMMEDIATE", 2), ("DEFERRED", 1)] {
+        let Some(schema) = Schema::new() else { return };
+        let store = schema.store();
+        let version = create(&*store, "1");
+        fail(
+            &schema,
+            1,
+            when,
+            "PERFORM pg_terminate_backend(pg_backend_pid())",
+        );
+        let wim = person("1", "Wim");
+        let swap = store.swap(&Swap::replace(&wim, version), now());
+        if tries == 1 {
+            let reason = "terminating connection due to administrator command, \
+                          while a write was being confirmed";
+            assert_eq!(swap.map_err(swap_told), Err(reason.to_owned()));
+            assert_eq!(store.version(), Ok(version), "the next read tells");
+        } else {
+            assert_eq!(store.version(), Ok(swap.unwrap()));
+        }
+        let tried = schema.rows("SELECT last_value FROM fails");
+        assert_eq!(tried, tries.to_string(), "{when}");
+    }
+}
+
+#[test]
+fn no_more_connections_are_made_than_there_may_be() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let schema = Schema::on(&cluster);
+    let store = schema.store();
+    thread::scope(|scope| {
+        for thread in 0..32 {
+            let store = &store;
+            scope.spawn(move || {
+                for number in 0..20 {
+                    create(&**store, &format!("{thread}-{number}"));
+                }
+            });
+        }
+        scope.spawn(|| {
+            let mut shell = schema.shell();
+            let count =
+                "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'";
+            for _ in 0..50 {
+                let open: i64 = shell.query_one(count, &[]).unwrap().get(0);
+                assert!(open <= 8 + 1, "{open}");
+            }
+        });
+    });
+    assert_eq!(store.list(None, 1000).unwrap().records.len(), 640);
+}
+
+/// While the database is gone everybody is told so at once, and when it is back all goes on.
+#[test]
+fn a_database_that_goes_and_comes_back() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let schema = Schema::on(&cluster);
+    let store = schema.store();
+    let mut version = create(&*store, "1");
+    let wim = person("1", "Wim");
+    for _ in 0..3 {
+        thread::scope(|scope| {
+            // So that there are several connections to lose.
+            for _ in 0..8 {
+                scope.spawn(|| assert_eq!(store.version(), Ok(version)));
+            }
+        });
+        cluster.crash();
+        let since = Instant::now();
+        for _ in 0..20 {
+            let reason = "No such file or directory (os error 2)".to_owned();
+            assert_eq!(store.version().map_err(|it| told(&it)), Err(reason.clone()));
+            let swap = store.swap(&Swap::replace(&wim, version), now());
+            assert_eq!(swap.map_err(swap_told), Err(reason));
+        }
+        assert!(since.elapsed() < Duration::from_secs(2), "{since:?}");
+        let error = open(&schema.url).unwrap_err().to_string();
+        assert!(
+            error.ends_with(": No such file or directory (os error 2)"),
+            "{error}"
+        );
+        cluster.go_on();
+        version = store.swap(&Swap::replace(&wim, version), now()).unwrap();
+        assert_eq!(store.list(None, 9).unwrap().version, version);
+    }
+}
+
+#[test]
+fn urls() {
+    for (url, shown) in [
+        (
+            "postgres://ann@localhost/persons",
+            "postgres://localhost/persons",
+        ),
+        (
+            "postgresql://ann:secret@db.example:5433/persons",
+            "postgres://db.example/persons",
+        ),
+        (
+            "postgres://ann:secret@a,b/persons",
+            "postgres://a,b/persons",
+        ),
+        (
+            "postgres://ann:se%40cret@[::1]/persons?connect_timeout=9",
+            "postgres://::1/persons",
+        ),
+        ("postgres://ann@%2Ftmp/persons", "postgres:///tmp/persons"),
+        (
+            "postgres:///persons?host=/tmp&user=ann&password=secret",
+            "postgres:///tmp/persons",
+        ),
+        ("postgres://localhost", "postgres://localhost/"),
+    ] {
+        let url: PostgresUrl = url.parse().unwrap();
+        assert_eq!(url.to_string(), shown);
+        let url = url.or_password("secret");
+        let debugged = format!("{url:?}");
+        assert!(
+            !debugged.contains("secret") && !debugged.contains("cret"),
+            "{debugged}"
+        );
+    }
+    for url in [
+        "",
+        "postgres:",
+        "postgres://",
+        "postgres:///persons",
+        "host=localhost user=ann",
+        "postgres://ann:se@cret@localhost/persons",
+        "postgres://ann@localhost:many/persons",
+        "postgres://ann@localhost/persons?colour=red",
+        "mysql://ann@localhost/persons",
+    ] {
+        assert_eq!(
+            url.parse::<PostgresUrl>().unwrap_err(),
+            ParsePostgresUrlError,
+            "{url}"
+        );
+    }
+    assert_eq!(
+        ParsePostgresUrlError.to_string(),
+        "not a URL such as `postgres://user@host/database`"
+    );
+}
+
+#[test]
+fn what_cannot_be_opened() {
+    let Some(cluster) = Cluster::shared() else {
+        return;
+    };
+    let schema = Schema::on(cluster);
+    schema.sql("CREATE ROLE ann LOGIN PASSWORD 'right'; CREATE ROLE bob LOGIN PASSWORD 'right'");
+    schema.sql("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE_PROVIDER libc TEMPLATE template0");
+    let host = cluster.host();
+    let shown = host.replace("%2F", "/");
+    let refused = |url: &str, place: &str, reason: &str| {
+        let error = open(url).unwrap_err().to_string();
+        let sentence = format!("cannot use the store postgres://{place}: {reason}");
+        assert_eq!(error, sentence);
+    };
+    refused(
+        &format!("postgres://ann:wrong@{host}/postgres"),
+        &format!("{shown}/postgres"),
+        "password authentication failed for user \"ann\"",
+    );
+    refused(
+        &format!("postgres://ann@{host}/postgres"),
+        &format!("{shown}/postgres"),
+        "password missing",
+    );
+    refused(
+        &format!("postgres://ann:right@{host}/nowhere"),
+        &format!("{shown}/nowhere"),
+        "database \"nowhere\" does not exist",
+    );
+    refused(
+        &format!("postgres://ann:right@{host}/postgres"),
+        &format!("{shown}/postgres"),
+        "permission denied for schema public",
+    );
+    refused(
+        &format!("postgres://postgres@{host}/latin"),
+        &format!("{shown}/latin"),
+        "its encoding is LATIN1, not UTF8",
+    );
+    refused(
+        "postgres://ann@127.0.0.1:1/persons",
+        "127.0.0.1/persons",
+        "Connection refused (os error 111)",
+    );
+    // With tables that are there already, no right to create any is needed.
+    let store: Arc<dyn Store> = schema.store();
+    create(&*store, "1");
+    schema.sql(
+        "DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO bob', current_schema()); END $$; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON person, collection TO bob",
+    );
+    let bob = schema.url.replace("postgres@", "bob@");
+    let url: PostgresUrl = bob.parse().unwrap();
+    let store = PostgresStore::open(url.or_password("right")).unwrap();
+    create(&store, "2");
+}
