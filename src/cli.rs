@@ -1,3 +1,5 @@
+#[cfg(feature = "postgres")]
+use std::env;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
@@ -14,6 +16,8 @@ use crate::policy::Profile;
 use crate::server::Limits;
 use crate::server::{Address, Door, Options};
 use crate::store::{MemoryStore, OpenError, Store};
+#[cfg(feature = "postgres")]
+use crate::store::{PostgresStore, PostgresUrl};
 #[cfg(feature = "sqlite")]
 use crate::store::{SqliteStore, Synchronous};
 
@@ -26,8 +30,10 @@ Usage: ifmatch [OPTIONS]
 Options:
   --listen ADDRESS        where to listen: ADDR:PORT, or unix:PATH
                           [default: 127.0.0.1:5000]
-  --store STORE           where the persons are kept: memory, or sqlite:PATH (a
-                          build with the feature `sqlite`) [default: memory]
+  --store STORE           where the persons are kept: memory; sqlite:PATH, or
+                          postgres://USER@HOST/DATABASE with the password in
+                          PGPASSWORD (a build with the feature `sqlite`, or
+                          `postgres`) [default: memory]
   --strict                follow the RFCs where the older service did not:
                           428, 409, quoted tags only, application/problem+json
   --unconditional-writes  also perform PUT and DELETE without If-Match
@@ -82,6 +88,8 @@ enum StoreName {
     Memory,
     #[cfg(feature = "sqlite")]
     Sqlite(PathBuf, Synchronous),
+    #[cfg(feature = "postgres")]
+    Postgres(Box<PostgresUrl>),
 }
 
 /// What is said about the door, whether or not this build has the one it is about.
@@ -136,7 +144,8 @@ impl Command {
             if config.switch(flag) && attached.is_none() {
                 continue;
             }
-            let wanted = Config::wanted(flag).ok_or(UsageError::Unknown(argument.clone()))?;
+            let wanted = Config::wanted(flag)
+                .ok_or_else(|| UsageError::Unknown(without_secrets(argument.clone())))?;
             let value = match attached {
                 Some(value) => value,
                 None => arguments
@@ -168,7 +177,10 @@ impl Config {
     fn wanted(flag: &str) -> Option<&'static str> {
         Some(match flag {
             "--listen" => "an address and a port such as 127.0.0.1:5000",
-            "--store" => "`memory`, `sqlite:PATH` or `sqlite:PATH?synchronous=normal`",
+            "--store" => {
+                "`memory`, `sqlite:PATH`, `sqlite:PATH?synchronous=normal` or \
+                 `postgres://USER@HOST/DATABASE`"
+            }
             "--max-content" => "a number of bytes such as 65536",
             "--allow-origin" => "an origin such as https://example.com, or `*`",
             "--allow-host" => "a host name such as example.com",
@@ -187,6 +199,10 @@ impl Config {
             #[cfg(not(feature = "sqlite"))]
             "--store" if value.starts_with("sqlite:") => {
                 return Err(UsageError::NotBuilt("sqlite"));
+            }
+            #[cfg(not(feature = "postgres"))]
+            "--store" if value.starts_with("postgres://") || value.starts_with("postgresql://") => {
+                return Err(UsageError::NotBuilt("postgres"));
             }
             "--store" => StoreName::read(&value).map(|store| self.store = store),
             "--max-content" => value
@@ -209,7 +225,10 @@ impl Config {
         read.ok_or_else(|| UsageError::BadValue {
             flag: flag.to_owned(),
             wanted,
-            value,
+            value: match flag {
+                "--store" => without_secrets(value),
+                _ => value,
+            },
         })
     }
 
@@ -217,13 +236,21 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When it is a file that cannot be used.
+    /// When it is a file, or a database, that cannot be used.
     pub fn open_store(&self) -> Result<Arc<dyn Store>, OpenError> {
         Ok(match &self.store {
             StoreName::Memory => Arc::new(MemoryStore::new()),
             #[cfg(feature = "sqlite")]
             StoreName::Sqlite(path, synchronous) => {
                 Arc::new(SqliteStore::open(path, *synchronous)?)
+            }
+            #[cfg(feature = "postgres")]
+            StoreName::Postgres(url) => {
+                let url = PostgresUrl::clone(url);
+                Arc::new(PostgresStore::open(match env::var_os("PGPASSWORD") {
+                    Some(password) => url.or_password(password.as_encoded_bytes()),
+                    None => url,
+                })?)
             }
         })
     }
@@ -259,6 +286,8 @@ impl StoreName {
                 };
                 (!path.is_empty()).then(|| Self::Sqlite(path.into(), synchronous))
             }
+            #[cfg(feature = "postgres")]
+            Some(_) => Some(Self::Postgres(Box::new(name.parse().ok()?))),
             _ => None,
         }
     }
@@ -290,6 +319,14 @@ impl DoorFlags {
             (_, Some(_), _) => Err(UsageError::NeedsHyper("--max-connections")),
             (_, None, Some(_)) => Err(UsageError::NeedsHyper("--timeout")),
         }
+    }
+}
+
+/// An argument as it may be shown: of a URL, which may hold a password, no more than the scheme.
+fn without_secrets(argument: String) -> String {
+    match argument.split_once("://") {
+        Some((before, _)) => format!("{before}://..."),
+        None => argument,
     }
 }
 

@@ -99,12 +99,19 @@ fn usage_errors_are_one_sentence_and_exit_2() {
         fails(&[flag, "7"], 2, &needs);
         fails(&["--door", "tiny_http", flag, "7"], 2, &needs);
     }
-    let store = "--store needs `memory`, `sqlite:PATH` or `sqlite:PATH?synchronous=normal`";
+    let store = "--store needs `memory`, `sqlite:PATH`, `sqlite:PATH?synchronous=normal` or \
+                 `postgres://USER@HOST/DATABASE`";
     fails(&["--store"], 2, store);
-    for value in ["", "disk", "memory:", "sqlite", "mysql://x"] {
+    for value in ["", "disk", "memory:", "sqlite", "postgres:x"] {
         let flag = format!("--store={value}");
         fails(&[&flag], 2, &format!("{store}, not `{value}`"));
     }
+    // A URL may hold a password.
+    let url = "mysql://ann:secret@x/y";
+    fails(&["--store", url], 2, &format!("{store}, not `mysql://...`"));
+    fails(&[url], 2, &unknown("mysql://..."));
+    let mistyped = format!("--stoer={url}");
+    fails(&[&mistyped], 2, &unknown("--stoer=mysql://..."));
     fails(&["--token-file"], 2, "--token-file needs a file name");
     fails(
         &["--token-file="],
@@ -131,11 +138,72 @@ fn a_store_that_was_not_built() {
     fails(&["--store=sqlite:"], 2, sentence);
 }
 
+#[cfg(not(feature = "postgres"))]
+#[test]
+fn a_store_for_several_servers_that_was_not_built() {
+    let sentence = "this program was built without `postgres`; \
+                    `cargo build --release --features postgres` builds one with it";
+    for scheme in ["postgres", "postgresql"] {
+        let url = format!("{scheme}://ann:secret@localhost/persons");
+        fails(&["--store", &url], 2, sentence);
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_password_is_never_told() {
+    let store = "--store needs `memory`, `sqlite:PATH`, `sqlite:PATH?synchronous=normal` or \
+                 `postgres://USER@HOST/DATABASE`";
+    for url in [
+        "postgres://ann:se@cret@localhost/persons",
+        "postgres://ann:secret@localhost:secret/persons",
+        "postgres:///persons?password=secret",
+    ] {
+        fails(
+            &["--store", url],
+            2,
+            &format!("{store}, not `postgres://...`"),
+        );
+    }
+    let sentence = "cannot use the store postgres://127.0.0.1/persons: \
+                    Connection refused (os error 111)";
+    fails(
+        &["--store", "postgres://ann:secret@127.0.0.1:1/persons"],
+        1,
+        sentence,
+    );
+    let Some(cluster) = crate::cluster::Cluster::shared() else {
+        return;
+    };
+    crate::cluster::Schema::on(cluster)
+        .sql("CREATE ROLE cli LOGIN PASSWORD 'secret'; CREATE SCHEMA cli AUTHORIZATION cli");
+    let url = format!("postgres://cli@{}/postgres", cluster.host());
+    let start = |url: &str| {
+        let mut command = crate::serving::program();
+        command.args(["--listen", "127.0.0.1:0", "--store", url]);
+        command.env("PGPASSWORD", "secret");
+        command
+    };
+    Program::spawn(&mut start(&url));
+    let wrong = url.replace("cli@", "cli:wrong@");
+    let output = start(&wrong).output().unwrap();
+    let place = cluster.host().replace("%2F", "/");
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        format!(
+            "ifmatch: cannot use the store postgres://{place}/postgres: \
+             password authentication failed for user \"cli\"\n"
+        )
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
+
 #[cfg(feature = "sqlite")]
 #[test]
 fn a_store_that_cannot_be_opened() {
     use crate::store::Place;
-    let store = "--store needs `memory`, `sqlite:PATH` or `sqlite:PATH?synchronous=normal`";
+    let store = "--store needs `memory`, `sqlite:PATH`, `sqlite:PATH?synchronous=normal` or \
+                 `postgres://USER@HOST/DATABASE`";
     for value in [
         "sqlite:",
         "sqlite:?synchronous=full",
