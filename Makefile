@@ -15,6 +15,8 @@ test-all: ## run every test with every feature, at each door and with each store
 	IFMATCH_TEST_DOOR=hyper cargo test --locked --all-features --test it
 	IFMATCH_TEST_STORE=sqlite cargo test --locked --all-features --test it
 	IFMATCH_TEST_DOOR=hyper IFMATCH_TEST_STORE=sqlite cargo test --locked --all-features --test it
+	IFMATCH_TEST_STORE=postgres cargo test --locked --all-features --test it
+	IFMATCH_TEST_DOOR=hyper IFMATCH_TEST_STORE=postgres cargo test --locked --all-features --test it
 
 soak: ## load and faults at each door, for MINUTES=10
 	for door in tiny_http hyper; do echo "$$door"; IFMATCH_TEST_DOOR=$$door IFMATCH_SOAK_MINUTES=$(or $(MINUTES),10) \

@@ -194,4 +194,8 @@ impl Place for Schema {
     fn open(&self) -> Arc<dyn Store> {
         self.store()
     }
+
+    fn argument(&self) -> String {
+        self.url.clone()
+    }
 }

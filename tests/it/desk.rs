@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use ifmatch::{Method, Policy, Profile, Request, Response, Store, Version, respond};
 
-use crate::directory::Directory;
-use crate::serving::store;
+use crate::serving::{Kept, store};
 
 /// A store, a policy and a clock that stands still until it is set.
 pub struct Desk {
     store: Arc<dyn Store>,
-    _directory: Option<Directory>,
+    _kept: Kept,
     pub policy: Policy,
     pub now: SystemTime,
 }
@@ -23,10 +22,10 @@ impl Desk {
             .parse::<Version>()
             .unwrap()
             .into();
-        let (store, directory) = store();
+        let (store, kept) = store();
         Self {
             store,
-            _directory: directory,
+            _kept: kept,
             policy: Policy::default(),
             now,
         }

@@ -6,16 +6,13 @@
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use ifmatch::{Access, Door, MemoryStore, Options, Profile, Running, Server, Store};
-#[cfg(feature = "sqlite")]
-use ifmatch::{SqliteStore, Synchronous};
 
 use crate::client::{Answer, Client, request};
-use crate::directory::Directory;
+use crate::store::Place;
 
 /// The door under test.
 pub fn door() -> Door {
@@ -31,31 +28,29 @@ pub fn is_hyper() -> bool {
     door() != Door::TinyHttp
 }
 
-/// A directory for the file of the store under test, if it keeps one.
-fn directory() -> Option<Directory> {
+/// Where the store under test keeps the persons.
+pub type Kept = Option<Box<dyn Place + Send + Sync>>;
+
+/// A place for the store under test, if it is not in memory.
+fn kept() -> Kept {
     match env::var("IFMATCH_TEST_STORE").as_deref() {
         Err(_) | Ok("memory") => None,
         #[cfg(feature = "sqlite")]
-        Ok("sqlite") => Some(Directory::new("serving")),
+        Ok("sqlite") => Some(Box::new(crate::sqlite::File::default())),
+        // In memory, too, where there is no database.
+        #[cfg(feature = "postgres")]
+        Ok("postgres") => Some(Box::new(crate::cluster::Schema::new()?)),
         Ok(other) => panic!("there is no store {other} in this build"),
     }
 }
 
-/// An empty store of the kind under test, and the directory that has to stay as long.
-pub fn store() -> (Arc<dyn Store>, Option<Directory>) {
-    match directory() {
-        #[cfg(feature = "sqlite")]
-        Some(directory) => {
-            // In a hurry: no power fails here.
-            let store = SqliteStore::open(file(&directory), Synchronous::Normal).unwrap();
-            (Arc::new(store), Some(directory))
-        }
-        _ => (Arc::new(MemoryStore::new()), None),
+/// An empty store of the kind under test, and the place that has to stay as long.
+pub fn store() -> (Arc<dyn Store>, Kept) {
+    match kept() {
+        // In a hurry: no power fails here.
+        Some(place) => (place.open_fast(), Some(place)),
+        None => (Arc::new(MemoryStore::new()), None),
     }
-}
-
-fn file(directory: &Directory) -> PathBuf {
-    directory.0.join("persons.db")
 }
 
 /// The default options, for the door under test.
@@ -73,14 +68,12 @@ pub fn program() -> Command {
     command
 }
 
-/// The built program, told to serve the store that is kept in this directory.
-fn serve(directory: Option<&Directory>) -> Command {
+/// The built program, told to serve the store that is kept there.
+fn serve(kept: &Kept) -> Command {
     let mut command = program();
     command.args(["--listen", "127.0.0.1:0"]);
-    if let Some(directory) = directory {
-        let file = file(directory);
-        let store = format!("sqlite:{}?synchronous=normal", file.display());
-        command.args(["--store", &store]);
+    if let Some(place) = kept {
+        command.args(["--store", &place.argument()]);
     }
     command
 }
@@ -89,7 +82,7 @@ fn serve(directory: Option<&Directory>) -> Command {
 pub struct Serving {
     pub running: Option<Running>,
     pub address: SocketAddr,
-    _directory: Option<Directory>,
+    _kept: Kept,
 }
 
 impl Serving {
@@ -98,19 +91,15 @@ impl Serving {
     }
 
     fn with_new_store(options: Options) -> Self {
-        let (store, directory) = store();
-        Self::with_store_in(directory, store, options)
+        let (store, kept) = store();
+        Self::with_store_in(kept, store, options)
     }
 
     pub fn with(store: impl Store + 'static, options: Options) -> Self {
         Self::with_store_in(None, store, options)
     }
 
-    fn with_store_in(
-        directory: Option<Directory>,
-        store: impl Store + 'static,
-        options: Options,
-    ) -> Self {
+    fn with_store_in(kept: Kept, store: impl Store + 'static, options: Options) -> Self {
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), store, options).unwrap();
         let running = server.spawn().unwrap();
         let address = running
@@ -122,7 +111,7 @@ impl Serving {
         Self {
             address,
             running: Some(running),
-            _directory: directory,
+            _kept: kept,
         }
     }
 
@@ -171,21 +160,21 @@ impl Drop for Serving {
 pub struct Program {
     pub child: Child,
     pub address: SocketAddr,
-    directory: Option<Directory>,
+    kept: Kept,
 }
 
 impl Program {
     /// Starts it on an empty store of the kind under test, unless `arguments` say otherwise.
     pub fn start(arguments: &[&str]) -> Self {
-        let directory = directory();
-        let mut command = serve(directory.as_ref());
-        Self::spawn_in(directory, command.args(arguments))
+        let kept = kept();
+        let mut command = serve(&kept);
+        Self::spawn_in(kept, command.args(arguments))
     }
 
     /// Starts it with no more than so many descriptors.
     pub fn limited(descriptors: usize, arguments: &[&str]) -> Self {
-        let directory = directory();
-        let unlimited = serve(directory.as_ref());
+        let kept = kept();
+        let unlimited = serve(&kept);
         let mut command = Command::new("sh");
         command
             .args(["-c", "ulimit -n \"$0\" && exec \"$@\""])
@@ -195,15 +184,15 @@ impl Program {
             .args(arguments)
             // What tiny_http prints when its accept thread ends is of no interest here.
             .stderr(Stdio::null());
-        Self::spawn_in(directory, &mut command)
+        Self::spawn_in(kept, &mut command)
     }
 
     /// Starts it again on the same store, once it has ended; nothing if its store ended with it.
     pub fn start_again(&mut self) -> Option<Self> {
         self.child.wait().unwrap();
-        let directory = self.directory.take()?;
-        let mut command = serve(Some(&directory));
-        Some(Self::spawn_in(Some(directory), &mut command))
+        let kept = Some(self.kept.take()?);
+        let mut command = serve(&kept);
+        Some(Self::spawn_in(kept, &mut command))
     }
 
     /// Starts `command` and waits for the line that says where it serves.
@@ -211,7 +200,7 @@ impl Program {
         Self::spawn_in(None, command)
     }
 
-    fn spawn_in(directory: Option<Directory>, command: &mut Command) -> Self {
+    fn spawn_in(kept: Kept, command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
@@ -226,7 +215,7 @@ impl Program {
         Self {
             child,
             address,
-            directory,
+            kept,
         }
     }
 }

@@ -60,6 +60,10 @@ impl Place for File {
     fn open_fast(&self) -> Arc<dyn Store> {
         Arc::new(SqliteStore::open(self.path(), Synchronous::Normal).unwrap())
     }
+
+    fn argument(&self) -> String {
+        format!("{}?synchronous=normal", self.argument())
+    }
 }
 
 #[test]

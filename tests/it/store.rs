@@ -19,6 +19,9 @@ pub trait Place {
     fn open_fast(&self) -> Arc<dyn Store> {
         self.open()
     }
+
+    /// What `--store` is given for such a one.
+    fn argument(&self) -> String;
 }
 
 /// As long as the place is there.
@@ -28,6 +31,10 @@ struct Memory(Arc<MemoryStore>);
 impl Place for Memory {
     fn open(&self) -> Arc<dyn Store> {
         Arc::clone(&self.0) as _
+    }
+
+    fn argument(&self) -> String {
+        "memory".to_owned()
     }
 }
 
