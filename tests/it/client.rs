@@ -24,12 +24,16 @@ pub struct Answer {
 
 impl Client {
     pub fn connect(address: impl ToSocketAddrs) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(STUCK)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self {
+        Self::try_connect(address).unwrap()
+    }
+
+    pub fn try_connect(address: impl ToSocketAddrs) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(STUCK))?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
             stream: BufReader::new(stream),
-        }
+        })
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {

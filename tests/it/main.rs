@@ -45,6 +45,8 @@ mod preference;
 mod race;
 mod readme;
 mod resource;
+#[cfg(feature = "postgres")]
+mod servers;
 mod serving;
 #[cfg(target_os = "linux")]
 mod soak;

@@ -1,0 +1,290 @@
+//! Three built programs on one database, and what befalls them and it in the middle of a race.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use crate::client::{Answer, Client, request};
+use crate::cluster::{Cluster, Schema};
+use crate::serving::{Program, program};
+
+const CLIENTS: usize = 32;
+
+fn get() -> String {
+    request("GET /persons/1", "", "")
+}
+
+fn put(tag: &str, name: &str) -> String {
+    let content = format!(r#"{{"person_name": "{name}"}}"#);
+    request("PUT /persons/1", &format!("If-Match: {tag}\r\n"), &content)
+}
+
+fn tag(answer: &Answer) -> String {
+    answer.field("ETag").unwrap().to_owned()
+}
+
+fn name(answer: &Answer) -> String {
+    let value: serde_json::Value = serde_json::from_str(&answer.content).unwrap();
+    value["person_name"].as_str().unwrap().to_owned()
+}
+
+/// A program that can be killed and comes back, at another address.
+struct Server {
+    url: String,
+    program: Mutex<Option<Program>>,
+}
+
+impl Server {
+    fn start(schema: &Schema) -> Self {
+        let server = Self {
+            url: schema.url.clone(),
+            program: Mutex::new(None),
+        };
+        server.go_on();
+        server
+    }
+
+    fn go_on(&self) {
+        let mut command = program();
+        command.args(["--listen", "127.0.0.1:0", "--store", &self.url]);
+        *self.program.lock().unwrap() = Some(Program::spawn(&mut command));
+    }
+
+    fn connect(&self) -> io::Result<Client> {
+        match &*self.program.lock().unwrap() {
+            Some(program) => Client::try_connect(program.address),
+            None => Err(io::ErrorKind::ConnectionRefused.into()),
+        }
+    }
+
+    /// SIGKILL.
+    fn kill(&self) {
+        drop(self.program.lock().unwrap().take());
+    }
+}
+
+/// A client of one of the servers, which comes back when it was shown out.
+struct Caller<'a> {
+    server: &'a Server,
+    client: Option<Client>,
+}
+
+impl<'a> Caller<'a> {
+    fn new(server: &'a Server) -> Self {
+        Self {
+            server,
+            client: None,
+        }
+    }
+
+    fn ask(&mut self, request: &str) -> io::Result<Answer> {
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => self.server.connect()?,
+        };
+        let answer = self.client.insert(client).try_ask(request);
+        if answer.is_err() {
+            self.client = None;
+        }
+        answer
+    }
+
+    /// Asks until there is an answer that is not 503.
+    fn insist(&mut self, request: &str) -> Answer {
+        for _ in 0..2000 {
+            match self.ask(request) {
+                Ok(answer) if answer.status != 503 => return answer,
+                Ok(answer) => assert_eq!(answer.field("Retry-After"), Some("1")),
+                Err(_) => {}
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("nobody answers");
+    }
+}
+
+/// What came of one round.
+#[derive(Default)]
+struct Round {
+    won: Vec<String>,
+    lost: usize,
+    unavailable: usize,
+    cut_off: usize,
+}
+
+/// Everybody writes to one person, with the tag that all of them have, while `befalls` happens to
+/// the servers. What was acknowledged is there, or was replaced by what was.
+fn race(servers: &[Server; 3], rounds: usize, befalls: impl Fn(usize) + Sync) -> [usize; 4] {
+    let created = request(
+        "POST /persons",
+        "",
+        r#"{"person_id": "1", "person_name": "0"}"#,
+    );
+    let mut witness = Caller::new(&servers[0]);
+    let mut current = witness.insist(&created);
+    assert_eq!(current.status, 201);
+    let mut callers: Vec<_> = (0..CLIENTS)
+        .map(|client| Caller::new(&servers[client % 3]))
+        .collect();
+    let barrier = Barrier::new(CLIENTS);
+    let mut counts = [0; 4];
+    for round in 0..rounds {
+        let seen = Mutex::new(Round::default());
+        let tag_seen = tag(&current);
+        thread::scope(|scope| {
+            for (client, caller) in callers.iter_mut().enumerate() {
+                let (seen, barrier, tag_seen) = (&seen, &barrier, &tag_seen);
+                scope.spawn(move || {
+                    let name = format!("{round}/{client}");
+                    let request = put(tag_seen, &name);
+                    barrier.wait();
+                    let answer = caller.ask(&request);
+                    let mut seen = seen.lock().unwrap();
+                    match answer {
+                        Ok(answer) if answer.status == 200 => seen.won.push(name),
+                        Ok(answer) if answer.status == 412 => seen.lost += 1,
+                        Ok(answer) => {
+                            assert_eq!(answer.status, 503, "{answer:?}");
+                            assert_eq!(answer.field("Retry-After"), Some("1"));
+                            seen.unavailable += 1;
+                        }
+                        Err(_) => seen.cut_off += 1,
+                    }
+                });
+            }
+            befalls(round);
+        });
+        let seen = seen.into_inner().unwrap();
+        let asked: Vec<_> = servers
+            .iter()
+            .map(|server| Caller::new(server).insist(&get()))
+            .collect();
+        let after = &asked[0];
+        for other in &asked {
+            assert_eq!((tag(other), &other.content), (tag(after), &after.content));
+        }
+        match seen.won.as_slice() {
+            [winner] => assert_eq!(&name(after), winner, "what was acknowledged is lost"),
+            [] if tag(after) == tag_seen => {
+                assert_eq!(seen.lost, 0, "412 though nothing has changed");
+            }
+            // It was done, and nobody was told so.
+            [] => assert!(name(after).starts_with(&format!("{round}/"))),
+            several => panic!("{several:?} have all won"),
+        }
+        for (count, here) in
+            counts
+                .iter_mut()
+                .zip([seen.won.len(), seen.lost, seen.unavailable, seen.cut_off])
+        {
+            *count += here;
+        }
+        current = asked.into_iter().next().unwrap();
+    }
+    counts
+}
+
+fn start(schema: &Schema) -> [Server; 3] {
+    [0; 3].map(|_| Server::start(schema))
+}
+
+#[test]
+fn of_clients_of_three_servers_exactly_one_wins() {
+    const ROUNDS: usize = 500;
+    let Some(schema) = Schema::new() else { return };
+    let counts = race(&start(&schema), ROUNDS, |_| {});
+    assert_eq!(counts, [ROUNDS, ROUNDS * (CLIENTS - 1), 0, 0]);
+}
+
+/// One of the servers is killed and started again, and so is the database.
+#[test]
+fn nothing_is_lost_when_a_server_or_the_database_is_killed() {
+    const ROUNDS: usize = 60;
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let schema = Schema::on(&cluster);
+    let servers = start(&schema);
+    let counts = race(&servers, ROUNDS, |round| {
+        // At another moment of the round each time.
+        thread::sleep(Duration::from_millis(round as u64 % 17));
+        match round % 6 {
+            2 => {
+                servers[1].kill();
+                thread::sleep(Duration::from_millis(100));
+                servers[1].go_on();
+            }
+            5 => {
+                cluster.crash();
+                thread::sleep(Duration::from_millis(100));
+                cluster.go_on();
+            }
+            _ => {}
+        }
+    });
+    let [won, _, unavailable, cut_off] = counts;
+    assert!(won >= ROUNDS / 2 && unavailable + cut_off > 0, "{counts:?}");
+}
+
+/// Everybody adds to a number, on whichever server, while servers and database come and go. What
+/// was acknowledged is counted once, and what was not, at most once.
+#[test]
+fn no_update_is_lost_between_three_servers() {
+    const EACH: usize = 40;
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let schema = Schema::on(&cluster);
+    let servers = start(&schema);
+    let created = request(
+        "POST /persons",
+        "",
+        r#"{"person_id": "1", "person_name": "0"}"#,
+    );
+    assert_eq!(Caller::new(&servers[0]).insist(&created).status, 201);
+    let (done, unknown) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..8)
+            .map(|writer| {
+                let (servers, done, unknown) = (&servers, &done, &unknown);
+                scope.spawn(move || {
+                    let mut callers = servers.each_ref().map(Caller::new);
+                    let mut mine = 0;
+                    for turn in writer.. {
+                        let caller = &mut callers[turn % 3];
+                        let read = caller.insist(&get());
+                        let next = name(&read).parse::<usize>().unwrap() + 1;
+                        match caller.ask(&put(&tag(&read), &next.to_string())) {
+                            Ok(answer) if answer.status == 200 => mine += 1,
+                            Ok(answer) if answer.status == 412 => {}
+                            Ok(answer) if answer.status != 503 => panic!("{answer:?}"),
+                            _ => _ = unknown.fetch_add(1, Ordering::SeqCst),
+                        }
+                        if mine == EACH {
+                            break;
+                        }
+                    }
+                    done.fetch_add(mine, Ordering::SeqCst);
+                })
+            })
+            .collect();
+        while !writers.iter().all(thread::ScopedJoinHandle::is_finished) {
+            thread::sleep(Duration::from_millis(150));
+            servers[2].kill();
+            servers[2].go_on();
+            thread::sleep(Duration::from_millis(150));
+            cluster.crash();
+            cluster.go_on();
+        }
+    });
+    let last = name(&Caller::new(&servers[0]).insist(&get()));
+    let last: usize = last.parse().unwrap();
+    let (done, unknown) = (done.into_inner(), unknown.into_inner());
+    assert_eq!(done, 8 * EACH);
+    assert!(
+        (done..=done + unknown).contains(&last),
+        "{done} {unknown} {last}"
+    );
+}
