@@ -11,14 +11,30 @@ use crate::directory::Directory;
 use crate::faults::{Witness, announce_terabytes, do_not_read, drip, send_without_end, stall};
 use crate::serving::Program;
 
-/// The block of the README, in a file that says no more than nginx has to know.
-fn configuration(directory: &str, backend: SocketAddr, port: u16) -> String {
+/// The blocks of the README.
+fn block(number: usize) -> &'static str {
     let readme = include_str!("../../README.md");
-    let block = readme.split("```nginx\n").nth(1).unwrap();
-    let block = block.split("```").next().unwrap();
-    let mut shown = block.to_owned();
+    let block = readme.split("```nginx\n").nth(number).unwrap();
+    block.split("```").next().unwrap()
+}
+
+/// The first of them, with the servers of the second if there are several, in a file that says no
+/// more than nginx has to know.
+fn configuration(directory: &str, backends: &[SocketAddr], port: u16) -> String {
+    let (one, rest) = block(1).split_once("}\n").unwrap();
+    let several = block(2).trim_end_matches("}\n");
+    let mut shown = match backends {
+        [_] => one.replace("127.0.0.1:5000", "10.0.0.1:5000"),
+        _ => several.to_owned(),
+    };
+    for (number, backend) in backends.iter().enumerate() {
+        let text = format!("10.0.0.{}:5000", number + 1);
+        assert!(shown.contains(&text), "{text}");
+        shown = shown.replace(&text, &backend.to_string());
+    }
+    shown += "}\n";
+    shown += rest;
     for (text, here) in [
-        ("127.0.0.1:5000", backend.to_string()),
         ("127.0.0.1:8080", format!("127.0.0.1:{port}")),
         ("10s", "2s".into()),
     ] {
@@ -42,8 +58,8 @@ struct Nginx {
 }
 
 impl Nginx {
-    /// nginx in front of the program; nothing where it is not installed.
-    fn start(program: &Program) -> Option<Self> {
+    /// nginx in front of these; nothing where it is not installed.
+    fn start(programs: &[&Program]) -> Option<Self> {
         // It cannot be asked which port it took. This one is free, or was a moment ago.
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
@@ -51,7 +67,8 @@ impl Nginx {
         let directory = Directory::new(&format!("nginx-{}", address.port()));
         let path = directory.0.to_str().unwrap();
         let file = directory.0.join("nginx.conf");
-        let text = configuration(path, program.address, address.port());
+        let backends: Vec<_> = programs.iter().map(|program| program.address).collect();
+        let text = configuration(path, &backends, address.port());
         fs::write(&file, text).unwrap();
         let mut command = Command::new("nginx");
         command.arg("-p").arg(path).arg("-c").arg(&file);
@@ -82,7 +99,7 @@ impl Drop for Nginx {
 #[test]
 fn nginx_in_front_closes_what_tiny_http_leaves_open() {
     let program = Program::start(&[]);
-    let Some(nginx) = Nginx::start(&program) else {
+    let Some(nginx) = Nginx::start(&[&program]) else {
         return skipped();
     };
     let address = nginx.address;
@@ -103,7 +120,7 @@ fn nginx_in_front_closes_what_tiny_http_leaves_open() {
 #[test]
 fn nginx_in_front_reads_what_others_do_not() {
     let program = Program::start(&[]);
-    let Some(nginx) = Nginx::start(&program) else {
+    let Some(nginx) = Nginx::start(&[&program]) else {
         return skipped();
     };
     drop(do_not_read(nginx.address));
@@ -120,6 +137,52 @@ fn nginx_in_front_reads_what_others_do_not() {
     let put = request("PUT /persons/1", &format!("If-Match: {tag}\r\n"), content);
     assert_eq!(client.ask(&put).status, 200);
     assert_eq!(client.ask(&put).status, 412);
+}
+
+/// Everybody adds to a number, whichever server gets it; one of them is killed meanwhile.
+#[cfg(feature = "postgres")]
+#[test]
+fn nginx_in_front_of_three_servers() {
+    let Some(schema) = crate::cluster::Schema::new() else {
+        return;
+    };
+    let mut programs = [0; 3].map(|_| Program::start(&["--store", &schema.url]));
+    let Some(nginx) = Nginx::start(&programs.each_ref()) else {
+        return skipped();
+    };
+    let person = r#"{"person_id": "1", "person_name": "0"}"#;
+    let created = Client::connect(nginx.address).ask(request("POST /persons", "", person));
+    assert_eq!(created.status, 201);
+    let add = |each: usize| {
+        let mut client = Client::connect(nginx.address);
+        let mut done = 0;
+        loop {
+            let read = client.ask(request("GET /persons/1", "", ""));
+            let value: serde_json::Value = serde_json::from_str(&read.content).unwrap();
+            let number: usize = value["person_name"].as_str().unwrap().parse().unwrap();
+            if done == each {
+                return number;
+            }
+            let guard = format!("If-Match: {}\r\n", read.field("ETag").unwrap());
+            let content = format!(r#"{{"person_name": "{}"}}"#, number + 1);
+            match client
+                .ask(request("PUT /persons/1", &guard, &content))
+                .status
+            {
+                200 => done += 1,
+                status => assert_eq!(status, 412),
+            }
+        }
+    };
+    for round in 1..=2 {
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| add(25));
+            }
+        });
+        assert_eq!(add(0), round * 8 * 25);
+        programs[1].child.kill().unwrap();
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "so that nobody takes it for tested")]
