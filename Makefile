@@ -14,8 +14,6 @@ test-all: ## run every test with every feature, at each door and with each store
 	cargo test --locked --all-features
 	IFMATCH_TEST_DOOR=hyper cargo test --locked --all-features --test it
 	IFMATCH_TEST_STORE=sqlite cargo test --locked --all-features --test it
-	IFMATCH_TEST_DOOR=hyper IFMATCH_TEST_STORE=sqlite cargo test --locked --all-features --test it
-	IFMATCH_TEST_STORE=postgres cargo test --locked --all-features --test it
 	IFMATCH_TEST_DOOR=hyper IFMATCH_TEST_STORE=postgres cargo test --locked --all-features --test it
 
 soak: ## load and faults at each door, for MINUTES=10

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use std::sync::Arc;
 
-use ifmatch::{Method, Policy, Profile, Request, Response, Store, Version, respond};
+use ifmatch::{MemoryStore, Method, Policy, Profile, Request, Response, Store, Version, respond};
 
 use crate::serving::{Kept, store};
 
@@ -28,6 +28,16 @@ impl Desk {
             _kept: kept,
             policy: Policy::default(),
             now,
+        }
+    }
+
+    /// One whose store is in memory, whatever store is under test: for more requests than there is
+    /// time to ask a database.
+    pub fn in_memory() -> Self {
+        Self {
+            store: Arc::new(MemoryStore::new()),
+            _kept: None,
+            ..Self::compatible()
         }
     }
 

@@ -12,7 +12,7 @@ use ifmatch::{
 };
 
 use crate::client::{Client, request};
-use crate::serving::{Program, Serving, options};
+use crate::serving::{Program, Serving, is_hyper, options};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -31,6 +31,10 @@ fn clients_that_do_not_read_hold_up_nobody() {
     let mut client = serving.client();
     for _ in 0..100 {
         assert_eq!(client.ask(GET).status, 200);
+    }
+    if is_hyper() {
+        // Which lets them go in the end.
+        return;
     }
     // Once they read, they get every answer, whole and in order.
     for _ in 0..40_000 {

@@ -709,7 +709,7 @@ fn s13_2_the_whole_space_on_a_person() {
     let mut changed = 0;
     for profile in [Profile::Compatible, Profile::Strict] {
         let begin = || {
-            let mut desk = Desk::compatible();
+            let mut desk = Desk::in_memory();
             desk.policy.profile = profile;
             desk.set_clock("2026-11-23T11:00:00.000000");
             let tag = desk.create("1", "Wim");
