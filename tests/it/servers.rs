@@ -1,6 +1,7 @@
 //! Three built programs on one database, and what befalls them and it in the middle of a race.
 
 use std::io;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::thread;
@@ -49,6 +50,8 @@ impl Server {
     fn go_on(&self) {
         let mut command = program();
         command.args(["--listen", "127.0.0.1:0", "--store", &self.url]);
+        // What they tell of the gap is of no interest here.
+        command.stderr(Stdio::null());
         *self.program.lock().unwrap() = Some(Program::spawn(&mut command));
     }
 
