@@ -6,6 +6,10 @@ use crate::message::{Protocol, Request};
 /// The longest request target that is looked at, in bytes.
 pub(crate) const MAX_TARGET: usize = 8 * 1024;
 
+/// The most content that is read and thrown away beyond what is accepted, in bytes, so that the
+/// connection can go on.
+pub(crate) const DRAINABLE: u64 = 16 * 1024 * 1024;
+
 /// How the content of a request is delimited, once its head can be trusted.
 ///
 /// What a door must know before it touches the content, judged in one place for every door.

@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 
-use crate::framing::{Framing, Refusal};
+use crate::framing::{DRAINABLE, Framing, Refusal};
 use crate::message::{Method, Protocol, Request, Response};
 use crate::server::Limits;
 use crate::server::address::{Address, Listener};
@@ -32,9 +32,6 @@ use listener::{Accepted, AsyncListener};
 
 /// The longest head of a request, in bytes: target, fields and all.
 const MAX_HEAD: usize = 32 * 1024;
-
-/// The most content that is read and thrown away beyond what is accepted, in bytes.
-const DRAINABLE: u64 = 16 * 1024 * 1024;
 
 /// The most calls of a store that waits which are under way at once.
 const MAX_CALLS: usize = 16;

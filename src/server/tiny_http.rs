@@ -176,8 +176,8 @@ impl Door {
         loops
     }
 
-    /// Answers at once what can be answered without waiting for its client or the store; leaves the rest, and
-    /// whatever comes after it on the same connection, to a thread beside the loop.
+    /// Answers at once what can be answered without waiting for its client or the store; leaves the
+    /// rest, and whatever comes after it on the same connection, to a thread beside the loop.
     fn receive(self: &Arc<Self>, request: tiny_http::Request) {
         self.busy.store(true, Ordering::Relaxed);
         let arrival = Arrival::new(request, self.desk.arrival_time());

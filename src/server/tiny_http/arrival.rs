@@ -2,9 +2,9 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::framing::{Framing, Refusal};
+use crate::framing::{DRAINABLE, Framing, Refusal};
 use crate::message::{Method, Protocol, Request, Response};
-use crate::server::tiny_http::delivery::{DRAINABLE, Delivery, Line, Then};
+use crate::server::tiny_http::delivery::{Delivery, Line, Then};
 use crate::server::tiny_http::sideline::Peer;
 
 /// The most content that `tiny_http` reads into memory by itself.
@@ -161,7 +161,8 @@ impl Arrival {
             return Unread::Nothing;
         }
         match self.request.body_length() {
-            // Content within the limit must fit into memory in any case.
+            // If the client goes away meanwhile, tiny_http sets so much memory aside for a moment.
+            // Content within the limit must fit into it in any case.
             Some(length) if length as u64 <= limit.max(DRAINABLE) => Unread::Some,
             Some(_) => Unread::TooMuch,
             None => Unread::Chunks,

@@ -2,12 +2,10 @@ use std::io::{self, Read, Write};
 use std::thread;
 use std::time::Duration;
 
+use crate::framing::DRAINABLE;
+
 /// The least that `tiny_http` does not keep in its buffer, in bytes.
 const UNBUFFERED: usize = 1024;
-
-/// The most content that is read and thrown away beyond what is accepted, in bytes. If the client
-/// goes away meanwhile, `tiny_http` sets so much memory aside for a moment.
-pub(super) const DRAINABLE: u64 = 16 * 1024 * 1024;
 
 /// The longest pause between two looks whether a client has gone.
 const PATROL: Duration = Duration::from_secs(4);
