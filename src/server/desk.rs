@@ -57,12 +57,8 @@ impl Desk {
 
     /// Answers a request whose content is all there.
     pub(super) fn respond(&self, request: &Request<'_>) -> Response {
-        let response = self.guarded(resource::respond, request);
-        let response = response.unwrap_or_else(|failed| failed);
-        if let Some(reason) = response.failure() {
-            self.tell(reason);
-        }
-        response
+        self.guarded(resource::respond, request)
+            .unwrap_or_else(|failed| failed)
     }
 
     /// Tells whoever runs the server why the store failed.
@@ -131,7 +127,8 @@ impl Desk {
         }
     }
 
-    /// Notes the answer to the request line that `request` makes, which came at `since`.
+    /// Notes the answer to the request line that `request` makes, which came at `since`. Every
+    /// answer passes here, and with it the reason why it is no better one.
     pub(super) fn note(
         &self,
         peer: Option<IpAddr>,
@@ -139,6 +136,9 @@ impl Desk {
         response: &Response,
         since: Option<Instant>,
     ) {
+        if let Some(reason) = response.failure() {
+            self.tell(reason);
+        }
         if let (Some(log), Some(since)) = (self.log.get(), since) {
             log.note(peer, &request(), response, since);
         }
