@@ -10,8 +10,8 @@ run: ## serve on 127.0.0.1:5000
 test: ## run every test of the default build
 	cargo test --locked
 
-# What the stores do by themselves is the same at every door.
-again = cargo test --locked --all-features --test it -- --skip store:: --skip sqlite:: --skip postgres::
+# What the stores do by themselves, and with several servers, is tried once.
+again = cargo test --locked --all-features --test it -- --skip store:: --skip sqlite:: --skip postgres:: --skip servers::
 
 test-all: ## run every test with every feature, at each door and with each store
 	cargo test --locked --all-features

@@ -3,14 +3,11 @@ use std::env;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::access::Token;
 use crate::policy::Profile;
 #[cfg(feature = "hyper")]
 use crate::server::Limits;
@@ -20,6 +17,11 @@ use crate::store::{MemoryStore, OpenError, Store};
 use crate::store::{PostgresStore, PostgresUrl};
 #[cfg(feature = "sqlite")]
 use crate::store::{SqliteStore, Synchronous};
+
+/// The file with the bearer token.
+mod token_file;
+
+pub use token_file::TokenFileError;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -34,6 +36,8 @@ Options:
                           postgres://USER@HOST/DATABASE with the password in
                           PGPASSWORD (a build with the feature `sqlite`, or
                           `postgres`) [default: memory]
+  --no-collection-tag     postgres: lists have no tag, so that writes of different
+                          persons do not wait for each other
   --strict                follow the RFCs where the older service did not:
                           428, 409, quoted tags only, application/problem+json
   --unconditional-writes  also perform PUT and DELETE without If-Match
@@ -78,6 +82,7 @@ pub struct Config {
     /// Whether each answer is told of on stderr.
     pub access_log: bool,
     store: StoreName,
+    no_collection_tag: bool,
     door: DoorFlags,
 }
 
@@ -109,6 +114,7 @@ impl Default for Config {
             token_file: None,
             access_log: false,
             store: StoreName::default(),
+            no_collection_tag: false,
             door: DoorFlags::default(),
         }
     }
@@ -156,6 +162,12 @@ impl Command {
             config.set(flag, wanted, value)?;
         }
         config.options.door = config.door.door()?;
+        if config.no_collection_tag && !config.store.is_postgres() {
+            return Err(UsageError::Needs(
+                "--no-collection-tag",
+                "--store postgres://...",
+            ));
+        }
         Ok(Self::Serve(Box::new(config)))
     }
 }
@@ -167,6 +179,7 @@ impl Config {
         match flag {
             "--strict" => policy.profile = Profile::Strict,
             "--access-log" => self.access_log = true,
+            "--no-collection-tag" => self.no_collection_tag = true,
             "--unconditional-writes" => policy.unconditional_writes = true,
             _ => return false,
         }
@@ -246,11 +259,15 @@ impl Config {
             }
             #[cfg(feature = "postgres")]
             StoreName::Postgres(url) => {
-                let url = PostgresUrl::clone(url);
-                Arc::new(PostgresStore::open(match env::var_os("PGPASSWORD") {
-                    Some(password) => url.or_password(password.as_encoded_bytes()),
-                    None => url,
-                })?)
+                let mut url = PostgresUrl::clone(url);
+                if let Some(password) = env::var_os("PGPASSWORD") {
+                    url = url.or_password(password.as_encoded_bytes());
+                }
+                Arc::new(if self.no_collection_tag {
+                    PostgresStore::open_without_collection_tag(url)?
+                } else {
+                    PostgresStore::open(url)?
+                })
             }
         })
     }
@@ -263,10 +280,8 @@ impl Config {
     pub fn into_options(self) -> Result<Options, TokenFileError> {
         let mut options = self.options;
         if let Some(file) = self.token_file {
-            match read_token(&file) {
-                Ok(token) => options.policy.access.require_token(token),
-                Err(reason) => return Err(TokenFileError { file, reason }),
-            }
+            let token = token_file::read(file)?;
+            options.policy.access.require_token(token);
         }
         Ok(options)
     }
@@ -289,6 +304,14 @@ impl StoreName {
             #[cfg(feature = "postgres")]
             Some(_) => Some(Self::Postgres(Box::new(name.parse().ok()?))),
             _ => None,
+        }
+    }
+
+    fn is_postgres(&self) -> bool {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => true,
+            _ => false,
         }
     }
 }
@@ -316,8 +339,8 @@ impl DoorFlags {
         match (self.hyper, self.max_connections, self.timeout) {
             (true, _, _) => Err(UsageError::NotBuilt("hyper")),
             (_, None, None) => Ok(Door::TinyHttp),
-            (_, Some(_), _) => Err(UsageError::NeedsHyper("--max-connections")),
-            (_, None, Some(_)) => Err(UsageError::NeedsHyper("--timeout")),
+            (_, Some(_), _) => Err(UsageError::Needs("--max-connections", "--door hyper")),
+            (_, None, Some(_)) => Err(UsageError::Needs("--timeout", "--door hyper")),
         }
     }
 }
@@ -335,50 +358,6 @@ fn positive(text: &str) -> Option<u32> {
     let number = text.parse().ok()?;
     (1..=1_000_000).contains(&number).then_some(number)
 }
-
-fn read_token(file: &Path) -> Result<Token, String> {
-    let mut text = String::new();
-    let mut opened = File::open(file).map_err(|error| error.to_string())?;
-    let mode = mode(&opened).map_err(|error| error.to_string())?;
-    if mode & 0o044 != 0 {
-        return Err("others than its owner can read it; chmod 600 mends that".into());
-    }
-    let read = opened.by_ref().take(64 * 1024).read_to_string(&mut text);
-    read.map_err(|error| error.to_string())?;
-    Token::new(text.trim()).map_err(|error| error.to_string())
-}
-
-#[cfg(unix)]
-fn mode(file: &File) -> io::Result<u32> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(file.metadata()?.permissions().mode())
-}
-
-/// Where there are no such modes, nobody can be told from others.
-#[cfg(not(unix))]
-fn mode(_: &File) -> io::Result<u32> {
-    Ok(0)
-}
-
-/// The file with the token cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenFileError {
-    file: PathBuf,
-    reason: String,
-}
-
-impl fmt::Display for TokenFileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cannot use the token file {}: {}",
-            self.file.display(),
-            self.reason
-        )
-    }
-}
-
-impl Error for TokenFileError {}
 
 /// The command line cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -399,8 +378,8 @@ pub enum UsageError {
     },
     /// The argument is not UTF-8.
     NotUtf8(String),
-    /// The flag is about the hyper door, and another one was asked for.
-    NeedsHyper(&'static str),
+    /// The flag means something only together with another argument.
+    Needs(&'static str, &'static str),
     /// What was asked for is behind a cargo feature that was not built.
     NotBuilt(&'static str),
 }
@@ -422,7 +401,7 @@ impl fmt::Display for UsageError {
             } => {
                 write!(f, "{flag} needs {wanted}, not `{value}`")
             }
-            Self::NeedsHyper(flag) => write!(f, "{flag} is for `--door hyper` alone"),
+            Self::Needs(flag, other) => write!(f, "{flag} is for `{other}` alone"),
             Self::NotBuilt(feature) => write!(
                 f,
                 "this program was built without `{feature}`; \

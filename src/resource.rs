@@ -199,7 +199,7 @@ impl Exchange<'_> {
         // One more than is shown tells whether there are more.
         let list = self.store.list(page.after.as_deref(), page.limit + 1)?;
         // The list may already be newer than what was judged.
-        let validators = validators(list.version);
+        let validators = of_collection(list.version);
         self.evaluate(&asked, Some(&validators))?;
         Ok(Judged::Answered(listed(
             self.read(200, &validators),
@@ -216,9 +216,9 @@ impl Exchange<'_> {
     }
 
     /// Selects the collection and evaluates the preconditions on it.
-    fn judged_collection(&self, asked: &Preconditions) -> Result<Version, End> {
+    fn judged_collection(&self, asked: &Preconditions) -> Result<Option<Version>, End> {
         let version = self.store.version()?;
-        self.evaluate(asked, Some(&validators(version)))?;
+        self.evaluate(asked, Some(&of_collection(version)))?;
         Ok(version)
     }
 
@@ -367,6 +367,11 @@ fn validators(version: Version) -> Validators {
         entity_tag: Some(version.entity_tag()),
         last_modified: version.last_modified(),
     }
+}
+
+/// The collection is always there, but not every store knows a version of it.
+fn of_collection(version: Option<Version>) -> Validators {
+    version.map(validators).unwrap_or_default()
 }
 
 fn represented(response: Response, record: &Record) -> Response {

@@ -33,14 +33,15 @@ pub trait Store: Send + Sync {
     /// When the store cannot tell just now.
     fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError>;
 
-    /// The version of the whole collection: that of its last change, whichever person it concerned.
+    /// The version of the whole collection: that of its last change, whichever person it concerned;
+    /// none where the store keeps none, because it would cost too much. Lists have no tag then.
     ///
     /// Costs no walk over the persons.
     ///
     /// # Errors
     ///
     /// When the store cannot tell just now.
-    fn version(&self) -> Result<Version, StoreError>;
+    fn version(&self) -> Result<Option<Version>, StoreError>;
 
     /// The first `most` persons whose ids sort after `after`, or the first of all, ordered by id
     /// byte for byte, with the version of the collection they are of.
@@ -54,12 +55,14 @@ pub trait Store: Send + Sync {
 
     /// Performs `swap` in one step, or nothing of it, and returns the version it made.
     ///
-    /// That version is later than every version the store has ever had, removed persons'
-    /// included; and it is the collection's version from now on.
+    /// That version is later than every version this person has ever had, under whatever
+    /// circumstances it was removed; and, where the store keeps a version of the collection, later
+    /// than all there ever were, and the collection's from now on.
     ///
     /// # Errors
     ///
-    /// [`SwapError::Conflict`] when what the swap expects is not what there is: look again.
+    /// [`SwapError::Conflict`] when what the swap expects is not what there is: look again. No
+    /// version is what there is of a collection that has none.
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError>;
 
     /// Whether [`get`](Self::get), [`version`](Self::version) and [`list`](Self::list) may wait,
@@ -87,8 +90,8 @@ pub struct Record {
 /// Persons of the collection, as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collection {
-    /// The version of the whole collection.
-    pub version: Version,
+    /// The version of the whole collection, as [`Store::version`] has it.
+    pub version: Option<Version>,
     /// The persons, ordered by id.
     pub records: Vec<Record>,
 }
@@ -294,8 +297,8 @@ impl Store for MemoryStore {
         Ok(self.lock().persons.get(id).cloned())
     }
 
-    fn version(&self) -> Result<Version, StoreError> {
-        Ok(self.lock().clock.latest())
+    fn version(&self) -> Result<Option<Version>, StoreError> {
+        Ok(Some(self.lock().clock.latest()))
     }
 
     fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
@@ -307,7 +310,7 @@ impl Store for MemoryStore {
             .map(|(_, record)| record.clone())
             .collect();
         Ok(Collection {
-            version: state.clock.latest(),
+            version: Some(state.clock.latest()),
             records,
         })
     }
@@ -344,7 +347,7 @@ impl<S: Store + ?Sized> Store for std::sync::Arc<S> {
         (**self).get(id)
     }
 
-    fn version(&self) -> Result<Version, StoreError> {
+    fn version(&self) -> Result<Option<Version>, StoreError> {
         (**self).version()
     }
 
@@ -380,6 +383,6 @@ mod tests {
             assert!(panicking.join().is_err());
         });
         assert!(store.state.is_poisoned());
-        assert_eq!(store.version(), Ok(Version::FIRST));
+        assert_eq!(store.version(), Ok(Some(Version::FIRST)));
     }
 }

@@ -25,7 +25,7 @@ impl Exchange<'_> {
     fn current_person(&self, id: String) -> Option<Response> {
         let record = self.store.get(&PersonId::new(id).ok()?).ok()??;
         let path = Target::person_path(record.person.id().as_str());
-        Some(represented(current(path, record.version), &record))
+        Some(represented(current(path, Some(record.version)), &record))
     }
 
     fn current_collection(&self) -> Option<Response> {
@@ -39,10 +39,12 @@ impl Exchange<'_> {
     }
 }
 
-fn current(path: String, version: Version) -> Response {
-    Response::new(412)
+fn current(path: String, version: Option<Version>) -> Response {
+    let mut response = Response::new(412)
         .with_field("Cache-Control", "no-store")
-        .with_field("Content-Location", path)
-        .with_field("ETag", version.entity_tag().to_string())
-        .with_field("Preference-Applied", Return::Representation.applied())
+        .with_field("Content-Location", path);
+    if let Some(version) = version {
+        response = response.with_field("ETag", version.entity_tag().to_string());
+    }
+    response.with_field("Preference-Applied", Return::Representation.applied())
 }

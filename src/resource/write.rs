@@ -10,7 +10,7 @@ use crate::version::Version;
 
 /// A write: under which preconditions, of what, and on which version.
 pub(super) enum Action {
-    Create(Preconditions, Version),
+    Create(Preconditions, Option<Version>),
     Replace(Preconditions, PersonId, Option<Version>),
     Remove(Preconditions, PersonId, Version),
 }
@@ -29,14 +29,14 @@ impl Exchange<'_> {
     fn create(
         &self,
         asked: &Preconditions,
-        mut collection: Version,
+        mut collection: Option<Version>,
         content: &[u8],
     ) -> Result<Response, End> {
         let person = Person::from_json(content)?;
         loop {
             let mut swap = Swap::create(&person);
-            if !asked.is_empty() {
-                swap = swap.while_collection_at(collection);
+            if let Some(judged) = collection.filter(|_| !asked.is_empty()) {
+                swap = swap.while_collection_at(judged);
             }
             if let Some(version) = self.swap(&swap)? {
                 return Ok(self.written(201, &Record { person, version }));

@@ -1,6 +1,9 @@
 /// The pool, and what is done again when it fails.
 mod connections;
 
+/// The tables: ours, or none yet.
+mod tables;
+
 /// The URL, without its password where it is shown.
 mod url;
 
@@ -11,7 +14,7 @@ use postgres::types::Type;
 use postgres::{Client, IsolationLevel, Row, Transaction};
 
 use crate::person::{Person, PersonId};
-use crate::store::postgres::connections::{Connections, Failure, reason};
+use crate::store::postgres::connections::{Connections, Failure};
 use crate::store::{Collection, OpenError, Record, Store, StoreError, Swap, SwapError};
 use crate::version::{Version, VersionClock};
 
@@ -23,6 +26,11 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// A write is one short transaction: it locks the one row that holds the version of the collection,
 /// compares and swaps in one statement, and sets the version. The lock is what makes the version
 /// right: no commit is overtaken by one with an earlier version, and no version comes back.
+///
+/// It also makes every write wait for every other. Where that is too slow,
+/// [`open_without_collection_tag`](Self::open_without_collection_tag) does without the version of
+/// the collection: only writes of one person wait for each other then. So that no version of a
+/// person comes back, one that is removed leaves its id and its last change date behind.
 ///
 /// ```no_run
 /// use ifmatch::{Options, PostgresStore, Server};
@@ -36,8 +44,8 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 ///
 /// Its distributed relatives, which speak the same protocol, should do as well. No more is asked
 /// for than `SELECT` (by key, by key range with `ORDER BY` and `LIMIT`, one `LEFT JOIN`, and
-/// `FOR UPDATE` of the one row), `INSERT ... ON CONFLICT DO NOTHING`, `UPDATE` and `DELETE` in a
-/// transaction that is `READ COMMITTED` or stricter. A connection begins with `SET` of two timeouts;
+/// `FOR UPDATE` of one row), `INSERT ... ON CONFLICT` with `DO NOTHING` and `DO UPDATE`, `UPDATE` and
+/// `DELETE` in a transaction that is `READ COMMITTED` or stricter, and one partial index. A connection begins with `SET` of two timeouts;
 /// at the start come `SHOW server_encoding`, a look at `information_schema.columns`, and `CREATE TABLE
 /// IF NOT EXISTS`. There are no procedures, no sequences, no `LISTEN` and no advisory locks, and no
 /// statement is prepared for longer than one use. The ids are `COLLATE "C"`: it is the one collation
@@ -47,41 +55,39 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 #[derive(Debug)]
 pub struct PostgresStore {
     connections: Connections,
+    /// Whether there is a version of the collection, and so a tag of the list.
+    tagged: bool,
 }
-
-/// The tables, in an order that can be broken off anywhere: as long as there is no table of persons,
-/// nothing has begun. Who looks on finds in `collection` the latest change of any person, those
-/// that were removed included; what is not dated did not happen at that moment.
-const SCHEMA: &str = r#"
-CREATE TABLE IF NOT EXISTS collection (
-    only_row BOOLEAN NOT NULL PRIMARY KEY CHECK (only_row),
-    change_date TEXT NOT NULL,
-    dated BOOLEAN NOT NULL
-);
-INSERT INTO collection VALUES (true, '1970-01-01T00:00:00.000000', true) ON CONFLICT DO NOTHING;
-CREATE TABLE IF NOT EXISTS person (
-    person_id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-    person_name TEXT NOT NULL,
-    change_date TEXT NOT NULL,
-    dated BOOLEAN NOT NULL
-);
-"#;
-
-/// The columns of the tables, as the database tells them.
-const COLLECTION: &str = "only_row boolean, change_date text, dated boolean";
-const PERSON: &str = "person_id text, person_name text, change_date text, dated boolean";
 
 impl PostgresStore {
     /// Connects to a database, and creates the tables if there are none.
     ///
     /// # Errors
     ///
-    /// When it cannot be reached, or has tables of these names that are not ours. They stay as they
-    /// are.
+    /// When it cannot be reached, or has tables of these names that are not ours, or whose lists have
+    /// no tag. They stay as they are.
     pub fn open(url: PostgresUrl) -> Result<Self, OpenError> {
+        Self::open_with(url, true)
+    }
+
+    /// Connects to a database whose lists have no tag, and creates the tables if there are none.
+    ///
+    /// Which of both it is, is decided when they are created, and for all servers.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); and when the lists have a tag.
+    pub fn open_without_collection_tag(url: PostgresUrl) -> Result<Self, OpenError> {
+        Self::open_with(url, false)
+    }
+
+    fn open_with(url: PostgresUrl, tagged: bool) -> Result<Self, OpenError> {
         let connections = Connections::new(url);
-        match connections.ask(prepare) {
-            Ok(()) => Ok(Self { connections }),
+        match connections.ask(|client| tables::prepare(client, tagged)) {
+            Ok(()) => Ok(Self {
+                connections,
+                tagged,
+            }),
             Err(reason) => Err(OpenError::new(&connections.url, reason)),
         }
     }
@@ -100,17 +106,21 @@ impl Store for PostgresStore {
     fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
         self.ask(|client| {
             let row = client.query_typed_opt(
-                "SELECT person_id, person_name, change_date, dated FROM person WHERE person_id = $1",
+                "SELECT person_id, person_name, change_date, dated FROM person \
+                 WHERE person_id = $1 AND NOT removed",
                 &[(&id.as_str(), Type::TEXT)],
             )?;
             row.map(|row| record(&row, 0)).transpose()
         })
     }
 
-    fn version(&self) -> Result<Version, StoreError> {
+    fn version(&self) -> Result<Option<Version>, StoreError> {
+        if !self.tagged {
+            return Ok(None);
+        }
         self.ask(|client| {
             let row = client.query_typed_opt("SELECT change_date, dated FROM collection", &[])?;
-            collection_version(row.as_ref())
+            collection_version(row.as_ref()).map(Some)
         })
     }
 
@@ -125,7 +135,8 @@ impl Store for PostgresStore {
                 "SELECT collection.change_date, collection.dated, page.* \
                  FROM collection LEFT JOIN ( \
                      SELECT person_id, person_name, change_date, dated \
-                     FROM person WHERE person_id > $1 ORDER BY person_id LIMIT $2 \
+                     FROM person WHERE person_id > $1 AND NOT removed \
+                     ORDER BY person_id LIMIT $2 \
                  ) AS page ON true ORDER BY page.person_id",
                 &[(&after, Type::TEXT), (&most, Type::INT8)],
             )?;
@@ -134,12 +145,15 @@ impl Store for PostgresStore {
             let somebody = |row: &&Row| !matches!(row.try_get(2), Ok(None::<&str>));
             let records = rows.iter().filter(somebody).map(|row| record(row, 2));
             let records = records.collect::<Result<_, _>>()?;
-            Ok(Collection { version, records })
+            Ok(Collection {
+                version: self.tagged.then_some(version),
+                records,
+            })
         })
     }
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        self.ask(|client| write(client, swap, now))?
+        self.ask(|client| write(client, swap, self.tagged, now))?
     }
 }
 
@@ -147,28 +161,41 @@ impl Store for PostgresStore {
 fn write(
     client: &mut Client,
     swap: &Swap<'_>,
+    tagged: bool,
     now: SystemTime,
 ) -> Result<Result<Version, SwapError>, Failure> {
     let transaction = client.build_transaction();
     let level = IsolationLevel::ReadCommitted;
     let mut transaction = transaction.isolation_level(level).start()?;
-    // From here on nobody else writes, on whatever server.
-    let lock = "SELECT change_date, dated FROM collection FOR UPDATE";
-    let latest = collection_version(transaction.query_typed_opt(lock, &[])?.as_ref())?;
-    if swap.expected_collection().is_some_and(|it| it != latest) {
+    // From here on nobody else writes, on whatever server: nothing, or not this person.
+    let latest = if tagged {
+        lock_collection(&mut transaction)?
+    } else {
+        lock_person(&mut transaction, swap.id())?
+    };
+    let stands_still = |expected| tagged && expected == latest;
+    if !swap.expected_collection().is_none_or(stands_still) {
         return Ok(Err(SwapError::Conflict));
     }
     let Some(version) = VersionClock::after(latest).next(now) else {
         return Ok(Err(StoreError::exhausted().into()));
     };
-    if !compare_and_swap(&mut transaction, swap, version)? {
+    let changed = match swap.new_state() {
+        Some(person) => put(&mut transaction, person, swap.expected(), latest, version)?,
+        None => remove(&mut transaction, swap, tagged, version)?,
+    };
+    if !changed {
         return Ok(Err(SwapError::Conflict));
     }
-    let (new, dated) = (version.to_string(), version.is_dated());
-    transaction.execute_typed(
-        "UPDATE collection SET change_date = $1, dated = $2",
-        &[(&new, Type::TEXT), (&dated, Type::BOOL)],
-    )?;
+    if tagged {
+        transaction.execute_typed(
+            "UPDATE collection SET change_date = $1, dated = $2",
+            &[
+                (&version.to_string(), Type::TEXT),
+                (&version.is_dated(), Type::BOOL),
+            ],
+        )?;
+    }
     transaction.commit().map_err(|error| match error.into() {
         Failure::Lost(reason) => {
             Failure::Unconfirmed(format!("{reason}, while a write was being confirmed"))
@@ -178,90 +205,88 @@ fn write(
     Ok(Ok(version))
 }
 
-/// Changes the person to what is wanted if it is what is expected; whether it was.
-fn compare_and_swap(
+/// The latest version of all, which stays that until the end of the transaction.
+fn lock_collection(transaction: &mut Transaction<'_>) -> Result<Version, Failure> {
+    let lock = "SELECT change_date, dated FROM collection FOR UPDATE";
+    collection_version(transaction.query_typed_opt(lock, &[])?.as_ref())
+}
+
+/// The latest version of this person, removed or not, which stays that until the end of the
+/// transaction; the first of all where there never was one.
+fn lock_person(transaction: &mut Transaction<'_>, id: &PersonId) -> Result<Version, Failure> {
+    let lock = "SELECT change_date, dated FROM person WHERE person_id = $1 FOR UPDATE";
+    let row = transaction.query_typed_opt(lock, &[(&id.as_str(), Type::TEXT)])?;
+    row.map_or(Ok(Version::FIRST), |row| version(&row, 0))
+}
+
+/// Puts a person in the place of what is expected, if that is there; whether it was.
+///
+/// A person who was removed can be created if nobody did so since `latest` was read.
+fn put(
     transaction: &mut Transaction<'_>,
-    swap: &Swap<'_>,
+    person: &Person,
+    expected: Option<Version>,
+    latest: Version,
     version: Version,
 ) -> Result<bool, postgres::Error> {
-    let id = swap.id().as_str();
+    let id = person.id().as_str();
+    let name = encoded(person.name());
     let (new, dated) = (version.to_string(), version.is_dated());
-    let old = swap.expected().map(|version| version.to_string());
-    let name = swap.new_state().map(|person| encoded(person.name()));
-    let changed = match (&old, &name) {
-        (None, Some(name)) => transaction.execute_typed(
-            "INSERT INTO person (person_id, person_name, change_date, dated) \
-             VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-            &[
-                (&id, Type::TEXT),
-                (name, Type::TEXT),
-                (&new, Type::TEXT),
-                (&dated, Type::BOOL),
-            ],
-        )?,
-        (Some(old), Some(name)) => transaction.execute_typed(
+    let (statement, old) = match expected {
+        None => (
+            "INSERT INTO person VALUES ($1, $2, $3, $4, false) \
+             ON CONFLICT (person_id) DO UPDATE \
+             SET person_name = $2, change_date = $3, dated = $4, removed = false \
+             WHERE person.removed AND person.change_date = $5",
+            latest,
+        ),
+        Some(old) => (
             "UPDATE person SET person_name = $2, change_date = $3, dated = $4 \
-             WHERE person_id = $1 AND change_date = $5",
-            &[
-                (&id, Type::TEXT),
-                (name, Type::TEXT),
-                (&new, Type::TEXT),
-                (&dated, Type::BOOL),
-                (old, Type::TEXT),
-            ],
-        )?,
-        (Some(old), None) => transaction.execute_typed(
-            "DELETE FROM person WHERE person_id = $1 AND change_date = $2",
-            &[(&id, Type::TEXT), (old, Type::TEXT)],
-        )?,
-        // There is no such swap.
-        (None, None) => 0,
+             WHERE person_id = $1 AND change_date = $5 AND NOT removed",
+            old,
+        ),
     };
+    let changed = transaction.execute_typed(
+        statement,
+        &[
+            (&id, Type::TEXT),
+            (&name, Type::TEXT),
+            (&new, Type::TEXT),
+            (&dated, Type::BOOL),
+            (&old.to_string(), Type::TEXT),
+        ],
+    )?;
     Ok(changed == 1)
 }
 
-/// Sees to it that there are our tables, or refuses those that are not.
-fn prepare(client: &mut Client) -> Result<(), Failure> {
-    let encoding = client.query_typed_one("SHOW server_encoding", &[])?;
-    let encoding: String = encoding.try_get(0).map_err(unreadable)?;
-    // To another one not every name can be converted, and it may order the ids in another way.
-    if !["UTF8", "SQL_ASCII"].contains(&encoding.as_str()) {
-        return Err(Failure::Refused(format!(
-            "its encoding is {encoding}, not UTF8"
-        )));
-    }
-    // In this order: who finds the persons finds the collection, which is created before.
-    let whole = has(client, "person", PERSON)?;
-    let begun = has(client, "collection", COLLECTION)?;
-    if !whole {
-        // Another server may be about to do the same; the database refuses the slower one.
-        let created = client.batch_execute(SCHEMA);
-        created.map_err(|error| Failure::Overtaken(reason(&error)))?;
-    } else if !begun {
-        return Err(Failure::Refused("its table collection is missing".into()));
-    }
-    let row = client.query_typed_opt("SELECT change_date, dated FROM collection", &[])?;
-    collection_version(row.as_ref()).map(|_| ())
-}
-
-/// Whether there is such a table, with our columns; one with others is refused.
-fn has(client: &mut Client, table: &str, ours: &str) -> Result<bool, Failure> {
-    let rows = client.query_typed(
-        "SELECT column_name, data_type FROM information_schema.columns \
-         WHERE table_schema = current_schema() AND table_name = $1 ORDER BY ordinal_position",
-        &[(&table, Type::TEXT)],
-    )?;
-    let column = |row: &Row| -> Result<String, postgres::Error> {
-        let (name, kind): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
-        Ok(format!("{name} {kind}"))
+/// Removes a person if it is the one that is expected; whether it was.
+fn remove(
+    transaction: &mut Transaction<'_>,
+    swap: &Swap<'_>,
+    tagged: bool,
+    version: Version,
+) -> Result<bool, postgres::Error> {
+    let id = swap.id().as_str();
+    // Who expects nothing has nothing removed.
+    let old = swap.expected().map(|version| version.to_string());
+    let changed = if tagged {
+        transaction.execute_typed(
+            "DELETE FROM person WHERE person_id = $1 AND change_date = $2",
+            &[(&id, Type::TEXT), (&old, Type::TEXT)],
+        )?
+    } else {
+        transaction.execute_typed(
+            "UPDATE person SET person_name = '', change_date = $3, dated = $4, removed = true \
+             WHERE person_id = $1 AND change_date = $2 AND NOT removed",
+            &[
+                (&id, Type::TEXT),
+                (&old, Type::TEXT),
+                (&version.to_string(), Type::TEXT),
+                (&version.is_dated(), Type::BOOL),
+            ],
+        )?
     };
-    let columns = rows.iter().map(column).collect::<Result<Vec<_>, _>>();
-    let columns = columns.map_err(unreadable)?.join(", ");
-    if columns.is_empty() || columns == ours {
-        return Ok(!columns.is_empty());
-    }
-    let reason = format!("its table {table} belongs to another program");
-    Err(Failure::Refused(reason))
+    Ok(changed == 1)
 }
 
 fn collection_version(row: Option<&Row>) -> Result<Version, Failure> {

@@ -168,15 +168,15 @@ impl Store for SqliteStore {
         })
     }
 
-    fn version(&self) -> Result<Version, StoreError> {
-        self.read(collection_version)
+    fn version(&self) -> Result<Option<Version>, StoreError> {
+        self.read(collection_version).map(Some)
     }
 
     fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
         self.read(|reader| {
             // Both are of one moment.
             let snapshot = reader.unchecked_transaction()?;
-            let version = collection_version(&snapshot)?;
+            let version = Some(collection_version(&snapshot)?);
             // No id is empty: all of them sort after that.
             let (after, most) = (after.unwrap_or(""), i64::try_from(most).unwrap_or(i64::MAX));
             let records = snapshot

@@ -99,6 +99,9 @@ fn usage_errors_are_one_sentence_and_exit_2() {
         fails(&[flag, "7"], 2, &needs);
         fails(&["--door", "tiny_http", flag, "7"], 2, &needs);
     }
+    let needs = "--no-collection-tag is for `--store postgres://...` alone";
+    fails(&["--no-collection-tag"], 2, needs);
+    fails(&["--store=memory", "--no-collection-tag"], 2, needs);
     let store = "--store needs `memory`, `sqlite:PATH`, `sqlite:PATH?synchronous=normal` or \
                  `postgres://USER@HOST/DATABASE`";
     fails(&["--store"], 2, store);

@@ -147,6 +147,8 @@ fn unprivileged() -> Vec<&'static str> {
 pub struct Schema {
     /// What `--store` is given.
     pub url: String,
+    /// Whether its lists have a tag.
+    tagged: bool,
 }
 
 impl Schema {
@@ -161,13 +163,30 @@ impl Schema {
         let host = cluster.host();
         let url =
             format!("postgres://postgres@{host}/postgres?options=-c%20search_path%3Dtest{count}");
-        let schema = Self { url };
+        let schema = Self { url, tagged: true };
         schema.sql(&format!("CREATE SCHEMA test{count}"));
         schema
     }
 
+    /// The same, whose lists have a tag or not.
+    pub fn tagged(self, tagged: bool) -> Self {
+        Self { tagged, ..self }
+    }
+
     pub fn store(&self) -> Arc<dyn Store> {
-        Arc::new(PostgresStore::open(self.url.parse().unwrap()).unwrap())
+        let url = self.url.parse().unwrap();
+        let open = if self.tagged {
+            PostgresStore::open
+        } else {
+            PostgresStore::open_without_collection_tag
+        };
+        Arc::new(open(url).unwrap())
+    }
+
+    /// How a program is told to serve it.
+    pub fn arguments(&self) -> Vec<&str> {
+        let flag = (!self.tagged).then_some("--no-collection-tag");
+        ["--store", &self.url].into_iter().chain(flag).collect()
     }
 
     /// A connection beside those of the store, as psql or another program has it.
@@ -197,5 +216,9 @@ impl Place for Schema {
 
     fn argument(&self) -> String {
         self.url.clone()
+    }
+
+    fn tags_lists(&self) -> bool {
+        self.tagged
     }
 }

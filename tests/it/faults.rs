@@ -385,7 +385,7 @@ impl Store for Flaky {
         self.store.get(id)
     }
 
-    fn version(&self) -> Result<Version, StoreError> {
+    fn version(&self) -> Result<Option<Version>, StoreError> {
         self.check()?;
         self.store.version()
     }
@@ -477,7 +477,7 @@ impl Store for Jumping {
         self.0.get(id)
     }
 
-    fn version(&self) -> Result<Version, StoreError> {
+    fn version(&self) -> Result<Option<Version>, StoreError> {
         self.0.version()
     }
 

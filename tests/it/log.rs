@@ -164,7 +164,7 @@ impl Store for Failing {
         Err(StoreError::new("the disk is full"))
     }
 
-    fn version(&self) -> Result<Version, StoreError> {
+    fn version(&self) -> Result<Option<Version>, StoreError> {
         let count = self.0.fetch_add(1, Ordering::SeqCst);
         Err(StoreError::new(format!("reason {count}")))
     }

@@ -149,9 +149,7 @@ fn fits(schema: &'static Value, value: &Value) -> bool {
                 let known = schema["properties"].as_object().unwrap();
                 value
                     .as_object()
-                    .unwrap()
-                    .keys()
-                    .all(|name| known.contains_key(name))
+                    .is_some_and(|members| members.keys().all(|name| known.contains_key(name)))
             }
             "anyOf" => wanted
                 .as_array()
@@ -181,7 +179,7 @@ impl Store for Broken {
         self.0.get(id)
     }
 
-    fn version(&self) -> Result<Version, StoreError> {
+    fn version(&self) -> Result<Option<Version>, StoreError> {
         self.check()?;
         self.0.version()
     }

@@ -45,7 +45,7 @@ fn everything_is_there_when_it_is_opened_again() {
         .swap(&remove, at("2016-11-23T12:00:00.000000"))
         .unwrap();
     let before = store.list(None, 9).unwrap();
-    assert!(!before.version.is_dated());
+    assert!(!before.version.unwrap().is_dated());
     drop(store);
     assert_eq!(schema.store().list(None, 9), Ok(before));
 }
@@ -69,8 +69,14 @@ fn several_servers_begin_with_one_database() {
 /// A person that was written by a server whose clock is ahead is not overtaken by the others.
 #[test]
 fn clocks_of_servers_may_differ() {
-    let Some(schema) = Schema::new() else { return };
-    let stores = [schema.store(), schema.store(), schema.store()];
+    for tagged in [true, false] {
+        let Some(schema) = Schema::new() else { return };
+        let schema = schema.tagged(tagged);
+        clocks_differ(&[schema.store(), schema.store(), schema.store()], tagged);
+    }
+}
+
+fn clocks_differ(stores: &[Arc<dyn Store>; 3], tagged: bool) {
     let clocks = [
         at("2026-11-23T12:00:00.000000"),
         at("2036-11-23T12:00:00.000000"),
@@ -84,8 +90,8 @@ fn clocks_of_servers_may_differ() {
         let replaced = store.swap(&Swap::replace(&wim, created), now).unwrap();
         let removed = store.swap(&Swap::remove(wim.id(), replaced), now).unwrap();
         assert!(last < created && created < replaced && replaced < removed);
-        for store in &stores {
-            assert_eq!(store.version(), Ok(removed));
+        for store in stores {
+            assert_eq!(store.version(), Ok(tagged.then_some(removed)));
             let stale = store.swap(&Swap::replace(&wim, replaced), now);
             assert_eq!(stale, Err(SwapError::Conflict));
         }
@@ -94,13 +100,111 @@ fn clocks_of_servers_may_differ() {
     assert!(!last.is_dated());
 }
 
+/// It is decided by who begins, and all others are told.
+#[test]
+fn lists_have_a_tag_at_all_servers_or_at_none() {
+    for tagged in [true, false] {
+        let Some(schema) = Schema::new() else { return };
+        let schema = schema.tagged(tagged);
+        create(&*schema.store(), "1");
+        let (open, reason): (fn(_) -> _, _) = if tagged {
+            (
+                PostgresStore::open_without_collection_tag,
+                "it was begun without `--no-collection-tag`, and its lists have a tag",
+            )
+        } else {
+            (
+                PostgresStore::open,
+                "it was begun with `--no-collection-tag`, and needs that from all servers",
+            )
+        };
+        let url: PostgresUrl = schema.url.parse().unwrap();
+        let error: OpenError = open(url.clone()).unwrap_err();
+        let sentence = format!("cannot use the store {url}: {reason}");
+        assert_eq!(error.to_string(), sentence);
+        assert_eq!(schema.store().list(None, 9).unwrap().records.len(), 1);
+    }
+}
+
+/// Where the list has no tag, writes of different persons do not wait for each other, and what is
+/// left of a person who was removed is its last change date.
+#[test]
+fn without_a_tag_of_the_list() {
+    let Some(schema) = Schema::new() else { return };
+    let schema = schema.tagged(false);
+    let store = schema.store();
+    let wim = person("1", "Wim");
+    let first = create(&*store, "1");
+    let second = create(&*store, "2");
+    let mut shell = schema.shell();
+    let mut lock = shell.transaction().unwrap();
+    lock.execute("SELECT * FROM person WHERE person_id = '2' FOR UPDATE", &[])
+        .unwrap();
+    let first = store.swap(&Swap::replace(&wim, first), now()).unwrap();
+    let late = store.swap(&Swap::remove(person("2", "x").id(), second), now());
+    let reason = "canceling statement due to statement timeout";
+    assert_eq!(late.map_err(swap_told), Err(reason.to_owned()));
+    drop(lock);
+
+    let earlier = at("2016-11-23T12:00:00.000000");
+    let removed = store.swap(&Swap::remove(wim.id(), first), earlier).unwrap();
+    assert!(removed > first && !removed.is_dated());
+    assert_eq!(store.get(wim.id()), Ok(None));
+    assert_eq!(store.list(None, 9).unwrap().records.len(), 1);
+    let rows = schema.rows("SELECT * FROM person WHERE removed");
+    assert_eq!(rows, format!("1||{removed}|f|t"));
+    for stale in [first, removed] {
+        for swap in [Swap::replace(&wim, stale), Swap::remove(wim.id(), stale)] {
+            assert_eq!(store.swap(&swap, now()), Err(SwapError::Conflict));
+        }
+    }
+    let again = store.swap(&Swap::create(&wim), earlier).unwrap();
+    assert!(again > removed);
+    let last = store.swap(&Swap::replace(&wim, again), Version::LAST.into());
+    let swap = store.swap(&Swap::remove(wim.id(), last.unwrap()), now());
+    let reason = "no change date is left before the end of the calendar";
+    assert_eq!(swap.unwrap_err().to_string(), reason);
+}
+
+/// Those who create a person and those who remove it meet at its row: of the ones who look at the
+/// same state exactly one goes on, and no version comes twice.
+#[test]
+fn who_was_removed_is_created_once() {
+    for tagged in [true, false] {
+        let Some(schema) = Schema::new() else { return };
+        let schema = schema.tagged(tagged);
+        let stores = [schema.store(), schema.store()];
+        let wim = person("1", "Wim");
+        let mut versions = Vec::new();
+        for _ in 0..50 {
+            let expected = stores[0].get(wim.id()).unwrap().map(|it| it.version);
+            let swap = match expected {
+                None => Swap::create(&wim),
+                Some(version) => Swap::remove(wim.id(), version),
+            };
+            let made: Vec<_> = thread::scope(|scope| {
+                let writers = [0, 1, 2, 3].map(|writer| {
+                    let store = &stores[writer % 2];
+                    scope.spawn(move || store.swap(&swap, now()))
+                });
+                let made = writers.map(|writer| writer.join().unwrap());
+                made.into_iter().filter_map(Result::ok).collect()
+            });
+            assert_eq!(made.len(), 1, "{made:?}");
+            versions.extend(made);
+        }
+        assert!(versions.is_sorted_by(|one, next| one < next));
+    }
+}
+
 #[test]
 fn what_is_not_ours_is_refused_and_left_as_it_is() {
     let ours = "SELECT table_name, column_name, data_type FROM information_schema.columns \
         WHERE table_schema = current_schema() ORDER BY 1, ordinal_position";
-    let collection = "CREATE TABLE collection (only_row boolean, change_date text, dated boolean)";
+    let collection = "CREATE TABLE collection \
+        (only_row boolean, change_date text, dated boolean, tagged boolean)";
     let person = "CREATE TABLE person \
-        (person_id text, person_name text, change_date text, dated boolean)";
+        (person_id text, person_name text, change_date text, dated boolean, removed boolean)";
     for (sql, reason) in [
         (
             "CREATE TABLE person (person_id text)".to_owned(),
@@ -140,15 +244,15 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
 fn tables_half_made_are_made_to_the_end() {
     for insert in [
         "",
-        "INSERT INTO collection VALUES (true, '2026-11-23T12:00:00.000000', true)",
+        "INSERT INTO collection VALUES (true, '2026-11-23T12:00:00.000000', true, true)",
     ] {
         let Some(schema) = Schema::new() else { return };
         schema.sql(
             "CREATE TABLE collection (only_row BOOLEAN NOT NULL PRIMARY KEY CHECK (only_row), \
-             change_date TEXT NOT NULL, dated BOOLEAN NOT NULL)",
+             change_date TEXT NOT NULL, dated BOOLEAN NOT NULL, tagged BOOLEAN NOT NULL)",
         );
         schema.sql(insert);
-        let before = schema.store().version().unwrap();
+        let before = schema.store().version().unwrap().unwrap();
         assert_eq!(before == Version::FIRST, insert.is_empty());
         assert!(create(&*schema.store(), "1") > before);
     }
@@ -189,11 +293,11 @@ fn what_psql_reads_and_writes() {
     store.swap(&Swap::create(&wim), earlier).unwrap();
     assert_eq!(
         schema.rows("SELECT * FROM person ORDER BY person_id"),
-        "1|x|2026-11-23T12:00:00.000000|t\n2|Wim|2026-11-23T12:00:00.000001|f"
+        "1|x|2026-11-23T12:00:00.000000|t|f\n2|Wim|2026-11-23T12:00:00.000001|f|f"
     );
     assert_eq!(
         schema.rows("SELECT * FROM collection"),
-        "t|2026-11-23T12:00:00.000001|f"
+        "t|2026-11-23T12:00:00.000001|f|t"
     );
     let columns = "table_name = 'person' AND column_name = 'person_id'";
     assert_eq!(
@@ -269,9 +373,9 @@ fn a_connection_that_was_lost_is_made_again() {
         end_connections(&schema);
         assert_eq!(store.get(wim.id()).unwrap().unwrap().version, version);
         end_connections(&schema);
-        assert_eq!(store.list(None, 9).unwrap().version, version);
+        assert_eq!(store.list(None, 9).unwrap().version, Some(version));
         end_connections(&schema);
-        assert_eq!(store.version(), Ok(version));
+        assert_eq!(store.version(), Ok(Some(version)));
     }
 }
 
@@ -308,7 +412,7 @@ fn what_was_overtaken_is_done_again() {
             let swap = store.swap(&Swap::replace(&wim, version), now());
             assert_eq!(swap.map_err(swap_told), Err("too slow".to_owned()));
             assert_eq!(schema.rows("SELECT last_value FROM fails"), "-990");
-            assert_eq!(store.version(), Ok(version));
+            assert_eq!(store.version(), Ok(Some(version)));
         }
     }
 }
@@ -333,9 +437,9 @@ fn what_was_not_confirmed_is_not_done_again() {
             let reason = "terminating connection due to administrator command, \
                           while a write was being confirmed";
             assert_eq!(swap.map_err(swap_told), Err(reason.to_owned()));
-            assert_eq!(store.version(), Ok(version), "the next read tells");
+            assert_eq!(store.version(), Ok(Some(version)), "the next read tells");
         } else {
-            assert_eq!(store.version(), Ok(swap.unwrap()));
+            assert_eq!(store.version(), Ok(Some(swap.unwrap())));
         }
         let tried = schema.rows("SELECT last_value FROM fails");
         assert_eq!(tried, tries.to_string(), "{when}");
@@ -385,7 +489,7 @@ fn a_database_that_goes_and_comes_back() {
         thread::scope(|scope| {
             // So that there are several connections to lose.
             for _ in 0..8 {
-                scope.spawn(|| assert_eq!(store.version(), Ok(version)));
+                scope.spawn(|| assert_eq!(store.version(), Ok(Some(version))));
             }
         });
         cluster.crash();
@@ -404,7 +508,7 @@ fn a_database_that_goes_and_comes_back() {
         );
         cluster.go_on();
         version = store.swap(&Swap::replace(&wim, version), now()).unwrap();
-        assert_eq!(store.list(None, 9).unwrap().version, version);
+        assert_eq!(store.list(None, 9).unwrap().version, Some(version));
     }
 }
 

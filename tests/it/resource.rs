@@ -2,10 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use ifmatch::{Evaluation, HttpDate, Method, Precondition, Profile, Response};
+use ifmatch::{
+    Collection, Evaluation, HttpDate, MemoryStore, Method, PersonId, Precondition, Profile, Record,
+    Response, Store, StoreError, Swap, SwapError, Version,
+};
 
 use crate::desk::{Desk, message, tag, text};
 use crate::oracle::{self, Dates, Meaning, Selected, Tags};
+use crate::serving::{Serving, options};
 
 const CHANGED: &str = "Data already changed, get recent resource data and ETag first";
 
@@ -551,6 +555,68 @@ fn s13_1_the_collection_has_a_version() {
             assert_eq!(tag(&answer), before.0, "the tag is the collection's");
         }
     }
+}
+
+/// A store that keeps no version of the collection.
+struct Untagged(MemoryStore);
+
+impl Store for Untagged {
+    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
+        self.0.get(id)
+    }
+    fn version(&self) -> Result<Option<Version>, StoreError> {
+        Ok(None)
+    }
+    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
+        let version = None;
+        let records = self.0.list(after, most)?.records;
+        Ok(Collection { version, records })
+    }
+    fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
+        self.0.swap(swap, now)
+    }
+}
+
+/// It is there, so `*` matches it, and no tag and no date does.
+#[test]
+fn s13_1_a_collection_without_a_version() {
+    let serving = Serving::with(Untagged(MemoryStore::new()), options());
+    let person = serving.create("1");
+    for (field, read, written) in [
+        ("", 200, 201),
+        ("If-Match: *", 200, 201),
+        ("If-Match: \"x\"", 412, 412),
+        ("If-None-Match: *", 304, 412),
+        ("If-None-Match: \"x\"", 200, 201),
+        ("If-Modified-Since: Thu, 31 Dec 2099 23:59:59 GMT", 200, 201),
+        ("If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT", 200, 201),
+        (
+            "If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT",
+            200,
+            201,
+        ),
+    ] {
+        let fields = format!("{field}\r\nPrefer: return=representation\r\n");
+        let fields = fields.trim_start();
+        let list = serving.ask("GET /persons", fields, "");
+        assert_eq!(list.status, read, "{field}");
+        let id = format!("{field}/2").replace('"', "");
+        let content = serde_json::json!({"person_id": id, "person_name": "Wim"}).to_string();
+        let answer = serving.ask("POST /persons", fields, &content);
+        assert_eq!(answer.status, written, "{field}");
+        for answer in [&list, &answer] {
+            let tagged = answer.field("ETag").is_some() || answer.field("Last-Modified").is_some();
+            assert_eq!(tagged, answer.status == 201, "{answer:?}");
+        }
+        if written == 412 {
+            assert_eq!(answer.field("Content-Location"), Some("/persons"));
+        }
+    }
+    let stale = serving.ask("PUT /persons/1", "If-Match: \"x\"\r\n", "{}");
+    assert_eq!(
+        (stale.status, stale.field("ETag")),
+        (412, Some(person.as_str()))
+    );
 }
 
 /// A server that was started again has an empty list, too, and nobody knows since when.

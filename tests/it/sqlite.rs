@@ -81,7 +81,7 @@ fn everything_is_there_when_it_is_opened_again() {
         )
         .unwrap();
     let before = store.list(None, 9).unwrap();
-    assert!(!before.version.is_dated());
+    assert!(!before.version.unwrap().is_dated());
     drop(store);
     let left: Vec<_> = file.contents().into_keys().collect();
     assert_eq!(left, [file.path()], "all of it is in one file");
