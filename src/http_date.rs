@@ -95,31 +95,32 @@ pub(crate) fn utc(at: SystemTime) -> UtcDateTime {
 }
 
 fn read(text: &str, form: Form, now: HttpDate) -> Option<HttpDate> {
+    // The parser would take a sign before a year of four digits; the grammar has none.
+    if text.contains('+') || text.contains(" -") {
+        return None;
+    }
     let mut parsed = Parsed::new();
     if !parsed.parse_items(text.as_bytes(), form).ok()?.is_empty() {
         return None;
+    }
+    if let Some(two_digits) = parsed.year_last_two() {
+        // The latest year with these digits that begins no more than 50 years ahead ...
+        let horizon = now.0.year() + 50;
+        let year = horizon - (horizon - i32::from(two_digits)).rem_euclid(100);
+        // ... and the one a century before, if the very date lies beyond.
+        let day = (year, parsed.month()?, parsed.day()?.get());
+        let time = (parsed.hour_24()?, parsed.minute()?, parsed.second()?);
+        let ahead = (day, time) > ((horizon, now.0.month(), now.0.day()), now.0.as_hms());
+        parsed.set_year(if ahead { year - 100 } else { year })?;
     }
     // A leap second, which the grammar has and calendars leave out.
     let leap = parsed.second() == Some(60);
     if leap {
         parsed.set_second(59)?;
     }
-    if let Some(two_digits) = parsed.year_last_two() {
-        // The latest year with these digits that begins no more than 50 years ahead ...
-        let horizon = now.0.year() + 50;
-        let year = horizon - (horizon - i32::from(two_digits)).rem_euclid(100);
-        parsed.set_year(year)?;
-        let read = PrimitiveDateTime::try_from(parsed).ok()?;
-        // ... and the one a century before, if the very date lies beyond.
-        let ahead = (read.year(), read.month(), read.day(), read.time());
-        if ahead > (horizon, now.0.month(), now.0.day(), now.0.time()) {
-            parsed.set_year(year - 100)?;
-        }
-    }
     let read = PrimitiveDateTime::try_from(parsed).ok()?.as_utc();
-    Some(HttpDate(
-        read.saturating_add(SignedDuration::seconds(leap.into())),
-    ))
+    let read = read.saturating_add(SignedDuration::seconds(leap.into()));
+    Some(HttpDate(read.truncate_to_second()))
 }
 
 /// The text is none of the three forms of an HTTP-date.

@@ -87,6 +87,36 @@ fn s5_6_7_two_digit_years() {
     );
 }
 
+/// Fifty years are counted from the present, whatever the day or second of it.
+#[test]
+fn s5_6_7_two_digit_years_at_other_times() {
+    #[track_caller]
+    fn reads_at(now: &str, text: &str, written: &str) {
+        let now = HttpDate::parse(now, self::now()).unwrap();
+        assert_eq!(HttpDate::parse(text, now).unwrap().to_string(), written);
+    }
+    // The day is not in the later year, and would be too far ahead if it were.
+    reads_at(
+        "Sat, 01 Jan 2050 00:00:00 GMT",
+        "Tuesday, 29-Feb-00 00:00:00 GMT",
+        "Tue, 29 Feb 2000 00:00:00 GMT",
+    );
+    // A leap second is a second more.
+    reads_at(
+        "Mon, 23 Nov 2026 11:59:59 GMT",
+        "Tuesday, 23-Nov-76 11:59:60 GMT",
+        "Tue, 23 Nov 1976 12:00:00 GMT",
+    );
+}
+
+/// What is beyond the end of the calendar is its end, to the second.
+#[test]
+fn s5_6_7_the_end_of_the_calendar() {
+    let end = "Fri, 31 Dec 9999 23:59:59 GMT";
+    let beyond = HttpDate::parse("Fri, 31 Dec 9999 23:59:60 GMT", now());
+    assert_eq!(beyond, HttpDate::parse(end, now()));
+}
+
 #[test]
 fn s5_6_7_malformed() {
     for text in [
@@ -105,6 +135,12 @@ fn s5_6_7_malformed() {
         "Sun, 06 Nov 94 08:49:37 GMT",
         "Sun, 06 Nov +994 08:49:37 GMT",
         "Sun, 06 Nov -994 08:49:37 GMT",
+        "Sun, 06 Nov +1994 08:49:37 GMT",
+        "Sun, 06 Nov -1994 08:49:37 GMT",
+        "Sun Nov  6 08:49:37 +1994",
+        "Sun Nov  6 08:49:37 -1994",
+        "Sunday, 06-Nov--94 08:49:37 GMT",
+        "Sunday, 06-Nov-+94 08:49:37 GMT",
         "Sun, 06 Nov 1994 24:00:00 GMT",
         "Sun, 06 Nov 1994 08:60:00 GMT",
         "Sun, 06 Nov 1994 08:49:61 GMT",
