@@ -20,6 +20,7 @@ mod client;
 #[cfg(feature = "postgres")]
 mod cluster;
 mod desk;
+mod dice;
 mod directory;
 mod door;
 #[cfg(feature = "sqlite")]
@@ -42,9 +43,11 @@ mod person;
 mod postgres;
 mod precondition;
 mod preference;
+mod property;
 mod race;
 mod readme;
 mod resource;
+mod seeded;
 #[cfg(feature = "postgres")]
 mod servers;
 mod serving;

@@ -8,24 +8,30 @@ use ifmatch::{
 };
 
 /// Monday, 23 November 2026, noon.
-const NOON: u64 = 1_795_435_200;
+pub const NOON: i64 = 1_795_435_200;
 
-fn at(seconds: u64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(seconds)
+/// So many seconds after the epoch, or before it.
+pub fn at(seconds: i64) -> SystemTime {
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 {
+        UNIX_EPOCH - distance
+    } else {
+        UNIX_EPOCH + distance
+    }
 }
 
 /// A value of If-Match or If-None-Match: the lines sent, and what they mean.
 pub struct Tags {
     pub lines: &'static [&'static str],
-    pub meaning: Meaning,
+    pub meaning: Meaning<'static>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-pub enum Meaning {
+pub enum Meaning<'a> {
     Absent,
     Any,
     /// The members that are well-formed: weak or not, and the opaque part.
-    Members(&'static [(bool, &'static str)]),
+    Members(&'a [(bool, &'a str)]),
     /// There are members, and none is well-formed.
     Malformed,
 }
@@ -88,7 +94,7 @@ pub const TAGS: [Tags; 13] = [
 /// A value of a date field: the lines sent, and the one date they mean.
 pub struct Dates {
     pub lines: &'static [&'static str],
-    pub meaning: Option<u64>,
+    pub meaning: Option<i64>,
 }
 
 pub const DATES: [Dates; 8] = [
@@ -131,12 +137,12 @@ pub const DATES: [Dates; 8] = [
 
 /// What is selected: nothing, or validators each of which may be missing.
 #[derive(Clone, Copy)]
-pub struct Selected {
-    pub tag: Option<(bool, &'static str)>,
-    pub modified: Option<u64>,
+pub struct Selected<'a> {
+    pub tag: Option<(bool, &'a str)>,
+    pub modified: Option<i64>,
 }
 
-const SELECTED: [Option<Selected>; 6] = [
+const SELECTED: [Option<Selected<'_>>; 6] = [
     None,
     Some(Selected {
         tag: None,
@@ -163,11 +169,12 @@ const SELECTED: [Option<Selected>; 6] = [
 /// Section 13.2.2, sentence by sentence.
 pub fn naive(
     method: Method,
-    selected: Option<Selected>,
-    if_match: Meaning,
-    if_unmodified_since: Option<u64>,
-    if_none_match: Meaning,
-    if_modified_since: Option<u64>,
+    selected: Option<Selected<'_>>,
+    if_match: Meaning<'_>,
+    if_unmodified_since: Option<i64>,
+    if_none_match: Meaning<'_>,
+    if_modified_since: Option<i64>,
+    now: i64,
 ) -> Evaluation {
     let reading = method == Method::Get || method == Method::Head;
     let current = selected.and_then(|selected| selected.tag);
@@ -208,7 +215,7 @@ pub fn naive(
             // "4. When the method is GET or HEAD, If-None-Match is not present, and
             //  If-Modified-Since is present, evaluate"; a date in the future is ignored.
             if let (true, Some(date), Some(modified)) = (reading, if_modified_since, modified) {
-                if date <= NOON && modified <= date {
+                if date <= now && modified <= date {
                     return Evaluation::NotModified;
                 }
             }
@@ -279,6 +286,7 @@ fn s13_2_2_the_whole_space() {
                     unmodified.meaning,
                     if_none_match.meaning,
                     modified.meaning,
+                    NOON,
                 );
                 let validators = selected.map(|selected| Validators {
                     entity_tag: selected.tag.map(|(weak, opaque)| {

@@ -1,6 +1,6 @@
 //! What each target answers, rule by rule.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use ifmatch::{
     Collection, Evaluation, HttpDate, MemoryStore, Method, PersonId, Precondition, Profile, Record,
@@ -741,6 +741,7 @@ fn expected(
         unmodified.meaning,
         if_none_match.meaning,
         modified.meaning,
+        oracle::NOON,
     );
     let malformed = |tags: &Tags| tags.meaning == Meaning::Malformed;
     match (evaluation, method) {
@@ -767,7 +768,7 @@ fn expected(
 }
 
 /// Monday, 23 November 2026, 11:00, an hour before the oracle's noon.
-const MODIFIED: u64 = 1_795_435_200 - 3600;
+const MODIFIED: i64 = oracle::NOON - 3600;
 
 /// The whole space once more, this time with a store and statuses.
 #[test]
@@ -779,7 +780,7 @@ fn s13_2_the_whole_space_on_a_person() {
             desk.policy.profile = profile;
             desk.set_clock("2026-11-23T11:00:00.000000");
             let tag = desk.create("1", "Wim");
-            desk.now = SystemTime::UNIX_EPOCH + Duration::from_secs(MODIFIED + 3600);
+            desk.now = oracle::at(oracle::NOON);
             (desk, tag)
         };
         let (mut desk, mut tag) = begin();
@@ -828,9 +829,8 @@ fn s13_2_the_whole_space_on_a_person() {
     }
     assert!(changed > 1000, "writes were performed, too: {changed}");
     // The oracle's noon and this test's are one.
-    let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(MODIFIED + 3600);
     assert_eq!(
-        HttpDate::from(noon).to_string(),
+        HttpDate::from(oracle::at(oracle::NOON)).to_string(),
         "Mon, 23 Nov 2026 12:00:00 GMT"
     );
 }

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::client::{Answer, Client, request};
+use crate::dice::Dice;
 use crate::faults::{footprint, reset};
 use crate::serving::Program;
 
@@ -27,18 +28,6 @@ fn soak_for_minutes() {
 #[test]
 fn a_short_soak() {
     soak(Duration::from_secs(2));
-}
-
-/// Numbers that look random (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % sides as u64).unwrap()
-    }
 }
 
 /// What is counted.
@@ -95,7 +84,7 @@ impl<'a> Caller<'a> {
         Self {
             address,
             client: Client::connect(address),
-            dice: Dice(seed),
+            dice: Dice::new(seed),
             counts,
             tags: HashMap::new(),
             notes: Notes::default(),
@@ -257,7 +246,7 @@ fn soak(duration: Duration) {
             })
             .collect();
         let address = program.address;
-        scope.spawn(move || disturb(address, Dice(seed), counts));
+        scope.spawn(move || disturb(address, Dice::new(seed), counts));
         thread::sleep(duration);
         counts.over.store(true, Ordering::Relaxed);
         callers

@@ -1,0 +1,155 @@
+//! Answers: what is true of each by itself.
+
+use ifmatch::{EntityTag, Method, Record, Request, Response};
+use serde_json::Value;
+
+use super::http_date::Moment;
+
+/// The statuses that a request without a door can be answered with; 503 is for stores that wait.
+const STATUSES: [(u16, &str); 14] = [
+    (200, "200"),
+    (201, "201"),
+    (204, "204"),
+    (304, "304"),
+    (400, "400"),
+    (401, "401"),
+    (403, "403"),
+    (404, "404"),
+    (405, "405"),
+    (409, "409"),
+    (412, "412"),
+    (421, "421"),
+    (428, "428"),
+    (501, "501"),
+];
+
+/// What was asked and answered, for whoever reads of a failure.
+#[derive(Debug)]
+struct Asked<'a> {
+    request: &'a Request<'a>,
+    answer: &'a Response,
+}
+
+/// Whether the answer is one that any client can read. Returns its status.
+pub fn is_well_formed(request: &Request<'_>, answer: &Response, now: i64) -> &'static str {
+    let context = &Asked { request, answer };
+    let now = Moment::of(now);
+    let known = STATUSES
+        .iter()
+        .find(|(status, _)| *status == answer.status());
+    let (status, name) = known.unwrap_or_else(|| panic!("{context:?}"));
+    assert_eq!(answer.failure(), None, "{context:?}");
+    fields(context);
+    framing(context);
+    let date = answer.field("Date").unwrap_or_default();
+    assert_eq!(Moment::read(date, now), Some(now), "{context:?}");
+    assert!(answer.field("Server").is_some(), "{context:?}");
+    if let Some(tag) = answer.field("ETag") {
+        assert!(
+            tag.parse().is_ok_and(|tag: EntityTag| !tag.is_weak()),
+            "{context:?}"
+        );
+    }
+    if let Some(modified) = answer.field("Last-Modified") {
+        let modified = Moment::read(modified, now);
+        assert!(
+            modified.is_some_and(|modified| modified <= now),
+            "{context:?}"
+        );
+    }
+    for (with, needed) in [
+        (201, "Location"),
+        (401, "WWW-Authenticate"),
+        (405, "Allow"),
+        (428, "ETag"),
+    ] {
+        assert!(
+            *status != with || answer.field(needed).is_some(),
+            "{context:?}"
+        );
+    }
+    if *status >= 400 {
+        assert_eq!(
+            answer.field("Cache-Control"),
+            Some("no-store"),
+            "{context:?}"
+        );
+    }
+    name
+}
+
+/// Names are tokens, each once; no value begins another line, or has white space around it.
+///
+/// [RFC 9110 section 5.5](https://www.rfc-editor.org/rfc/rfc9110#section-5.5)
+fn fields(context: &Asked<'_>) {
+    let answer = context.answer;
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    for (index, (name, value)) in answer.fields().iter().enumerate() {
+        assert!(
+            !name.is_empty() && name.bytes().all(is_token),
+            "{name:?} in {context:?}"
+        );
+        let visible = value.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+        assert!(
+            visible && value.trim() == value,
+            "{name}: {value:?} in {context:?}"
+        );
+        let mut others = answer.fields()[..index].iter();
+        assert!(
+            !others.any(|(other, _)| other.eq_ignore_ascii_case(name)),
+            "{context:?}"
+        );
+    }
+}
+
+/// [RFC 9110 section 8.6](https://www.rfc-editor.org/rfc/rfc9110#section-8.6)
+fn framing(context: &Asked<'_>) {
+    let Asked { request, answer } = context;
+    let length = answer.field("Content-Length");
+    if [204, 304].contains(&answer.status()) {
+        assert_eq!(
+            (length, answer.field("Content-Type")),
+            (None, None),
+            "{context:?}"
+        );
+        assert_eq!(answer.content(), b"", "{context:?}");
+    } else if request.method == Method::Head {
+        assert!(
+            length.is_some_and(|length| length.parse::<u64>().is_ok()),
+            "{context:?}"
+        );
+        assert_eq!(answer.content(), b"", "{context:?}");
+    } else {
+        assert_eq!(
+            length,
+            Some(&*answer.content().len().to_string()),
+            "{context:?}"
+        );
+        let typed = answer.field("Content-Type");
+        assert_eq!(typed.is_some(), !answer.content().is_empty(), "{context:?}");
+        if let Some(typed) = typed {
+            assert!(["application/json", "application/problem+json"].contains(&typed));
+            let json = serde_json::from_slice::<Value>(answer.content());
+            assert!(json.is_ok(), "{context:?}");
+        }
+    }
+}
+
+/// HEAD is GET without the content.
+pub fn is_head_of(head: &Response, get: &Response) {
+    assert_eq!((head.status(), head.fields()), (get.status(), get.fields()));
+}
+
+/// The content as JSON.
+pub fn content(answer: &Response) -> Value {
+    serde_json::from_slice(answer.content()).unwrap()
+}
+
+/// A person that the store holds, as clients are to see it.
+pub fn shown(record: &Record) -> Value {
+    serde_json::json!({
+        "change_date": record.version.to_string(),
+        "person_id": record.person.id().as_str(),
+        "person_name": record.person.name(),
+    })
+}

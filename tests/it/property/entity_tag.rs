@@ -1,0 +1,152 @@
+use std::collections::BTreeSet;
+
+use ifmatch::{EntityTag, IfMatch, IfNoneMatch, Method, Preconditions, TagSyntax, Validators};
+
+use super::Reached;
+use super::grammar::{self, Reading};
+use crate::oracle::{self, Meaning};
+
+pub const EXAMPLES: [&str; 14] = [
+    "*",
+    "\"cur\"",
+    "W/\"cur\"",
+    "\"\", W/\"\"",
+    "\"a\",\"cur\" ,\tW/\"b,c\"",
+    ", ,\"cur\", ",
+    "\"old\"\n\"cur\"",
+    "\"\u{80}\u{ff}ü→\", \"a\\\", \"!#~\"",
+    "42e98b50d35eb07fc6d595d019cc91c7",
+    "W/cur, \"a b\", \"cur\"",
+    "\"open, \"cur\"",
+    "x\"y,\"cur\",z\"",
+    "*, \"cur\"",
+    "w/\"cur\"\n\"c\"ur\"",
+];
+
+/// Each line is a line of If-Match, and of If-None-Match; all of it is one tag.
+pub fn check(data: &[u8]) -> Reached {
+    let text = String::from_utf8_lossy(data);
+    one_tag(&text);
+    let lines: Vec<_> = text.split('\n').collect();
+    let value = grammar::combined(&lines).unwrap();
+    [TagSyntax::Quoted, TagSyntax::QuotedOrBare]
+        .map(|syntax| field(&lines, &value, syntax))
+        .into()
+}
+
+/// What the grammar has, and that alone, is read; and printed as it was.
+fn one_tag(text: &str) {
+    let read = text.parse::<EntityTag>().ok();
+    let parts = read.as_ref().map(|tag| (tag.is_weak(), tag.opaque()));
+    assert_eq!(parts, grammar::entity_tag(text), "{text:?}");
+    if let Some(tag) = read {
+        assert_eq!(tag.to_string(), text);
+        assert_eq!(tag.to_string().parse(), Ok(tag));
+    }
+}
+
+fn field(lines: &[&str], value: &str, syntax: TagSyntax) -> &'static str {
+    let reading = Reading::of(Some(value), syntax);
+    let asked = read(lines, syntax);
+    if grammar::is_too_long(lines) || reading == Reading::TooMuch {
+        assert_eq!(asked, None, "{value:?} is too much");
+        return "too much";
+    }
+    let asked = asked.expect("it is not too much");
+    if syntax == TagSyntax::Quoted {
+        accepts_what_the_grammar_has(value, &reading, &asked);
+    }
+    let (if_match, if_none_match) = (asked.if_match().unwrap(), asked.if_none_match().unwrap());
+    assert_eq!(if_none_match.is_any(), reading == Reading::Any);
+    let malformed = reading.meaning() == Meaning::Malformed;
+    assert_eq!(if_match.malformed().is_some(), malformed, "{value:?}");
+    assert_eq!(if_match.malformed(), if_none_match.malformed());
+    // A tag has no quote in it: whatever could pass for one stands between two of them.
+    let parts = value.split(['"', ',', ' ', '\t']).chain(value.split('"'));
+    for opaque in parts.collect::<BTreeSet<_>>() {
+        if let (Ok(strong), Ok(weak)) = (EntityTag::strong(opaque), EntityTag::weak(opaque)) {
+            comparisons(&reading, if_match, if_none_match, strong);
+            comparisons(&reading, if_match, if_none_match, weak);
+        }
+    }
+    match reading {
+        Reading::Listed(_, 0) => "well-formed",
+        Reading::Listed(tags, _) if tags.is_empty() => "malformed",
+        Reading::Listed(..) => "partly malformed",
+        _ => "any",
+    }
+}
+
+fn read(lines: &[&str], syntax: TagSyntax) -> Option<Preconditions> {
+    let both = ["If-Match", "If-None-Match"];
+    let fields = both.map(|name| lines.iter().map(move |line| (name, *line)));
+    Preconditions::from_fields(fields.into_iter().flatten(), syntax, oracle::at(0)).ok()
+}
+
+/// No list of tags is malformed, all others are; and one is read as it was when it is printed.
+fn accepts_what_the_grammar_has(value: &str, reading: &Reading<'_>, asked: &Preconditions) {
+    match (grammar::list(value), reading) {
+        (Some(listed), Reading::Listed(tags, 0)) => assert_eq!(&listed, tags, "{value:?}"),
+        (None, Reading::Any) => return,
+        (None, Reading::Listed(_, malformed)) if *malformed > 0 => return,
+        (listed, _) => panic!("{value:?} is {listed:?} and was read as {reading:?}"),
+    }
+    let Reading::Listed(tags, _) = reading else {
+        unreachable!("it was just matched")
+    };
+    let printed = tags.iter().map(|(weak, opaque)| {
+        let tag = if *weak {
+            EntityTag::weak(*opaque)
+        } else {
+            EntityTag::strong(*opaque)
+        };
+        tag.unwrap().to_string()
+    });
+    let printed = printed.collect::<Vec<_>>().join(", ");
+    assert_eq!(
+        read(&[&printed], TagSyntax::Quoted).as_ref(),
+        Some(asked),
+        "{value:?}"
+    );
+}
+
+/// If-Match compares strongly, If-None-Match weakly, and nothing else matches.
+fn comparisons(
+    reading: &Reading<'_>,
+    if_match: &IfMatch,
+    if_none_match: &IfNoneMatch,
+    current: EntityTag,
+) {
+    let (strongly, weakly) = match reading {
+        Reading::Listed(tags, _) => {
+            let same = |(_, opaque): &&grammar::Tag<'_>| *opaque == current.opaque();
+            let strongly = tags.iter().filter(same).any(|(weak, _)| !weak);
+            (
+                strongly && !current.is_weak(),
+                tags.iter().any(|tag| same(&tag)),
+            )
+        }
+        _ => (true, true),
+    };
+    let malformed = if_none_match.malformed().is_some();
+    let validators = Validators {
+        entity_tag: Some(current),
+        last_modified: None,
+    };
+    assert_eq!(
+        if_match.is_true(Some(&validators)),
+        strongly,
+        "{validators:?} in {reading:?}"
+    );
+    let on = |method| if_none_match.is_true(method, Some(&validators));
+    assert_eq!(
+        on(Method::Get),
+        malformed || !weakly,
+        "{validators:?} in {reading:?}"
+    );
+    assert_eq!(
+        on(Method::Put),
+        !malformed && !weakly,
+        "{validators:?} in {reading:?}"
+    );
+}

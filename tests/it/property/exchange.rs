@@ -1,0 +1,318 @@
+//! A few requests to one store, each with its answer: what must be true of all of them.
+
+use std::collections::BTreeSet;
+
+use ifmatch::{
+    Collection, Evaluation, MemoryStore, Method, Person, PersonId, Policy, Profile, Record,
+    Request, Response, Store, Swap, TagSyntax, Token, Version, respond,
+};
+use serde_json::Value;
+
+use super::http_date::Moment;
+use super::precondition::{expected, lines_of};
+use super::target::{Named, named};
+use super::{Reached, answer, field_lines};
+use crate::oracle::{NOON, Selected, at};
+
+pub const EXAMPLES: [&str; 16] = [
+    "compatible\nGET /persons/1\n--\nGET /persons/1\nIf-None-Match: \"$1\"\n--\nHEAD /persons\nIf-None-Match: W/\"$c\"",
+    "strict\nPUT /persons/1\nIf-Match: \"$1\"\n\n{\"person_name\": \"Tim\"}\n--\nPUT /persons/1\nIf-Match: \"$o\"\n\n{\"person_name\": \"Jet\"}",
+    "compatible\nPUT /persons/1\nIf-Match: $1\nPrefer: return=minimal\n\n{\"person_name\": \"Tim\"}\n--\nGET /persons?limit=1",
+    "strict\nPOST /persons\nIf-Match: \"$c\"\n\n{\"person_id\": \"3\", \"person_name\": \"\\u00fc\"}\n--\nGET /persons/3",
+    "compatible\nPOST /persons\n\n{\"person_id\": \"1\", \"person_name\": \"Wim\"}\n--\nPOST /persons\n\n{\"person_id\": \"a/b c \", \"person_name\": \" x \"}",
+    "strict\nPUT /persons/a%2Fb\nIf-None-Match: *\n\n{\"person_name\": \"Tim\"}\n--\nDELETE /persons/a%2fb\nIf-Match: *",
+    "compatible\nDELETE /persons/2\nIf-Match: \"old\", \"$2\"\n--\nGET /persons/2\n--\nPUT /persons/2\nIf-Match: *\n\n{\"person_name\": \"Tim\"}",
+    "strict\nPUT /persons/1\n\n{\"person_name\": \"Tim\"}\n--\nDELETE /persons/1\nIf-Match: W/\"$1\"",
+    "compatible unconditional\nPUT /persons/1 -3600\n\n{\"person_name\": \"Tim\"}\n--\nDELETE /persons/2\nIf-Unmodified-Since: Mon, 23 Nov 2026 11:00:00 GMT\n--\nDELETE /persons/1",
+    "compatible\nPUT /persons/1\nIf-Match: \"old\"\nPrefer: return=representation\n\n{\"person_name\": \"Tim\"}\n--\nPOST /persons\nIf-Match: \"old\"\nPrefer: return=representation",
+    "strict\nGET /persons?limit=1&after=1\nIf-Modified-Since: Mon, 23 Nov 2026 11:00:00 GMT\n--\nHEAD /persons/1\nIf-Modified-Since: Mon Nov 23 11:00:00 2026\n--\nGET /persons?limit=0",
+    "compatible token\nGET /\nAuthorization: Bearer secret\n--\nGET /\nAuthorization: Bearer other\n--\nOPTIONS *",
+    "strict host origin\nPOST /persons\nHost: example.com\nOrigin: https://example.com\n\n{\"person_id\": \"4\", \"person_name\": \"x\"}\n--\nDELETE /persons/1\nHost: example.com\nOrigin: null\n--\nGET http://other.example/persons",
+    "compatible any\nOPTIONS /persons\nOrigin: null\nAccess-Control-Request-Method: PUT\n--\nPATCH /persons/1\n--\nPUT /persons\n--\nGET /openapi.json",
+    "compatible\nPUT /persons/1\nIf-None-Match: \"x\nIf-Match: *\n\n{}\n--\nGET /persons/%zz\n--\nGET /nothing\n--\nPOST /persons\n\n[1]",
+    "strict\nPUT /persons/1\nIf-Match: malformed\n\n{\"person_name\": \"Tim\"}\n--\nGET /persons/1 -1\nIf-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT\n--\nPUT /persons/1\nIf-Match: \"$1\"\n\n{\"person_name\": 1}",
+];
+
+/// The first line is the policy. Requests follow, with `--` between two of them: the method, the
+/// target and, if the clock is to be set, the seconds from noon; field lines; and after an empty
+/// line the content. In its head, `$1` and `$2` are the current tags of these persons, `$c` is
+/// that of the collection, and `$o` the one that the last write made out of date.
+pub fn check(data: &[u8]) -> Reached {
+    let end = data
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .unwrap_or(data.len());
+    let (words, requests) = data.split_at(end);
+    let mut world = World::new(&String::from_utf8_lossy(words));
+    let mut requests = requests.get(1..).unwrap_or_default();
+    let mut reached = Vec::new();
+    while reached.len() < 8 && !requests.is_empty() {
+        let (request, rest) = split(requests, b"\n--\n");
+        reached.push(world.ask(request));
+        requests = rest;
+    }
+    reached
+}
+
+/// What stands before the first `mark`, and after it.
+fn split<'a>(data: &'a [u8], mark: &[u8]) -> (&'a [u8], &'a [u8]) {
+    match data.windows(mark.len()).position(|window| window == mark) {
+        Some(at) => (&data[..at], &data[at + mark.len()..]),
+        None => (data, b""),
+    }
+}
+
+/// A request, its answer, and what there was before.
+#[derive(Clone, Copy, Debug)]
+struct Exchange<'a> {
+    request: &'a Request<'a>,
+    answer: &'a Response,
+    before: &'a Collection,
+}
+
+impl Exchange<'_> {
+    /// The id and the name of the person that a write is about.
+    fn sent(self) -> (String, String) {
+        let content: Value = serde_json::from_slice(self.request.content).unwrap_or_default();
+        let member = |name: &str| content[name].as_str().unwrap_or_default().to_owned();
+        let id = match named(self.request.target) {
+            Named::Person(id) => id,
+            _ => member("person_id"),
+        };
+        (id, member("person_name"))
+    }
+
+    /// A person as the store holds it, or some of them, in their order and without a gap.
+    fn shows_what_there_is(self) {
+        let (target, records) = (self.request.target, &self.before.records);
+        match named(target) {
+            Named::Person(id) => {
+                let record = record(self.before, &id).unwrap();
+                assert_eq!(
+                    answer::content(self.answer),
+                    answer::shown(record),
+                    "{self:?}"
+                );
+            }
+            Named::Persons => {
+                let held: Vec<_> = records.iter().map(answer::shown).collect();
+                let content = answer::content(self.answer);
+                let shown = content.as_array().unwrap();
+                let is_all = shown == &held;
+                let is_page = match shown.len() {
+                    0 => target.contains("after") || target.contains('%'),
+                    length => held.windows(length).any(|page| page == shown),
+                };
+                assert!(is_all || target.contains('?') && is_page, "{self:?}");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A store that holds two persons, and what is known about it.
+struct World {
+    store: MemoryStore,
+    policy: Policy,
+    /// In milliseconds.
+    now: i64,
+    /// The tags that ever were, of persons and of the collection.
+    tags: BTreeSet<String>,
+    outdated: String,
+}
+
+impl World {
+    fn new(words: &str) -> Self {
+        let mut policy = Policy::default();
+        for word in words.split(' ') {
+            match word {
+                "strict" => policy.profile = Profile::Strict,
+                "unconditional" => policy.unconditional_writes = true,
+                "token" => policy.access.require_token(Token::new("secret").unwrap()),
+                "host" => policy.access.allow_host("example.com").unwrap(),
+                "origin" => policy.access.allow_origin("https://example.com").unwrap(),
+                "any" => policy.access.allow_origin("*").unwrap(),
+                _ => {}
+            }
+        }
+        let (store, mut tags) = (MemoryStore::new(), BTreeSet::new());
+        for id in ["1", "2"] {
+            let person = Person::new(PersonId::new(id).unwrap(), "Wim").unwrap();
+            let version = store.swap(&Swap::create(&person), at(NOON - 3600)).unwrap();
+            tags.insert(version.entity_tag().to_string());
+        }
+        Self {
+            store,
+            policy,
+            now: NOON * 1000,
+            tags,
+            outdated: "old".into(),
+        }
+    }
+
+    fn all(&self) -> Collection {
+        self.store.list(None, usize::MAX).unwrap()
+    }
+
+    /// The head with the tags in it.
+    fn spliced(&self, head: &str, state: &Collection) -> String {
+        if !head.contains('$') {
+            return head.to_owned();
+        }
+        let of = |id: &str| match record(state, id) {
+            Some(record) => record.version.entity_tag().opaque().to_owned(),
+            None => "none".to_owned(),
+        };
+        head.replace("$1", &of("1"))
+            .replace("$2", &of("2"))
+            .replace("$c", state.version.unwrap().entity_tag().opaque())
+            .replace("$o", &self.outdated)
+    }
+
+    /// Asks, and judges the answer. A clock that is set stays within ten years of noon.
+    fn ask(&mut self, request: &[u8]) -> &'static str {
+        let (head, content) = split(request, b"\n\n");
+        let before = self.all();
+        let head = self.spliced(&String::from_utf8_lossy(head), &before);
+        let mut lines = head.split('\n');
+        let mut line = lines.next().unwrap_or_default().splitn(3, ' ');
+        let method = Method::from_name(line.next().unwrap_or_default());
+        let mut request = Request::new(method, line.next().unwrap_or_default());
+        self.now = match line.next().and_then(|seconds| seconds.parse::<i32>().ok()) {
+            Some(seconds) => (NOON + i64::from(seconds) % 315_360_000) * 1000,
+            None => self.now + 700,
+        };
+        request.fields = field_lines(lines);
+        request.content = content;
+
+        let answer = self.respond(&request);
+        let name = answer::is_well_formed(&request, &answer, self.now / 1000);
+        if method == Method::Head {
+            let mut get = request.clone();
+            get.method = Method::Get;
+            answer::is_head_of(&answer, &self.respond(&get));
+        }
+        let exchange = Exchange {
+            request: &request,
+            answer: &answer,
+            before: &before,
+        };
+        self.follows_preconditions(exchange);
+        if method == Method::Get && answer.status() == 200 {
+            exchange.shows_what_there_is();
+        }
+        if is_write(method) && answer.status() < 300 {
+            self.changed_one(exchange);
+        } else {
+            assert_eq!(self.all(), before, "{exchange:?}");
+        }
+        name
+    }
+
+    fn respond(&self, request: &Request<'_>) -> Response {
+        let milliseconds = u64::try_from(self.now).unwrap();
+        let now = at(0) + std::time::Duration::from_millis(milliseconds);
+        respond(&self.store, &self.policy, request, now)
+    }
+
+    /// Whether the method was performed or not is what its preconditions say of the state before.
+    fn follows_preconditions(&self, exchange: Exchange<'_>) {
+        let Exchange {
+            request,
+            answer,
+            before,
+        } = exchange;
+        let version = match named(request.target) {
+            Named::Persons => before.version,
+            Named::Person(id) => record(before, &id).map(|record| record.version),
+            _ => return,
+        };
+        let syntax = match self.policy.profile {
+            Profile::Compatible => TagSyntax::QuotedOrBare,
+            Profile::Strict => TagSyntax::Quoted,
+        };
+        let tag = version.map(Version::entity_tag);
+        let selected = tag.as_ref().map(|tag| Selected {
+            tag: Some((tag.is_weak(), tag.opaque())),
+            modified: version.and_then(seconds),
+        });
+        let method = request.method;
+        let wanted = expected(method, selected, &request.fields, syntax, self.now / 1000);
+        // RFC 6585 section 3: no write over what is there without saying what that is.
+        let blind = [Method::Put, Method::Delete].contains(&method)
+            && version.is_some()
+            && lines_of(&request.fields, "if-match").is_empty()
+            && !self.policy.unconditional_writes;
+        let sound = match (answer.status(), wanted) {
+            (200..300, _) if method == Method::Options => true,
+            (200..300, Some(Evaluation::Perform)) => !blind,
+            (304, Some(Evaluation::NotModified))
+            | (412, Some(Evaluation::PreconditionFailed(_))) => true,
+            (412, Some(Evaluation::Perform)) => blind && syntax == TagSyntax::QuotedOrBare,
+            (428, Some(Evaluation::Perform)) => blind && syntax == TagSyntax::Quoted,
+            (200..400 | 412 | 428, _) => false,
+            _ => true,
+        };
+        assert!(sound, "{wanted:?} {exchange:?}");
+        if [200, 304, 412, 428].contains(&answer.status()) && !is_write(method) {
+            let shown = answer.field("ETag").map(str::to_owned);
+            let current = tag.filter(|_| method != Method::Options);
+            assert_eq!(shown, current.map(|tag| tag.to_string()), "{exchange:?}");
+        }
+    }
+
+    /// A write that was performed changed the person it named, and no other; and gave it a
+    /// version that never was.
+    fn changed_one(&mut self, exchange: Exchange<'_>) {
+        let after = self.all();
+        let tag = after.version.unwrap().entity_tag().to_string();
+        assert!(after.version > exchange.before.version, "{exchange:?}");
+        assert!(self.tags.insert(tag.clone()), "{exchange:?}");
+        let (id, name) = exchange.sent();
+        let old = record(exchange.before, &id);
+        if let Some(old) = old {
+            self.outdated = old.version.entity_tag().opaque().into();
+        }
+        let others = |state: &Collection| {
+            let others = state.records.iter();
+            let others = others.filter(|record| record.person.id().as_str() != id);
+            others.cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(others(exchange.before), others(&after), "{exchange:?}");
+        let answer = exchange.answer;
+        assert_eq!(answer.status() == 201, old.is_none(), "{exchange:?}");
+        let Some(new) = record(&after, &id) else {
+            assert_eq!(exchange.request.method, Method::Delete, "{exchange:?}");
+            assert_eq!(answer.status(), 204, "{exchange:?}");
+            return;
+        };
+        let held = (new.version, new.person.name());
+        assert_eq!(held, (after.version.unwrap(), &*name), "{exchange:?}");
+        assert_eq!(answer.field("ETag"), Some(&*tag), "{exchange:?}");
+        for field in ["Location", "Content-Location"] {
+            let place = answer.field(field).map(named);
+            assert!(
+                place.is_none_or(|place| place == Named::Person(id.clone())),
+                "{exchange:?}"
+            );
+        }
+        if !answer.content().is_empty() {
+            assert_eq!(answer::content(answer), answer::shown(new), "{exchange:?}");
+        }
+    }
+}
+
+fn is_write(method: Method) -> bool {
+    [Method::Post, Method::Put, Method::Delete].contains(&method)
+}
+
+fn record<'a>(state: &'a Collection, id: &str) -> Option<&'a Record> {
+    let mut records = state.records.iter();
+    records.find(|record| record.person.id().as_str() == id)
+}
+
+fn seconds(version: Version) -> Option<i64> {
+    let printed = version.last_modified()?.to_string();
+    let moment = Moment::read(&printed, Moment::of(NOON));
+    Some(moment.expect(&printed).seconds())
+}
