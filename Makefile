@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all soak lint doc ci
+.PHONY: help run test test-all soak fuzz lint doc ci
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -10,8 +10,9 @@ run: ## serve on 127.0.0.1:5000
 test: ## run every test of the default build
 	cargo test --locked
 
-# What the stores do by themselves, and with several servers, is tried once.
-again = cargo test --locked --all-features --test it -- --skip store:: --skip sqlite:: --skip postgres:: --skip servers::
+# What the stores do by themselves, and with several servers, and what needs no door, is tried once.
+again = cargo test --locked --all-features --test it -- --skip store:: --skip sqlite:: --skip postgres:: \
+	--skip servers:: --skip seeded::
 
 test-all: ## run every test with every feature, at each door and with each store
 	cargo test --locked --all-features
@@ -23,8 +24,18 @@ soak: ## load and faults at each door, for MINUTES=10
 	for door in tiny_http hyper; do echo "$$door"; IFMATCH_TEST_DOOR=$$door IFMATCH_SOAK_MINUTES=$(or $(MINUTES),10) \
 		cargo test --quiet --locked --release --all-features --test it -- --ignored --nocapture soak || exit 1; done
 
+# New inputs stay below target/; one that breaks a property is kept below fuzz/artifacts/.
+fuzz: ## look for inputs that break a property, for MINUTES=1 each
+	@cargo +nightly --version >/dev/null 2>&1 || { echo "A nightly toolchain is missing; get it with: rustup toolchain install nightly" >&2; exit 1; }
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing; get it with: cargo install cargo-fuzz" >&2; exit 1; }
+	@command -v c++ >/dev/null || { echo "A C++ compiler is missing; install g++ or clang, with c++ as its name" >&2; exit 1; }
+	for target in $$(cargo fuzz list); do mkdir -p target/fuzz/$$target; \
+		cargo +nightly fuzz run $$target target/fuzz/$$target fuzz/corpus/$$target -- \
+		-max_total_time=$$((60 * $(or $(MINUTES),1))) -print_final_stats=1 || exit 1; done
+
 lint: ## check the format and every lint
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --all-targets -- --deny warnings
 	cargo clippy --locked --all-targets --all-features -- --deny warnings
 

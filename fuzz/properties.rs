@@ -1,0 +1,13 @@
+//! The properties that the tests of `ifmatch` check, for the fuzz targets.
+#![allow(unused, reason = "part of what is taken in is for the tests alone")]
+
+#[path = "../tests/it/oracle.rs"]
+mod oracle;
+#[path = "../tests/it/property/mod.rs"]
+mod property;
+
+/// Panics unless the property of this name holds for `data`.
+pub fn hold(name: &str, data: &[u8]) {
+    let property = property::ALL.iter().find(|property| property.name == name);
+    (property.expect(name).check)(data);
+}
