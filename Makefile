@@ -38,6 +38,8 @@ lint: ## check the format and every lint
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --all-targets -- --deny warnings
 	cargo clippy --locked --all-targets --all-features -- --deny warnings
+	cargo fmt --check --manifest-path benches/Cargo.toml
+	cargo clippy --locked --all-targets --manifest-path benches/Cargo.toml --target-dir target/bench -- --deny warnings
 
 doc: ## build the documentation
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --all-features --no-deps --document-private-items
