@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all soak fuzz lint doc ci
+.PHONY: help run test test-all soak fuzz bench lint doc ci
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -32,6 +32,14 @@ fuzz: ## look for inputs that break a property, for MINUTES=1 each
 	for target in $$(cargo fuzz list); do mkdir -p target/fuzz/$$target; \
 		cargo +nightly fuzz run $$target target/fuzz/$$target fuzz/corpus/$$target -- \
 		-max_total_time=$$((60 * $(or $(MINUTES),1))) -print_final_stats=1 || exit 1; done
+
+# Below the usual one, so that neither build undoes the other.
+bench_target = --release --locked --target-dir target/bench
+
+bench: ## measure speed, memory and growth in minutes, or something of it in one: QUICK=1
+	cargo build $(bench_target) --all-features
+	cargo build $(bench_target) --manifest-path benches/Cargo.toml
+	BENCH_QUICK=$(QUICK) target/bench/release/bench
 
 lint: ## check the format and every lint
 	cargo fmt --check

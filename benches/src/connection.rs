@@ -1,0 +1,106 @@
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::Result;
+
+/// No server that works takes longer for an answer; with it, no bench waits for ever.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A connection that is kept alive, and made again when the server ends it.
+pub struct Connection {
+    address: SocketAddr,
+    stream: BufReader<TcpStream>,
+    line: String,
+    /// Whether the server has said that it ends here.
+    over: bool,
+}
+
+/// What of an answer is of interest here.
+#[derive(Default)]
+pub struct Answer {
+    pub status: u16,
+    /// How long the content is; it is thrown away.
+    pub length: usize,
+    pub tag: Option<String>,
+}
+
+impl Connection {
+    pub fn open(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self {
+            address,
+            stream: BufReader::with_capacity(128 * 1024, stream),
+            line: String::new(),
+            over: false,
+        })
+    }
+
+    /// Sends requests, on a new connection if the server has ended the last one.
+    pub fn send(&mut self, requests: &[u8]) -> Result<()> {
+        if self.over {
+            *self = Self::open(self.address)?;
+        }
+        Ok(self.stream.get_mut().write_all(requests)?)
+    }
+
+    /// Reads the next answer to its end.
+    pub fn receive(&mut self) -> Result<Answer> {
+        let mut answer = Answer::default();
+        while self.read_line()? {
+            match self.line.trim_ascii_end().split_once(": ") {
+                Some((name, value)) => self.over |= answer.note(name, value)?,
+                None => answer.status = status(&self.line)?,
+            }
+        }
+        if answer.status == 304 {
+            answer.length = 0;
+        }
+        let mut left = answer.length;
+        while left > 0 {
+            let read = self.stream.fill_buf()?.len().min(left);
+            if read == 0 {
+                return Err("the server has closed the connection in the middle of content".into());
+            }
+            self.stream.consume(read);
+            left -= read;
+        }
+        Ok(answer)
+    }
+
+    pub fn ask(&mut self, request: &[u8]) -> Result<Answer> {
+        self.send(request)?;
+        self.receive()
+    }
+
+    /// Reads a line of the head, up to the empty one.
+    fn read_line(&mut self) -> Result<bool> {
+        self.line.clear();
+        if self.stream.read_line(&mut self.line)? == 0 {
+            return Err("the server has closed the connection instead of answering".into());
+        }
+        Ok(self.line != "\r\n")
+    }
+}
+
+fn status(line: &str) -> Result<u16> {
+    let status = line.split(' ').nth(1).ok_or("the answer has no status")?;
+    Ok(status.trim_ascii_end().parse()?)
+}
+
+impl Answer {
+    /// Notes what a field says. Gives back whether it says that the connection ends.
+    fn note(&mut self, name: &str, value: &str) -> Result<bool> {
+        if name.eq_ignore_ascii_case("content-length") {
+            self.length = value.parse()?;
+        } else if name.eq_ignore_ascii_case("etag") {
+            self.tag = Some(value.to_owned());
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            return Err("an answer in chunks is not understood here".into());
+        }
+        Ok(name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case("close"))
+    }
+}

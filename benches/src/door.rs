@@ -1,0 +1,43 @@
+use crate::Result;
+use crate::program::{Program, bound, built};
+
+/// What takes the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    TinyHttp,
+    Hyper,
+}
+
+impl Door {
+    pub const BOTH: [Self; 2] = [Self::TinyHttp, Self::Hyper];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TinyHttp => "tiny_http",
+            Self::Hyper => "hyper",
+        }
+    }
+
+    /// The server under test, behind this door.
+    pub fn serve(self, store: &str) -> Result<Program> {
+        let mut command = bound(&[], built("ifmatch")?);
+        command.args([
+            "--listen",
+            "127.0.0.1:0",
+            "--door",
+            self.name(),
+            "--store",
+            store,
+        ]);
+        Program::start(&mut command)
+    }
+
+    /// The least program behind the same door, whose content is so long.
+    pub fn floor(self, length: usize) -> Result<Program> {
+        let program = built(match self {
+            Self::TinyHttp => "tiny_http_floor",
+            Self::Hyper => "hyper_floor",
+        })?;
+        Program::start(bound(&[], program).arg(length.to_string()))
+    }
+}

@@ -1,0 +1,75 @@
+//! How large the program is, and what it takes to build it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::figure::megabytes;
+use crate::place::Directory;
+use crate::program::{Program, bound, built};
+use crate::table::Row;
+use crate::{Bench, Result};
+
+pub fn measure(bench: &mut Bench) -> Result<()> {
+    if !bench.wants("footprint") {
+        return Ok(());
+    }
+    for features in ["", "hyper", "sqlite", "postgres"] {
+        let what = match features {
+            "" => "crates, default build".into(),
+            feature => format!("crates, with {feature}"),
+        };
+        bench.add(Row::figure(what, crates(features)?.to_string()))?;
+    }
+    let directory = Directory::new()?;
+    // What has to be downloaded is here before.
+    run(Command::new("cargo").args(["fetch", "--quiet", "--locked"]))?;
+    let begin = Instant::now();
+    let mut build = Command::new("cargo");
+    build.args(["build", "--quiet", "--release", "--locked", "--target-dir"]);
+    run(build.arg(&directory.path))?;
+    let time = format!("{:.0} s", begin.elapsed().as_secs_f64());
+    bench.add(Row::figure("clean release build, default", time))?;
+    let default = directory.path.join("release/ifmatch");
+    bench.add(Row::figure("binary, default build", size(&default)?))?;
+    let all = size(&built("ifmatch")?)?;
+    bench.add(Row::figure("binary, all features", all))?;
+    let server = Program::start(bound(&[], default).args(["--listen", "127.0.0.1:0"]))?;
+    let idle = megabytes(server.memory()?);
+    bench.add(Row::figure("idle memory, default build", idle))
+}
+
+/// How many crates are built into the program, itself included.
+fn crates(features: &str) -> Result<usize> {
+    let mut tree = Command::new("cargo");
+    tree.args([
+        "tree",
+        "--locked",
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+        "--features",
+        features,
+    ]);
+    let output = tree.output()?;
+    if !output.status.success() {
+        return Err(format!("{tree:?} failed").into());
+    }
+    let tree = String::from_utf8(output.stdout)?;
+    let crates = tree.lines().map(|line| line.trim_end_matches(" (*)"));
+    Ok(crates.collect::<BTreeSet<_>>().len())
+}
+
+fn size(path: &Path) -> Result<String> {
+    Ok(megabytes(fs::metadata(path)?.len()))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    if command.status()?.success() {
+        return Ok(());
+    }
+    Err(format!("{command:?} failed").into())
+}

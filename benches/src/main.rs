@@ -1,0 +1,120 @@
+//! Measures `ifmatch`: speed against the least program behind the same door, latency beside a long
+//! read, memory, and growth. `make bench` builds everything and runs this.
+//!
+//! The table goes to the standard output and to `target/bench.md`. Ratios compare requests a
+//! second, in slices that alternate between the two; the spread is that of the pairs. Goals are
+//! told, and nothing fails when one is missed; any status but the expected one ends the bench.
+//!
+//! `BENCH_ONLY` is text that a row must have in its name to be measured; `p99`, `growth` and
+//! `footprint` stand for all of a part. `BENCH_SECONDS` is the length of a slice, 0.3 by default
+//! and no more than 4. `BENCH_QUICK` leaves most of the rows out and makes the million a hundred
+//! thousand: for trying, not for figures.
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use crate::cluster::Cluster;
+use crate::figure::quotient;
+use crate::table::{Row, Table};
+
+mod cluster;
+mod connection;
+mod door;
+mod duel;
+mod figure;
+mod footprint;
+mod growth;
+mod latency;
+mod load;
+mod matrix;
+mod place;
+mod program;
+mod request;
+mod table;
+
+/// Whatever goes wrong ends the bench.
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// How long and how often everything is measured.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    slice: Duration,
+    pairs: usize,
+    quick: bool,
+}
+
+impl Pace {
+    fn from_environment() -> Result<Self> {
+        let quick = env::var_os("BENCH_QUICK").is_some_and(|it| !it.is_empty());
+        let seconds = match env::var("BENCH_SECONDS") {
+            Ok(seconds) => seconds.parse()?,
+            Err(_) if quick => 0.1,
+            Err(_) => 0.3,
+        };
+        // Longer, and hyper would end the connections that pause meanwhile.
+        if !(0.01..=4.0).contains(&seconds) {
+            return Err("BENCH_SECONDS must be from 0.01 to 4".into());
+        }
+        Ok(Self {
+            slice: Duration::from_secs_f64(seconds),
+            pairs: if quick { 3 } else { 5 },
+            quick,
+        })
+    }
+}
+
+/// What the parts of the bench share.
+struct Bench {
+    pace: Pace,
+    cluster: Option<Cluster>,
+    /// The text that a row must have in its name to be measured, if not all of them are.
+    only: Option<String>,
+    table: Table,
+}
+
+impl Bench {
+    fn wants(&self, what: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| what.contains(only))
+    }
+
+    /// Adds a row, and tells how far it has come.
+    fn add(&mut self, row: Row) -> Result<()> {
+        writeln!(io::stderr(), "{}: {}", row.what, row.figure)?;
+        self.table.rows.push(row);
+        Ok(())
+    }
+}
+
+fn main() -> Result<()> {
+    let begin = Instant::now();
+    let pace = Pace::from_environment()?;
+    let mut bench = Bench {
+        pace,
+        cluster: Cluster::start()?,
+        only: env::var("BENCH_ONLY").ok().filter(|only| !only.is_empty()),
+        table: Table::default(),
+    };
+    matrix::measure(&mut bench)?;
+    latency::measure(&mut bench)?;
+    growth::measure(&mut bench)?;
+    footprint::measure(&mut bench)?;
+    let took = begin.elapsed().as_secs();
+    let text = format!("{}\n{}", bench.table, note(pace, took)?);
+    fs::write("target/bench.md", &text)?;
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// What has to be known about the figures.
+fn note(pace: Pace, took: u64) -> Result<String> {
+    let processors = std::thread::available_parallelism()?;
+    let share = 100.0 * program::own_time()?.as_secs_f64() / quotient(took.max(1), 1);
+    Ok(format!(
+        "Slices of {:?}, {} pairs; {processors} processors, of which the load took {share:.0} % of \
+        one; {took} s in all.\n",
+        pace.slice, pace.pairs
+    ))
+}

@@ -1,0 +1,152 @@
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, BufRead, BufReader, PipeReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::Result;
+use crate::connection::Connection;
+use crate::request::page;
+
+/// What `/proc` counts processor time in: ticks, of which Linux tells 100 a second everywhere.
+const TICK: Duration = Duration::from_millis(10);
+
+/// A process beside this one, which ends with its owner, on every path.
+pub struct Process {
+    child: Child,
+    /// Kept open for what it may yet print.
+    output: BufReader<PipeReader>,
+}
+
+impl Process {
+    /// Starts it, and waits until it has printed what is looked for.
+    pub fn start<T>(command: &mut Command, find: impl Fn(&str) -> Option<T>) -> Result<(Self, T)> {
+        let (reader, writer) = io::pipe()?;
+        command
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone()?)
+            .stderr(writer);
+        let mut process = Self {
+            child: command.spawn()?,
+            output: BufReader::new(reader),
+        };
+        // What the command still holds of the pipe would keep it open after the program's end.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut printed = String::new();
+        while process.output.read_line(&mut printed)? > 0 {
+            if let Some(found) = find(&printed) {
+                return Ok((process, found));
+            }
+        }
+        Err(format!("{command:?} does not serve: {printed}").into())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// A server, and where it serves.
+pub struct Program {
+    process: Process,
+    pub address: SocketAddr,
+}
+
+impl Program {
+    /// Starts it, waits for the line that tells where it serves, and for its first answer: before
+    /// that, not all may be set up that later connections find.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        let (process, address) = Process::start(command, address_in)?;
+        let mut request = Vec::new();
+        page(&mut request, 1, None)?;
+        Connection::open(address)?.ask(&request)?;
+        Ok(Self { process, address })
+    }
+
+    /// The processor time of all its threads and processes, those that have ended included.
+    pub fn processor_time(&self) -> Result<Duration> {
+        processor_time(self.process.child.id())
+    }
+
+    /// The memory it has, in bytes.
+    pub fn memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next());
+        Ok(kilobytes.ok_or("no VmRSS in /proc")?.parse::<u64>()? * 1024)
+    }
+}
+
+/// Ends a process. One with children of its own is told first, so that it ends them.
+fn end(child: &mut Child) {
+    if !children(child.id()).is_empty() {
+        let id = child.id().to_string();
+        let told = Command::new("kill").args(["-QUIT", &id]).status();
+        if told.is_ok_and(|status| status.success()) {
+            let _ = child.wait();
+        }
+    }
+    // It may have ended by itself.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn children(id: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+    let children = children.unwrap_or_default();
+    children
+        .split_whitespace()
+        .filter_map(|id| id.parse().ok())
+        .collect()
+}
+
+/// The processor time of a process and those that it has started.
+fn processor_time(id: u32) -> Result<Duration> {
+    let below = children(id).into_iter().map(processor_time);
+    below
+        .sum::<Result<Duration>>()
+        .and_then(|below| Ok(below + time_of(id)?))
+}
+
+fn time_of(id: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    // The name, in brackets, may contain anything; the 14th and 15th field are user and system.
+    let fields = stat.rsplit_once(") ").ok_or("/proc has no stat")?.1;
+    let times = fields.split(' ').skip(11).take(2);
+    let ticks = times
+        .map(str::parse::<u32>)
+        .sum::<std::result::Result<u32, _>>()?;
+    Ok(TICK * ticks)
+}
+
+/// The processor time of this process, which makes the load.
+pub fn own_time() -> Result<Duration> {
+    time_of(std::process::id())
+}
+
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("http://")?;
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':');
+    rest.get(..end?)?.parse().ok()
+}
+
+/// One of the programs that were built together with this one.
+pub fn built(name: &str) -> Result<PathBuf> {
+    Ok(env::current_exe()?.with_file_name(name))
+}
+
+/// A command that the kernel ends with this process, however that ends. `options` are those of
+/// `setpriv`.
+pub fn bound(options: &[&str], program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig=TERM"])
+        .args(options)
+        .arg(program);
+    command
+}
