@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all soak fuzz bench lint doc ci
+.PHONY: help run test test-all soak fuzz bench bench-peers lint doc ci
 
 help: ## list what there is
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
 run: ## serve on 127.0.0.1:5000
 	@cargo run --release -- --access-log
@@ -40,6 +40,15 @@ bench: ## measure speed, memory and growth in minutes, or something of it in one
 	cargo build $(bench_target) --all-features
 	cargo build $(bench_target) --manifest-path benches/Cargo.toml
 	BENCH_QUICK=$(QUICK) target/bench/release/bench
+
+flask = target/flask
+
+bench-peers: ## compare with Flask under its own server and under gunicorn
+	@python3 -m venv $(flask) && $(flask)/bin/pip install --quiet --requirement benches/flask/requirements.txt || \
+		{ echo 'Flask cannot be installed here: that takes python3 with venv, and a package index' >&2; exit 1; }
+	cargo build $(bench_target) --all-features
+	cargo build $(bench_target) --manifest-path benches/Cargo.toml
+	BENCH_QUICK=$(QUICK) target/bench/release/bench peers
 
 lint: ## check the format and every lint
 	cargo fmt --check

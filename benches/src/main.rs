@@ -1,5 +1,6 @@
 //! Measures `ifmatch`: speed against the least program behind the same door, latency beside a long
-//! read, memory, and growth. `make bench` builds everything and runs this.
+//! read, memory, and growth. `make bench` builds everything and runs this; `make bench-peers` runs
+//! it with the argument `peers`, against what one would use instead.
 //!
 //! The table goes to the standard output and to `target/bench.md`. Ratios compare requests a
 //! second, in slices that alternate between the two; the spread is that of the pairs. Goals are
@@ -30,6 +31,7 @@ mod growth;
 mod latency;
 mod load;
 mod matrix;
+mod peers;
 mod place;
 mod program;
 mod request;
@@ -91,19 +93,26 @@ impl Bench {
 fn main() -> Result<()> {
     let begin = Instant::now();
     let pace = Pace::from_environment()?;
+    let peers = env::args().nth(1).is_some_and(|it| it == "peers");
     let mut bench = Bench {
         pace,
-        cluster: Cluster::start()?,
+        cluster: if peers { None } else { Cluster::start()? },
         only: env::var("BENCH_ONLY").ok().filter(|only| !only.is_empty()),
         table: Table::default(),
     };
-    matrix::measure(&mut bench)?;
-    latency::measure(&mut bench)?;
-    growth::measure(&mut bench)?;
-    footprint::measure(&mut bench)?;
+    let path = if peers {
+        peers::measure(&mut bench)?;
+        "target/bench-peers.md"
+    } else {
+        matrix::measure(&mut bench)?;
+        latency::measure(&mut bench)?;
+        growth::measure(&mut bench)?;
+        footprint::measure(&mut bench)?;
+        "target/bench.md"
+    };
     let took = begin.elapsed().as_secs();
     let text = format!("{}\n{}", bench.table, note(pace, took)?);
-    fs::write("target/bench.md", &text)?;
+    fs::write(path, &text)?;
     io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }

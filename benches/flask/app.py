@@ -1,0 +1,90 @@
+"""The routes of `ifmatch` as one would write them with Flask.
+
+The persons are in memory, so there can be one process only; a lock makes evaluation and write one
+step. Run by itself it is Flask's development server, without its log.
+"""
+
+import logging
+from bisect import bisect_right
+from datetime import datetime, timezone
+from hashlib import md5
+from threading import Lock
+
+from flask import Flask, jsonify, request
+from werkzeug.serving import make_server
+
+app = Flask(__name__)
+lock = Lock()
+persons = {}
+
+
+def new_person(person_id, person_name):
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return {"change_date": now, "person_id": person_id, "person_name": person_name}
+
+
+def answer(person, status=200):
+    response = jsonify(person)
+    response.status_code = status
+    response.set_etag(tag(person))
+    return response
+
+
+def tag(person):
+    return md5(person["change_date"].encode()).hexdigest()
+
+
+def problem(status, message):
+    return jsonify(message=message), status
+
+
+@app.get("/persons")
+def list_persons():
+    limit = request.args.get("limit", 1000, int)
+    with lock:
+        ids = sorted(persons)
+        first = bisect_right(ids, request.args.get("after", ""))
+        return jsonify([persons[person_id] for person_id in ids[first : first + limit]])
+
+
+@app.post("/persons")
+def create():
+    content = request.get_json()
+    person_id = content["person_id"]
+    with lock:
+        if person_id in persons:
+            return problem(400, "Person already exists")
+        persons[person_id] = person = new_person(person_id, content["person_name"])
+    response = answer(person, 201)
+    response.headers["Location"] = f"/persons/{person_id}"
+    return response
+
+
+@app.get("/persons/<person_id>")
+def read(person_id):
+    person = persons.get(person_id)
+    if person is None:
+        return problem(404, "Person not found")
+    if "If-Match" in request.headers and tag(person) not in request.if_match:
+        return problem(412, "Data already changed")
+    return answer(person).make_conditional(request)
+
+
+@app.put("/persons/<person_id>")
+def replace(person_id):
+    content = request.get_json()
+    with lock:
+        person = persons.get(person_id)
+        if person is None:
+            return problem(404, "Person not found")
+        if tag(person) not in request.if_match:
+            return problem(412, "Data already changed")
+        persons[person_id] = person = new_person(person_id, content["person_name"])
+    return answer(person)
+
+
+if __name__ == "__main__":
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    print(f"http://127.0.0.1:{server.server_port}/", flush=True)
+    server.serve_forever()
