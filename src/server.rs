@@ -123,6 +123,9 @@ impl Server {
     ) -> Result<Self, ServeError> {
         let (listener, address) =
             Listener::bind(&address).map_err(|cause| ServeError { address, cause })?;
+        if options.door == Door::TinyHttp {
+            tiny_http::tune(&listener).map_err(ServeError::at(&address))?;
+        }
         options.policy.access.is_at(address.own_names());
         let door = options.door;
         Ok(Self {

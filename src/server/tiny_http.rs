@@ -46,7 +46,6 @@ pub(super) fn serve(
     listener: Listener,
     address: &Address,
 ) -> io::Result<()> {
-    tune(&listener)?;
     let door = Arc::new(Door {
         desk,
         stopper: stopper.clone(),
@@ -78,9 +77,9 @@ pub(super) fn serve(
     Ok(())
 }
 
-/// Sets what accepted connections inherit from their listener: answers leave at once, and nobody
-/// waits long for a client that does not read.
-fn tune(listener: &Listener) -> io::Result<()> {
+/// Sets what connections inherit from their listener, those that wait until the server serves
+/// included: answers leave at once, and nobody waits long for a client that does not read.
+pub(super) fn tune(listener: &Listener) -> io::Result<()> {
     #[cfg(unix)]
     if let Listener::Tcp(listener) = listener {
         use std::net::TcpStream;

@@ -1,7 +1,7 @@
 //! What keeps the door open: nobody waits for somebody else's client.
 
 use std::collections::HashSet;
-use std::net::TcpListener;
+use std::net::{TcpListener, ToSocketAddrs};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -44,6 +44,29 @@ fn clients_that_do_not_read_hold_up_nobody() {
     assert_eq!(lists.len(), 1);
     assert_eq!(short.ask(GET).status, 200);
     assert_eq!(long.ask(GET).status, 200);
+}
+
+/// Whose connection waited while the server was about to serve is treated as the others are.
+#[test]
+fn a_client_that_came_before_the_server_served_holds_up_nobody() {
+    let store = Arc::new(MemoryStore::new());
+    crate::store::create(&*store, "1");
+    let server = Server::bind("127.0.0.1:0".parse().unwrap(), store, options()).unwrap();
+    let mut address = server.local_addr().to_socket_addrs().unwrap();
+    let address = address.next().unwrap();
+    let mut early = Client::connect(address);
+    let running = server.spawn().unwrap();
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| early.try_send(GET.repeat(40_000)));
+        let mut client = Client::connect(address);
+        for _ in 0..100 {
+            assert_eq!(client.ask(GET).status, 200);
+        }
+        let _ = sender.join().unwrap();
+    });
+    assert_eq!(Client::connect(address).ask(GET).status, 200);
+    drop(early);
+    running.stop();
 }
 
 /// The caretaker's visits must not be seen by anybody.
