@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// A request method, as far as this server tells methods apart.
@@ -125,17 +126,20 @@ impl<'a> Request<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     status: u16,
-    fields: Vec<(&'static str, String)>,
+    fields: Vec<FieldLine>,
     content: Vec<u8>,
     failure: Option<String>,
 }
+
+/// A name and a value; most values are the same for every answer.
+type FieldLine = (&'static str, Cow<'static, str>);
 
 impl Response {
     /// A response without content, and without a length.
     pub(crate) fn new(status: u16) -> Self {
         Self {
             status,
-            fields: Vec::new(),
+            fields: Vec::with_capacity(8),
             content: Vec::new(),
             failure: None,
         }
@@ -152,7 +156,11 @@ impl Response {
     /// The response with one more field line.
     ///
     /// The value must not hold a line break: what comes from a client is encoded first.
-    pub(crate) fn with_field(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn with_field(
+        mut self,
+        name: &'static str,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Self {
         self.fields.push((name, value.into()));
         self
     }
@@ -183,7 +191,7 @@ impl Response {
 
     /// The field lines, name and value, in the order in which they are sent.
     #[must_use]
-    pub fn fields(&self) -> &[(&'static str, String)] {
+    pub fn fields(&self) -> &[(&'static str, Cow<'static, str>)] {
         &self.fields
     }
 
@@ -194,7 +202,7 @@ impl Response {
             .fields
             .iter()
             .find(|(given, _)| given.eq_ignore_ascii_case(name));
-        line.map(|(_, value)| value.as_str())
+        line.map(|(_, value)| &**value)
     }
 
     /// The content; empty when there is none.
@@ -212,7 +220,7 @@ impl Response {
 
     /// The status, the field lines and the content.
     #[cfg(feature = "hyper")]
-    pub(crate) fn into_parts(self) -> (u16, Vec<(&'static str, String)>, Vec<u8>) {
+    pub(crate) fn into_parts(self) -> (u16, Vec<FieldLine>, Vec<u8>) {
         (self.status, self.fields, self.content)
     }
 

@@ -300,8 +300,12 @@ fn sent(response: Response) -> ::hyper::Response<Full<Bytes>> {
     // All of these are ours, and sound.
     *sent.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
     let fields = fields.into_iter().filter_map(|(name, value)| {
-        let name = HeaderName::try_from(name).ok()?;
-        Some((name, HeaderValue::try_from(value).ok()?))
+        let value = match value {
+            Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+            Cow::Owned(text) => text.into(),
+        };
+        let value = HeaderValue::from_maybe_shared(value).ok()?;
+        Some((HeaderName::try_from(name).ok()?, value))
     });
     sent.headers_mut().extend(fields);
     sent

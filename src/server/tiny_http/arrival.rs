@@ -278,7 +278,7 @@ fn head_of(response: &Response, connection: Option<&str>) -> tiny_http::Response
         .iter()
         .filter(|(name, _)| *name != "Content-Length")
     {
-        let mut value = value.clone();
+        let mut value = value.to_string();
         if *name == "Server" {
             let length = response.field("Content-Length");
             let dropped = [("Connection", connection), ("Content-Length", length)];
