@@ -215,12 +215,14 @@ impl Exchange<'_> {
         Ok(Judged::Answered(represented(response, &record)))
     }
 
-    /// Selects the collection and evaluates the preconditions on it.
+    /// Selects the collection and evaluates the preconditions on it, if there are any. Gives back
+    /// the version that they are true of.
     fn judged_collection(&self, asked: &Preconditions) -> Result<Option<Version>, End> {
-        let version = self.store.version()?;
-        if !asked.is_empty() {
-            self.evaluate(asked, Some(&of_collection(version)))?;
+        if asked.is_empty() {
+            return Ok(None);
         }
+        let version = self.store.version()?;
+        self.evaluate(asked, Some(&of_collection(version)))?;
         Ok(version)
     }
 

@@ -35,7 +35,7 @@ impl Exchange<'_> {
         let person = Person::from_json(content)?;
         loop {
             let mut swap = Swap::create(&person);
-            if let Some(judged) = collection.filter(|_| !asked.is_empty()) {
+            if let Some(judged) = collection {
                 swap = swap.while_collection_at(judged);
             }
             if let Some(version) = self.swap(&swap)? {

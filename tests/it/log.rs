@@ -156,7 +156,7 @@ fn the_program_logs_to_stderr_when_told_to() {
     }
 }
 
-/// A store that has one more reason to fail each time that it is asked for the version.
+/// A store that has one more reason to fail each time that it is asked for the collection.
 struct Failing(AtomicUsize);
 
 impl Store for Failing {
@@ -170,7 +170,7 @@ impl Store for Failing {
     }
 
     fn list(&self, _: Option<&str>, _: usize) -> Result<Collection, StoreError> {
-        Err(StoreError::new("the disk is full"))
+        Err(self.version().unwrap_err())
     }
 
     fn swap(&self, _: &Swap<'_>, _: SystemTime) -> Result<Version, SwapError> {
