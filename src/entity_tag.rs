@@ -63,7 +63,8 @@ impl EntityTag {
 
     /// Names `content` by its MD5: a strong tag of 32 lower-case hex digits.
     pub(crate) fn digest(content: &[u8]) -> Self {
-        let opaque = format!("{:x}", md5::compute(content));
+        let digest = u128::from_be_bytes(md5::compute(content).0);
+        let opaque = format!("{digest:032x}");
         Self {
             opaque,
             weak: false,

@@ -1,6 +1,7 @@
 use std::borrow::Borrow;
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -16,7 +17,7 @@ pub const MAX_PERSON_ID: usize = 1024;
 /// `..`, which clients cut out of a path before they send it
 /// ([RFC 3986 section 5.2.4](https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4)).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PersonId(String);
+pub struct PersonId(Arc<str>);
 
 impl PersonId {
     /// Checks an id.
@@ -35,7 +36,7 @@ impl PersonId {
         } else if id == "." || id == ".." {
             Err(ContentError::IdDots)
         } else {
-            Ok(Self(id))
+            Ok(Self(id.into()))
         }
     }
 
@@ -62,7 +63,7 @@ impl fmt::Display for PersonId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
     id: PersonId,
-    name: String,
+    name: Arc<str>,
 }
 
 impl Person {
@@ -76,7 +77,10 @@ impl Person {
         if name.is_empty() {
             return Err(ContentError::Mandatory(Member::Name));
         }
-        Ok(Self { id, name })
+        Ok(Self {
+            id,
+            name: name.into(),
+        })
     }
 
     /// Reads a person who is to be created: `{"person_id": "1", "person_name": "Wim"}`.
