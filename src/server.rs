@@ -62,7 +62,7 @@ pub enum Door {
     /// hyper, on a runtime of one thread: for networks that are not trusted, and for high load.
     /// With the cargo feature `hyper`.
     ///
-    /// It costs some twenty crates and 350 kilobytes more.
+    /// It costs some twenty crates and half a megabyte more.
     #[cfg(feature = "hyper")]
     Hyper(Limits),
 }
