@@ -2,17 +2,15 @@
 
 use std::collections::HashSet;
 use std::net::{TcpListener, ToSocketAddrs};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use ifmatch::{
-    Collection, MemoryStore, Options, PersonId, Record, Server, Store, StoreError, Swap, SwapError,
-    Version,
-};
+use ifmatch::{MemoryStore, Options, PersonId, Server, Store, Swap};
 
 use crate::client::{Client, request};
 use crate::serving::{Program, Serving, is_hyper, options};
+use crate::watched::{Call, Watched};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -80,45 +78,21 @@ fn an_idle_connection_stays_open() {
     assert_eq!(client.ask(GET).status, 200);
 }
 
-/// A store that takes as long as it is told to for the person `slow`.
-struct Slow {
-    store: MemoryStore,
-    entered: Sender<()>,
-    go_on: Mutex<Receiver<()>>,
-}
-
-impl Store for Slow {
-    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
-        if id.as_str() == "slow" {
-            self.entered.send(()).unwrap();
-            let go_on = self.go_on.lock().unwrap_or_else(PoisonError::into_inner);
-            go_on.recv().unwrap();
-        }
-        self.store.get(id)
-    }
-
-    fn version(&self) -> Result<Option<Version>, StoreError> {
-        self.store.version()
-    }
-
-    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
-        self.store.list(after, most)
-    }
-
-    fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        self.store.swap(swap, now)
-    }
-}
-
 #[test]
 fn a_store_that_waits_holds_up_nobody_else() {
     let ((entered, has_entered), (go, go_on)) = (channel(), channel());
-    let store = Slow {
-        store: MemoryStore::new(),
-        entered,
-        go_on: Mutex::new(go_on),
+    let go_on = Mutex::new(go_on);
+    let wait = move |call: Call<'_>| {
+        if let Call::Get(id) = call
+            && id.as_str() == "slow"
+        {
+            entered.send(()).unwrap();
+            let go_on = go_on.lock().unwrap_or_else(PoisonError::into_inner);
+            go_on.recv().unwrap();
+        }
+        Ok(())
     };
-    let serving = Serving::with(store, options());
+    let serving = Serving::with(Watched::new(MemoryStore::new(), wait), options());
     serving.create("1");
     let slow = |_| {
         let mut client = serving.client();

@@ -14,6 +14,7 @@ use ifmatch::{Collection, PersonId, Record, Store, StoreError, Swap, SwapError, 
 
 use crate::client::{Answer, Client, request};
 use crate::serving::{Program, Serving, is_hyper, options, store};
+use crate::watched::{Call, Watched};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
 const LIST: &str = "GET /persons?limit=1000 HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -354,51 +355,14 @@ fn fault_05_resets_leave_nothing_half_done() {
     witness.finds_it_serving();
 }
 
-/// A store that fails on every tenth call.
-struct Flaky {
-    store: Arc<dyn Store>,
-    calls: AtomicUsize,
-    fail: fn() -> StoreError,
-}
-
-impl Flaky {
-    fn serve(store: Arc<dyn Store>, fail: fn() -> StoreError) -> Serving {
-        let store = Self {
-            store,
-            calls: AtomicUsize::new(0),
-            fail,
-        };
-        Serving::with(store, options())
-    }
-
-    fn check(&self) -> Result<(), StoreError> {
-        match self.calls.fetch_add(1, Ordering::SeqCst) % 10 {
-            9 => Err((self.fail)()),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Store for Flaky {
-    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
-        self.check()?;
-        self.store.get(id)
-    }
-
-    fn version(&self) -> Result<Option<Version>, StoreError> {
-        self.check()?;
-        self.store.version()
-    }
-
-    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
-        self.check()?;
-        self.store.list(after, most)
-    }
-
-    fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        self.check()?;
-        self.store.swap(swap, now)
-    }
+/// Serves from a store that fails on every tenth call.
+fn serve_flaky(store: Arc<dyn Store>, fail: fn() -> StoreError) -> Serving {
+    let calls = AtomicUsize::new(0);
+    let before = move |_: Call<'_>| match calls.fetch_add(1, Ordering::SeqCst) % 10 {
+        9 => Err(fail()),
+        _ => Ok(()),
+    };
+    Serving::with(Watched::new(store, before), options())
 }
 
 /// Writes for a while, and follows what the answers say has happened. What failed has the status
@@ -456,7 +420,7 @@ fn fails_alone(serving: &Serving, status: u16, message: &str) {
 #[test]
 fn fault_06_a_panic_fails_its_request_alone() {
     let (store, _directory) = store();
-    let serving = Flaky::serve(store, || panic!("this panic is part of the test"));
+    let serving = serve_flaky(store, || panic!("this panic is part of the test"));
     fails_alone(&serving, 500, "The server failed on this request");
 }
 
@@ -464,7 +428,7 @@ fn fault_06_a_panic_fails_its_request_alone() {
 #[test]
 fn fault_07_a_store_that_fails_fails_its_request_alone() {
     let (store, _directory) = store();
-    let serving = Flaky::serve(store, || StoreError::new("the disk is full"));
+    let serving = serve_flaky(store, || StoreError::new("the disk is full"));
     let message = "The store cannot be reached; try again in a second";
     fails_alone(&serving, 503, message);
 }

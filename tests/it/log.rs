@@ -4,14 +4,13 @@ use std::io::{self, Read, Write};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use ifmatch::{
-    Collection, MemoryStore, PersonId, Record, Server, Store, StoreError, Swap, SwapError, Version,
-};
+use ifmatch::{MemoryStore, Server, StoreError};
 
 use crate::client::{Client, request};
 use crate::serving::{Program, is_hyper, options, program};
+use crate::watched::{Call, Watched};
 
 /// A sink that hands over every line.
 struct Lines(Sender<String>);
@@ -156,33 +155,21 @@ fn the_program_logs_to_stderr_when_told_to() {
     }
 }
 
-/// A store that has one more reason to fail each time that it is asked for the collection.
-struct Failing(AtomicUsize);
-
-impl Store for Failing {
-    fn get(&self, _: &PersonId) -> Result<Option<Record>, StoreError> {
-        Err(StoreError::new("the disk is full"))
-    }
-
-    fn version(&self) -> Result<Option<Version>, StoreError> {
-        let count = self.0.fetch_add(1, Ordering::SeqCst);
-        Err(StoreError::new(format!("reason {count}")))
-    }
-
-    fn list(&self, _: Option<&str>, _: usize) -> Result<Collection, StoreError> {
-        Err(self.version().unwrap_err())
-    }
-
-    fn swap(&self, _: &Swap<'_>, _: SystemTime) -> Result<Version, SwapError> {
-        Err(StoreError::new("the disk is full").into())
-    }
-}
-
 /// Clients are told that the store failed, and whoever runs the server is told why.
 #[test]
 fn failures_are_told_of_once() {
     let address = "127.0.0.1:0".parse().unwrap();
-    let server = Server::bind(address, Failing(AtomicUsize::new(0)), options()).unwrap();
+    // There is one more reason each time that the collection is asked for.
+    let count = AtomicUsize::new(0);
+    let fail = move |call: Call<'_>| match call {
+        Call::Get(_) | Call::Swap => Err(StoreError::new("the disk is full")),
+        Call::Version | Call::List => {
+            let count = count.fetch_add(1, Ordering::SeqCst);
+            Err(StoreError::new(format!("reason {count}")))
+        }
+    };
+    let store = Watched::new(MemoryStore::new(), fail);
+    let server = Server::bind(address, store, options()).unwrap();
     let (sender, lines) = channel();
     server.tell_failures_to(Lines(sender)).unwrap();
     let running = server.spawn().unwrap();

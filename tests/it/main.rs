@@ -61,3 +61,4 @@ mod transcript;
 #[cfg(unix)]
 mod unix;
 mod version;
+mod watched;

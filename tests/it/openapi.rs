@@ -1,17 +1,14 @@
 //! The description of the API, held against the answers.
 
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
-use std::time::SystemTime;
+use std::sync::{Arc, OnceLock};
 
-use ifmatch::{
-    Collection, MemoryStore, PersonId, Profile, Record, Store, StoreError, Swap, SwapError, Token,
-    Version,
-};
+use ifmatch::{MemoryStore, Profile, Store, StoreError, Token};
 use serde_json::Value;
 
 use crate::client::{Answer, request};
 use crate::serving::{Serving, options};
+use crate::watched::{Call, Watched};
 
 fn document() -> &'static Value {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
@@ -161,42 +158,15 @@ fn fits(schema: &'static Value, value: &Value) -> bool {
         })
 }
 
-/// A store that fails, or panics, once it has its first person.
-struct Broken(MemoryStore, fn() -> StoreError);
-
-impl Broken {
-    fn check(&self) -> Result<(), StoreError> {
-        match self.0.list(None, 1) {
-            Ok(list) if list.records.is_empty() => Ok(()),
-            _ => Err((self.1)()),
-        }
-    }
-}
-
-impl Store for Broken {
-    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
-        self.check()?;
-        self.0.get(id)
-    }
-
-    fn version(&self) -> Result<Option<Version>, StoreError> {
-        self.check()?;
-        self.0.version()
-    }
-
-    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
-        self.check()?;
-        self.0.list(after, most)
-    }
-
-    fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        self.check()?;
-        self.0.swap(swap, now)
-    }
-}
-
+/// Serves from a store that fails, or panics, once it has its first person.
 fn broken(fail: fn() -> StoreError) -> Serving {
-    Serving::with(Broken(MemoryStore::new(), fail), options())
+    let store = Arc::new(MemoryStore::new());
+    let watched = Arc::clone(&store);
+    let before = move |_: Call<'_>| match watched.list(None, 1)?.records.first() {
+        None => Ok(()),
+        Some(_) => Err(fail()),
+    };
+    Serving::with(Watched::new(store, before), options())
 }
 
 /// A request that must be answered with this status, and the server that answers it so.
