@@ -11,6 +11,10 @@ pub const MAX_PAGE: usize = 1000;
 /// thousand long names would be more than many clients together can be sent.
 const MAX_TEXT: usize = 512 * 1024;
 
+/// How many persons are listed in no time.
+#[cfg(feature = "hyper")]
+const SHORT_PAGE: usize = 100;
+
 /// Which persons of the collection are asked for: `/persons?limit=N&after=ID`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
@@ -60,6 +64,13 @@ impl Page {
             },
         };
         Ok(Self { limit, after })
+    }
+
+    /// Whether the list that this target may name is so long that it takes its time to make.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn is_long(target: &str) -> bool {
+        target.split('?').next() == Some("/persons")
+            && Self::from_target(target).is_ok_and(|page| page.limit > SHORT_PAGE)
     }
 
     /// As many of the persons as go onto this page: at least one, if there is one.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::hyper::body::{Body, Bytes, Incoming};
-use ::hyper::header::{CONNECTION, EXPECT, HeaderName, HeaderValue};
+use ::hyper::header::{CONNECTION, EXPECT, HeaderName, HeaderValue, IF_NONE_MATCH};
 use ::hyper::http::request::Parts;
 use ::hyper::server::conn::http1;
 use ::hyper::service::service_fn;
@@ -21,6 +21,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::framing::{DRAINABLE, Framing, Refusal};
 use crate::message::{Method, Protocol, Request, Response};
+use crate::page::Page;
 use crate::server::Limits;
 use crate::server::address::{Address, Listener};
 use crate::server::desk::Desk;
@@ -218,13 +219,13 @@ impl Door {
     }
 
     /// Does something with a request that asks the store: here, or beside the loop if it may have
-    /// to wait. Nothing comes back when the server is going meanwhile.
+    /// to wait, or take long. Nothing comes back when the server is going meanwhile.
     async fn beside<R: Send + 'static>(
         &self,
         head: &Arc<Head>,
         work: impl FnOnce(&Desk, Request<'_>) -> R + Send + 'static,
     ) -> Option<R> {
-        if !self.desk.waits(head.method()) {
+        if !self.desk.waits(head.method()) && !head.asks_for_much() {
             return Some(head.with(|request| work(&self.desk, request)));
         }
         let (desk, head) = (Arc::clone(&self.desk), Arc::clone(head));
@@ -335,6 +336,13 @@ impl Head {
 
     fn method(&self) -> Method {
         Method::from_name(self.0.method.as_str())
+    }
+
+    /// Whether a long list is asked for, and not by a client that probably has it. Everybody else
+    /// would wait until it is made: 1,000 persons take as long as 30 other answers.
+    fn asks_for_much(&self) -> bool {
+        let may_have_it = self.0.headers.contains_key(IF_NONE_MATCH);
+        self.method().is_read() && !may_have_it && Page::is_long(&self.target())
     }
 
     fn target(&self) -> Cow<'_, str> {

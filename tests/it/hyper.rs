@@ -1,11 +1,13 @@
 //! What the hyper door does that the other one cannot.
 
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use ifmatch::{Door, Limits, MemoryStore, Options, Store};
+use ifmatch::{Door, Limits, MAX_PAGE, MemoryStore, Options, Store};
 
 use crate::serving::Serving;
+use crate::watched::{Call, Watched};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
 const HALF: &str =
@@ -92,4 +94,33 @@ fn what_nobody_wants_is_not_read_without_end() {
     let mebibyte = vec![b' '; 1024 * 1024];
     let taken = (0..100).take_while(|_| client.try_send(&mebibyte).is_ok());
     assert!(taken.count() < 100);
+}
+
+/// Whoever asks for a person meanwhile does not wait until a long list is made. What is short, or
+/// probably needs no list, is not worth another thread.
+#[test]
+fn long_lists_are_made_beside_the_loop() {
+    let (sender, threads) = channel();
+    let tell = move |call: Call<'_>| {
+        let thread = thread::current();
+        if call == Call::List {
+            sender.send(thread.name() == Some("ifmatch-store")).unwrap();
+        }
+        Ok(())
+    };
+    let mut store = Watched::new(MemoryStore::new(), tell);
+    store.waits = false;
+    let serving = serve(store, 256, 20);
+    let most = format!("/persons?limit={MAX_PAGE}");
+    for (target, fields, beside) in [
+        ("/persons", "", true),
+        (most.as_str(), "", true),
+        ("/persons?limit=101&after=a", "", true),
+        ("/persons?limit=100", "", false),
+        ("/persons", "If-None-Match: \"x\"\r\n", false),
+    ] {
+        let answer = serving.ask(&format!("GET {target}"), fields, "");
+        assert_eq!(answer.status, 200, "{target}");
+        assert_eq!(threads.try_recv(), Ok(beside), "{target} {fields}");
+    }
 }
