@@ -1,3 +1,5 @@
+//! Who may ask, and from where.
+
 use std::error::Error;
 use std::fmt;
 

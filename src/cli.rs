@@ -1,5 +1,5 @@
-#[cfg(feature = "postgres")]
-use std::env;
+//! The command line of the program `ifmatch`, for programs that embed it.
+
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
@@ -12,15 +12,16 @@ use crate::policy::Profile;
 #[cfg(feature = "hyper")]
 use crate::server::Limits;
 use crate::server::{Address, Door, Options};
+#[cfg(feature = "sqlite")]
+use crate::store::SqliteStore;
 use crate::store::{MemoryStore, OpenError, Store};
 #[cfg(feature = "postgres")]
 use crate::store::{PostgresStore, PostgresUrl};
-#[cfg(feature = "sqlite")]
-use crate::store::{SqliteStore, Synchronous};
 
-/// The file with the bearer token.
+mod store_name;
 mod token_file;
 
+use store_name::StoreName;
 pub use token_file::TokenFileError;
 
 /// What `--help` prints.
@@ -84,17 +85,6 @@ pub struct Config {
     store: StoreName,
     no_collection_tag: bool,
     door: DoorFlags,
-}
-
-/// Where the persons are to be kept.
-#[derive(Clone, Debug, Default)]
-enum StoreName {
-    #[default]
-    Memory,
-    #[cfg(feature = "sqlite")]
-    Sqlite(PathBuf, Synchronous),
-    #[cfg(feature = "postgres")]
-    Postgres(Box<PostgresUrl>),
 }
 
 /// What is said about the door, whether or not this build has the one it is about.
@@ -209,15 +199,10 @@ impl Config {
         let access = &mut self.options.policy.access;
         let read = match flag {
             "--listen" => value.parse().ok().map(|address| self.address = address),
-            #[cfg(not(feature = "sqlite"))]
-            "--store" if value.starts_with("sqlite:") => {
-                return Err(UsageError::NotBuilt("sqlite"));
-            }
-            #[cfg(not(feature = "postgres"))]
-            "--store" if value.starts_with("postgres://") || value.starts_with("postgresql://") => {
-                return Err(UsageError::NotBuilt("postgres"));
-            }
-            "--store" => StoreName::read(&value).map(|store| self.store = store),
+            "--store" => match StoreName::missing(&value) {
+                Some(feature) => return Err(UsageError::NotBuilt(feature)),
+                None => StoreName::read(&value).map(|store| self.store = store),
+            },
             "--max-content" => value
                 .parse()
                 .ok()
@@ -260,7 +245,7 @@ impl Config {
             #[cfg(feature = "postgres")]
             StoreName::Postgres(url) => {
                 let mut url = PostgresUrl::clone(url);
-                if let Some(password) = env::var_os("PGPASSWORD") {
+                if let Some(password) = std::env::var_os("PGPASSWORD") {
                     url = url.or_password(password.as_encoded_bytes());
                 }
                 Arc::new(if self.no_collection_tag {
@@ -284,35 +269,6 @@ impl Config {
             options.policy.access.require_token(token);
         }
         Ok(options)
-    }
-}
-
-impl StoreName {
-    fn read(name: &str) -> Option<Self> {
-        match name.split_once(':') {
-            None if name == "memory" => Some(Self::Memory),
-            #[cfg(feature = "sqlite")]
-            Some(("sqlite", place)) => {
-                let (path, synchronous) = match place.split_once('?') {
-                    None => (place, Synchronous::Full),
-                    Some((path, "synchronous=full")) => (path, Synchronous::Full),
-                    Some((path, "synchronous=normal")) => (path, Synchronous::Normal),
-                    Some(_) => return None,
-                };
-                (!path.is_empty()).then(|| Self::Sqlite(path.into(), synchronous))
-            }
-            #[cfg(feature = "postgres")]
-            Some(_) => Some(Self::Postgres(Box::new(name.parse().ok()?))),
-            _ => None,
-        }
-    }
-
-    fn is_postgres(&self) -> bool {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(_) => true,
-            _ => false,
-        }
     }
 }
 

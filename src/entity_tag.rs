@@ -1,3 +1,5 @@
+//! Entity tags: their grammar, and the two ways to compare them.
+
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;

@@ -1,3 +1,5 @@
+//! Whether the head of a request can be trusted, and where its content ends.
+
 use std::error::Error;
 use std::fmt;
 

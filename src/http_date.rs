@@ -1,3 +1,5 @@
+//! Dates as HTTP writes them.
+
 use std::error::Error;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};

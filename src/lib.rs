@@ -46,14 +46,8 @@
 //!
 //! # Where to find what
 //!
-//! The modules below stand in reading order, and each uses only those above it.
-//!
-//! - Vocabulary, values without state: `entity_tag`, `http_date`, `message`, `framing`.
-//! - Judgement, the heart: `precondition`.
-//! - Vault, what is kept and how it changes: `version`, `person`, `store`.
-//! - Desk, a request in and a response out: `target`, `page`, `preference`,
-//!   `representation`, `access`, `policy`, `problem`, `resource`.
-//! - Doors, everything that waits: `server`, [`cli`].
+//! Below stand the modules in reading order. Each uses only those above it, and opens with a
+//! sentence that says what it holds.
 //!
 //! # What never happens
 //!
@@ -65,72 +59,37 @@
 //! - An [`EntityTag`] is valid by construction, and compared by a method whose name says how.
 //! - No lock is held while content is read or parsed, or an answer written.
 //! - No loop waits for a client, or for a store that waits for a disk or a network.
-//! - There is no unsafe code, and no configuration file.
 //!
-//! # The doors
-//!
-//! `server` holds what every door needs: addresses, the desk behind them, the log, the word to
-//! stop. Which one to take says [`Door`], and what each survives, the README.
-//!
-//! `server::tiny_http` is mostly made of precautions. A request whose content is not here is left
-//! to the `sideline`, a long answer to a `delivery`, the listener to a `caretaker`; `arrival` knows
-//! what must not be done with a request. `server::hyper` is one file, and the only one with `async`:
-//! hyper takes the precautions. It calls the same synchronous [`respond`], beside its loop if
-//! [`Store::reads_wait`].
+//! Absent are routers, middleware, content negotiation, ranges, TLS and users: for other resources
+//! than persons, put a server of yours around [`Preconditions`]. `server::tiny_http` is mostly
+//! precautions, which `server::hyper`, the one place with `async`, leaves to hyper: see [`Door`].
 #![forbid(unsafe_code)]
 
-/// Entity tags: their grammar, and the two ways to compare them.
+// Vocabulary: values without state.
 mod entity_tag;
-
-/// Dates as HTTP writes them.
 mod http_date;
-
-/// Requests and responses as values.
 mod message;
-
-/// Whether the head of a request can be trusted, and where its content ends.
-mod framing;
-
-/// The preconditions of a request, and their evaluation.
-mod precondition;
-
-/// Versions: change dates that never come back, and their tags.
-mod version;
-
-/// Persons, and the rules for the content that describes one.
-mod person;
-
-/// Where persons are kept: the compare-and-swap, and the stores.
-mod store;
-
-/// What a request target names.
 mod target;
-
-/// Pages of the collection.
-mod page;
-
-/// What a client would like to have sent back.
-mod preference;
-
-/// Representations, and their JSON layout.
-mod representation;
-
-/// Who may ask, and from where.
+// Judgement, the heart.
+mod framing;
+mod precondition;
+// Vault: what is kept, and how it changes ...
+mod person;
+mod version;
+// ... one compare-and-swap at a time.
+mod store;
+// Desk: what is asked for, by whom ...
 mod access;
-
-/// What is left to whoever runs the server.
+mod page;
 mod policy;
-
-/// What keeps a request from being done, and how that is told.
+mod preference;
+mod representation;
+// ... and how it is answered.
 mod problem;
-
-/// The persons: from a request to its response.
 mod resource;
-
-/// The doors.
+// Doors: everything that waits.
 mod server;
-
-/// The command line.
+// What the program is told when it starts.
 pub mod cli;
 
 pub use access::{Access, AccessError, Token};

@@ -1,3 +1,5 @@
+//! Requests and responses as values.
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 

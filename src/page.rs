@@ -1,3 +1,5 @@
+//! Pages of the collection.
+
 use std::error::Error;
 use std::fmt;
 

@@ -1,3 +1,5 @@
+//! Persons, and the rules for the content that describes one.
+
 use std::borrow::Borrow;
 use std::error::Error;
 use std::fmt;

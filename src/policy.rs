@@ -1,3 +1,5 @@
+//! What is left to whoever runs the server.
+
 use crate::access::Access;
 
 /// What the person who runs the server decides about its answers.

@@ -1,3 +1,5 @@
+//! The preconditions of a request, and their evaluation.
+
 use std::error::Error;
 use std::fmt;
 

@@ -1,3 +1,5 @@
+//! What a client would like to have sent back.
+
 use crate::message::{Request, list_members, trim};
 
 /// What a client would like to have sent back after a write.

@@ -1,3 +1,5 @@
+//! What keeps a request from being done, and how that is told.
+
 use serde::Serialize;
 
 use crate::access::Denial;

@@ -1,3 +1,5 @@
+//! Representations, and their JSON layout.
+
 use std::io::{self, Write};
 
 use serde::Serialize;

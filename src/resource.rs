@@ -1,23 +1,22 @@
-use std::sync::LazyLock;
+//! The persons: from a request to its response.
+
 use std::time::SystemTime;
 
-use crate::entity_tag::{EntityTag, ParseEntityTagError};
-use crate::framing::Refusal;
+use crate::entity_tag::ParseEntityTagError;
 use crate::http_date::HttpDate;
 use crate::message::{Method, Request, Response};
-use crate::page::Page;
 use crate::person::PersonId;
 use crate::policy::{Policy, Profile};
 use crate::precondition::{
     Evaluation, IfNoneMatch, Precondition, Preconditions, PreconditionsError, TagSyntax, Validators,
 };
 use crate::problem::Problem;
-use crate::representation::{Representation, ServiceDocument, to_json};
-use crate::store::{Collection, Record, Store};
+use crate::store::{Record, Store};
 use crate::target::{Target, TargetError};
 use crate::version::Version;
 
 mod current;
+mod read;
 mod write;
 
 use write::Action;
@@ -87,29 +86,14 @@ pub(crate) fn respond_early(
     }
 }
 
-/// Answers a request that is refused for its framing.
+/// Answers a request with a problem that was found before anybody asked what it wants.
 pub(crate) fn refuse(
-    refusal: Refusal,
+    problem: Problem,
     request: &Request<'_>,
     policy: &Policy,
     now: SystemTime,
 ) -> Response {
-    finished(
-        Problem::Refused(refusal).response(policy.profile),
-        request,
-        policy,
-        now,
-    )
-}
-
-/// Answers a request during which the server itself failed.
-pub(crate) fn fail(request: &Request<'_>, policy: &Policy, now: SystemTime) -> Response {
-    finished(
-        Problem::Panicked.response(policy.profile),
-        request,
-        policy,
-        now,
-    )
+    finished(problem.response(policy.profile), request, policy, now)
 }
 
 /// What has become of a request before its content was looked at.
@@ -150,13 +134,16 @@ impl Exchange<'_> {
         let allow = allow(&target).ok_or(Problem::UnknownTarget)?;
         match (method, target) {
             (Method::Options, _) => Ok(Judged::Answered(options(allow))),
-            (Method::Get | Method::Head, Target::Root) => self.read_root(),
+            (Method::Get | Method::Head, Target::Root) => self.read_root().map(Judged::Answered),
             (Method::Get | Method::Head, Target::OpenApi) => {
-                let document = self.read_document(OPENAPI.into(), OPENAPI_TAG.clone());
-                document.map(Judged::Answered)
+                self.read_openapi().map(Judged::Answered)
             }
-            (Method::Get | Method::Head, Target::Persons) => self.read_collection(),
-            (Method::Get | Method::Head, Target::Person(id)) => self.read_person(id),
+            (Method::Get | Method::Head, Target::Persons) => {
+                self.read_collection().map(Judged::Answered)
+            }
+            (Method::Get | Method::Head, Target::Person(id)) => {
+                self.read_person(id).map(Judged::Answered)
+            }
             (Method::Post, Target::Persons) => {
                 let asked = self.preconditions()?;
                 let collection = self.judged_collection(&asked)?;
@@ -175,47 +162,6 @@ impl Exchange<'_> {
             (_, Target::Server) => Err(TargetError::Asterisk.into()),
             _ => Err(Problem::MethodNotAllowed { allow }.into()),
         }
-    }
-
-    fn read_root(&self) -> Result<Judged, End> {
-        let content = to_json(&ServiceDocument::new());
-        let entity_tag = EntityTag::digest(&content);
-        let response = self.read_document(content, entity_tag)?;
-        let link = "</openapi.json>; rel=\"service-desc\"";
-        Ok(Judged::Answered(response.with_field("Link", link)))
-    }
-
-    /// Reads what stays as it is while the server runs.
-    fn read_document(&self, content: Vec<u8>, entity_tag: EntityTag) -> Result<Response, End> {
-        let validators = Validators {
-            entity_tag: Some(entity_tag),
-            last_modified: None,
-        };
-        self.evaluate(&self.preconditions()?, Some(&validators))?;
-        Ok(self.read(200, &validators).with_content(JSON, content))
-    }
-
-    fn read_collection(&self) -> Result<Judged, End> {
-        let page = Page::from_target(self.request.target)?;
-        let asked = self.preconditions()?;
-        self.judged_collection(&asked)?;
-        // One more than is shown tells whether there are more.
-        let list = self.store.list(page.after.as_deref(), page.limit + 1)?;
-        // The list may already be newer than what was judged.
-        let validators = of_collection(list.version);
-        self.evaluate(&asked, Some(&validators))?;
-        Ok(Judged::Answered(listed(
-            self.read(200, &validators),
-            &page,
-            &list,
-        )))
-    }
-
-    fn read_person(&self, id: String) -> Result<Judged, End> {
-        let (id, _, record) = self.judged_target(id)?;
-        let record = record.ok_or_else(|| not_found(&id))?;
-        let response = self.read(200, &validators(record.version));
-        Ok(Judged::Answered(represented(response, &record)))
     }
 
     /// Selects the collection and evaluates the preconditions on it, if there are any. Gives back
@@ -307,22 +253,6 @@ impl Exchange<'_> {
         }
     }
 
-    /// The start of an answer to GET: kept by caches, and asked about each time.
-    ///
-    /// Last-Modified is never later than Date, even when the machine's clock was set back
-    /// ([RFC 9110 section 8.8.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.1)).
-    fn read(&self, status: u16, validators: &Validators) -> Response {
-        let mut response = Response::new(status).with_field("Cache-Control", "no-cache");
-        if let Some(entity_tag) = &validators.entity_tag {
-            response = response.with_field("ETag", entity_tag.to_string());
-        }
-        if let Some(last_modified) = validators.last_modified {
-            let last_modified = last_modified.min(self.now.into());
-            response = response.with_field("Last-Modified", last_modified.to_string());
-        }
-        response
-    }
-
     fn finish(&self, answered: Result<Response, End>) -> Response {
         let response = match answered {
             Ok(response) => response,
@@ -333,28 +263,10 @@ impl Exchange<'_> {
     }
 }
 
-const JSON: &str = "application/json";
-
-/// Every path, method, field, status and schema, as `OpenAPI` 3.1; tests hold it against the answers.
-const OPENAPI: &[u8] = include_bytes!("openapi.json");
-
-/// Made once: hashing so much takes longer than all the rest of an answer.
-static OPENAPI_TAG: LazyLock<EntityTag> = LazyLock::new(|| EntityTag::digest(OPENAPI));
-
-/// The page as it is shown, out of a list of at least one more than that, if there are more.
-fn listed(response: Response, page: &Page, list: &Collection) -> Response {
-    let shown = page.cut(&list.records);
-    let more = list.records.len() > shown.len();
-    let links = page.links(
-        shown
-            .last()
-            .filter(|_| more)
-            .map(|end| end.person.id().as_str()),
-    );
-    let members: Vec<_> = shown.iter().map(Representation::of).collect();
-    response
-        .with_field("Link", links)
-        .with_content(JSON, to_json(&members))
+fn options(allow: &'static str) -> Response {
+    Response::new(200)
+        .with_field("Allow", allow)
+        .with_field("Content-Length", "0")
 }
 
 /// The methods of each target, or nothing where there is no such target.
@@ -368,12 +280,6 @@ fn allow(target: &Target) -> Option<&'static str> {
     }
 }
 
-fn options(allow: &'static str) -> Response {
-    Response::new(200)
-        .with_field("Allow", allow)
-        .with_field("Content-Length", "0")
-}
-
 fn validators(version: Version) -> Validators {
     Validators {
         entity_tag: Some(version.entity_tag()),
@@ -384,11 +290,6 @@ fn validators(version: Version) -> Validators {
 /// The collection is always there, but not every store knows a version of it.
 fn of_collection(version: Option<Version>) -> Validators {
     version.map(validators).unwrap_or_default()
-}
-
-fn represented(response: Response, record: &Record) -> Response {
-    let content = to_json(&Representation::of(record));
-    response.with_content(JSON, content)
 }
 
 fn not_found(id: &PersonId) -> Problem {

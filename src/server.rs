@@ -1,3 +1,5 @@
+//! The doors.
+
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -23,7 +25,7 @@ use desk::Desk;
 use log::Log;
 pub use stopper::Stopper;
 
-/// How a [`Server`] answers. Begin with `Options::default()`: there may be more one day.
+/// How a [`Server`] answers. Begin with `Options::default()`, and change what is to be otherwise.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// What is decided about the answers.
@@ -44,9 +46,7 @@ impl Default for Options {
     }
 }
 
-/// What takes the connections.
-///
-/// Both answer alike, but for what the README lists under "Two doors".
+#[doc = include_str!("server/doors.md")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Door {

@@ -1,3 +1,5 @@
+//! Where persons are kept: the compare-and-swap, and the stores.
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;

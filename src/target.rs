@@ -1,3 +1,5 @@
+//! What a request target names.
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;

@@ -1,3 +1,5 @@
+//! Versions: change dates that never come back, and their tags.
+
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;

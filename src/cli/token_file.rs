@@ -1,3 +1,5 @@
+//! The file with the bearer token.
+
 use std::error::Error;
 use std::fmt;
 use std::fs::File;

@@ -2,7 +2,8 @@ use crate::message::Response;
 use crate::page::Page;
 use crate::person::PersonId;
 use crate::preference::Return;
-use crate::resource::{Exchange, listed, represented};
+use crate::resource::Exchange;
+use crate::resource::read::{listed, represented};
 use crate::target::Target;
 use crate::version::Version;
 

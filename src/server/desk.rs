@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::framing::{Framing, Refusal};
 use crate::message::{Method, Request, Response};
 use crate::policy::Policy;
+use crate::problem::Problem;
 use crate::resource;
 use crate::server::Options;
 use crate::server::log::Log;
@@ -84,13 +85,17 @@ impl Desk {
 
     /// Answers a request that is refused for its framing.
     pub(super) fn refuse(&self, request: &Request<'_>, refusal: Refusal) -> Response {
-        resource::refuse(refusal, request, &self.options.policy, SystemTime::now())
+        self.tell_of(Problem::Refused(refusal), request)
     }
 
     /// Answers a request during which the server itself failed.
     #[cfg(feature = "hyper")]
     pub(super) fn fail(&self, request: &Request<'_>) -> Response {
-        resource::fail(request, &self.options.policy, SystemTime::now())
+        self.tell_of(Problem::Panicked, request)
+    }
+
+    fn tell_of(&self, problem: Problem, request: &Request<'_>) -> Response {
+        resource::refuse(problem, request, &self.options.policy, SystemTime::now())
     }
 
     /// Whether a request of this method may have to wait for the store.
@@ -112,7 +117,7 @@ impl Desk {
         catch_unwind(AssertUnwindSafe(|| {
             respond(&*self.store, policy, request, now)
         }))
-        .map_err(|_| resource::fail(request, policy, now))
+        .map_err(|_| self.tell_of(Problem::Panicked, request))
     }
 
     /// When a request arrives now. The clock is read for the log alone.

@@ -12,7 +12,9 @@ use crate::watched::{Call, Watched};
 
 fn document() -> &'static Value {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
-    DOCUMENT.get_or_init(|| serde_json::from_str(include_str!("../../src/openapi.json")).unwrap())
+    DOCUMENT.get_or_init(|| {
+        serde_json::from_str(include_str!("../../src/resource/openapi.json")).unwrap()
+    })
 }
 
 /// The value itself, or what its `$ref` leads to.
@@ -276,7 +278,10 @@ fn it_is_served_and_linked() {
         (served.status, served.field("Content-Type")),
         (200, Some("application/json"))
     );
-    assert_eq!(served.content, include_str!("../../src/openapi.json"));
+    assert_eq!(
+        served.content,
+        include_str!("../../src/resource/openapi.json")
+    );
     let fields = format!("If-None-Match: {}\r\n", served.field("ETag").unwrap());
     assert_eq!(serving.ask("GET /openapi.json", &fields, "").status, 304);
     assert_eq!(document()["info"]["version"], env!("CARGO_PKG_VERSION"));
@@ -285,7 +290,7 @@ fn it_is_served_and_linked() {
 /// What is defined is used, and what is used is defined.
 #[test]
 fn no_component_is_left_over() {
-    let text = include_str!("../../src/openapi.json");
+    let text = include_str!("../../src/resource/openapi.json");
     for (kind, components) in document()["components"].as_object().unwrap() {
         for name in components.as_object().unwrap().keys() {
             let used = text.contains(&format!("\"#/components/{kind}/{name}\""));

@@ -1,0 +1,66 @@
+//! The value of `--store`.
+
+#[cfg(feature = "sqlite")]
+use std::path::PathBuf;
+
+#[cfg(feature = "postgres")]
+use crate::store::PostgresUrl;
+#[cfg(feature = "sqlite")]
+use crate::store::Synchronous;
+
+/// Where the persons are to be kept.
+#[derive(Clone, Debug, Default)]
+pub(super) enum StoreName {
+    #[default]
+    Memory,
+    #[cfg(feature = "sqlite")]
+    Sqlite(PathBuf, Synchronous),
+    #[cfg(feature = "postgres")]
+    Postgres(Box<PostgresUrl>),
+}
+
+impl StoreName {
+    /// Reads the name of a store that was built.
+    pub(super) fn read(name: &str) -> Option<Self> {
+        match name.split_once(':') {
+            None if name == "memory" => Some(Self::Memory),
+            #[cfg(feature = "sqlite")]
+            Some(("sqlite", place)) => Self::sqlite(place),
+            #[cfg(feature = "postgres")]
+            Some(_) => Some(Self::Postgres(Box::new(name.parse().ok()?))),
+            _ => None,
+        }
+    }
+
+    /// The cargo feature with the store of this name, if it was not built.
+    pub(super) fn missing(name: &str) -> Option<&'static str> {
+        match name.split_once(':')? {
+            ("sqlite", _) if !cfg!(feature = "sqlite") => Some("sqlite"),
+            ("postgres" | "postgresql", rest)
+                if !cfg!(feature = "postgres") && rest.starts_with("//") =>
+            {
+                Some("postgres")
+            }
+            _ => None,
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    fn sqlite(place: &str) -> Option<Self> {
+        let (path, synchronous) = match place.split_once('?') {
+            None => (place, Synchronous::Full),
+            Some((path, "synchronous=full")) => (path, Synchronous::Full),
+            Some((path, "synchronous=normal")) => (path, Synchronous::Normal),
+            Some(_) => return None,
+        };
+        (!path.is_empty()).then(|| Self::Sqlite(path.into(), synchronous))
+    }
+
+    pub(super) fn is_postgres(&self) -> bool {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => true,
+            _ => false,
+        }
+    }
+}
