@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 ///
 /// [RFC 9110 section 9](https://www.rfc-editor.org/rfc/rfc9110#section-9)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Method {
     /// Transfers a current representation.
     Get,
@@ -52,6 +53,7 @@ impl Method {
 
 /// The version of HTTP/1 in which a request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Protocol {
     /// HTTP/1.0: Host is optional, a connection ends with its answer.
     Http10,

@@ -174,6 +174,7 @@ fn kind(value: &Value) -> &'static str {
 
 /// A member of a person's JSON object that a client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Member {
     /// `person_id`
     Id,

@@ -4,6 +4,7 @@ use crate::access::Access;
 
 /// What the person who runs the server decides about its answers.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Policy {
     /// Whose habits the answers follow.
     pub profile: Profile,

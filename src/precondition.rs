@@ -354,6 +354,7 @@ fn read_member(member: &str, syntax: TagSyntax) -> Result<EntityTag, ParseEntity
 
 /// A precondition asks for more than is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PreconditionsError {
     /// The field lists more than [`MAX_ENTITY_TAGS`].
     TooManyTags(Precondition),

@@ -27,6 +27,7 @@ pub use stopper::Stopper;
 
 /// How a [`Server`] answers. Begin with `Options::default()`, and change what is to be otherwise.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options {
     /// What is decided about the answers.
     pub policy: Policy,
@@ -70,6 +71,7 @@ pub enum Door {
 /// What one client may take from the others at the hyper door.
 #[cfg(feature = "hyper")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// The most connections that are open at once, at least one; 256 unless set. Others wait until
     /// one of them ends.

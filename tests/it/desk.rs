@@ -42,10 +42,8 @@ impl Desk {
     }
 
     pub fn strict() -> Self {
-        let policy = Policy {
-            profile: Profile::Strict,
-            ..Policy::default()
-        };
+        let mut policy = Policy::default();
+        policy.profile = Profile::Strict;
         Self {
             policy,
             ..Self::compatible()

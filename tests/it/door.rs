@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use ifmatch::{MemoryStore, Options, PersonId, Server, Store, Swap};
+use ifmatch::{MemoryStore, PersonId, Server, Store, Swap};
 
 use crate::client::{Client, request};
 use crate::serving::{Program, Serving, is_hyper, options};
@@ -135,10 +135,8 @@ fn a_stopped_server_lets_go_of_its_address() {
 /// Who reads slowly gets the answer under way whole, or nothing behind its beginning.
 #[test]
 fn stopping_cuts_no_answer_short() {
-    let options = Options {
-        max_content: 20_000_000,
-        ..options()
-    };
+    let mut options = options();
+    options.max_content = 20_000_000;
     let serving = Serving::with(MemoryStore::new(), options);
     // Longer than the buffers of a socket.
     let content = format!(

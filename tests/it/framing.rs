@@ -1,6 +1,6 @@
 //! Where messages begin and end on the wire.
 
-use ifmatch::{MemoryStore, Options};
+use ifmatch::MemoryStore;
 
 use crate::client::{Client, request};
 use crate::serving::{Serving, is_hyper, options};
@@ -728,10 +728,8 @@ fn announcing_terabytes_ends_nothing() {
 #[test]
 fn the_limit_is_whoever_runs_the_server_to_choose() {
     for limit in [0, 30, 2_000_000] {
-        let options = Options {
-            max_content: limit,
-            ..options()
-        };
+        let mut options = options();
+        options.max_content = limit;
         let serving = Serving::with(MemoryStore::new(), options);
         for length in [20, 100_000, 1_999_999, 2_000_001] {
             let name = "x".repeat(length - r#"{"person_name": ""}"#.len());

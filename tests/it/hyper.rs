@@ -14,14 +14,10 @@ const HALF: &str =
     "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nContent-Length: 22\r\n\r\n";
 
 fn serve(store: impl Store + 'static, connections: u32, seconds: u64) -> Serving {
-    let limits = Limits {
-        connections,
-        timeout: Duration::from_secs(seconds),
-    };
-    let options = Options {
-        door: Door::Hyper(limits),
-        ..Options::default()
-    };
+    let (mut limits, mut options) = (Limits::default(), Options::default());
+    limits.connections = connections;
+    limits.timeout = Duration::from_secs(seconds);
+    options.door = Door::Hyper(limits);
     Serving::with(store, options)
 }
 

@@ -55,10 +55,9 @@ pub fn store() -> (Arc<dyn Store>, Kept) {
 
 /// The default options, for the door under test.
 pub fn options() -> Options {
-    Options {
-        door: door(),
-        ..Options::default()
-    }
+    let mut options = Options::default();
+    options.door = door();
+    options
 }
 
 /// The built program, told to use the door under test.
