@@ -15,7 +15,8 @@ use crate::http_date::{HttpDate, utc};
 /// The version of a resource: the moment of its last change, in microseconds.
 ///
 /// It is what the representation shows as `change_date`: UTC, six digits of fraction, no offset.
-/// No two states of a store ever share one; the [`VersionClock`] sees to that.
+/// No two states of a person ever share one, nor of a collection that has a version; the
+/// [`VersionClock`] sees to that.
 ///
 /// A version that was made while the clock showed an earlier second is *undated*: it stands in the
 /// right order, but nothing happened at that moment.
@@ -118,12 +119,13 @@ impl FromStr for Version {
     type Err = ParseVersionError;
 
     fn from_str(text: &str) -> Result<Self, ParseVersionError> {
+        // The parser would take a sign before the year.
         match PrimitiveDateTime::parse(text, CHANGE_DATE) {
-            Ok(at) => Ok(Self {
+            Ok(at) if text.starts_with(|c: char| c.is_ascii_digit()) => Ok(Self {
                 at: at.as_utc(),
                 dated: true,
             }),
-            Err(_) => Err(ParseVersionError),
+            _ => Err(ParseVersionError),
         }
     }
 }

@@ -56,6 +56,8 @@ fn a_change_date_has_six_digits_and_no_offset() {
         "2020-12-24",
         "2020-12-24T10:11:52",
         "2020-12-24T10:11:52.2",
+        "+2020-12-24T10:11:52.200311",
+        "-0020-12-24T10:11:52.200311",
         "x",
     ] {
         let error = text.parse::<Version>().unwrap_err();
