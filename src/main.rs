@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         // no interest.
         if !panic
             .location()
-            .is_some_and(|place| place.file().contains("tiny_http"))
+            .is_some_and(|place| is_of_tiny_http(place.file()))
         {
             tell(panic);
         }
@@ -45,12 +45,13 @@ fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let (address, logs) = (config.address.clone(), config.access_log);
     let trusting = config.options.door == Door::TinyHttp;
     let store = config.open_store()?;
-    let fails = store.writes_wait();
+    // What is in memory fails at the end of the calendar only.
+    let can_fail = store.writes_wait();
     let server = Server::bind(address, store, config.into_options()?)?;
     if logs {
         server.log_to(io::stderr())?;
     }
-    if fails {
+    if can_fail {
         server.tell_failures_to(io::stderr())?;
     }
     let address = server.local_addr();
@@ -83,6 +84,12 @@ fn stop_on_signals(stopper: Stopper) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a source file is one of the crate `tiny_http`, and not of the door of that name.
+fn is_of_tiny_http(file: &str) -> bool {
+    let own = file!().trim_end_matches("main.rs");
+    file.contains("tiny_http") && !file.starts_with(own)
+}
+
 /// Nobody may be there to read it any more; that is no reason not to serve.
 fn print(text: &str) {
     let mut stdout = io::stdout();
@@ -109,4 +116,20 @@ fn warn_of(address: &Address) {
         "ifmatch: warning: {address} can be reached from other machines, and a hostile client \
          can stop this server; use `--door hyper`, or listen on loopback behind a reverse proxy"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panics_of_the_door_are_told_of() {
+        assert!(is_of_tiny_http(
+            "/home/ann/.cargo/tiny_http-0.12.0/src/client.rs"
+        ));
+        assert!(is_of_tiny_http("vendor/tiny_http/src/client.rs"));
+        assert!(!is_of_tiny_http(file!()));
+        let door = file!().replace("main.rs", "server/tiny_http/arrival.rs");
+        assert!(!is_of_tiny_http(&door));
+    }
 }
