@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, SystemTime};
 
 use rusqlite::config::DbConfig;
@@ -122,7 +122,11 @@ impl SqliteStore {
     ) -> Result<R, StoreError> {
         // Who finds none of the others idle waits for the first.
         let [first, others @ ..] = &self.readers;
-        let idle = others.iter().find_map(|reader| reader.try_lock().ok());
+        let idle = others.iter().find_map(|reader| match reader.try_lock() {
+            Ok(reader) => Some(reader),
+            Err(TryLockError::Poisoned(left)) => Some(left.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        });
         let reader = idle.unwrap_or_else(|| lock(first));
         query(&reader).map_err(|error| self.failed(&error))
     }
