@@ -29,11 +29,19 @@ impl Access {
     pub fn allow_origin(&mut self, origin: &str) -> Result<(), AccessError> {
         if origin == "*" {
             self.any_origin = true;
-        } else if origin_authority(origin).is_some() {
-            self.origins.push(origin.to_ascii_lowercase());
-        } else {
-            return Err(AccessError::Origin(origin.to_owned()));
+            return Ok(());
         }
+        let Some((scheme, _)) = origin_authority(origin) else {
+            return Err(AccessError::Origin(origin.to_owned()));
+        };
+        // Browsers leave the scheme's own port out.
+        let own = if scheme.eq_ignore_ascii_case("https") {
+            ":443"
+        } else {
+            ":80"
+        };
+        let origin = origin.strip_suffix(own).unwrap_or(origin);
+        self.origins.push(origin.to_ascii_lowercase());
         Ok(())
     }
 
@@ -44,7 +52,8 @@ impl Access {
     ///
     /// When it is no host name, with or without a port.
     pub fn allow_host(&mut self, host: &str) -> Result<(), AccessError> {
-        if host.is_empty() || !is_authority(host) {
+        let name = without_port(host).trim_matches(['[', ']']);
+        if name.is_empty() || host.ends_with(':') || !is_authority(host) {
             return Err(AccessError::Host(host.to_owned()));
         }
         self.hosts.push(host.to_ascii_lowercase());
@@ -66,7 +75,7 @@ impl Access {
         let host = authority(request.target).or_else(|| request.field_lines("Host").next());
         if let Some(host) = host
             && !self.hosts.is_empty()
-            && !self.hosts.iter().any(|known| names(known, host))
+            && !self.hosts.iter().any(|known| is_called(known, host))
         {
             return Err(Denial::Host);
         }
@@ -140,13 +149,13 @@ impl Access {
             (None, "https") => format!("{host}:443"),
             (None, _) => format!("{host}:80"),
         };
-        let listens = scheme == "http" && self.own.iter().any(|own| names(own, &full));
+        let listens = scheme == "http" && self.own.iter().any(|own| is_called(own, &full));
         listens
             || self.hosts.iter().any(|known| {
                 let expected = port(known).is_some()
                     || port(host).is_none()
                     || self.own.iter().any(|own| port(own) == port(host));
-                expected && names(known, &full)
+                expected && is_called(known, &full)
             })
     }
 }
@@ -200,7 +209,7 @@ impl Token {
         };
         match line.split_once(' ') {
             Some((scheme, given)) if scheme.eq_ignore_ascii_case("Bearer") => {
-                if self.is(given.trim_matches(' ')) {
+                if self.matches(given.trim_matches(' ')) {
                     Ok(())
                 } else {
                     Err(Denial::WrongToken)
@@ -211,7 +220,7 @@ impl Token {
     }
 
     /// Takes the same time wherever the first difference is.
-    fn is(&self, given: &str) -> bool {
+    fn matches(&self, given: &str) -> bool {
         let pairs = self.0.bytes().zip(given.bytes());
         let different = pairs.fold(0, |different, (own, given)| different | (own ^ given));
         std::hint::black_box(different) == 0 && self.0.len() == given.len()
@@ -226,12 +235,19 @@ impl fmt::Debug for Token {
 
 /// Whether `host`, from a Host field or an origin, is the known name. A known name without a port
 /// goes with any.
-fn names(known: &str, host: &str) -> bool {
-    let name = match (port(known), port(host)) {
-        (None, Some(port)) => host.get(..host.len() - port.len() - 1).unwrap_or(host),
-        _ => host,
+fn is_called(known: &str, host: &str) -> bool {
+    let name = match port(known) {
+        None => without_port(host),
+        Some(_) => host,
     };
     known.eq_ignore_ascii_case(name)
+}
+
+/// The authority without its port, which may be empty.
+fn without_port(authority: &str) -> &str {
+    let end = authority.len() - port(authority).map_or(0, str::len);
+    let name = authority.get(..end).unwrap_or(authority);
+    name.strip_suffix(':').unwrap_or(name)
 }
 
 /// The port at the end of an authority, if it has one.

@@ -104,6 +104,7 @@ fn a_server_with_a_name_is_known_by_it_alone() {
         "api.example",
         "API.example:80",
         "api.example:9999",
+        "api.example:",
         "other.example:8080",
     ] {
         assert_eq!(
@@ -154,7 +155,7 @@ const EXPOSED: &str = "ETag, Location, Link, Preference-Applied, Content-Locatio
 #[test]
 fn pages_of_allowed_origins_read_every_answer() {
     let serving = serve(|access| {
-        access.allow_origin("https://app.example").unwrap();
+        access.allow_origin("https://APP.example:443").unwrap();
         access.allow_origin("http://localhost:3000").unwrap();
     });
     let tag = serving.create("1");
@@ -332,7 +333,9 @@ fn what_cannot_be_allowed_says_why() {
             format!("an origin is `*` or such as https://example.com, not `{origin}`")
         );
     }
-    for host in ["", "a b", "http://a", "a/b", "a:b"] {
+    for host in [
+        "", "a b", "http://a", "a/b", "a:b", "a:", ":80", "[]", "[]:80",
+    ] {
         assert_eq!(
             access.allow_host(host).unwrap_err().to_string(),
             format!("a host is such as example.com or example.com:8080, not `{host}`")
