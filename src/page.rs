@@ -1,10 +1,9 @@
 //! Pages of the collection.
 
-use std::error::Error;
 use std::fmt;
 
 use crate::store::Record;
-use crate::target::{TargetError, decode, encode};
+use crate::target::{TargetError, decode, encode, without_fragment};
 
 /// The most persons that one answer lists.
 pub const MAX_PAGE: usize = 1000;
@@ -12,10 +11,6 @@ pub const MAX_PAGE: usize = 1000;
 /// How much text of persons one answer lists, in bytes, before it leaves the others to the next: a
 /// thousand long names would be more than many clients together can be sent.
 const MAX_TEXT: usize = 512 * 1024;
-
-/// How many persons are listed in no time.
-#[cfg(feature = "hyper")]
-const SHORT_PAGE: usize = 100;
 
 /// Which persons of the collection are asked for: `/persons?limit=N&after=ID`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +38,7 @@ impl Page {
     ///
     /// When it has a parameter that is not known, comes twice, or has a value it cannot have.
     pub(crate) fn from_target(target: &str) -> Result<Self, PageError> {
+        let target = without_fragment(target);
         let query = target.split_once('?').map_or("", |(_, query)| query);
         let (mut limit, mut after) = (None, None);
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
@@ -66,13 +62,6 @@ impl Page {
             },
         };
         Ok(Self { limit, after })
-    }
-
-    /// Whether the list that this target may name is so long that it takes its time to make.
-    #[cfg(feature = "hyper")]
-    pub(crate) fn is_long(target: &str) -> bool {
-        target.split('?').next() == Some("/persons")
-            && Self::from_target(target).is_ok_and(|page| page.limit > SHORT_PAGE)
     }
 
     /// As many of the persons as go onto this page: at least one, if there is one.
@@ -139,5 +128,3 @@ impl fmt::Display for PageError {
         }
     }
 }
-
-impl Error for PageError {}

@@ -1,7 +1,6 @@
 //! What a request target names.
 
 use std::borrow::Cow;
-use std::error::Error;
 use std::fmt;
 
 /// What a request target names.
@@ -36,7 +35,7 @@ impl Target {
         if target == "*" {
             return Ok(Self::Server);
         }
-        let path = without_authority(target);
+        let path = without_authority(without_fragment(target));
         let path = path.split_once('?').map_or(path, |(path, _)| path);
         let segments = path.split('/').map(decode).collect::<Result<Vec<_>, _>>()?;
         let segments: Vec<_> = segments.iter().map(AsRef::as_ref).collect();
@@ -73,9 +72,15 @@ pub(crate) fn encode(text: &str) -> String {
     encoded
 }
 
+/// A target has no fragment; should one be sent all the same, it names nothing here. hyper does not
+/// even show it.
+pub(crate) fn without_fragment(target: &str) -> &str {
+    target.split_once('#').map_or(target, |(target, _)| target)
+}
+
 /// The authority of a target that is a whole URL; it stands before Host.
 pub(crate) fn authority(target: &str) -> Option<&str> {
-    let rest = without_scheme(target)?;
+    let rest = without_scheme(without_fragment(target))?;
     rest.split(['/', '?']).next()
 }
 
@@ -147,5 +152,3 @@ impl fmt::Display for TargetError {
         })
     }
 }
-
-impl Error for TargetError {}

@@ -40,6 +40,9 @@ const MAX_CALLS: usize = 16;
 /// More connections than any machine has descriptors for.
 const MOST: u32 = 1_000_000;
 
+/// Longer than anybody waits, and short enough to be added to the time of day.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
+
 /// How long to wait when the machine has no descriptor for another connection.
 const RESPITE: Duration = Duration::from_millis(50);
 
@@ -50,11 +53,12 @@ const RESPITE: Duration = Duration::from_millis(50);
 /// When the machine has nothing left to begin with.
 pub(super) fn serve(
     desk: Arc<Desk>,
-    limits: Limits,
+    mut limits: Limits,
     stopper: &Stopper,
     listener: Listener,
     address: &Address,
 ) -> io::Result<()> {
+    limits.timeout = limits.timeout.min(LONGEST);
     let (word, stop) = watch::channel(false);
     stopper.wakes(move || {
         word.send_replace(true);
@@ -170,9 +174,9 @@ impl Door {
         let (head, mut content) = request.into_parts();
         let head = Arc::new(Head(head));
         let read = self.read(&head, &mut content).await;
-        let last = is_last(&read, &content);
         // A client that waits for 100, or has not come to its end in time, is not waited for.
         let patient = !head.expects_continue() && !matches!(read, Err(Refusal::ContentLate));
+        let last = is_last(&read, &content) || !patient && !content.is_end_stream();
         let response = match read {
             Ok(Read::Content(content)) => self.respond(&head, content).await,
             Ok(Read::Answered(response)) => response,

@@ -197,6 +197,18 @@ fn s9112_9_6_early_answers_are_framed_like_others() {
             Some("keep-alive"),
         ),
         ("HTTP/1.1", chunked.to_owned(), 412, Some("close")),
+        (
+            "HTTP/1.1",
+            "Expect: 100-continue\r\nContent-Length: 200000".into(),
+            413,
+            None,
+        ),
+        (
+            "HTTP/1.1",
+            "Expect: 100-continue\r\nContent-Length: 20\r\nHost: y".into(),
+            400,
+            None,
+        ),
         ("HTTP/1.1", "Content-Length: 200000".into(), 413, None),
         (
             "HTTP/1.1",

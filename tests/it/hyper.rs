@@ -36,6 +36,13 @@ fn connections_beyond_the_most_wait_for_a_place() {
 }
 
 #[test]
+fn limits_can_be_as_high_as_their_types() {
+    let serving = serve(MemoryStore::new(), u32::MAX, u64::MAX);
+    serving.create("1");
+    assert_eq!(serving.ask("GET /persons/1", "", "").status, 200);
+}
+
+#[test]
 fn a_client_that_reads_nothing_is_let_go() {
     let serving = serve(MemoryStore::new(), 1, 1);
     let long = format!(

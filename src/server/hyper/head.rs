@@ -7,6 +7,9 @@ use ::hyper::http::request::Parts;
 use crate::message::{Method, Protocol, Request};
 use crate::page::Page;
 
+/// How many persons are listed in no time.
+const SHORT_PAGE: usize = 100;
+
 /// The head of a request.
 pub(super) struct Head(pub(super) Parts);
 
@@ -37,7 +40,11 @@ impl Head {
     /// would wait until it is made: 1,000 persons take as long as 30 other answers.
     pub(super) fn asks_for_much(&self) -> bool {
         let may_have_it = self.0.headers.contains_key(IF_NONE_MATCH);
-        self.method().is_read() && !may_have_it && Page::is_long(&self.target())
+        let target = self.target();
+        self.method().is_read()
+            && !may_have_it
+            && target.split('?').next() == Some("/persons")
+            && Page::from_target(&target).is_ok_and(|page| page.limit > SHORT_PAGE)
     }
 
     fn target(&self) -> Cow<'_, str> {
@@ -68,7 +75,7 @@ impl Head {
         }
     }
 
-    /// The first line, as it came.
+    /// The first line, as hyper read it.
     pub(super) fn request_line(&self) -> String {
         let (method, target, version) = (&self.0.method, self.target(), self.0.version);
         format!("{method} {target} {version:?}")

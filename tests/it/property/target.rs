@@ -5,7 +5,7 @@ use ifmatch::{MAX_PERSON_ID, MemoryStore, Method, Policy, Request, Response, res
 use super::Reached;
 use crate::oracle::{NOON, at};
 
-pub const EXAMPLES: [&str; 15] = [
+pub const EXAMPLES: [&str; 17] = [
     "1",
     "a b/ü→?#%41",
     "-._~!$&'()*+,;=:@",
@@ -21,6 +21,8 @@ pub const EXAMPLES: [&str; 15] = [
     "/persons/%c3%28",
     "/persons/%3",
     "/persons/1/2",
+    "/persons/1#/2?x",
+    "http://example.com#/persons",
 ];
 
 /// All of it is an id, and a target.
@@ -116,6 +118,7 @@ pub fn named(target: &str) -> Named {
     if target == "*" {
         return Named::Server;
     }
+    let target = &target[..target.find('#').unwrap_or(target.len())];
     let mut path = target;
     for scheme in ["http://", "https://"] {
         if target
