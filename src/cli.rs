@@ -137,7 +137,7 @@ impl Command {
                 "--version" | "-V" if attached.is_none() => return Ok(Self::Version),
                 _ => {}
             }
-            if config.switch(flag) && attached.is_none() {
+            if attached.is_none() && config.switch(flag) {
                 continue;
             }
             let wanted = Config::wanted(flag)
@@ -214,11 +214,11 @@ impl Config {
             "--timeout" => {
                 positive(&value).map(|n| self.door.timeout = Some(Duration::from_secs(n.into())))
             }
-            _ if value.is_empty() => None,
-            _ => {
+            "--token-file" if !value.is_empty() => {
                 self.token_file = Some(PathBuf::from(&value));
                 Some(())
             }
+            _ => None,
         };
         read.ok_or_else(|| UsageError::BadValue {
             flag: flag.to_owned(),

@@ -1,6 +1,5 @@
 //! Whether the head of a request can be trusted, and where its content ends.
 
-use std::error::Error;
 use std::fmt;
 
 use crate::message::{Protocol, Request};
@@ -222,5 +221,3 @@ impl fmt::Display for Refusal {
         }
     }
 }
-
-impl Error for Refusal {}

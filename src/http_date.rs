@@ -20,8 +20,7 @@ use time::{PrimitiveDateTime, SignedDuration, UtcDateTime};
 /// Sun Nov  6 08:49:37 1994         asctime
 /// ```
 ///
-/// A second is coarse: two versions can share it. That is why a date alone never guards a write
-/// here.
+/// A second is coarse: two versions can share it.
 ///
 /// ```
 /// use ifmatch::HttpDate;

@@ -22,7 +22,7 @@
 //! ```
 //!
 //! Three ways to use it, each without the next: [`Preconditions::evaluate`] is section 13 of
-//! [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-13) and needs nothing else;
+//! [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-13) without ranges, and needs nothing else;
 //! [`respond`] answers a request value from a [`Store`], without a socket; [`Server`] listens.
 //!
 //! # The path of a request
@@ -30,16 +30,16 @@
 //! ```text
 //! socket bytes
 //!    |  server      a door's request -> Request            the last place that knows sockets
-//!    |  framing     its head, and where its content ends   400 413 414
+//!    |  framing     its head, and where its content ends   400 408 413 414
 //!    v
 //! respond(&store, &policy, &request, now) -> Response      the last place that knows statuses
 //!    |  0 access    Host, Origin, Authorization            401 403 421
 //!    |  1 target    path -> Root | Persons | Person(id)    404 405 501
-//!    |  2 select    store -> record, or none               404
-//!    |  3 read      field lines -> Preconditions           400
+//!    |  2 read      field lines -> Preconditions           400
+//!    |  3 select    store -> record, or none               404 503
 //!    |  4 evaluate  Perform | NotModified | Failed         304 412
 //!    |  5 perform   content -> Person                      400, 428 or 412 without If-Match
-//!    |  6 swap      store.swap(expected version, new)      lost? back to 2, never a blind write
+//!    |  6 swap      store.swap(expected version, new)      409; lost? back to 3, never blind
 //!    v
 //! Response -> one buffer -> one write -> socket bytes
 //! ```
@@ -51,14 +51,14 @@
 //!
 //! # What never happens
 //!
-//! - Only the doors open a socket, read the clock, print, or name `tiny_http` or hyper.
+//! - Only the doors read the clock, print, or call `tiny_http` and hyper.
 //! - Statuses are chosen in `problem` and `resource` alone.
 //! - The store has one way to write, a compare-and-swap on a version. A check followed by a
 //!   separate write cannot be expressed.
 //! - A version never comes back: not when the clock does, not when a person is created again.
 //! - An [`EntityTag`] is valid by construction, and compared by a method whose name says how.
 //! - No lock is held while content is read or parsed, or an answer written.
-//! - No loop waits for a client, or for a store that waits for a disk or a network.
+//! - No loop waits for a disk or a network, nor longer than 10 milliseconds for a client.
 //!
 //! Absent are routers, middleware, content negotiation, ranges, TLS and users: for other resources
 //! than persons, put a server of yours around [`Preconditions`]. `server::tiny_http` is mostly
@@ -78,13 +78,13 @@ mod person;
 mod version;
 // ... one compare-and-swap at a time.
 mod store;
-// Desk: what is asked for, by whom ...
+// Answers: what is asked for, by whom ...
 mod access;
 mod page;
 mod policy;
 mod preference;
 mod representation;
-// ... and how it is answered.
+// ... and what is said.
 mod problem;
 mod resource;
 // Doors: everything that waits.

@@ -149,7 +149,7 @@ impl Response {
         }
     }
 
-    /// The response with the reason why it is no better one.
+    /// The response with the reason why the store failed.
     pub(crate) fn with_failure(self, reason: String) -> Self {
         Self {
             failure: Some(reason),
@@ -275,7 +275,8 @@ pub(crate) fn reason_phrase(status: u16) -> &'static str {
 /// The members of a list that are not empty.
 ///
 /// A comma between quotes belongs to its member. Quotes are paired from the left and never again
-/// looked for inside a member that turns out malformed, so that nothing in there can match.
+/// looked for inside a member that turns out malformed, so that nothing in there can match. A
+/// backslash is no escape, as it is none in an entity tag.
 ///
 /// [RFC 9110 section 5.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.1)
 pub(crate) fn list_members(value: &str) -> impl Iterator<Item = &str> {

@@ -27,7 +27,7 @@ impl PersonId {
     /// # Errors
     ///
     /// When `id` breaks one of the rules above.
-    pub fn new(id: impl Into<String>) -> Result<Self, ContentError> {
+    pub fn new(id: impl Into<Arc<str>>) -> Result<Self, ContentError> {
         let id = id.into();
         if id.is_empty() {
             Err(ContentError::Mandatory(Member::Id))
@@ -35,10 +35,10 @@ impl PersonId {
             Err(ContentError::IdTooLong)
         } else if id.chars().any(char::is_control) {
             Err(ContentError::IdControl)
-        } else if id == "." || id == ".." {
+        } else if matches!(&*id, "." | "..") {
             Err(ContentError::IdDots)
         } else {
-            Ok(Self(id.into()))
+            Ok(Self(id))
         }
     }
 
@@ -74,15 +74,12 @@ impl Person {
     /// # Errors
     ///
     /// When `name` is empty.
-    pub fn new(id: PersonId, name: impl Into<String>) -> Result<Self, ContentError> {
+    pub fn new(id: PersonId, name: impl Into<Arc<str>>) -> Result<Self, ContentError> {
         let name = name.into();
         if name.is_empty() {
             return Err(ContentError::Mandatory(Member::Name));
         }
-        Ok(Self {
-            id,
-            name: name.into(),
-        })
+        Ok(Self { id, name })
     }
 
     /// Reads a person who is to be created: `{"person_id": "1", "person_name": "Wim"}`.

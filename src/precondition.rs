@@ -26,7 +26,8 @@ pub struct Validators {
     pub last_modified: Option<HttpDate>,
 }
 
-/// The four preconditions of a request, read from all its field lines.
+/// The four preconditions of a request, read from all its field lines. The fifth, If-Range, goes
+/// with Range, which a server may ignore, and does not appear here.
 ///
 /// This is the part to take away: it needs no server, no store and no clock of its own.
 ///
@@ -75,26 +76,24 @@ impl Preconditions {
         syntax: TagSyntax,
         now: impl Into<HttpDate>,
     ) -> Result<Self, PreconditionsError> {
-        let mut lines: [Vec<&str>; 4] = Default::default();
-        for (name, value) in fields {
-            let named = |field: &Precondition| name.eq_ignore_ascii_case(field.name());
-            let place = Precondition::ALL.iter().position(named);
-            if let Some(lines) = place.and_then(|place| lines.get_mut(place)) {
-                lines.push(value);
-            }
-        }
+        let fields: Vec<_> = fields.into_iter().collect();
+        let lines = |field: Precondition| -> Vec<&str> {
+            let named = fields
+                .iter()
+                .filter(|(name, _)| name.eq_ignore_ascii_case(field.name()));
+            named.map(|(_, value)| *value).collect()
+        };
         let now = now.into();
-        let tags = |field, lines: &[&str]| EntityTags::read(field, lines, syntax);
-        let date = |lines: &[&str]| match lines {
+        let tags = |field| EntityTags::read(field, &lines(field), syntax);
+        let date = |field| match *lines(field) {
             [date] => HttpDate::parse(date, now).ok(),
             _ => None,
         };
-        let [matched, unmodified, none_matched, modified] = &lines;
         Ok(Self {
-            if_match: tags(Precondition::IfMatch, matched)?.map(IfMatch),
-            if_none_match: tags(Precondition::IfNoneMatch, none_matched)?.map(IfNoneMatch),
-            if_unmodified_since: date(unmodified),
-            if_modified_since: date(modified).filter(|date| *date <= now),
+            if_match: tags(Precondition::IfMatch)?.map(IfMatch),
+            if_none_match: tags(Precondition::IfNoneMatch)?.map(IfNoneMatch),
+            if_unmodified_since: date(Precondition::IfUnmodifiedSince),
+            if_modified_since: date(Precondition::IfModifiedSince).filter(|date| *date <= now),
         })
     }
 
@@ -189,14 +188,6 @@ pub enum Precondition {
 }
 
 impl Precondition {
-    /// All four, in the order of their evaluation.
-    pub const ALL: [Self; 4] = [
-        Self::IfMatch,
-        Self::IfUnmodifiedSince,
-        Self::IfNoneMatch,
-        Self::IfModifiedSince,
-    ];
-
     /// The field's name.
     #[must_use]
     pub fn name(self) -> &'static str {

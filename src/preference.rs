@@ -14,8 +14,8 @@ pub(crate) enum Return {
 }
 
 impl Return {
-    /// Reads the preference among the Prefer field lines. The first one counts; preferences that
-    /// are not known are passed over, as section 2 wants it, and so are values.
+    /// Reads the preference among the Prefer field lines. The first `return` counts, and means
+    /// nothing if its value is not known; other preferences are passed over, as section 2 wants it.
     pub(crate) fn of(request: &Request<'_>) -> Option<Self> {
         let preferences = request.field_lines("Prefer").flat_map(list_members);
         let mut returns = preferences.filter_map(|preference| {

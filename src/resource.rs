@@ -23,9 +23,8 @@ use write::Action;
 
 /// Answers a request whose content is all there.
 ///
-/// Six steps: find the target, select its representation, read the preconditions, evaluate them,
-/// perform the method, and swap the new state in. When another writer was faster, the swap fails
-/// and everything from the selection on is done again: no write is ever blind.
+/// The steps are those of the map in the [crate documentation](crate). When another writer was
+/// faster, everything from the selection on is done again: no write is ever blind.
 ///
 /// ```
 /// use ifmatch::{MemoryStore, Method, Policy, Request, respond};
@@ -54,11 +53,7 @@ pub fn respond(
         request,
         now,
     };
-    let answered = match exchange.judge() {
-        Ok(Judged::Answered(response)) => Ok(response),
-        Ok(Judged::Write(action)) => exchange.perform(action, request.content),
-        Err(end) => Err(end),
-    };
+    let answered = exchange.judge().and_then(|write| exchange.perform(write));
     exchange.finish(answered)
 }
 
@@ -86,7 +81,7 @@ pub(crate) fn respond_early(
     }
 }
 
-/// Answers a request with a problem that was found before anybody asked what it wants.
+/// Answers a request with a problem of its framing, or of the server itself.
 pub(crate) fn refuse(
     problem: Problem,
     request: &Request<'_>,
@@ -96,16 +91,9 @@ pub(crate) fn refuse(
     finished(problem.response(policy.profile), request, policy, now)
 }
 
-/// What has become of a request before its content was looked at.
-enum Judged {
-    Answered(Response),
-    /// It is a write whose preconditions are true.
-    Write(Action),
-}
-
-/// What ends a request before its method is performed.
+/// What ends a request before anything is written.
 enum End {
-    NotModified(Validators),
+    Answered(Response),
     Problem(Problem),
 }
 
@@ -124,7 +112,9 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    fn judge(&self) -> Result<Judged, End> {
+    /// Judges a request by all but its content: it comes to its end, or it is a write whose
+    /// preconditions are true.
+    fn judge(&self) -> Result<Action, End> {
         self.policy.access.check(self.request)?;
         let method = self.request.method;
         if method == Method::Other {
@@ -133,33 +123,24 @@ impl Exchange<'_> {
         let target = Target::parse(self.request.target)?;
         let allow = allow(&target).ok_or(Problem::UnknownTarget)?;
         match (method, target) {
-            (Method::Options, _) => Ok(Judged::Answered(options(allow))),
-            (Method::Get | Method::Head, Target::Root) => self.read_root().map(Judged::Answered),
-            (Method::Get | Method::Head, Target::OpenApi) => {
-                self.read_openapi().map(Judged::Answered)
-            }
-            (Method::Get | Method::Head, Target::Persons) => {
-                self.read_collection().map(Judged::Answered)
-            }
-            (Method::Get | Method::Head, Target::Person(id)) => {
-                self.read_person(id).map(Judged::Answered)
-            }
+            (Method::Options, _) => Err(End::Answered(options(allow))),
+            (_, Target::Server) => Err(TargetError::Asterisk.into()),
+            (Method::Get | Method::Head, target) => Err(End::Answered(self.read(target)?)),
             (Method::Post, Target::Persons) => {
                 let asked = self.preconditions()?;
                 let collection = self.judged_collection(&asked)?;
-                Ok(Judged::Write(Action::Create(asked, collection)))
+                Ok(Action::Create(asked, collection))
             }
             (Method::Put, Target::Person(id)) => {
                 let (id, asked, record) = self.judged_target(id)?;
                 let selected = record.map(|record| record.version);
-                Ok(Judged::Write(Action::Replace(asked, id, selected)))
+                Ok(Action::Replace(asked, id, selected))
             }
             (Method::Delete, Target::Person(id)) => {
                 let (id, asked, record) = self.judged_target(id)?;
                 let selected = record.ok_or_else(|| not_found(&id))?.version;
-                Ok(Judged::Write(Action::Remove(asked, id, selected)))
+                Ok(Action::Remove(asked, id, selected))
             }
-            (_, Target::Server) => Err(TargetError::Asterisk.into()),
             _ => Err(Problem::MethodNotAllowed { allow }.into()),
         }
     }
@@ -227,7 +208,8 @@ impl Exchange<'_> {
         let field = match asked.evaluate(self.request.method, selected) {
             Evaluation::Perform => return Ok(()),
             Evaluation::NotModified => {
-                return Err(End::NotModified(selected.cloned().unwrap_or_default()));
+                let unchanged = self.begin(304, &selected.cloned().unwrap_or_default());
+                return Err(End::Answered(unchanged));
             }
             Evaluation::PreconditionFailed(field) => field,
         };
@@ -255,8 +237,7 @@ impl Exchange<'_> {
 
     fn finish(&self, answered: Result<Response, End>) -> Response {
         let response = match answered {
-            Ok(response) => response,
-            Err(End::NotModified(validators)) => self.read(304, &validators),
+            Ok(response) | Err(End::Answered(response)) => response,
             Err(End::Problem(problem)) => self.with_current(problem.response(self.policy.profile)),
         };
         finished(response, self.request, self.policy, self.now)

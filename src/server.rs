@@ -134,7 +134,7 @@ impl Server {
             desk: Arc::new(Desk::new(Box::new(store), options)),
             listener,
             address,
-            stopper: Stopper::default(),
+            stopper: Stopper::new(),
             door,
         })
     }
@@ -146,7 +146,7 @@ impl Server {
     }
 
     /// Writes one line for each answer to `sink`, from a thread of its own: the Common Log Format,
-    /// with the microseconds the answer took at the end.
+    /// with the microseconds the answer took at the end. The first sink counts.
     ///
     /// # Errors
     ///
@@ -158,7 +158,7 @@ impl Server {
     }
 
     /// Writes a sentence to `sink`, from a thread of its own, when the store fails; the same one
-    /// again after ten seconds. Clients are told no more than that it did.
+    /// again after ten seconds. Clients are told no more than that it did. The first sink counts.
     ///
     /// # Errors
     ///
@@ -258,7 +258,7 @@ impl Running {
     }
 }
 
-/// The server cannot listen, or not begin to serve.
+/// The server cannot listen, or has no thread left to serve or to log.
 #[derive(Debug)]
 pub struct ServeError {
     address: Address,

@@ -4,9 +4,11 @@ use crate::entity_tag::EntityTag;
 use crate::message::Response;
 use crate::page::Page;
 use crate::precondition::Validators;
+use crate::problem::Problem;
 use crate::representation::{Representation, ServiceDocument, to_json};
 use crate::resource::{End, Exchange, not_found, of_collection, validators};
 use crate::store::{Collection, Record};
+use crate::target::Target;
 
 const JSON: &str = "application/json";
 
@@ -17,16 +19,23 @@ const OPENAPI: &[u8] = include_bytes!("openapi.json");
 static OPENAPI_TAG: LazyLock<EntityTag> = LazyLock::new(|| EntityTag::digest(OPENAPI));
 
 impl Exchange<'_> {
-    pub(super) fn read_root(&self) -> Result<Response, End> {
+    /// Answers GET and HEAD.
+    pub(super) fn read(&self, target: Target) -> Result<Response, End> {
+        match target {
+            Target::Root => self.read_root(),
+            Target::OpenApi => self.read_document(OPENAPI.into(), OPENAPI_TAG.clone()),
+            Target::Persons => self.read_collection(),
+            Target::Person(id) => self.read_person(id),
+            Target::Server | Target::Unknown => Err(Problem::UnknownTarget.into()),
+        }
+    }
+
+    fn read_root(&self) -> Result<Response, End> {
         let content = to_json(&ServiceDocument::new());
         let entity_tag = EntityTag::digest(&content);
         let response = self.read_document(content, entity_tag)?;
         let link = "</openapi.json>; rel=\"service-desc\"";
         Ok(response.with_field("Link", link))
-    }
-
-    pub(super) fn read_openapi(&self) -> Result<Response, End> {
-        self.read_document(OPENAPI.into(), OPENAPI_TAG.clone())
     }
 
     /// Reads what stays as it is while the server runs.
@@ -36,10 +45,10 @@ impl Exchange<'_> {
             last_modified: None,
         };
         self.evaluate(&self.preconditions()?, Some(&validators))?;
-        Ok(self.read(200, &validators).with_content(JSON, content))
+        Ok(self.begin(200, &validators).with_content(JSON, content))
     }
 
-    pub(super) fn read_collection(&self) -> Result<Response, End> {
+    fn read_collection(&self) -> Result<Response, End> {
         let page = Page::from_target(self.request.target)?;
         let asked = self.preconditions()?;
         self.judged_collection(&asked)?;
@@ -48,13 +57,13 @@ impl Exchange<'_> {
         // The list may already be newer than what was judged.
         let validators = of_collection(list.version);
         self.evaluate(&asked, Some(&validators))?;
-        Ok(listed(self.read(200, &validators), &page, &list))
+        Ok(listed(self.begin(200, &validators), &page, &list))
     }
 
-    pub(super) fn read_person(&self, id: String) -> Result<Response, End> {
+    fn read_person(&self, id: String) -> Result<Response, End> {
         let (id, _, record) = self.judged_target(id)?;
         let record = record.ok_or_else(|| not_found(&id))?;
-        let response = self.read(200, &validators(record.version));
+        let response = self.begin(200, &validators(record.version));
         Ok(represented(response, &record))
     }
 
@@ -62,7 +71,7 @@ impl Exchange<'_> {
     ///
     /// Last-Modified is never later than Date, even when the machine's clock was set back
     /// ([RFC 9110 section 8.8.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.1)).
-    pub(super) fn read(&self, status: u16, validators: &Validators) -> Response {
+    pub(super) fn begin(&self, status: u16, validators: &Validators) -> Response {
         let mut response = Response::new(status).with_field("Cache-Control", "no-cache");
         if let Some(entity_tag) = &validators.entity_tag {
             response = response.with_field("ETag", entity_tag.to_string());

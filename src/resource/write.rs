@@ -9,9 +9,11 @@ use crate::store::{Record, StoreError, Swap, SwapError};
 use crate::target::Target;
 use crate::version::Version;
 
-/// A write: under which preconditions, of what, and on which version.
+/// A write whose preconditions are true: of whom, and on which version.
 pub(super) enum Action {
+    /// On this version of the collection, if that matters.
     Create(Preconditions, Option<Version>),
+    /// Of the person at this version, or of nobody, who is created.
     Replace(Preconditions, PersonId, Option<Version>),
     Remove(Preconditions, PersonId, Version),
 }
@@ -19,10 +21,10 @@ pub(super) enum Action {
 impl Exchange<'_> {
     /// Performs a write, again and again as long as other writers are faster; each time on what
     /// they left, and only while the preconditions are true of it.
-    pub(super) fn perform(&self, action: Action, content: &[u8]) -> Result<Response, End> {
+    pub(super) fn perform(&self, action: Action) -> Result<Response, End> {
         match action {
-            Action::Create(asked, collection) => self.create(&asked, collection, content),
-            Action::Replace(asked, id, selected) => self.replace(&asked, id, selected, content),
+            Action::Create(asked, collection) => self.create(&asked, collection),
+            Action::Replace(asked, id, selected) => self.replace(&asked, id, selected),
             Action::Remove(asked, id, selected) => self.remove(&asked, &id, selected),
         }
     }
@@ -31,16 +33,15 @@ impl Exchange<'_> {
         &self,
         asked: &Preconditions,
         mut collection: Option<Version>,
-        content: &[u8],
     ) -> Result<Response, End> {
-        let person = Person::from_json(content)?;
+        let person = Person::from_json(self.request.content)?;
         loop {
             let mut swap = Swap::create(&person);
             if let Some(judged) = collection {
                 swap = swap.while_collection_at(judged);
             }
             if let Some(version) = self.swap(&swap)? {
-                return Ok(self.written(201, &Record { person, version }));
+                return Ok(self.written(true, &Record { person, version }));
             }
             if self.store.get(person.id())?.is_some() {
                 return Err(Problem::AlreadyExists {
@@ -57,19 +58,19 @@ impl Exchange<'_> {
         asked: &Preconditions,
         id: PersonId,
         mut selected: Option<Version>,
-        content: &[u8],
     ) -> Result<Response, End> {
-        let person = Person::with_id_from_json(id, content)?;
+        let person = Person::with_id_from_json(id, self.request.content)?;
         loop {
-            let (status, swap) = match selected {
+            let swap = match selected {
                 Some(version) => {
                     self.require_if_match(asked, version)?;
-                    (200, Swap::replace(&person, version))
+                    Swap::replace(&person, version)
                 }
-                None => (201, Swap::create(&person)),
+                None => Swap::create(&person),
             };
             if let Some(version) = self.swap(&swap)? {
-                return Ok(self.written(status, &Record { person, version }));
+                let created = selected.is_none();
+                return Ok(self.written(created, &Record { person, version }));
             }
             selected = self
                 .judged_person(asked, person.id())?
@@ -121,16 +122,16 @@ impl Exchange<'_> {
     /// an `ETag` where the server changed what it was sent. Here the representation is
     /// enclosed, and Content-Location says so; or the client has asked not to be sent it, and
     /// knows that there is more to it than it sent.
-    fn written(&self, status: u16, record: &Record) -> Response {
+    fn written(&self, created: bool, record: &Record) -> Response {
         let preference = Return::of(self.request);
         let minimal = preference == Some(Return::Minimal);
-        let path = Target::person_path(record.person.id().as_str());
-        let mut response = Response::new(if minimal && status == 200 {
-            204
-        } else {
-            status
+        let mut response = Response::new(match (created, minimal) {
+            (true, _) => 201,
+            (false, false) => 200,
+            (false, true) => 204,
         });
-        if status == 201 {
+        let path = Target::person_path(record.person.id().as_str());
+        if created {
             response = response.with_field("Location", path.clone());
         }
         if !minimal {
@@ -140,10 +141,10 @@ impl Exchange<'_> {
         if let Some(preference) = preference {
             response = response.with_field("Preference-Applied", preference.applied());
         }
-        match (minimal, status) {
+        match (minimal, created) {
             (false, _) => represented(response, record),
-            (true, 201) => response.with_field("Content-Length", "0"),
-            (true, _) => response,
+            (true, true) => response.with_field("Content-Length", "0"),
+            (true, false) => response,
         }
     }
 }

@@ -133,7 +133,7 @@ impl Desk {
     }
 
     /// Notes the answer to the request line that `request` makes, which came at `since`. Every
-    /// answer passes here, and with it the reason why it is no better one.
+    /// answer passes here, and with it the reason why the store failed.
     pub(super) fn note(
         &self,
         peer: Option<IpAddr>,

@@ -15,8 +15,8 @@ use crate::message::Response;
 /// How many lines may wait to be written before further ones are left out.
 const BACKLOG: usize = 4096;
 
-/// The access log: one line for each answer, in the Common Log Format with the microseconds from
-/// the head of the request to its answer at the end.
+/// A log: of answers, a line for each in the Common Log Format, with the microseconds from the head
+/// of the request to its answer at the end; or of what else is to be told.
 ///
 /// A thread of its own writes it, so that no answer waits for whoever reads the log. Lines that it
 /// cannot keep up with are counted, and the count is written when it can.

@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Stops a server from wherever it is kept.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Stopper {
     word: Arc<Word>,
 }
@@ -16,6 +16,12 @@ struct Word {
 }
 
 impl Stopper {
+    pub(super) fn new() -> Self {
+        Self {
+            word: Arc::default(),
+        }
+    }
+
     /// Ends [`Server::serve`](super::Server::serve), now or as soon as it begins.
     pub fn stop(&self) {
         self.word.said.get_or_init(Instant::now);

@@ -219,8 +219,9 @@ impl Arrival {
             .first("Connection")
             .unwrap_or_default()
             .to_ascii_lowercase();
-        let goes_on = !self.is_http10() || asked.contains("keep-alive");
-        asked.contains("close") || asked.contains("upgrade") || !goes_on
+        asked.contains("close")
+            || asked.contains("upgrade")
+            || self.is_http10() && !asked.contains("keep-alive")
     }
 
     /// The Connection field of the answer. A `close` that `tiny_http` does not see is for the
