@@ -33,7 +33,8 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// None are made yet.
+    /// None are made yet. By itself the pool ends a connection that nobody has used for ten minutes,
+    /// or that is half an hour old.
     pub(super) fn new(url: PostgresUrl) -> Self {
         let pool = Pool::builder()
             .max_size(MAX_CONNECTIONS)
