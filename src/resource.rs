@@ -128,16 +128,16 @@ impl Exchange<'_> {
             (Method::Get | Method::Head, target) => Err(End::Answered(self.read(target)?)),
             (Method::Post, Target::Persons) => {
                 let asked = self.preconditions()?;
-                let collection = self.judged_collection(&asked)?;
+                let collection = self.select_collection(&asked)?;
                 Ok(Action::Create(asked, collection))
             }
             (Method::Put, Target::Person(id)) => {
-                let (id, asked, record) = self.judged_target(id)?;
+                let (id, asked, record) = self.select_target(id)?;
                 let selected = record.map(|record| record.version);
                 Ok(Action::Replace(asked, id, selected))
             }
             (Method::Delete, Target::Person(id)) => {
-                let (id, asked, record) = self.judged_target(id)?;
+                let (id, asked, record) = self.select_target(id)?;
                 let selected = record.ok_or_else(|| not_found(&id))?.version;
                 Ok(Action::Remove(asked, id, selected))
             }
@@ -147,7 +147,7 @@ impl Exchange<'_> {
 
     /// Selects the collection and evaluates the preconditions on it, if there are any. Gives back
     /// the version that they are true of.
-    fn judged_collection(&self, asked: &Preconditions) -> Result<Option<Version>, End> {
+    fn select_collection(&self, asked: &Preconditions) -> Result<Option<Version>, End> {
         if asked.is_empty() {
             return Ok(None);
         }
@@ -160,7 +160,7 @@ impl Exchange<'_> {
     ///
     /// A person who is not there is told before anything that is wrong with the preconditions. So
     /// is an id that no person can have, unless the request would create it.
-    fn judged_target(&self, id: String) -> Result<(PersonId, Preconditions, Option<Record>), End> {
+    fn select_target(&self, id: String) -> Result<(PersonId, Preconditions, Option<Record>), End> {
         let asked = self.preconditions();
         let creates = asked.as_ref().is_ok_and(|asked| self.creates(asked));
         let id = match PersonId::new(id.as_str()) {
@@ -171,13 +171,13 @@ impl Exchange<'_> {
             return Err(not_found(&id).into());
         }
         let asked = asked?;
-        let record = self.judged_person(&asked, &id)?;
+        let record = self.select_person(&asked, &id)?;
         Ok((id, asked, record))
     }
 
     /// Selects the person and evaluates the preconditions on it, or on its absence where the
     /// request would create it.
-    fn judged_person(&self, asked: &Preconditions, id: &PersonId) -> Result<Option<Record>, End> {
+    fn select_person(&self, asked: &Preconditions, id: &PersonId) -> Result<Option<Record>, End> {
         let record = self.store.get(id)?;
         if record.is_none() && !self.creates(asked) {
             return Err(not_found(id).into());

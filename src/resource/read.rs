@@ -51,7 +51,7 @@ impl Exchange<'_> {
     fn read_collection(&self) -> Result<Response, End> {
         let page = Page::from_target(self.request.target)?;
         let asked = self.preconditions()?;
-        self.judged_collection(&asked)?;
+        self.select_collection(&asked)?;
         // One more than is shown tells whether there are more.
         let list = self.store.list(page.after.as_deref(), page.limit + 1)?;
         // The list may already be newer than what was judged.
@@ -61,7 +61,7 @@ impl Exchange<'_> {
     }
 
     fn read_person(&self, id: String) -> Result<Response, End> {
-        let (id, _, record) = self.judged_target(id)?;
+        let (id, _, record) = self.select_target(id)?;
         let record = record.ok_or_else(|| not_found(&id))?;
         let response = self.begin(200, &validators(record.version));
         Ok(represented(response, &record))

@@ -49,7 +49,7 @@ impl Exchange<'_> {
                 }
                 .into());
             }
-            collection = self.judged_collection(asked)?;
+            collection = self.select_collection(asked)?;
         }
     }
 
@@ -73,7 +73,7 @@ impl Exchange<'_> {
                 return Ok(self.written(created, &Record { person, version }));
             }
             selected = self
-                .judged_person(asked, person.id())?
+                .select_person(asked, person.id())?
                 .map(|record| record.version);
         }
     }
@@ -89,7 +89,7 @@ impl Exchange<'_> {
             if self.swap(&Swap::remove(id, selected))?.is_some() {
                 return Ok(Response::new(204));
             }
-            let record = self.judged_person(asked, id)?;
+            let record = self.select_person(asked, id)?;
             selected = record.ok_or_else(|| not_found(id))?.version;
         }
     }
