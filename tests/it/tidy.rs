@@ -169,7 +169,14 @@ fn functions_fit_on_a_screen() {
         for (number, line) in text.lines().enumerate() {
             let trimmed = line.trim_start();
             let indent = line.len() - trimmed.len();
-            let begins = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn "];
+            let begins = [
+                "fn ",
+                "pub fn ",
+                "pub(crate) fn ",
+                "pub(super) fn ",
+                "async fn ",
+                "pub(super) async fn ",
+            ];
             if start.is_none() && begins.iter().any(|begin| trimmed.starts_with(begin)) {
                 start = Some((number, indent));
             }
