@@ -56,9 +56,9 @@
 //! - The store has one way to write, a compare-and-swap on a version. A check followed by a
 //!   separate write cannot be expressed.
 //! - A version never comes back: not when the clock does, not when a person is created again.
-//! - An [`EntityTag`] is valid by construction, and compared by a method whose name says how.
 //! - No lock is held while content is read or parsed, or an answer written.
-//! - No loop waits for a disk or a network, nor longer than 10 milliseconds for a client.
+//! - No loop waits for a database on a network, for a write to reach the disk, or longer than ten
+//!   milliseconds for a client.
 //!
 //! Absent are routers, middleware, content negotiation, ranges, TLS and users: for other resources
 //! than persons, put a server of yours around [`Preconditions`]. `server::tiny_http` is mostly
