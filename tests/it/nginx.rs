@@ -11,29 +11,18 @@ use crate::directory::Directory;
 use crate::faults::{Witness, announce_terabytes, do_not_read, drip, send_without_end, stall};
 use crate::serving::Program;
 
-/// The blocks of the README.
-fn block(number: usize) -> &'static str {
-    let readme = include_str!("../../README.md");
-    let block = readme.split("```nginx\n").nth(number).unwrap();
-    block.split("```").next().unwrap()
-}
-
-/// The first of them, with the servers of the second if there are several, in a file that says no
-/// more than nginx has to know.
+/// The configuration of the README, with these servers each in a line of its own, in a file that says
+/// no more than nginx has to know.
 fn configuration(directory: &str, backends: &[SocketAddr], port: u16) -> String {
-    let (one, rest) = block(1).split_once("}\n").unwrap();
-    let several = block(2).trim_end_matches("}\n");
-    let mut shown = match backends {
-        [_] => one.replace("127.0.0.1:5000", "10.0.0.1:5000"),
-        _ => several.to_owned(),
-    };
-    for (number, backend) in backends.iter().enumerate() {
-        let text = format!("10.0.0.{}:5000", number + 1);
-        assert!(shown.contains(&text), "{text}");
-        shown = shown.replace(&text, &backend.to_string());
-    }
-    shown += "}\n";
-    shown += rest;
+    let readme = include_str!("../../README.md");
+    let block = readme.split("```nginx\n").nth(1).unwrap();
+    let block = block.split("```").next().unwrap();
+    let server = "    server 127.0.0.1:5000;\n";
+    assert!(block.contains(server));
+    let servers = backends
+        .iter()
+        .map(|backend| format!("    server {backend};\n"));
+    let mut shown = block.replace(server, &servers.collect::<String>());
     for (text, here) in [
         ("127.0.0.1:8080", format!("127.0.0.1:{port}")),
         ("10s", "2s".into()),
