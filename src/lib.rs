@@ -46,8 +46,7 @@
 //!
 //! # Where to find what
 //!
-//! Below stand the modules in reading order. Each uses only those above it, and opens with a
-//! sentence that says what it holds.
+//! Below stand the modules in reading order; each uses only those above it.
 //!
 //! # What never happens
 //!
@@ -57,8 +56,7 @@
 //!   separate write cannot be expressed.
 //! - A version never comes back: not when the clock does, not when a person is created again.
 //! - No lock is held while content is read or parsed, or an answer written.
-//! - No loop waits for a database on a network, for a write to reach the disk, or longer than ten
-//!   milliseconds for a client.
+//! - No loop waits for a network, for a write to reach the disk, or for a client (10 ms at most).
 //!
 //! Absent are routers, middleware, content negotiation, ranges, TLS and users: for other resources
 //! than persons, put a server of yours around [`Preconditions`]. `server::tiny_http` is mostly
@@ -107,7 +105,9 @@ pub use resource::respond;
 #[cfg(feature = "hyper")]
 pub use server::Limits;
 pub use server::{Address, Door, Options, Running, ServeError, Server, Stopper};
-pub use store::{Collection, MemoryStore, OpenError, Record, Store, StoreError, Swap, SwapError};
+pub use store::{
+    Change, Collection, MemoryStore, OpenError, Record, Store, StoreError, Swap, SwapError,
+};
 #[cfg(feature = "postgres")]
 pub use store::{ParsePostgresUrlError, PostgresStore, PostgresUrl};
 #[cfg(feature = "sqlite")]

@@ -1,20 +1,20 @@
 //! Where persons are kept: the compare-and-swap, and the stores.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
-use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::person::{Person, PersonId};
-use crate::version::{Version, VersionClock};
+use crate::version::Version;
 
+mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::{ParsePostgresUrlError, PostgresStore, PostgresUrl};
 #[cfg(feature = "sqlite")]
@@ -98,45 +98,50 @@ pub struct Collection {
     pub records: Vec<Record>,
 }
 
-/// One change of one person: from the state that is expected to the one that is wanted.
+/// What is to become of one person.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// Nobody becomes this person.
+    Create(&'a Person),
+    /// The state at this version becomes this person.
+    Replace(&'a Person, Version),
+    /// The state at this version becomes nobody.
+    Remove(&'a PersonId, Version),
+}
+
+/// One change of one person, and on what condition.
 #[derive(Clone, Copy, Debug)]
 pub struct Swap<'a> {
-    id: &'a PersonId,
-    expected: Option<Version>,
-    new: Option<&'a Person>,
+    change: Change<'a>,
     collection: Option<Version>,
 }
 
-impl<'a> Swap<'a> {
-    /// None becomes `person`.
-    #[must_use]
-    pub fn create(person: &'a Person) -> Self {
+impl<'a> From<Change<'a>> for Swap<'a> {
+    fn from(change: Change<'a>) -> Self {
         Self {
-            id: person.id(),
-            expected: None,
-            new: Some(person),
+            change,
             collection: None,
         }
+    }
+}
+
+impl<'a> Swap<'a> {
+    /// Nobody becomes `person`.
+    #[must_use]
+    pub fn create(person: &'a Person) -> Self {
+        Change::Create(person).into()
     }
 
     /// The state at version `expected` becomes `person`.
     #[must_use]
     pub fn replace(person: &'a Person, expected: Version) -> Self {
-        Self {
-            expected: Some(expected),
-            ..Self::create(person)
-        }
+        Change::Replace(person, expected).into()
     }
 
-    /// The state at version `expected` becomes none.
+    /// The state at version `expected` becomes nobody.
     #[must_use]
     pub fn remove(id: &'a PersonId, expected: Version) -> Self {
-        Self {
-            id,
-            expected: Some(expected),
-            new: None,
-            collection: None,
-        }
+        Change::Remove(id, expected).into()
     }
 
     /// Expects the collection to be at this version, too.
@@ -148,28 +153,34 @@ impl<'a> Swap<'a> {
         }
     }
 
+    /// What is to become of whom.
+    #[must_use]
+    pub fn change(&self) -> Change<'a> {
+        self.change
+    }
+
     /// Whose state changes.
     #[must_use]
     pub fn id(&self) -> &'a PersonId {
-        self.id
+        match self.change {
+            Change::Create(person) | Change::Replace(person, _) => person.id(),
+            Change::Remove(id, _) => id,
+        }
     }
 
-    /// The version that must be there, or none where there must be no person.
+    /// The version that must be there, or none where there must be nobody.
     #[must_use]
     pub fn expected(&self) -> Option<Version> {
-        self.expected
+        match self.change {
+            Change::Create(_) => None,
+            Change::Replace(_, version) | Change::Remove(_, version) => Some(version),
+        }
     }
 
     /// The version that the collection must be at, where that matters.
     #[must_use]
     pub fn expected_collection(&self) -> Option<Version> {
         self.collection
-    }
-
-    /// The state that is to be there, or none.
-    #[must_use]
-    pub fn new_state(&self) -> Option<&'a Person> {
-        self.new
     }
 }
 
@@ -255,96 +266,7 @@ impl fmt::Display for OpenError {
 
 impl Error for OpenError {}
 
-/// The persons in memory, for as long as the process lives.
-#[derive(Debug)]
-pub struct MemoryStore {
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    persons: BTreeMap<PersonId, Record>,
-    /// Ticks with every change and nothing else: its latest version is the collection's.
-    clock: VersionClock,
-}
-
-impl MemoryStore {
-    /// An empty store.
-    #[must_use]
-    pub fn new() -> Self {
-        let clock = VersionClock::after(Version::FIRST);
-        Self {
-            state: Mutex::new(State {
-                persons: BTreeMap::new(),
-                clock,
-            }),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic cannot have left the state half-written: a swap changes the map in one call,
-        // after everything that could fail.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for MemoryStore {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Store for MemoryStore {
-    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
-        Ok(self.lock().persons.get(id).cloned())
-    }
-
-    fn version(&self) -> Result<Option<Version>, StoreError> {
-        Ok(Some(self.lock().clock.latest()))
-    }
-
-    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
-        let state = self.lock();
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let members = state.persons.range::<str, _>((start, Bound::Unbounded));
-        let records = members
-            .take(most)
-            .map(|(_, record)| record.clone())
-            .collect();
-        Ok(Collection {
-            version: Some(state.clock.latest()),
-            records,
-        })
-    }
-
-    fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        let mut state = self.lock();
-        let current = state.persons.get(swap.id()).map(|record| record.version);
-        let collection = state.clock.latest();
-        if current != swap.expected() || swap.expected_collection().is_some_and(|v| v != collection)
-        {
-            return Err(SwapError::Conflict);
-        }
-        let version = state.clock.next(now).ok_or_else(StoreError::exhausted)?;
-        match swap.new_state().cloned() {
-            Some(person) => state
-                .persons
-                .insert(swap.id().clone(), Record { person, version }),
-            None => state.persons.remove(swap.id()),
-        };
-        Ok(version)
-    }
-
-    fn reads_wait(&self) -> bool {
-        false
-    }
-
-    fn writes_wait(&self) -> bool {
-        false
-    }
-}
-
-impl<S: Store + ?Sized> Store for std::sync::Arc<S> {
+impl<S: Store + ?Sized> Store for Arc<S> {
     fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
         (**self).get(id)
     }
@@ -367,24 +289,5 @@ impl<S: Store + ?Sized> Store for std::sync::Arc<S> {
 
     fn writes_wait(&self) -> bool {
         (**self).writes_wait()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_under_the_lock_does_not_poison_it() {
-        let store = MemoryStore::new();
-        std::thread::scope(|scope| {
-            let panicking = scope.spawn(|| {
-                let _state = store.lock();
-                panic!("this panic is part of the test");
-            });
-            assert!(panicking.join().is_err());
-        });
-        assert!(store.state.is_poisoned());
-        assert_eq!(store.version(), Ok(Some(Version::FIRST)));
     }
 }

@@ -15,7 +15,7 @@ use postgres::{Client, IsolationLevel, Row, Transaction};
 
 use crate::person::{Person, PersonId};
 use crate::store::postgres::connections::{Connections, Failure};
-use crate::store::{Collection, OpenError, Record, Store, StoreError, Swap, SwapError};
+use crate::store::{Change, Collection, OpenError, Record, Store, StoreError, Swap, SwapError};
 use crate::version::{Version, VersionClock};
 
 pub use url::{ParsePostgresUrlError, PostgresUrl};
@@ -180,9 +180,10 @@ fn write(
     let Some(version) = VersionClock::after(latest).next(now) else {
         return Ok(Err(StoreError::exhausted().into()));
     };
-    let changed = match swap.new_state() {
-        Some(person) => put(&mut transaction, person, swap.expected(), latest, version)?,
-        None => remove(&mut transaction, swap, tagged, version)?,
+    let changed = match swap.change() {
+        Change::Create(person) => put(&mut transaction, person, None, latest, version)?,
+        Change::Replace(person, old) => put(&mut transaction, person, Some(old), latest, version)?,
+        Change::Remove(id, old) => remove(&mut transaction, id, old, tagged, version)?,
     };
     if !changed {
         return Ok(Err(SwapError::Conflict));
@@ -262,13 +263,12 @@ fn put(
 /// Removes a person if it is the one that is expected; whether it was.
 fn remove(
     transaction: &mut Transaction<'_>,
-    swap: &Swap<'_>,
+    id: &PersonId,
+    old: Version,
     tagged: bool,
     version: Version,
 ) -> Result<bool, postgres::Error> {
-    let id = swap.id().as_str();
-    // Who expects nothing has nothing removed.
-    let old = swap.expected().map(|version| version.to_string());
+    let (id, old) = (id.as_str(), old.to_string());
     let changed = if tagged {
         transaction.execute_typed(
             "DELETE FROM person WHERE person_id = $1 AND change_date = $2",

@@ -12,7 +12,7 @@ use rusqlite::{
 };
 
 use crate::person::{Person, PersonId};
-use crate::store::{Collection, OpenError, Record, Store, StoreError, Swap, SwapError};
+use crate::store::{Change, Collection, OpenError, Record, Store, StoreError, Swap, SwapError};
 use crate::version::{Version, VersionClock};
 
 /// The persons in a `SQLite` file, which several processes on one machine may serve at once.
@@ -317,22 +317,19 @@ fn compare_and_swap(
 ) -> rusqlite::Result<bool> {
     let id = swap.id().as_str();
     let (new, dated) = (version.to_string(), version.is_dated());
-    let old = swap.expected().map(|version| version.to_string());
-    let changed = match (old, swap.new_state().map(Person::name)) {
-        (None, Some(name)) => transaction
+    let changed = match swap.change() {
+        Change::Create(person) => transaction
             .prepare_cached("INSERT INTO person VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING")?
-            .execute(params![id, name, new, dated])?,
-        (Some(old), Some(name)) => transaction
+            .execute(params![id, person.name(), new, dated])?,
+        Change::Replace(person, old) => transaction
             .prepare_cached(
                 "UPDATE person SET person_name = ?2, change_date = ?3, dated = ?4 \
                  WHERE person_id = ?1 AND change_date = ?5",
             )?
-            .execute(params![id, name, new, dated, old])?,
-        (Some(old), None) => transaction
+            .execute(params![id, person.name(), new, dated, old.to_string()])?,
+        Change::Remove(_, old) => transaction
             .prepare_cached("DELETE FROM person WHERE person_id = ?1 AND change_date = ?2")?
-            .execute(params![id, old])?,
-        // There is no such swap.
-        (None, None) => 0,
+            .execute(params![id, old.to_string()])?,
     };
     Ok(changed == 1)
 }
