@@ -66,7 +66,7 @@ impl Access {
     }
 
     /// Knows the server by these names, each with its port: those of the address it listens on.
-    pub(crate) fn is_at(&mut self, own: Vec<String>) {
+    pub(crate) fn know_as(&mut self, own: Vec<String>) {
         self.own = own;
     }
 

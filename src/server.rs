@@ -128,7 +128,7 @@ impl Server {
         if options.door == Door::TinyHttp {
             tiny_http::tune(&listener).map_err(ServeError::at(&address))?;
         }
-        options.policy.access.is_at(address.own_names());
+        options.policy.access.know_as(address.own_names());
         let door = options.door;
         Ok(Self {
             desk: Arc::new(Desk::new(Box::new(store), options)),

@@ -60,7 +60,7 @@ pub(super) fn serve(
 ) -> io::Result<()> {
     limits.timeout = limits.timeout.min(LONGEST);
     let (word, stop) = watch::channel(false);
-    stopper.wakes(move || {
+    stopper.on_stop(move || {
         word.send_replace(true);
     });
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -31,7 +31,7 @@ impl Stopper {
     }
 
     /// Has `wake` called when the server is to stop, or at once if it already is.
-    pub(super) fn wakes(&self, wake: impl Fn() + Send + Sync + 'static) {
+    pub(super) fn on_stop(&self, wake: impl Fn() + Send + Sync + 'static) {
         let _ = self.word.wake.set(Box::new(wake));
         if self.is_stopping() {
             self.stop();

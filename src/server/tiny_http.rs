@@ -64,7 +64,7 @@ pub(super) fn serve(
     let _ = door.caretaker.set(caretaker.thread().clone());
     // The stopper may outlive the server.
     let woken = Arc::downgrade(&door);
-    stopper.wakes(move || {
+    stopper.on_stop(move || {
         if let Some(door) = woken.upgrade() {
             door.wake();
         }
@@ -190,7 +190,7 @@ impl Door {
         let Some(mut delivery) = self.answer(arrival) else {
             return;
         };
-        let waits = !peer.has_patience() || !delivery.is_short(SHORT_ANSWER);
+        let waits = !peer.has_send_timeout() || !delivery.is_short(SHORT_ANSWER);
         if waits || delivery.advance() == Progress::Blocked {
             self.sideline.open(self, peer, Job::Deliver(delivery));
         }

@@ -106,7 +106,7 @@ impl Delivery {
     }
 
     /// Leaves an answer that was written in part, so that nothing can be written behind it.
-    pub(super) fn forget(self) {
+    pub(super) fn leak(self) {
         std::mem::forget(self.line);
     }
 }

@@ -45,7 +45,7 @@ impl Peer {
 
     /// Whether writing to it ends by itself after a while. The sockets of a Unix-domain listener
     /// do not inherit its timeout, so only a side thread may write to them.
-    pub(super) fn has_patience(self) -> bool {
+    pub(super) fn has_send_timeout(self) -> bool {
         matches!(self, Self::Tcp(_))
     }
 }
@@ -160,7 +160,7 @@ fn work(door: &Arc<Door>, peer: Peer) {
         }
         while delivery.advance() == Progress::Blocked {
             if door.is_overdue() {
-                delivery.forget();
+                delivery.leak();
                 return door.sideline.abandon(peer);
             }
         }
