@@ -25,31 +25,6 @@ impl<'a> Representation<'a> {
     }
 }
 
-/// What `/` says: what this is, and where to go.
-#[derive(Serialize)]
-pub(crate) struct ServiceDocument {
-    links: Links,
-    name: &'static str,
-    version: &'static str,
-}
-
-impl ServiceDocument {
-    pub(crate) fn new() -> Self {
-        Self {
-            links: Links {
-                persons: "/persons",
-            },
-            name: env!("CARGO_PKG_NAME"),
-            version: env!("CARGO_PKG_VERSION"),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Links {
-    persons: &'static str,
-}
-
 /// Writes `value` in the layout that the clients of this API compare byte for byte: two spaces of
 /// indentation, a comma *and a space* before each line break, a line break at the end.
 pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {

@@ -1,11 +1,13 @@
 use std::sync::LazyLock;
 
+use serde_json::json;
+
 use crate::entity_tag::EntityTag;
 use crate::message::Response;
 use crate::page::Page;
 use crate::precondition::Validators;
 use crate::problem::Problem;
-use crate::representation::{Representation, ServiceDocument, to_json};
+use crate::representation::{Representation, to_json};
 use crate::resource::{End, Exchange, not_found, of_collection, validators};
 use crate::store::{Collection, Record};
 use crate::target::Target;
@@ -31,7 +33,11 @@ impl Exchange<'_> {
     }
 
     fn read_root(&self) -> Result<Response, End> {
-        let content = to_json(&ServiceDocument::new());
+        let content = to_json(&json!({
+            "links": {"persons": "/persons"},
+            "name": env!("CARGO_PKG_NAME"),
+            "version": env!("CARGO_PKG_VERSION"),
+        }));
         let entity_tag = EntityTag::digest(&content);
         let response = self.read_document(content, entity_tag)?;
         let link = "</openapi.json>; rel=\"service-desc\"";
