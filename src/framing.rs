@@ -132,43 +132,30 @@ pub(crate) fn is_authority(host: &str) -> bool {
     name_fits && port.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Why a request is refused before anybody asks what it wants.
+/// Why a request is refused before anybody asks what it wants. Each says what it means when it is
+/// displayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// A field whose name is not a token, or with a control character in its value.
     Field,
-    /// The target is longer than [`MAX_TARGET`].
     TargetTooLong,
-    /// An HTTP/1.1 request without Host.
     HostMissing,
-    /// More than one Host.
     HostRepeated,
-    /// A Host that names no host.
     HostMalformed,
-    /// Transfer-Encoding is not exactly `chunked`, or was sent in HTTP/1.0.
     TransferEncoding,
-    /// Transfer-Encoding and Content-Length in one request.
     LengthBesideEncoding,
-    /// Content-Length is no decimal number, or there are several.
     ContentLength,
-    /// The content is longer than the server takes.
     ContentTooLong {
-        /// The most it takes, in bytes.
+        /// The most that is taken, in bytes.
         limit: u64,
     },
-    /// The chunks do not follow their grammar.
     ContentMalformed,
-    /// The content ended before its announced length.
     ContentTruncated,
-    /// The content took longer than the server waits.
     #[cfg_attr(
         not(feature = "hyper"),
         expect(dead_code, reason = "only a door with timeouts waits no longer")
     )]
     ContentLate,
-    /// Chunked content in a request to change the protocol.
     ChunksBesideUpgrade,
-    /// An earlier request on the connection left it unclear where this one begins.
     FramingLost,
 }
 
@@ -189,35 +176,33 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        f.write_str(match self {
+            Self::Field => {
+                "A field has a name that is not a token, or a control character in its value"
+            }
             Self::TargetTooLong => {
-                write!(f, "The request target is longer than {MAX_TARGET} bytes")
+                return write!(f, "The request target is longer than {MAX_TARGET} bytes");
             }
-            Self::Field => f.write_str(
-                "A field has a name that is not a token, or a control character in its value",
-            ),
-            Self::ChunksBesideUpgrade => {
-                f.write_str("Chunked content cannot be read after Connection: upgrade")
-            }
-            Self::HostMissing => f.write_str("An HTTP/1.1 request needs a Host field"),
-            Self::HostRepeated => f.write_str("A request must have exactly one Host field"),
-            Self::HostMalformed => f.write_str("Host must be a host name and an optional port"),
+            Self::HostMissing => "An HTTP/1.1 request needs a Host field",
+            Self::HostRepeated => "A request must have exactly one Host field",
+            Self::HostMalformed => "Host must be a host name and an optional port",
             Self::TransferEncoding => {
-                f.write_str("Transfer-Encoding must be exactly `chunked`, and only in HTTP/1.1")
+                "Transfer-Encoding must be exactly `chunked`, and only in HTTP/1.1"
             }
             Self::LengthBesideEncoding => {
-                f.write_str("A request must not have both Content-Length and Transfer-Encoding")
+                "A request must not have both Content-Length and Transfer-Encoding"
             }
-            Self::ContentLength => f.write_str("Content-Length must be one decimal number"),
+            Self::ContentLength => "Content-Length must be one decimal number",
             Self::ContentTooLong { limit } => {
-                write!(f, "The content is longer than {limit} bytes")
+                return write!(f, "The content is longer than {limit} bytes");
             }
-            Self::ContentMalformed => f.write_str("The chunked content is malformed"),
-            Self::ContentTruncated => f.write_str("The content ended before its announced length"),
-            Self::ContentLate => f.write_str("The content did not arrive in time"),
-            Self::FramingLost => f.write_str(
-                "An earlier request on this connection was malformed; open another connection",
-            ),
-        }
+            Self::ContentMalformed => "The chunked content is malformed",
+            Self::ContentTruncated => "The content ended before its announced length",
+            Self::ContentLate => "The content did not arrive in time",
+            Self::ChunksBesideUpgrade => "Chunked content cannot be read after Connection: upgrade",
+            Self::FramingLost => {
+                "An earlier request on this connection was malformed; open another connection"
+            }
+        })
     }
 }

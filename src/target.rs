@@ -132,14 +132,11 @@ fn hex_digit(byte: u8) -> Option<u8> {
         .and_then(|digit| digit.try_into().ok())
 }
 
-/// Why a target is none.
+/// Why a target is none. Each says what it means when it is displayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TargetError {
-    /// A `%` without two hexadecimal digits after it.
     Escape,
-    /// The bytes are no UTF-8.
     NotUtf8,
-    /// `*` with another method than OPTIONS.
     Asterisk,
 }
 
@@ -147,8 +144,8 @@ impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Escape => "The target has a `%` without two hexadecimal digits after it",
-            Self::Asterisk => "The target `*` is for OPTIONS alone",
             Self::NotUtf8 => "The target's percent-encoded bytes are not UTF-8",
+            Self::Asterisk => "The target `*` is for OPTIONS alone",
         })
     }
 }
