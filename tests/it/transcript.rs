@@ -98,8 +98,8 @@ fn the_layout_of_lists() {
     let mut desk = Desk::compatible();
     assert_eq!(desk.state().1, "[]\n");
     desk.set_clock("2020-12-24T10:11:52.200311");
-    desk.create("2", "Zoë \u{1f600} \"q\" \\ / \u{7f} \n");
+    desk.create("2", "Zoë \u{1f600} \"q\" \\ / \u{7f} ,\n");
     desk.create("1", "Wim");
-    let expected = "[\n  {\n    \"change_date\": \"2020-12-24T10:11:52.200312\", \n    \"person_id\": \"1\", \n    \"person_name\": \"Wim\"\n  }, \n  {\n    \"change_date\": \"2020-12-24T10:11:52.200311\", \n    \"person_id\": \"2\", \n    \"person_name\": \"Zoë \u{1f600} \\\"q\\\" \\\\ / \u{7f} \\n\"\n  }\n]\n";
+    let expected = "[\n  {\n    \"change_date\": \"2020-12-24T10:11:52.200312\", \n    \"person_id\": \"1\", \n    \"person_name\": \"Wim\"\n  }, \n  {\n    \"change_date\": \"2020-12-24T10:11:52.200311\", \n    \"person_id\": \"2\", \n    \"person_name\": \"Zoë \u{1f600} \\\"q\\\" \\\\ / \u{7f} ,\\n\"\n  }\n]\n";
     assert_eq!(desk.state().1, expected);
 }
