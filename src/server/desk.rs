@@ -85,16 +85,16 @@ impl Desk {
 
     /// Answers a request that is refused for its framing.
     pub(super) fn refuse(&self, request: &Request<'_>, refusal: Refusal) -> Response {
-        self.tell_of(Problem::Refused(refusal), request)
+        self.answer_problem(Problem::Refused(refusal), request)
     }
 
     /// Answers a request during which the server itself failed.
     #[cfg(feature = "hyper")]
     pub(super) fn fail(&self, request: &Request<'_>) -> Response {
-        self.tell_of(Problem::Panicked, request)
+        self.answer_problem(Problem::Panicked, request)
     }
 
-    fn tell_of(&self, problem: Problem, request: &Request<'_>) -> Response {
+    fn answer_problem(&self, problem: Problem, request: &Request<'_>) -> Response {
         resource::refuse(problem, request, &self.options.policy, SystemTime::now())
     }
 
@@ -117,7 +117,7 @@ impl Desk {
         catch_unwind(AssertUnwindSafe(|| {
             respond(&*self.store, policy, request, now)
         }))
-        .map_err(|_| self.tell_of(Problem::Panicked, request))
+        .map_err(|_| self.answer_problem(Problem::Panicked, request))
     }
 
     /// When a request arrives now. The clock is read for the log alone.
