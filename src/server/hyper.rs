@@ -174,9 +174,14 @@ impl Door {
         let (head, mut content) = request.into_parts();
         let head = Arc::new(Head(head));
         let read = self.read(&head, &mut content).await;
+        // Chunks that were read to their end do not say so themselves.
+        let unread = !matches!(read, Ok(Read::Content(_))) && !content.is_end_stream();
         // A client that waits for 100, or has not come to its end in time, is not waited for.
         let patient = !head.expects_continue() && !matches!(read, Err(Refusal::ContentLate));
-        let last = is_last(&read, &content) || !patient && !content.is_end_stream();
+        // Where the next request begins is too far away, or unclear.
+        let far = content.size_hint().upper().is_none_or(|it| it > DRAINABLE);
+        let unclear = matches!(&read, Err(refusal) if !refusal.leaves_framing_clear());
+        let last = unclear || unread && (far || !patient);
         let response = match read {
             Ok(Read::Content(content)) => self.respond(&head, content).await,
             Ok(Read::Answered(response)) => response,
@@ -184,7 +189,7 @@ impl Door {
         };
         self.desk
             .note(peer, || head.request_line(), &response, since);
-        if patient && !content.is_end_stream() {
+        if patient && unread {
             tokio::spawn(timeout(self.limits.timeout, drain(content)));
         }
         let mut response = sent(response);
@@ -242,19 +247,6 @@ enum Read {
     Content(Vec<u8>),
     /// It was not read: the answer does not depend on it.
     Answered(Response),
-}
-
-/// Whether the connection has to end after the answer, because it is unclear where the next
-/// request begins, or too far away.
-fn is_last(read: &Result<Read, Refusal>, content: &Incoming) -> bool {
-    let clear = match read {
-        Ok(Read::Content(_)) => return false,
-        // Whether the client sends its content now is up to the client.
-        Ok(Read::Answered(_)) => false,
-        Err(refusal) => refusal.leaves_framing_clear(),
-    };
-    let left = content.size_hint().upper();
-    !clear || left.is_none_or(|left| left > DRAINABLE)
 }
 
 /// Reads content of no more than `limit` bytes.

@@ -561,6 +561,18 @@ fn s10_1_1_expect_100_continue() {
     assert_eq!(client.receive().status, 200);
     assert_eq!(client.ask(GET).status, 200);
 
+    let mut client = serving.client();
+    client.send(
+        "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nExpect: 100-continue\r\n\
+         Transfer-Encoding: chunked\r\n\r\n",
+    );
+    assert_eq!(client.receive_head().status, 100);
+    client.send(format!("{:x}\r\n{content}\r\n0\r\n\r\n", content.len()));
+    let replaced = client.receive();
+    assert_eq!(replaced.status, 200);
+    assert_eq!(replaced.field("Connection"), None);
+    assert_eq!(client.ask(GET).status, 200);
+
     // A client that sends its content although it was told not to goes on, too; hyper has closed
     // the connection, and has said so.
     let mut client = serving.client();
