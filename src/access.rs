@@ -31,17 +31,13 @@ impl Access {
             self.any_origin = true;
             return Ok(());
         }
-        let Some((scheme, _)) = origin_authority(origin) else {
+        let known = origin.to_ascii_lowercase();
+        let Some((scheme, _)) = origin_authority(&known) else {
             return Err(AccessError::Origin(origin.to_owned()));
         };
-        // Browsers leave the scheme's own port out.
-        let own = if scheme.eq_ignore_ascii_case("https") {
-            ":443"
-        } else {
-            ":80"
-        };
-        let origin = origin.strip_suffix(own).unwrap_or(origin);
-        self.origins.push(origin.to_ascii_lowercase());
+        // Browsers leave it out.
+        let shown = known.strip_suffix(own_port(scheme)).unwrap_or(&known);
+        self.origins.push(shown.to_owned());
         Ok(())
     }
 
@@ -144,10 +140,9 @@ impl Access {
         let Some((scheme, host)) = origin_authority(origin) else {
             return false;
         };
-        let full = match (port(host), scheme) {
-            (Some(_), _) => host.to_owned(),
-            (None, "https") => format!("{host}:443"),
-            (None, _) => format!("{host}:80"),
+        let full = match port(host) {
+            Some(_) => host.to_owned(),
+            None => format!("{host}{}", own_port(scheme)),
         };
         let listens = scheme == "http" && self.own.iter().any(|own| is_called(own, &full));
         listens
@@ -254,6 +249,14 @@ fn without_port(authority: &str) -> &str {
 fn port(authority: &str) -> Option<&str> {
     let (_, port) = authority.rsplit_once(':')?;
     (!port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())).then_some(port)
+}
+
+/// The port, with its colon, that a scheme has where none is said.
+fn own_port(scheme: &str) -> &'static str {
+    match scheme {
+        "https" => ":443",
+        _ => ":80",
+    }
 }
 
 /// The scheme and the authority of an origin that a browser could send; `null` is none.

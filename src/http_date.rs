@@ -121,6 +121,7 @@ fn read(text: &str, form: Form, now: HttpDate) -> Option<HttpDate> {
     }
     let read = PrimitiveDateTime::try_from(parsed).ok()?.as_utc();
     let read = read.saturating_add(SignedDuration::seconds(leap.into()));
+    // The end of the calendar, which a leap second can reach, has a fraction.
     Some(HttpDate(read.truncate_to_second()))
 }
 

@@ -43,13 +43,14 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// # What the database has to understand
 ///
 /// Its distributed relatives, which speak the same protocol, should do as well. No more is asked
-/// for than `SELECT` (by key, by key range with `ORDER BY` and `LIMIT`, one `LEFT JOIN`, and
-/// `FOR UPDATE` of one row), `INSERT ... ON CONFLICT` with `DO NOTHING` and `DO UPDATE`, `UPDATE` and
-/// `DELETE` in a transaction that is `READ COMMITTED` or stricter, and one partial index. A connection begins with `SET` of two timeouts;
-/// at the start come `SHOW server_encoding`, a look at `information_schema.columns`, and `CREATE TABLE
-/// IF NOT EXISTS`. There are no procedures, no sequences, no `LISTEN` and no advisory locks, and no
-/// statement is prepared for longer than one use. The ids are `COLLATE "C"`: it is the one collation
-/// that orders them byte for byte, whatever the database's own is, and so does their index.
+/// for than `SELECT` (by key, by key range with `ORDER BY` and `LIMIT`, one `LEFT JOIN`, and `FOR
+/// UPDATE` of one row), `INSERT ... ON CONFLICT` with `DO NOTHING` and `DO UPDATE`, `UPDATE` and
+/// `DELETE` in a transaction that is `READ COMMITTED` or stricter, and one partial index. A
+/// connection begins with `SET` of two timeouts; at the start come `SHOW server_encoding`, a look
+/// at `information_schema.columns`, and `CREATE TABLE IF NOT EXISTS`. There are no procedures, no
+/// sequences, no `LISTEN` and no advisory locks, and no statement is prepared for longer than one
+/// use. The ids are `COLLATE "C"`: it is the one collation that orders them byte for byte, whatever
+/// the database's own is, and so does their index.
 ///
 /// Connections are not encrypted.
 #[derive(Debug)]
