@@ -1,12 +1,12 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Result;
 use crate::place::Directory;
-use crate::program::{Process, bound};
+use crate::program::{Process, bound, run};
 
 /// A `PostgreSQL` of the bench's own, from the installed package: never the machine's.
 ///
@@ -83,14 +83,6 @@ fn command(program: &Path) -> Result<Command> {
     let mut command = bound(if is_root()? { &other } else { &[] }, program);
     command.current_dir("/");
     Ok(command)
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let command = command.stdin(Stdio::null()).stdout(Stdio::null());
-    if command.status()?.success() {
-        return Ok(());
-    }
-    Err(format!("{command:?} failed").into())
 }
 
 fn is_root() -> Result<bool> {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::figure::megabytes;
 use crate::place::Directory;
-use crate::program::{Program, bound, built};
+use crate::program::{Program, bound, built, run};
 use crate::table::Row;
 use crate::{Bench, Result};
 
@@ -65,11 +65,4 @@ fn crates(features: &str) -> Result<usize> {
 
 fn size(path: &Path) -> Result<String> {
     Ok(megabytes(fs::metadata(path)?.len()))
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    if command.status()?.success() {
-        return Ok(());
-    }
-    Err(format!("{command:?} failed").into())
 }

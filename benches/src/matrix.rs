@@ -123,13 +123,8 @@ fn peer(bench: &mut Bench) -> Result<()> {
         let peer = Program::start(&mut bound(&[], built("axum_peer")?))?;
         prepare(&server, ask, 64)?;
         prepare(&peer, ask, 64)?;
-        let ours = Side::new(&server, ask, 64, ask.status())?;
-        let mut outcome = duel(
-            &what,
-            ours,
-            Side::new(&peer, ask, 64, ask.status())?,
-            bench.pace,
-        )?;
+        let [ours, its] = [&server, &peer].map(|it| Side::new(it, ask, 64, ask.status()));
+        let mut outcome = duel(&what, ours?, its?, bench.pace)?;
         outcome.row.goal = verdict("above 1", outcome.ratio > 1.0);
         bench.add(outcome.row)?;
     }

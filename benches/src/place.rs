@@ -1,5 +1,5 @@
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, process};
 
@@ -72,12 +72,6 @@ impl Directory {
         let path = env::temp_dir().join(format!("ifmatch-bench-{}-{count}", process::id()));
         fs::create_dir(&path)?;
         Ok(Self { path })
-    }
-}
-
-impl AsRef<Path> for Directory {
-    fn as_ref(&self) -> &Path {
-        &self.path
     }
 }
 

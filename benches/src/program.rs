@@ -150,3 +150,12 @@ pub fn bound(options: &[&str], program: impl AsRef<OsStr>) -> Command {
         .arg(program);
     command
 }
+
+/// Runs a command to its end, which is to be a good one. What it prints is of no interest.
+pub fn run(command: &mut Command) -> Result<()> {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null());
+    if command.status()?.success() {
+        return Ok(());
+    }
+    Err(format!("{command:?} failed").into())
+}
