@@ -225,15 +225,15 @@ impl IfMatch {
     /// Why the first malformed member is malformed, when no member is well-formed.
     #[must_use]
     pub fn malformed(&self) -> Option<&ParseEntityTagError> {
-        self.0.malformed()
+        self.0.malformed().filter(|_| self.0.is_empty())
     }
 }
 
 /// The If-None-Match field: the method is to be performed only on none of these versions.
 ///
-/// Compared weakly, for a reader may keep what means the same. A field with malformed members
-/// only says nothing: GET and HEAD go on as if it were true, since a 200 is never wrong; for any
-/// other method it is false, since a write would be.
+/// Compared weakly, for a reader may keep what means the same. It fails closed: one malformed
+/// member makes it false for a write, because that member may have been the current tag. For GET
+/// and HEAD the malformed members do not count, because a 200 is never wrong.
 ///
 /// [RFC 9110 section 13.1.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2)
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -243,10 +243,10 @@ impl IfNoneMatch {
     /// Whether the condition is true for the selected representation, or for its absence.
     #[must_use]
     pub fn is_true(&self, method: Method, selected: Option<&Validators>) -> bool {
-        match self.malformed() {
-            Some(_) => method.is_read(),
-            None => !self.0.contain(selected, EntityTag::weak_eq),
+        if self.malformed().is_some() && !method.is_read() {
+            return false;
         }
+        !self.0.contain(selected, EntityTag::weak_eq)
     }
 
     /// Whether the value is `*`: true only where there is no current representation.
@@ -255,7 +255,7 @@ impl IfNoneMatch {
         self.0 == EntityTags::Any
     }
 
-    /// Why the first malformed member is malformed, when no member is well-formed.
+    /// Why the first malformed member is malformed, when there is one.
     #[must_use]
     pub fn malformed(&self) -> Option<&ParseEntityTagError> {
         self.0.malformed()
@@ -326,10 +326,15 @@ impl EntityTags {
         }
     }
 
+    /// Whether it is a list without one well-formed member.
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Listed { tags, .. } if tags.is_empty())
+    }
+
     fn malformed(&self) -> Option<&ParseEntityTagError> {
         match self {
-            Self::Listed { tags, malformed } if tags.is_empty() => malformed.as_ref(),
-            _ => None,
+            Self::Any => None,
+            Self::Listed { malformed, .. } => malformed.as_ref(),
         }
     }
 }

@@ -32,6 +32,8 @@ pub enum Meaning<'a> {
     Any,
     /// The members that are well-formed: weak or not, and the opaque part.
     Members(&'a [(bool, &'a str)]),
+    /// The same, and there are malformed members beside them.
+    Partly(&'a [(bool, &'a str)]),
     /// There are members, and none is well-formed.
     Malformed,
 }
@@ -83,11 +85,11 @@ pub const TAGS: [Tags; 13] = [
     },
     Tags {
         lines: &[r#""c ur", "cur""#],
-        meaning: Meaning::Members(&[(false, "cur")]),
+        meaning: Meaning::Partly(&[(false, "cur")]),
     },
     Tags {
         lines: &[r#"*, "old""#],
-        meaning: Meaning::Members(&[(false, "old")]),
+        meaning: Meaning::Partly(&[(false, "old")]),
     },
 ];
 
@@ -195,7 +197,7 @@ pub fn naive(
         }
         Meaning::Any => selected.is_some(),
         Meaning::Malformed => false,
-        Meaning::Members(members) => {
+        Meaning::Members(members) | Meaning::Partly(members) => {
             let mut matches = false;
             for (weak, opaque) in members {
                 if let Some((current_weak, current)) = current {
@@ -223,7 +225,8 @@ pub fn naive(
         }
         Meaning::Any => selected.is_none(),
         Meaning::Malformed => reading,
-        Meaning::Members(members) => {
+        Meaning::Partly(_) if !reading => false,
+        Meaning::Members(members) | Meaning::Partly(members) => {
             let mut matches = false;
             for (_, opaque) in members {
                 if let Some((_, current)) = current {

@@ -492,6 +492,36 @@ fn malformed_if_none_match() {
     }
 }
 
+/// One member that cannot be read makes a write fail. A read uses the others.
+#[test]
+fn one_malformed_member_of_if_none_match() {
+    let desk = Desk::strict();
+    let tag = desk.create("1", "Wim");
+    let before = desk.state();
+    let bare = tag.trim_matches('"');
+    let first = bare.chars().next().unwrap();
+    let told =
+        format!("If-None-Match is malformed: expected a quoted tag at byte 0, found '{first}'");
+    let good_and_bad = format!("\"zzz\", {bare}");
+    let current_and_bad = format!("x, {tag}, \"zzz\"");
+    for (tags, read) in [(&good_and_bad, 200), (&current_and_bad, 304)] {
+        let fields = [("If-Match", "*"), ("If-None-Match", &**tags)];
+        for line in ["PUT /persons/1", "DELETE /persons/1", "POST /persons"] {
+            let content = r#"{"person_id": "2", "person_name": "Tim"}"#;
+            let answer = desk.ask(line, &fields, content);
+            assert_eq!((status(&answer), desk.state()), (400, before.clone()));
+            if read == 200 {
+                assert_eq!(message(&answer), told);
+            }
+        }
+        for line in ["GET /persons/1", "HEAD /persons/1"] {
+            assert_eq!(status(&desk.ask(line, &fields, "")), read, "{line}");
+        }
+        let missing = desk.ask("PUT /persons/2", &fields, "{}");
+        assert_eq!(status(&missing), 404);
+    }
+}
+
 #[test]
 fn too_many_tags() {
     let desk = Desk::compatible();
@@ -744,6 +774,7 @@ fn expected(
         oracle::NOON,
     );
     let malformed = |tags: &Tags| tags.meaning == Meaning::Malformed;
+    let partly = |tags: &Tags| matches!(tags.meaning, Meaning::Partly(_));
     match (evaluation, method) {
         (Evaluation::NotModified, _) => 304,
         (Evaluation::PreconditionFailed(Precondition::IfMatch), _)
@@ -752,7 +783,7 @@ fn expected(
             400
         }
         (Evaluation::PreconditionFailed(Precondition::IfNoneMatch), _)
-            if malformed(if_none_match) =>
+            if malformed(if_none_match) || partly(if_none_match) =>
         {
             400
         }

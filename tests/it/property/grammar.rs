@@ -85,7 +85,8 @@ impl<'a> Reading<'a> {
             Self::Listed(tags, malformed) if tags.is_empty() && *malformed > 0 => {
                 Meaning::Malformed
             }
-            Self::Listed(tags, _) => Meaning::Members(tags),
+            Self::Listed(tags, 0) => Meaning::Members(tags),
+            Self::Listed(tags, _) => Meaning::Partly(tags),
             Self::TooMuch => panic!("this has no meaning"),
         }
     }
