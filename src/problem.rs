@@ -26,6 +26,7 @@ pub(crate) enum Problem {
     MethodNotAllowed {
         allow: &'static str,
     },
+    PartialPut,
     Preconditions(PreconditionsError),
     MalformedPrecondition(Precondition, ParseEntityTagError),
     PreconditionFailed {
@@ -92,6 +93,7 @@ impl Problem {
             Self::Refused(_)
             | Self::Target(_)
             | Self::Page(_)
+            | Self::PartialPut
             | Self::Preconditions(_)
             | Self::MalformedPrecondition(..)
             | Self::Content(_) => 400,
@@ -133,6 +135,10 @@ impl Problem {
             }
             Self::MethodNotAllowed { allow } => {
                 format!("This resource does not allow that method; it allows {allow}")
+            }
+            Self::PartialPut => {
+                "A partial PUT is not supported: send the whole representation without Content-Range"
+                    .into()
             }
             Self::Preconditions(error) => error.to_string(),
             Self::MalformedPrecondition(field, error) => format!("{field} is malformed: {error}"),

@@ -132,6 +132,7 @@ impl Exchange<'_> {
                 Ok(Action::Create(asked, collection))
             }
             (Method::Put, Target::Person(id)) => {
+                self.refuse_partial()?;
                 let (id, asked, record) = self.select_target(id)?;
                 let selected = record.map(|record| record.version);
                 Ok(Action::Replace(asked, id, selected))
@@ -142,6 +143,16 @@ impl Exchange<'_> {
                 Ok(Action::Remove(asked, id, selected))
             }
             _ => Err(Problem::MethodNotAllowed { allow }.into()),
+        }
+    }
+
+    /// Refuses a PUT with Content-Range, whose content is a part of the representation.
+    ///
+    /// [RFC 9110 section 14.5](https://www.rfc-editor.org/rfc/rfc9110#section-14.5)
+    fn refuse_partial(&self) -> Result<(), Problem> {
+        match self.request.field_lines("Content-Range").next() {
+            Some(_) => Err(Problem::PartialPut),
+            None => Ok(()),
         }
     }
 

@@ -522,6 +522,45 @@ fn one_malformed_member_of_if_none_match() {
     }
 }
 
+/// Section 14.5 of RFC 9110: a server that does not support partial PUT answers 400.
+#[test]
+fn s14_5_put_with_content_range() {
+    let told =
+        "A partial PUT is not supported: send the whole representation without Content-Range";
+    for desk in [Desk::compatible(), Desk::strict()] {
+        let tag = desk.create("1", "Wim");
+        let before = desk.state();
+        let range = ("Content-Range", "bytes 0-21/22");
+        let content = r#"{"person_name": "Tim"}"#;
+        for fields in [
+            &[range, ("If-Match", &*tag)][..],
+            &[range, ("If-Match", "\"old\"")],
+            &[range, ("If-None-Match", "*")],
+            &[("content-range", ""), ("If-Match", "*")],
+            &[range],
+        ] {
+            for target in ["/persons/1", "/persons/2"] {
+                let answer = desk.ask(&format!("PUT {target}"), fields, content);
+                assert_eq!((status(&answer), &*message(&answer)), (400, told));
+                assert_eq!(answer.field("Cache-Control"), Some("no-store"));
+                assert_eq!(desk.state(), before);
+            }
+        }
+        // The field says nothing with another method. Another target is told first.
+        for (line, expected) in [
+            ("GET /persons/1", 200),
+            ("POST /persons", 201),
+            ("PUT /persons", 405),
+            ("PUT /nothing", 404),
+            ("DELETE /persons/1", 204),
+        ] {
+            let content = r#"{"person_id": "3", "person_name": "Tim"}"#;
+            let answer = desk.ask(line, &[range, ("If-Match", "*")], content);
+            assert_eq!(status(&answer), expected, "{line}");
+        }
+    }
+}
+
 #[test]
 fn too_many_tags() {
     let desk = Desk::compatible();
