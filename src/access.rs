@@ -44,6 +44,9 @@ impl Access {
     /// Knows the server by this name, `example.com` or `example.com:8080`, and from now on by
     /// such names alone: a request for any other host is turned away.
     ///
+    /// Only under such a name does the server answer for an `https` URI: it has no TLS itself, but
+    /// a proxy in front of it may.
+    ///
     /// # Errors
     ///
     /// When it is no host name, with or without a port.
@@ -69,11 +72,13 @@ impl Access {
     /// Whether the request may be looked at further.
     pub(crate) fn check(&self, request: &Request<'_>) -> Result<(), Denial> {
         let host = authority(request.target).or_else(|| request.field_lines("Host").next());
-        if let Some(host) = host
-            && !self.hosts.is_empty()
-            && !self.hosts.iter().any(|known| is_called(known, host))
-        {
+        let is_named =
+            host.is_some_and(|host| self.hosts.iter().any(|known| is_called(known, host)));
+        if host.is_some() && !self.hosts.is_empty() && !is_named {
             return Err(Denial::Host);
+        }
+        if is_https(request.target) && !is_named {
+            return Err(Denial::Https);
         }
         let reads = request.method.is_read() || request.method == Method::Options;
         let mut origins = request.field_lines("Origin");
@@ -167,6 +172,8 @@ const ACCEPTED: &str = "If-Match, If-None-Match, If-Modified-Since, If-Unmodifie
 pub(crate) enum Denial {
     /// It is for another host.
     Host,
+    /// Its target is an `https` URI, and no proxy with TLS is known for the host.
+    Https,
     /// A page of somebody else would have something changed.
     Origin,
     /// It has no token.
@@ -226,6 +233,14 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(..)")
     }
+}
+
+/// Whether the target is a whole URI that needs TLS.
+///
+/// [RFC 9110 section 7.4](https://www.rfc-editor.org/rfc/rfc9110#section-7.4)
+fn is_https(target: &str) -> bool {
+    let scheme = target.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
 }
 
 /// Whether `host`, from a Host field or an origin, is the known name. A known name without a port

@@ -99,7 +99,7 @@ impl Problem {
             | Self::Content(_) => 400,
             Self::Denied(Denial::NoToken | Denial::WrongToken) => 401,
             Self::Denied(Denial::Origin) => 403,
-            Self::Denied(Denial::Host) => 421,
+            Self::Denied(Denial::Host | Denial::Https) => 421,
             Self::UnknownTarget | Self::NotFound { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::AlreadyExists { .. } if profile == Profile::Compatible => 400,
@@ -117,6 +117,9 @@ impl Problem {
         match self {
             Self::Refused(refusal) => refusal.to_string(),
             Self::Denied(Denial::Host) => "The server is not known by this host name".into(),
+            Self::Denied(Denial::Https) => {
+                "The target is an https URI and this connection has no TLS; behind a proxy with TLS, start the server with --allow-host".into()
+            }
             Self::Denied(Denial::Origin) => {
                 "Pages of this origin may not change anything here".into()
             }

@@ -150,6 +150,51 @@ fn a_server_with_a_name_is_known_by_it_alone() {
     }
 }
 
+/// Section 7.4 of RFC 9110: the server has no TLS. A proxy in front may have it, for a host that
+/// `--allow-host` names.
+#[test]
+fn s7_4_https_needs_tls() {
+    let told = "The target is an https URI and this connection has no TLS; \
+                behind a proxy with TLS, start the server with --allow-host";
+    let unnamed = serve(|access| access.require_token(Token::new("secret").unwrap()));
+    for line in [
+        "GET https://x/",
+        "GET https://x/persons",
+        "HEAD HTTPS://x/persons",
+        "PUT Https://x/persons/1",
+        "OPTIONS https://x/persons",
+        "GET https://x/nothing",
+        "BREW https://x/persons",
+    ] {
+        let answer = unnamed.ask(line, "If-Match: *\r\n", "");
+        assert_eq!(answer.status, 421, "{line}");
+        if !line.starts_with("HEAD") {
+            assert_eq!(answer.message(), told, "{line}");
+        }
+        let http = line.replace("https", "http").replace("HTTPS", "HTTP");
+        let answer = unnamed.ask(&http.replace("Https", "Http"), "", "");
+        assert_ne!(answer.status, 421, "{http}");
+    }
+    let named = serve(|access| {
+        access.allow_host("api.example").unwrap();
+        access.allow_host("other.example:8443").unwrap();
+    });
+    for (target, status) in [
+        ("https://api.example/persons", 200),
+        ("https://API.example:443/persons", 200),
+        ("https://other.example:8443/persons", 200),
+        ("https://other.example/persons", 421),
+        ("https://evil.example/persons", 421),
+    ] {
+        let answer = named.ask(&format!("GET {target}"), "", "");
+        assert_eq!(answer.status, status, "{target}");
+        if status == 421 {
+            let unknown = "The server is not known by this host name";
+            assert_eq!(answer.message(), unknown, "{target}");
+        }
+    }
+}
+
 const EXPOSED: &str = "ETag, Location, Link, Preference-Applied, Content-Location";
 
 #[test]

@@ -276,7 +276,7 @@ fn targets() {
         ("/persons?limit=7", 200),
         ("/?x", 200),
         ("http://example.com/persons/1", 200),
-        ("HTTPS://example.com:1/persons/1?x", 200),
+        ("HTTP://example.com:1/persons/1?x", 200),
         ("http://example.com", 200),
         ("http://example.com?x/persons", 200),
         ("ftp://example.com/persons", 404),

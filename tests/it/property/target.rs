@@ -72,6 +72,11 @@ fn target(target: &str) -> &'static str {
     let get = Request::new(Method::Get, target);
     let before = ask(&store, &get).status();
     let created = ask(&store, &create);
+    if is_https(target) {
+        let refused = [before, created.status(), ask(&store, &get).status()];
+        assert_eq!(refused, [421; 3], "{target:?}");
+        return "https";
+    }
     let statuses = [before, created.status(), ask(&store, &get).status()];
     let (expected, reached) = match named(target) {
         Named::Person(id) if is_person_id(&id) => {
@@ -100,6 +105,11 @@ fn ask(store: &MemoryStore, request: &Request<'_>) -> Response {
 fn is_person_id(id: &str) -> bool {
     let long = id.is_empty() || id.len() > MAX_PERSON_ID;
     !long && id != "." && id != ".." && !id.chars().any(char::is_control)
+}
+
+/// A URI whose scheme needs TLS, which there is not.
+fn is_https(target: &str) -> bool {
+    target.to_ascii_lowercase().starts_with("https://")
 }
 
 /// What a target names.
