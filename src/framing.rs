@@ -27,7 +27,7 @@ pub(crate) enum Framing {
 }
 
 impl Framing {
-    /// Judges the head of a request: its target, Host, Transfer-Encoding and Content-Length.
+    /// Judges the head of a request: its version, target, Host, Transfer-Encoding and Content-Length.
     ///
     /// `max_content` is the longest content that may be announced, in bytes.
     ///
@@ -35,6 +35,9 @@ impl Framing {
     ///
     /// When the head is such that answering it as it stands would be a mistake; see [`Refusal`].
     pub(crate) fn of(request: &Request<'_>, max_content: u64) -> Result<Self, Refusal> {
+        if request.protocol < Protocol::Http10 {
+            return Err(Refusal::Protocol);
+        }
         check_fields(request)?;
         let framing = Self::of_content(request)?;
         if request.target.len() > MAX_TARGET {
@@ -136,6 +139,7 @@ pub(crate) fn is_authority(host: &str) -> bool {
 /// displayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
+    Protocol,
     Field,
     TargetTooLong,
     HostMissing,
@@ -177,6 +181,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Protocol => "HTTP/0.9 is not supported; send the request as HTTP/1.1",
             Self::Field => {
                 "A field has a name that is not a token, or a control character in its value"
             }

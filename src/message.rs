@@ -51,10 +51,12 @@ impl Method {
     }
 }
 
-/// The version of HTTP/1 in which a request was sent.
+/// The version of HTTP in which a request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
+    /// HTTP/0.9: refused, because it has no fields and no statuses.
+    Http09,
     /// HTTP/1.0: Host is optional, a connection ends with its answer.
     Http10,
     /// HTTP/1.1: Host is needed, a connection goes on.

@@ -6,6 +6,7 @@ use crate::client::{Client, request};
 use crate::serving::{Serving, is_hyper, options};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
+const TIM: &str = r#"{"person_name": "Tim"}"#;
 
 #[test]
 fn s15_4_5_a_304_ends_with_its_head() {
@@ -439,6 +440,49 @@ fn s7_2_host() {
         };
         let given = (answer.status == 400).then(|| answer.message());
         assert_eq!((answer.status, given), (status, told), "{version} {fields}");
+    }
+}
+
+/// HTTP/0.9 has no fields and no statuses: what the server says has no meaning in it.
+#[test]
+fn s9112_2_3_http_0_9_is_refused() {
+    let serving = Serving::start();
+    serving.create("1");
+    let before = serving.state();
+    let told = "HTTP/0.9 is not supported; send the request as HTTP/1.1";
+    let smuggled = request("DELETE /persons/1", "If-Match: *\r\n", "");
+    for fields in [
+        "",
+        "Host: x\r\n",
+        "Host: x\r\nConnection: keep-alive\r\n",
+        "Host: x\r\nIf-Match: *\r\nContent-Length: 22\r\n",
+        "Host: x\r\nConnection: close\r\n",
+    ] {
+        for method in ["GET", "PUT", "DELETE"] {
+            let mut client = serving.client();
+            let content = if fields.contains("Length") { TIM } else { "" };
+            let head = format!("{method} /persons/1 HTTP/0.9\r\n{fields}\r\n{content}");
+            client.send(format!("{head}{smuggled}"));
+            let answer = client.receive();
+            assert_eq!(answer.status, 400, "{head}");
+            if is_hyper() {
+                assert_eq!(answer.content, "", "hyper refuses it by itself");
+                assert!(client.is_closed());
+            } else {
+                let answered = (&*answer.message(), answer.field("Connection"));
+                assert_eq!(answered, (told, Some("close")), "{head}");
+            }
+            assert_eq!(serving.state(), before, "{head}");
+        }
+    }
+    // Both doors refuse these by themselves, and end the connection.
+    for line in ["GET /persons", "GET /persons HTTP/1.2", "GET / HTTP/1"] {
+        let mut client = serving.client();
+        client.send(format!("{line}\r\nHost: x\r\n\r\n{smuggled}"));
+        let answer = client.receive();
+        assert_eq!((answer.status, &*answer.content), (400, ""), "{line}");
+        assert!(client.is_closed(), "{line}");
+        assert_eq!(serving.state(), before, "{line}");
     }
 }
 

@@ -85,9 +85,11 @@ impl Arrival {
     /// The request's head as a value.
     pub(super) fn request(&self) -> Request<'_> {
         let mut request = Request::new(self.method(), self.request.url());
-        if self.is_http10() {
-            request.protocol = Protocol::Http10;
-        }
+        request.protocol = match self.request.http_version() {
+            tiny_http::HTTPVersion(0, _) => Protocol::Http09,
+            tiny_http::HTTPVersion(1, 0) => Protocol::Http10,
+            _ => Protocol::Http11,
+        };
         let headers = self.request.headers().iter();
         request.fields = headers
             .map(|h| (h.field.as_str().as_str(), h.value.as_str()))
