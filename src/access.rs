@@ -278,7 +278,7 @@ fn own_port(scheme: &str) -> &'static str {
 fn origin_authority(origin: &str) -> Option<(&str, &str)> {
     let (scheme, authority) = origin.split_once("://")?;
     let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    (known && !authority.is_empty() && is_authority(authority)).then_some((scheme, authority))
+    (known && is_authority(authority)).then_some((scheme, authority))
 }
 
 /// What was to be allowed or required cannot be.

@@ -114,8 +114,8 @@ fn check_host(request: &Request<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// `uri-host [ ":" port ]`, by its characters. An empty one is what a target without authority
-/// comes with.
+/// `uri-host [ ":" port ]`, by its characters. The host of an `http` URI is never empty
+/// ([RFC 9110 section 4.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-4.2.1)).
 pub(crate) fn is_authority(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => (name, port),
@@ -132,7 +132,7 @@ pub(crate) fn is_authority(host: &str) -> bool {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&b)),
     };
-    name_fits && port.bytes().all(|b| b.is_ascii_digit())
+    !name.is_empty() && name_fits && port.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Why a request is refused before anybody asks what it wants. Each says what it means when it is

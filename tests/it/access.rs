@@ -119,7 +119,6 @@ fn a_server_with_a_name_is_known_by_it_alone() {
         "other.example",
         "other.example:80",
         "x.api.example",
-        "",
     ] {
         for line in ["GET /persons", "OPTIONS /persons", "PUT /nothing"] {
             let answer = ask(&serving, line, host, "", "");

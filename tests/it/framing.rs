@@ -417,7 +417,11 @@ fn s7_2_host() {
         ("HTTP/1.1", "hOST:\t[::1]:5000\t\r\n", None),
         ("HTTP/1.1", "Host: [::1]\r\n", None),
         ("HTTP/1.1", "Host: 127.0.0.1:\r\n", None),
-        ("HTTP/1.1", "Host:\r\n", None),
+        ("HTTP/1.1", "Host: 127.0.0.1:0\r\n", None),
+        ("HTTP/1.1", "Host:\r\n", Some(malformed)),
+        ("HTTP/1.1", "Host: \t \r\n", Some(malformed)),
+        ("HTTP/1.1", "Host: :80\r\n", Some(malformed)),
+        ("HTTP/1.1", "Host: :\r\n", Some(malformed)),
         ("HTTP/1.1", "", Some(needs)),
         ("HTTP/1.1", "Host: a\r\nHost: b\r\n", Some(several)),
         ("HTTP/1.1", "Host: a\r\nHost: a\r\n", Some(several)),
@@ -429,6 +433,7 @@ fn s7_2_host() {
         ("HTTP/1.1", "Host: [::1\r\n", Some(malformed)),
         ("HTTP/1.1", "Host: http://a\r\n", Some(malformed)),
         ("HTTP/1.0", "", None),
+        ("HTTP/1.0", "Host:\r\n", Some(malformed)),
         ("HTTP/1.0", "Host: a\r\nHost: b\r\n", Some(several)),
     ] {
         let answer = serving
