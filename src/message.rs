@@ -23,6 +23,9 @@ pub enum Method {
     Delete,
     /// Asks which methods there are.
     Options,
+    /// Another method of the [IANA registry](https://www.iana.org/assignments/http-methods), such
+    /// as TRACE and PROPFIND. No target has one, so all targets answer 405.
+    Registered,
     /// Any other method.
     Other,
 }
@@ -38,6 +41,12 @@ impl Method {
             "PUT" => Self::Put,
             "DELETE" => Self::Delete,
             "OPTIONS" => Self::Options,
+            "ACL" | "BASELINE-CONTROL" | "BIND" | "CHECKIN" | "CHECKOUT" | "CONNECT" | "COPY"
+            | "LABEL" | "LINK" | "LOCK" | "MERGE" | "MKACTIVITY" | "MKCALENDAR" | "MKCOL"
+            | "MKREDIRECTREF" | "MKWORKSPACE" | "MOVE" | "ORDERPATCH" | "PATCH" | "PRI"
+            | "PROPFIND" | "PROPPATCH" | "QUERY" | "REBIND" | "REPORT" | "SEARCH" | "TRACE"
+            | "UNBIND" | "UNCHECKOUT" | "UNLINK" | "UNLOCK" | "UPDATE" | "UPDATEREDIRECTREF"
+            | "VERSION-CONTROL" => Self::Registered,
             _ => Self::Other,
         }
     }

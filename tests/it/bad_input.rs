@@ -186,8 +186,8 @@ fn cases() -> Vec<Case> {
         case(
             "PATCH",
             framed("PATCH /persons/1", "If-Match: *"),
-            501,
-            knows,
+            405,
+            "This resource does not allow that method; it allows GET, HEAD, PUT, DELETE, OPTIONS",
         ),
         case(
             "a method not of this target",

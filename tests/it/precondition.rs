@@ -172,7 +172,13 @@ fn s13_1_2_if_none_match() {
         for method in [Method::Get, Method::Head] {
             assert_eq!(asked.evaluate(method, Some(&current())), read_);
         }
-        for method in [Method::Put, Method::Delete, Method::Post, Method::Other] {
+        for method in [
+            Method::Put,
+            Method::Delete,
+            Method::Post,
+            Method::Registered,
+            Method::Other,
+        ] {
             assert_eq!(asked.evaluate(method, Some(&current())), write);
         }
     }

@@ -248,9 +248,7 @@ fn s9_3_7_options() {
 #[test]
 fn s15_6_2_methods_that_are_not_known() {
     let desk = Desk::compatible();
-    for method in [
-        "PATCH", "TRACE", "CONNECT", "BREW", "get", "Put", "PROPFIND",
-    ] {
+    for method in ["BREW", "get", "Put", "trace", "PATCHES", "FETCH"] {
         for target in ["/", "/persons/1", "/nothing", "*"] {
             let response = desk.ask(&format!("{method} {target}"), &[("If-Match", "x")], "");
             assert_eq!(status(&response), 501);
@@ -260,6 +258,83 @@ fn s15_6_2_methods_that_are_not_known() {
             );
         }
     }
+}
+
+/// The methods of the IANA HTTP Method Registry that no target has.
+const REGISTERED: [&str; 34] = [
+    "ACL",
+    "BASELINE-CONTROL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "CONNECT",
+    "COPY",
+    "LABEL",
+    "LINK",
+    "LOCK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MKREDIRECTREF",
+    "MKWORKSPACE",
+    "MOVE",
+    "ORDERPATCH",
+    "PATCH",
+    "PRI",
+    "PROPFIND",
+    "PROPPATCH",
+    "QUERY",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "TRACE",
+    "UNBIND",
+    "UNCHECKOUT",
+    "UNLINK",
+    "UNLOCK",
+    "UPDATE",
+    "UPDATEREDIRECTREF",
+    "VERSION-CONTROL",
+];
+
+/// RFC 9110 section 15.5.6: the method is known, and the target does not support it.
+#[test]
+fn s15_5_6_registered_methods_are_not_allowed() {
+    let serving = Serving::start();
+    serving.create("1");
+    let before = serving.state();
+    for method in REGISTERED {
+        assert_eq!(Method::from_name(method), Method::Registered);
+        for (target, allow) in [
+            ("/", "GET, HEAD, OPTIONS"),
+            ("/openapi.json", "GET, HEAD, OPTIONS"),
+            ("/persons", "GET, HEAD, POST, OPTIONS"),
+            ("/persons/1", "GET, HEAD, PUT, DELETE, OPTIONS"),
+            ("/persons/9", "GET, HEAD, PUT, DELETE, OPTIONS"),
+        ] {
+            let line = format!("{method} {target}");
+            let answer = serving.ask(&line, "If-Match: \"old\"\r\n", "");
+            let told = format!("This resource does not allow that method; it allows {allow}");
+            assert_eq!((answer.status, answer.message()), (405, told), "{line}");
+            assert_eq!(answer.field("Allow"), Some(allow), "{line}");
+        }
+        let line = format!("{method} /nothing");
+        assert_eq!(serving.ask(&line, "", "").status, 404, "{line}");
+    }
+    let tunnel = serving.ask("CONNECT example.com:80", "", "");
+    assert_eq!(tunnel.status, 404);
+    assert!(tunnel.message().starts_with("Nothing is found here"));
+    let server = serving.ask("TRACE *", "", "");
+    assert_eq!(
+        (server.status, &*server.message()),
+        (400, "The target `*` is for OPTIONS alone")
+    );
+    for method in ["BREW", "trace", "PATCHES"] {
+        let answer = serving.ask(&format!("{method} /persons/1"), "", "");
+        assert_eq!(answer.status, 501, "{method}");
+    }
+    assert_eq!(serving.state(), before);
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub const EXAMPLES: [&str; 16] = [
     "strict\nGET /persons?limit=1&after=1\nIf-Modified-Since: Mon, 23 Nov 2026 11:00:00 GMT\n--\nHEAD /persons/1\nIf-Modified-Since: Mon Nov 23 11:00:00 2026\n--\nGET /persons?limit=0",
     "compatible token\nGET /\nAuthorization: Bearer secret\n--\nGET /\nAuthorization: Bearer other\n--\nOPTIONS *",
     "strict host origin\nPOST /persons\nHost: example.com\nOrigin: https://example.com\n\n{\"person_id\": \"4\", \"person_name\": \"x\"}\n--\nDELETE /persons/1\nHost: example.com\nOrigin: null\n--\nGET http://other.example/persons",
-    "compatible any\nOPTIONS /persons\nOrigin: null\nAccess-Control-Request-Method: PUT\n--\nPATCH /persons/1\n--\nPUT /persons\n--\nGET /openapi.json",
+    "compatible any\nOPTIONS /persons\nOrigin: null\nAccess-Control-Request-Method: PUT\n--\nBREW /persons/1\n--\nPATCH /persons/1\n--\nPUT /persons\n--\nGET /openapi.json",
     "compatible\nPUT /persons/1\nIf-None-Match: \"x\nIf-Match: *\n\n{}\n--\nGET /persons/%zz\n--\nGET /nothing\n--\nPOST /persons\n\n[1]",
     "strict\nPUT /persons/1\nIf-Match: malformed\n\n{\"person_name\": \"Tim\"}\n--\nGET /persons/1 -1\nIf-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT\n--\nPUT /persons/1\nIf-Match: \"$1\"\n\n{\"person_name\": 1}",
 ];
