@@ -137,7 +137,9 @@ impl Exchange<'_> {
         if !minimal {
             response = response.with_field("Content-Location", path);
         }
-        response = response.with_field("ETag", record.version.entity_tag().to_string());
+        response = response
+            .with_field("ETag", record.version.entity_tag().to_string())
+            .with_field("Cache-Control", "no-cache");
         if let Some(preference) = preference {
             response = response.with_field("Preference-Applied", preference.applied());
         }

@@ -60,6 +60,7 @@ fn s9_3_3_post_creates() {
             "Location",
             "Content-Location",
             "ETag",
+            "Cache-Control",
             "Content-Type",
             "Content-Length"
         ]
@@ -156,7 +157,13 @@ fn s9_3_4_put_replaces() {
     assert_eq!(status(&replaced), 200);
     assert_eq!(
         names(&replaced),
-        ["Content-Location", "ETag", "Content-Type", "Content-Length"]
+        [
+            "Content-Location",
+            "ETag",
+            "Cache-Control",
+            "Content-Type",
+            "Content-Length"
+        ]
     );
     assert_eq!(replaced.field("Content-Location"), Some("/persons/1"));
     assert_ne!(tag(&replaced), old);
@@ -186,6 +193,32 @@ fn s9_3_4_put_replaces() {
     );
     for line in ["PUT /persons/%00", "GET /persons/%00", "DELETE /persons/.."] {
         assert_eq!(status(&desk.ask(line, &[("If-Match", "*")], content)), 404);
+    }
+}
+
+/// A cache may keep what a write made, and must ask about it each time, as with GET.
+#[test]
+fn s9111_5_2_2_4_answers_to_writes_are_asked_about() {
+    for desk in [Desk::compatible(), Desk::strict()] {
+        let create = r#"{"person_id": "1", "person_name": "Wim"}"#;
+        let other = r#"{"person_id": "2", "person_name": "Wim"}"#;
+        let minimal = ("Prefer", "return=minimal");
+        let (any, none) = (("If-Match", "*"), ("If-None-Match", "*"));
+        for (line, fields, content, expected) in [
+            ("POST /persons", &[][..], create, 201),
+            ("POST /persons", &[minimal], other, 201),
+            ("PUT /persons/1", &[any], create, 200),
+            ("PUT /persons/1", &[any, minimal], create, 204),
+            ("PUT /persons/3", &[none], create, 201),
+            ("PUT /persons/4", &[none, minimal], create, 201),
+        ] {
+            let answer = desk.ask(line, fields, content);
+            let cached = answer.field("Cache-Control");
+            assert_eq!((status(&answer), cached), (expected, Some("no-cache")));
+        }
+        // What is gone has nothing to keep.
+        let removed = desk.ask("DELETE /persons/1", &[any], "");
+        assert_eq!(removed.field("Cache-Control"), None);
     }
 }
 
