@@ -222,6 +222,13 @@ impl IfMatch {
         self.0.contain(selected, EntityTag::strong_eq)
     }
 
+    /// Whether a member matches the selected representation weakly, and none strongly: the
+    /// condition is false only because a tag is weak.
+    #[must_use]
+    pub fn is_weak_match(&self, selected: Option<&Validators>) -> bool {
+        !self.is_true(selected) && self.0.contain(selected, EntityTag::weak_eq)
+    }
+
     /// Why the first malformed member is malformed, when no member is well-formed.
     #[must_use]
     pub fn malformed(&self) -> Option<&ParseEntityTagError> {

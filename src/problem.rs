@@ -32,6 +32,8 @@ pub(crate) enum Problem {
     PreconditionFailed {
         field: Precondition,
         current: Option<EntityTag>,
+        /// Whether it failed only because a tag in it is weak.
+        weak: bool,
     },
     PreconditionRequired {
         current: EntityTag,
@@ -165,6 +167,9 @@ impl Problem {
     fn detail(&self, profile: Profile) -> Option<String> {
         match self {
             Self::Content(ContentError::Missing { detail }) => detail.clone(),
+            Self::PreconditionFailed { weak: true, .. } => Some(
+                "If-Match compares strongly, so a weak tag (W/) never matches; a proxy that compresses an answer makes its tag weak".into(),
+            ),
             Self::PreconditionFailed { field, .. } if profile == Profile::Strict => {
                 Some(format!("{field} is false"))
             }

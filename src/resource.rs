@@ -228,7 +228,15 @@ impl Exchange<'_> {
             return Err(Problem::MalformedPrecondition(field, error.clone()).into());
         }
         let current = selected.and_then(|validators| validators.entity_tag.clone());
-        Err(Problem::PreconditionFailed { field, current }.into())
+        let weak = asked
+            .if_match()
+            .is_some_and(|if_match| if_match.is_weak_match(selected));
+        Err(Problem::PreconditionFailed {
+            field,
+            current,
+            weak,
+        }
+        .into())
     }
 
     /// Why a false precondition could not be read, where it is a mistake to be told of.

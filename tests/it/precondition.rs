@@ -126,6 +126,27 @@ fn s13_1_1_strong_comparison() {
 }
 
 #[test]
+fn s8_8_3_2_only_weakly() {
+    let selected = current();
+    for (value, expected) in [
+        (r#"W/"cur""#, true),
+        (r#""old", W/"cur""#, true),
+        (r#"x y, W/"cur""#, true),
+        (r#"W/"cur", "cur""#, false),
+        (r#""cur""#, false),
+        (r#"W/"old""#, false),
+        ("*", false),
+        ("", false),
+    ] {
+        let asked = read(&[("If-Match", value)], TagSyntax::Quoted);
+        let if_match = asked.if_match().unwrap();
+        assert_eq!(if_match.is_weak_match(Some(&selected)), expected, "{value}");
+        assert!(!if_match.is_weak_match(None));
+        assert!(!if_match.is_weak_match(Some(&Validators::default())));
+    }
+}
+
+#[test]
 fn malformed_says_why() {
     #[track_caller]
     fn check(value: &str, why: Option<&str>) {

@@ -520,6 +520,52 @@ fn s15_5_13_precondition_failed() {
     );
 }
 
+/// A proxy that compresses an answer makes its tag weak, and If-Match is never true for a weak tag.
+#[test]
+fn s13_1_1_a_weak_tag_is_told_why() {
+    let why = "If-Match compares strongly, so a weak tag (W/) never matches; \
+               a proxy that compresses an answer makes its tag weak";
+    let strict = format!("{CHANGED}: {why}");
+    for (desk, told) in [(Desk::compatible(), CHANGED), (Desk::strict(), &strict)] {
+        let current = desk.create("1", "Wim");
+        let before = desk.state();
+        let detail = |response: &Response| {
+            let value: serde_json::Value = serde_json::from_slice(response.content()).unwrap();
+            value["detail"].as_str().map(str::to_owned)
+        };
+        let is_strict = told != CHANGED;
+        let weak = format!("W/{current}");
+        for tags in [&*weak, &format!("\"old\", {weak}"), &format!("{weak}, x y")] {
+            for line in ["PUT /persons/1", "DELETE /persons/1", "GET /persons/1"] {
+                let failed = desk.ask(line, &[("If-Match", tags)], "{}");
+                assert_eq!((status(&failed), tag(&failed)), (412, current.clone()));
+                assert_eq!(message(&failed), told);
+                let expected = if is_strict { &strict } else { why };
+                assert_eq!(detail(&failed).as_deref(), Some(expected));
+            }
+        }
+        let collection = format!("W/{}", before.0);
+        let failed = desk.ask("POST /persons", &[("If-Match", &collection)], "{}");
+        assert_eq!((status(&failed), &*message(&failed)), (412, told));
+        // Another tag, weak or not, has simply changed.
+        for tags in ["W/\"old\"", "\"old\"", "W/\"\""] {
+            let failed = desk.ask("PUT /persons/1", &[("If-Match", tags)], "{}");
+            let expected = is_strict.then(|| format!("{CHANGED}: If-Match is false"));
+            assert_eq!((status(&failed), detail(&failed)), (412, expected));
+        }
+        // So has a tag in another field.
+        let fields = [("If-Match", &*current), ("If-None-Match", &weak)];
+        let failed = desk.ask("PUT /persons/1", &fields, "{}");
+        let expected = is_strict.then(|| format!("{CHANGED}: If-None-Match is false"));
+        assert_eq!((status(&failed), detail(&failed)), (412, expected));
+        assert_eq!(desk.state(), before);
+        // One member that matches strongly is enough.
+        let both = format!("{weak}, {current}");
+        let removed = desk.ask("DELETE /persons/1", &[("If-Match", &both)], "");
+        assert_eq!(status(&removed), 204);
+    }
+}
+
 /// RFC 6585 section 3.
 #[test]
 fn a_write_without_if_match() {
