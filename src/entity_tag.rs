@@ -65,8 +65,13 @@ impl EntityTag {
 
     /// Names `content` by its MD5: a strong tag of 32 lower-case hex digits.
     pub(crate) fn digest(content: &[u8]) -> Self {
-        let digest = u128::from_be_bytes(md5::compute(content).0);
-        let opaque = format!("{digest:032x}");
+        let digit = |value: u8| char::from(if value < 10 { b'0' } else { b'a' - 10 } + value);
+        let digits = |byte: u8| [digit(byte >> 4), digit(byte & 15)];
+        let opaque = md5::compute(content)
+            .0
+            .into_iter()
+            .flat_map(digits)
+            .collect();
         Self {
             opaque,
             weak: false,

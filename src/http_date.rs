@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use time::format_description::BorrowedFormatItem;
 use time::macros::{format_description, utc_datetime};
 use time::parsing::Parsed;
-use time::{PrimitiveDateTime, SignedDuration, UtcDateTime};
+use time::{Month, PrimitiveDateTime, SignedDuration, UtcDateTime, Weekday};
 
 /// A point in time with the one-second resolution that HTTP gives its dates.
 ///
@@ -74,9 +74,57 @@ impl From<SystemTime> for HttpDate {
 }
 
 impl fmt::Display for HttpDate {
+    /// Prints an IMF-fixdate, digit by digit: several go into each answer, and `time` takes five
+    /// times as long for one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.format(IMF_FIXDATE).map_err(|_| fmt::Error)?;
-        f.write_str(&text)
+        let mut text = *b"Sun, 06 Nov 1994 08:49:37 GMT";
+        let (year, month, day) = self.0.to_calendar_date();
+        let (hour, minute, second) = self.0.as_hms();
+        text[..3].copy_from_slice(day_name(self.0.weekday()));
+        write_digits(&mut text[5..7], day.into());
+        text[8..11].copy_from_slice(month_name(month));
+        write_digits(&mut text[12..16], year.unsigned_abs());
+        write_digits(&mut text[17..19], hour.into());
+        write_digits(&mut text[20..22], minute.into());
+        write_digits(&mut text[23..25], second.into());
+        f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// Writes the last decimal digits of `number`, as many as there is place for.
+pub(crate) fn write_digits(place: &mut [u8], mut number: u32) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+fn day_name(day: Weekday) -> &'static [u8; 3] {
+    match day {
+        Weekday::Monday => b"Mon",
+        Weekday::Tuesday => b"Tue",
+        Weekday::Wednesday => b"Wed",
+        Weekday::Thursday => b"Thu",
+        Weekday::Friday => b"Fri",
+        Weekday::Saturday => b"Sat",
+        Weekday::Sunday => b"Sun",
+    }
+}
+
+fn month_name(month: Month) -> &'static [u8; 3] {
+    match month {
+        Month::January => b"Jan",
+        Month::February => b"Feb",
+        Month::March => b"Mar",
+        Month::April => b"Apr",
+        Month::May => b"May",
+        Month::June => b"Jun",
+        Month::July => b"Jul",
+        Month::August => b"Aug",
+        Month::September => b"Sep",
+        Month::October => b"Oct",
+        Month::November => b"Nov",
+        Month::December => b"Dec",
     }
 }
 

@@ -10,7 +10,7 @@ use time::macros::{format_description, utc_datetime};
 use time::{PrimitiveDateTime, SignedDuration, UtcDateTime};
 
 use crate::entity_tag::EntityTag;
-use crate::http_date::{HttpDate, utc};
+use crate::http_date::{HttpDate, utc, write_digits};
 
 /// The version of a resource: the moment of its last change, in microseconds.
 ///
@@ -110,8 +110,17 @@ impl From<Version> for SystemTime {
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.at.format(CHANGE_DATE).map_err(|_| fmt::Error)?;
-        f.write_str(&text)
+        let mut text = *b"2020-12-24T10:11:52.200311";
+        let (year, month, day) = self.at.to_calendar_date();
+        let (hour, minute, second, microsecond) = self.at.as_hms_micro();
+        write_digits(&mut text[..4], year.unsigned_abs());
+        write_digits(&mut text[5..7], u8::from(month).into());
+        write_digits(&mut text[8..10], day.into());
+        write_digits(&mut text[11..13], hour.into());
+        write_digits(&mut text[14..16], minute.into());
+        write_digits(&mut text[17..19], second.into());
+        write_digits(&mut text[20..], microsecond);
+        f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
