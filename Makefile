@@ -4,8 +4,8 @@
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
-run: ## serve on 127.0.0.1:5000
-	@cargo run --release -- --access-log
+run: ## serve on 127.0.0.1:5000, with more flags in ARGS='--collection notes'
+	@cargo run --release -- --access-log $(ARGS)
 
 test: ## run every test of the default build
 	cargo test --locked

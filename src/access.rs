@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::framing::is_authority;
 use crate::message::{Method, Request, Response};
-use crate::target::authority;
+use crate::target::{authority, split_scheme};
 
 /// Who may ask, and from where: the same rules for every target.
 ///
@@ -161,13 +161,13 @@ impl Access {
 }
 
 /// The response fields that pages may read beyond the few they always may.
-const EXPOSED: &str = "ETag, Location, Link, Preference-Applied, Content-Location";
+const EXPOSED: &str = "ETag, Location, Link, Preference-Applied, Content-Location, Accept-Patch";
 
 /// The request fields that pages may send beyond the few they always may.
 const ACCEPTED: &str = "If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, \
                         Prefer, Content-Type, Authorization";
 
-/// Why a request is turned away whatever it asks for.
+/// Why a request is turned away whatever it asks for. Each says what it means when it is displayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Denial {
     /// It is for another host.
@@ -180,6 +180,21 @@ pub(crate) enum Denial {
     NoToken,
     /// It has another token.
     WrongToken,
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host => "The server is not known by this host name",
+            Self::Https => {
+                "The target is an https URI and this connection has no TLS; behind a proxy with \
+                 TLS, start the server with --allow-host"
+            }
+            Self::Origin => "Pages of this origin may not change anything here",
+            Self::NoToken => "A token is needed: Authorization: Bearer and the token",
+            Self::WrongToken => "The token is not the right one",
+        })
+    }
 }
 
 /// A bearer token. It is shown nowhere.
@@ -239,8 +254,7 @@ impl fmt::Debug for Token {
 ///
 /// [RFC 9110 section 7.4](https://www.rfc-editor.org/rfc/rfc9110#section-7.4)
 fn is_https(target: &str) -> bool {
-    let scheme = target.split_once("://").map(|(scheme, _)| scheme);
-    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+    split_scheme(target).is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("https"))
 }
 
 /// Whether `host`, from a Host field or an origin, is the known name. A known name without a port

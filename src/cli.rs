@@ -1,13 +1,12 @@
 //! The command line of the program `ifmatch`, for programs that embed it.
 
-use std::error::Error;
 use std::ffi::OsString;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::collection::{Collection, Collections};
 use crate::policy::Profile;
 #[cfg(feature = "hyper")]
 use crate::server::Limits;
@@ -18,31 +17,49 @@ use crate::store::{MemoryStore, OpenError, Store};
 #[cfg(feature = "postgres")]
 use crate::store::{PostgresStore, PostgresUrl};
 
+mod dump;
+mod load;
 mod store_name;
 mod token_file;
+mod usage;
 
+pub use dump::DumpError;
+pub use load::LoadError;
 use store_name::StoreName;
 pub use token_file::TokenFileError;
+pub use usage::UsageError;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
-Serves persons as JSON over HTTP, so that no update is lost.
+Serves collections of JSON documents over HTTP, so that no update is lost.
 
 Usage: ifmatch [OPTIONS]
+       ifmatch dump --store STORE [--collection NAME[:ID_MEMBER]]...
+
+`dump` writes the documents of a store to stdout while servers go on, as a JSON
+object of arrays, which `--load` reads.
 
 Options:
+  --collection NAME[:ID_MEMBER]
+                          serve documents under /NAME, with their ids in this
+                          member [default: id]; repeatable. `persons` is built
+                          in, and all that is served without this flag
+  --load FILE             at the start, fill the collections that are empty from
+                          this file: a JSON object of arrays
   --listen ADDRESS        where to listen: ADDR:PORT, or unix:PATH
                           [default: 127.0.0.1:5000]
-  --store STORE           where the persons are kept: memory; sqlite:PATH, or
+  --store STORE           where the documents are kept: memory; sqlite:PATH, or
                           postgres://USER@HOST/DATABASE with the password in
                           PGPASSWORD (a build with the feature `sqlite`, or
                           `postgres`) [default: memory]
   --no-collection-tag     postgres: lists have no tag, so that writes of different
-                          persons do not wait for each other
+                          documents do not wait for each other
   --strict                follow the RFCs where the older service did not:
                           428, 409, quoted tags only, application/problem+json
-  --unconditional-writes  also perform PUT and DELETE without If-Match
-  --max-content BYTES     the longest content that is read [default: 65536]
+  --unconditional-writes  also perform PUT, PATCH and DELETE without
+                          If-Match
+  --max-content BYTES     the longest content that is read, and the longest document
+                          [default: 65536]
   --allow-origin ORIGIN   let pages of this origin read and write, `*` those of
                           every origin; repeatable
   --allow-host NAME       know the server by this name, and turn away requests
@@ -64,6 +81,8 @@ Options:
 pub enum Command {
     /// To serve.
     Serve(Box<Config>),
+    /// To write what a store holds to stdout.
+    Dump(Box<Config>),
     /// To print [`HELP`].
     Help,
     /// To print the version.
@@ -82,12 +101,15 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     /// Whether each answer is told of on stderr.
     pub access_log: bool,
+    /// The file to fill empty collections from.
+    pub load: Option<PathBuf>,
+    collections: Vec<Collection>,
     store: StoreName,
     no_collection_tag: bool,
     door: DoorFlags,
 }
 
-/// What is said about the door, whether or not this build has the one it is about.
+/// The flags of the hyper door; they are also read in builds without it.
 #[derive(Clone, Debug, Default)]
 struct DoorFlags {
     hyper: bool,
@@ -103,6 +125,8 @@ impl Default for Config {
             options: Options::default(),
             token_file: None,
             access_log: false,
+            load: None,
+            collections: Vec::new(),
             store: StoreName::default(),
             no_collection_tag: false,
             door: DoorFlags::default(),
@@ -127,6 +151,8 @@ impl Command {
                 .map_err(|raw| UsageError::NotUtf8(raw.display().to_string()))
         });
         let mut config = Config::default();
+        let mut dumps = false;
+        let mut flags = Vec::new();
         while let Some(argument) = arguments.next().transpose()? {
             let (flag, attached) = match argument.split_once('=') {
                 Some((flag, value)) => (flag, Some(value.to_owned())),
@@ -135,7 +161,11 @@ impl Command {
             match flag {
                 "--help" | "-h" if attached.is_none() => return Ok(Self::Help),
                 "--version" | "-V" if attached.is_none() => return Ok(Self::Version),
-                _ => {}
+                "dump" if attached.is_none() && !dumps && flags.is_empty() => {
+                    dumps = true;
+                    continue;
+                }
+                _ => flags.push(flag.to_owned()),
             }
             if attached.is_none() && config.switch(flag) {
                 continue;
@@ -151,12 +181,10 @@ impl Command {
             };
             config.set(flag, wanted, value)?;
         }
-        config.options.door = config.door.door()?;
-        if config.no_collection_tag && !config.store.is_postgres() {
-            return Err(UsageError::Needs(
-                "--no-collection-tag",
-                "--store postgres://...",
-            ));
+        config.complete()?;
+        if dumps {
+            config.check_dump(flags)?;
+            return Ok(Self::Dump(Box::new(config)));
         }
         Ok(Self::Serve(Box::new(config)))
     }
@@ -184,10 +212,11 @@ impl Config {
                 "`memory`, `sqlite:PATH`, `sqlite:PATH?synchronous=normal` or \
                  `postgres://USER@HOST/DATABASE`"
             }
+            "--collection" => "a name such as `notes`, or `notes:slug`",
+            "--load" | "--token-file" => "a file name",
             "--max-content" => "a number of bytes such as 65536",
             "--allow-origin" => "an origin such as https://example.com, or `*`",
             "--allow-host" => "a host name such as example.com",
-            "--token-file" => "a file name",
             "--door" => "`tiny_http` or `hyper`",
             "--max-connections" => "a number of connections such as 256",
             "--timeout" => "a number of seconds such as 10",
@@ -206,7 +235,7 @@ impl Config {
             "--max-content" => value
                 .parse()
                 .ok()
-                .map(|most| self.options.max_content = most),
+                .map(|most| self.options.policy.max_content = most),
             "--allow-origin" => access.allow_origin(&value).ok(),
             "--allow-host" => access.allow_host(&value).ok(),
             "--door" => self.door.name(&value),
@@ -214,8 +243,17 @@ impl Config {
             "--timeout" => {
                 positive(&value).map(|n| self.door.timeout = Some(Duration::from_secs(n.into())))
             }
-            "--token-file" if !value.is_empty() => {
-                self.token_file = Some(PathBuf::from(&value));
+            "--collection" => {
+                let collection = value.parse().map_err(UsageError::Collection)?;
+                self.collections.push(collection);
+                Some(())
+            }
+            "--load" | "--token-file" if !value.is_empty() => {
+                let file = match flag {
+                    "--load" => &mut self.load,
+                    _ => &mut self.token_file,
+                };
+                *file = Some(PathBuf::from(&value));
                 Some(())
             }
             _ => None,
@@ -228,6 +266,35 @@ impl Config {
                 _ => value,
             },
         })
+    }
+
+    /// Decides what several flags decide together.
+    fn complete(&mut self) -> Result<(), UsageError> {
+        self.options.door = self.door.door()?;
+        if self.no_collection_tag && !self.store.is_postgres() {
+            return Err(UsageError::Needs(
+                "--no-collection-tag",
+                "--store postgres://...",
+            ));
+        }
+        if !self.collections.is_empty() {
+            let served = Collections::new(self.collections.clone());
+            self.options.policy.collections = served.map_err(UsageError::Collection)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a dump can be made with these flags.
+    fn check_dump(&self, flags: Vec<String>) -> Result<(), UsageError> {
+        const TAKEN: [&str; 2] = ["--store", "--collection"];
+        match flags
+            .into_iter()
+            .find(|flag| !TAKEN.contains(&flag.as_str()))
+        {
+            Some(flag) => Err(UsageError::NotForDump(flag)),
+            None if self.store.is_memory() => Err(UsageError::DumpOfMemory),
+            None => Ok(()),
+        }
     }
 
     /// Opens the store, if it is not open to begin with.
@@ -243,17 +310,11 @@ impl Config {
                 Arc::new(SqliteStore::open(path, *synchronous)?)
             }
             #[cfg(feature = "postgres")]
-            StoreName::Postgres(url) => {
-                let mut url = PostgresUrl::clone(url);
-                if let Some(password) = std::env::var_os("PGPASSWORD") {
-                    url = url.or_password(password.as_encoded_bytes());
-                }
-                Arc::new(if self.no_collection_tag {
-                    PostgresStore::open_without_collection_tag(url)?
-                } else {
-                    PostgresStore::open(url)?
-                })
-            }
+            StoreName::Postgres(url) if self.no_collection_tag => Arc::new(
+                PostgresStore::open_without_collection_tag(with_password(url))?,
+            ),
+            #[cfg(feature = "postgres")]
+            StoreName::Postgres(url) => Arc::new(PostgresStore::open(with_password(url))?),
         })
     }
 
@@ -301,6 +362,15 @@ impl DoorFlags {
     }
 }
 
+/// The URL with the password of the environment, if it has none itself.
+#[cfg(feature = "postgres")]
+fn with_password(url: &PostgresUrl) -> PostgresUrl {
+    match std::env::var_os("PGPASSWORD") {
+        Some(password) => url.clone().or_password(password.as_encoded_bytes()),
+        None => url.clone(),
+    }
+}
+
 /// An argument as it may be shown: of a URL, which may hold a password, no more than the scheme.
 fn without_secrets(argument: String) -> String {
     match argument.split_once("://") {
@@ -314,58 +384,3 @@ fn positive(text: &str) -> Option<u32> {
     let number = text.parse().ok()?;
     (1..=1_000_000).contains(&number).then_some(number)
 }
-
-/// The command line cannot be understood.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum UsageError {
-    /// There is no such flag.
-    Unknown(String),
-    /// The flag needs a value, and what kind of.
-    MissingValue(String, &'static str),
-    /// The flag's value is not what it needs.
-    BadValue {
-        /// The flag.
-        flag: String,
-        /// What it needs.
-        wanted: &'static str,
-        /// What it got.
-        value: String,
-    },
-    /// The argument is not UTF-8.
-    NotUtf8(String),
-    /// The flag means something only together with another argument.
-    Needs(&'static str, &'static str),
-    /// What was asked for is behind a cargo feature that was not built.
-    NotBuilt(&'static str),
-}
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown(argument) => {
-                write!(
-                    f,
-                    "unknown argument `{argument}`; `ifmatch --help` lists what there is"
-                )
-            }
-            Self::MissingValue(flag, wanted) => write!(f, "{flag} needs {wanted}"),
-            Self::BadValue {
-                flag,
-                wanted,
-                value,
-            } => {
-                write!(f, "{flag} needs {wanted}, not `{value}`")
-            }
-            Self::Needs(flag, other) => write!(f, "{flag} is for `{other}` alone"),
-            Self::NotBuilt(feature) => write!(
-                f,
-                "this program was built without `{feature}`; \
-                 `cargo build --release --features {feature}` builds one with it"
-            ),
-            Self::NotUtf8(argument) => write!(f, "the argument `{argument}` is not UTF-8"),
-        }
-    }
-}
-
-impl Error for UsageError {}

@@ -6,11 +6,12 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::panic;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 #[cfg(all(feature = "hyper", unix))]
 use ifmatch::Stopper;
 use ifmatch::cli::{Command, Config, HELP};
-use ifmatch::{Address, Door, Server, Store};
+use ifmatch::{Address, Collections, Door, Server, Store};
 
 fn main() -> ExitCode {
     let tell = panic::take_hook();
@@ -31,23 +32,39 @@ fn main() -> ExitCode {
     match command {
         Command::Help => print(HELP),
         Command::Version => print(concat!("ifmatch ", env!("CARGO_PKG_VERSION"), "\n")),
-        Command::Serve(config) => {
-            if let Err(error) = serve(*config) {
-                return fail(&*error, 1);
-            }
-        }
+        Command::Serve(config) => return finish(serve(&config)),
+        Command::Dump(config) => return finish(dump(&config)),
     }
     ExitCode::SUCCESS
 }
 
+fn finish(done: Result<(), Box<dyn Error>>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&*error, 1),
+    }
+}
+
+/// Writes what a store holds to stdout.
+fn dump(config: &Config) -> Result<(), Box<dyn Error>> {
+    let mut stdout = io::BufWriter::new(io::stdout().lock());
+    Ok(config.dump(&mut stdout)?)
+}
+
 /// Serves until it is told to stop.
-fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let (address, logs) = (config.address.clone(), config.access_log);
     let trusting = config.options.door == Door::TinyHttp;
     let store = config.open_store()?;
     // What is in memory fails at the end of the calendar only.
     let can_fail = store.writes_wait();
-    let server = Server::bind(address, store, config.into_options()?)?;
+    let place = place(&config.options.policy.collections);
+    let options = config.clone().into_options()?;
+    let server = Server::bind(address, Arc::clone(&store), options)?;
+    // Only now: a start that fails changes nothing.
+    for left_out in config.load_into(&store)? {
+        warn(&left_out);
+    }
     if logs {
         server.log_to(io::stderr())?;
     }
@@ -56,15 +73,27 @@ fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     }
     let address = server.local_addr();
     if trusting && !address.is_local() {
-        warn_of(address);
+        warn(&format!(
+            "{address} can be reached from other machines, and a hostile client can stop this \
+             server; use `--door hyper`, or listen on loopback behind a reverse proxy"
+        ));
     }
     #[cfg(all(feature = "hyper", unix))]
     stop_on_signals(server.stopper())?;
     print(&match address {
-        Address::Tcp(address) => format!("ifmatch serves http://{address}/persons\n"),
+        Address::Tcp(address) => format!("ifmatch serves http://{address}{place}\n"),
         address => format!("ifmatch serves {address}\n"),
     });
     Ok(server.serve()?)
+}
+
+/// Where to begin: at the one collection, or at the links to all of them.
+fn place(served: &Collections) -> String {
+    let mut collections = served.iter();
+    match (collections.next(), collections.next()) {
+        (Some(one), None) => format!("/{}", one.name()),
+        _ => "/".to_owned(),
+    }
 }
 
 /// Has the first SIGTERM or SIGINT stop the server, and the second one end it at once.
@@ -90,7 +119,7 @@ fn is_of_tiny_http(file: &str) -> bool {
     file.contains("tiny_http") && !file.starts_with(own)
 }
 
-/// Nobody may be there to read it any more; that is no reason not to serve.
+/// Ignores write errors: a closed stdout must not stop the server.
 fn print(text: &str) {
     let mut stdout = io::stdout();
     let _ = stdout
@@ -111,11 +140,8 @@ fn fail(error: &dyn Error, code: u8) -> ExitCode {
     clippy::print_stderr,
     reason = "the command line is where warnings are printed"
 )]
-fn warn_of(address: &Address) {
-    eprintln!(
-        "ifmatch: warning: {address} can be reached from other machines, and a hostile client \
-         can stop this server; use `--door hyper`, or listen on loopback behind a reverse proxy"
-    );
+fn warn(warning: &str) {
+    eprintln!("ifmatch: warning: {warning}");
 }
 
 #[cfg(test)]

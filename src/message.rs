@@ -19,6 +19,9 @@ pub enum Method {
     Post,
     /// Replaces the representation.
     Put,
+    /// Changes the representation by a patch
+    /// ([RFC 5789](https://www.rfc-editor.org/rfc/rfc5789)).
+    Patch,
     /// Removes the resource.
     Delete,
     /// Asks which methods there are.
@@ -39,13 +42,14 @@ impl Method {
             "HEAD" => Self::Head,
             "POST" => Self::Post,
             "PUT" => Self::Put,
+            "PATCH" => Self::Patch,
             "DELETE" => Self::Delete,
             "OPTIONS" => Self::Options,
             "ACL" | "BASELINE-CONTROL" | "BIND" | "CHECKIN" | "CHECKOUT" | "CONNECT" | "COPY"
             | "LABEL" | "LINK" | "LOCK" | "MERGE" | "MKACTIVITY" | "MKCALENDAR" | "MKCOL"
-            | "MKREDIRECTREF" | "MKWORKSPACE" | "MOVE" | "ORDERPATCH" | "PATCH" | "PRI"
-            | "PROPFIND" | "PROPPATCH" | "QUERY" | "REBIND" | "REPORT" | "SEARCH" | "TRACE"
-            | "UNBIND" | "UNCHECKOUT" | "UNLINK" | "UNLOCK" | "UPDATE" | "UPDATEREDIRECTREF"
+            | "MKREDIRECTREF" | "MKWORKSPACE" | "MOVE" | "ORDERPATCH" | "PRI" | "PROPFIND"
+            | "PROPPATCH" | "QUERY" | "REBIND" | "REPORT" | "SEARCH" | "TRACE" | "UNBIND"
+            | "UNCHECKOUT" | "UNLINK" | "UNLOCK" | "UPDATE" | "UPDATEREDIRECTREF"
             | "VERSION-CONTROL" => Self::Registered,
             _ => Self::Other,
         }
@@ -275,7 +279,9 @@ pub(crate) fn reason_phrase(status: u16) -> &'static str {
         412 => "Precondition Failed",
         413 => "Content Too Large",
         414 => "URI Too Long",
+        415 => "Unsupported Media Type",
         421 => "Misdirected Request",
+        422 => "Unprocessable Content",
         428 => "Precondition Required",
         501 => "Not Implemented",
         503 => "Service Unavailable",

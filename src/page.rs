@@ -2,22 +2,22 @@
 
 use std::fmt;
 
-use crate::store::Record;
+use crate::store::Portion;
 use crate::target::{TargetError, decode, encode, without_fragment};
 
-/// The most persons that one answer lists.
+/// The most documents that one answer lists.
 pub const MAX_PAGE: usize = 1000;
 
-/// How much text of persons one answer lists, in bytes, before it leaves the others to the next: a
-/// thousand long names would be more than many clients together can be sent.
+/// How much text of documents one answer lists, in bytes, before it leaves the others to the next: a
+/// thousand long ones would be more than many clients together can be sent.
 const MAX_TEXT: usize = 512 * 1024;
 
-/// Which persons of the collection are asked for: `/persons?limit=N&after=ID`.
+/// Which documents of a collection are asked for: `/notes?limit=N&after=ID`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
     /// How many, at most.
     pub(crate) limit: usize,
-    /// Only those whose id sorts after this text, which need not be anybody's id.
+    /// Only those whose id sorts after this text, which need not be the id of a document.
     pub(crate) after: Option<String>,
 }
 
@@ -64,30 +64,26 @@ impl Page {
         Ok(Self { limit, after })
     }
 
-    /// As many of the persons as go onto this page: at least one, if there is one.
-    pub(crate) fn cut<'a>(&self, records: &'a [Record]) -> &'a [Record] {
-        let mut text = 0;
-        let fits = records.iter().take(self.limit).take_while(|record| {
-            let first = text == 0;
-            text += record.person.id().as_str().len() + record.person.name().len();
-            first || text <= MAX_TEXT
-        });
-        records.get(..fits.count()).unwrap_or(records)
+    /// What is asked of the store for it.
+    pub(crate) fn portion(&self) -> Portion<'_> {
+        Portion {
+            after: self.after.as_deref(),
+            count: self.limit,
+            bytes: MAX_TEXT,
+        }
     }
 
     /// The Link field of this page: the first one of this size, and the next one, which begins
-    /// after the person `last`, if there is one.
+    /// after the id `last`, if there is one. `path` is that of the collection.
     ///
     /// [RFC 8288 section 3](https://www.rfc-editor.org/rfc/rfc8288#section-3)
-    pub(crate) fn links(&self, last: Option<&str>) -> String {
-        let first = format!("</persons?limit={}>; rel=\"first\"", self.limit);
+    pub(crate) fn links(&self, path: &str, last: Option<&str>) -> String {
+        let limit = self.limit;
+        let first = format!("<{path}?limit={limit}>; rel=\"first\"");
         match last.map(encode) {
             None => first,
             Some(last) => {
-                format!(
-                    "{first}, </persons?limit={}&after={last}>; rel=\"next\"",
-                    self.limit
-                )
+                format!("{first}, <{path}?limit={limit}&after={last}>; rel=\"next\"")
             }
         }
     }

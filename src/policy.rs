@@ -1,17 +1,35 @@
 //! What is left to whoever runs the server.
 
 use crate::access::Access;
+use crate::collection::Collections;
 
-/// What the person who runs the server decides about its answers.
-#[derive(Clone, Debug, Default)]
+/// What whoever runs the server decides about its answers.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Policy {
     /// Whose habits the answers follow.
     pub profile: Profile,
-    /// Whether PUT and DELETE are also performed without If-Match.
+    /// Whether PUT, PATCH and DELETE are also performed without If-Match.
     pub unconditional_writes: bool,
+    /// The longest content of a request that is read, in bytes, and the longest representation of a
+    /// document; 64 KiB unless set.
+    pub max_content: u64,
     /// Who may ask, and from where.
     pub access: Access,
+    /// What is served.
+    pub collections: Collections,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            profile: Profile::default(),
+            unconditional_writes: false,
+            max_content: 64 * 1024,
+            access: Access::default(),
+            collections: Collections::default(),
+        }
+    }
 }
 
 /// Whose habits the answers follow, where those of the older service and the RFCs differ.

@@ -3,16 +3,20 @@
 use serde::Serialize;
 
 use crate::access::Denial;
+use crate::document::{ContentError, Id};
 use crate::entity_tag::{EntityTag, ParseEntityTagError};
 use crate::framing::Refusal;
+use crate::layout::to_json;
 use crate::message::{Response, reason_phrase};
 use crate::page::PageError;
-use crate::person::{ContentError, PersonId};
 use crate::policy::Profile;
 use crate::precondition::{Precondition, PreconditionsError};
-use crate::representation::to_json;
+
 use crate::store::StoreError;
 use crate::target::TargetError;
+
+/// The one media type of patches ([RFC 7396](https://www.rfc-editor.org/rfc/rfc7396)).
+pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// Why a request is not done: everything that is answered with 4xx or 5xx.
 #[derive(Debug)]
@@ -21,7 +25,10 @@ pub(crate) enum Problem {
     Denied(Denial),
     Target(TargetError),
     Page(PageError),
-    UnknownTarget,
+    UnknownTarget {
+        /// The paths of all resources.
+        targets: String,
+    },
     UnknownMethod,
     MethodNotAllowed {
         allow: &'static str,
@@ -39,11 +46,23 @@ pub(crate) enum Problem {
         current: EntityTag,
     },
     Content(ContentError),
+    /// What a patch would make is not admitted.
+    Unprocessable(ContentError),
+    /// The representation would be longer than content may be.
+    DocumentTooLong {
+        /// The most there may be, in bytes.
+        limit: u64,
+    },
+    MediaType,
     NotFound {
+        /// What one document of the collection is called.
+        noun: &'static str,
         id: String,
     },
     AlreadyExists {
-        id: PersonId,
+        /// What one document of the collection is called.
+        noun: &'static str,
+        id: Id,
     },
     Unavailable(StoreError),
     Panicked,
@@ -90,7 +109,7 @@ impl Problem {
     fn status(&self, profile: Profile) -> u16 {
         match self {
             Self::Refused(Refusal::ContentLate) => 408,
-            Self::Refused(Refusal::ContentTooLong { .. }) => 413,
+            Self::Refused(Refusal::ContentTooLong { .. }) | Self::DocumentTooLong { .. } => 413,
             Self::Refused(Refusal::TargetTooLong) => 414,
             Self::Refused(_)
             | Self::Target(_)
@@ -102,12 +121,14 @@ impl Problem {
             Self::Denied(Denial::NoToken | Denial::WrongToken) => 401,
             Self::Denied(Denial::Origin) => 403,
             Self::Denied(Denial::Host | Denial::Https) => 421,
-            Self::UnknownTarget | Self::NotFound { .. } => 404,
+            Self::UnknownTarget { .. } | Self::NotFound { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::AlreadyExists { .. } if profile == Profile::Compatible => 400,
             Self::AlreadyExists { .. } => 409,
             Self::PreconditionRequired { .. } if profile == Profile::Strict => 428,
             Self::PreconditionFailed { .. } | Self::PreconditionRequired { .. } => 412,
+            Self::MediaType => 415,
+            Self::Unprocessable(_) => 422,
             Self::UnknownMethod => 501,
             Self::Unavailable(_) => 503,
             Self::Panicked => 500,
@@ -118,24 +139,14 @@ impl Problem {
     fn message(&self, profile: Profile) -> String {
         match self {
             Self::Refused(refusal) => refusal.to_string(),
-            Self::Denied(Denial::Host) => "The server is not known by this host name".into(),
-            Self::Denied(Denial::Https) => {
-                "The target is an https URI and this connection has no TLS; behind a proxy with TLS, start the server with --allow-host".into()
-            }
-            Self::Denied(Denial::Origin) => {
-                "Pages of this origin may not change anything here".into()
-            }
-            Self::Denied(Denial::NoToken) => {
-                "A token is needed: Authorization: Bearer and the token".into()
-            }
-            Self::Denied(Denial::WrongToken) => "The token is not the right one".into(),
+            Self::Denied(denial) => denial.to_string(),
             Self::Target(error) => error.to_string(),
             Self::Page(error) => error.to_string(),
-            Self::UnknownTarget => {
-                "Nothing is found here; the resources are /, /openapi.json, /persons and /persons/{id}".into()
+            Self::UnknownTarget { targets } => {
+                format!("Nothing is found here; the resources are {targets}")
             }
             Self::UnknownMethod => {
-                "The server knows GET, HEAD, POST, PUT, DELETE and OPTIONS, and no other method"
+                "The server knows GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS, and no other method"
                     .into()
             }
             Self::MethodNotAllowed { allow } => {
@@ -154,10 +165,14 @@ impl Problem {
             Self::PreconditionFailed { .. } | Self::PreconditionRequired { .. } => {
                 "Data already changed, get recent resource data and ETag first".into()
             }
-            Self::Content(error) => error.to_string(),
-            Self::NotFound { id } => format!("Person with ID {id} not found"),
-            Self::AlreadyExists { id } => format!("Person with ID {id} already exists"),
-            // Why, is for whoever runs the server, and not for its clients.
+            Self::Content(error) | Self::Unprocessable(error) => error.to_string(),
+            Self::DocumentTooLong { limit } => {
+                format!("The document would be longer than {limit} bytes, as it is shown")
+            }
+            Self::MediaType => format!("The content of PATCH must be {MERGE_PATCH}"),
+            Self::NotFound { noun, id } => format!("{noun} with ID {id} not found"),
+            Self::AlreadyExists { noun, id } => format!("{noun} with ID {id} already exists"),
+            // The reason is for the log, and not for clients.
             Self::Unavailable(_) => "The store cannot be reached; try again in a second".into(),
             Self::Panicked => "The server failed on this request".into(),
         }
@@ -166,7 +181,7 @@ impl Problem {
     /// What helps beyond the message.
     fn detail(&self, profile: Profile) -> Option<String> {
         match self {
-            Self::Content(ContentError::Missing { detail }) => detail.clone(),
+            Self::Content(error) | Self::Unprocessable(error) => error.detail().map(str::to_owned),
             Self::PreconditionFailed { weak: true, .. } => Some(
                 "If-Match compares strongly, so a weak tag (W/) never matches; a proxy that compresses an answer makes its tag weak".into(),
             ),
@@ -184,6 +199,7 @@ impl Problem {
         let (message, detail) = (self.message(profile), self.detail(profile));
         let response = match self {
             Self::MethodNotAllowed { allow } => response.with_field("Allow", allow),
+            Self::MediaType => response.with_field("Accept-Patch", MERGE_PATCH),
             Self::PreconditionFailed {
                 current: Some(current),
                 ..

@@ -1,25 +1,29 @@
-//! The persons: from a request to its response.
+//! The resources: from a request to its response.
 
 use std::time::SystemTime;
 
+use crate::collection::{Collection, Collections};
+use crate::document::{Id, Record};
 use crate::entity_tag::ParseEntityTagError;
 use crate::http_date::HttpDate;
-use crate::message::{Method, Request, Response};
-use crate::person::PersonId;
+use crate::message::{Method, Request, Response, trim};
 use crate::policy::{Policy, Profile};
 use crate::precondition::{
     Evaluation, IfNoneMatch, Precondition, Preconditions, PreconditionsError, TagSyntax, Validators,
 };
-use crate::problem::Problem;
-use crate::store::{Record, Store};
+use crate::problem::{MERGE_PATCH, Problem};
+use crate::store::Store;
 use crate::target::{Target, TargetError};
 use crate::version::Version;
 
 mod current;
+mod description;
 mod read;
 mod write;
 
-use write::Action;
+#[cfg(feature = "hyper")]
+pub(crate) use read::may_list_much;
+use write::{Action, Selected};
 
 /// Answers a request whose content is all there.
 ///
@@ -111,36 +115,39 @@ struct Exchange<'a> {
     now: SystemTime,
 }
 
-impl Exchange<'_> {
+impl<'a> Exchange<'a> {
     /// Judges a request by all but its content: it comes to its end, or it is a write whose
     /// preconditions are true.
-    fn judge(&self) -> Result<Action, End> {
+    fn judge(&self) -> Result<Action<'a>, End> {
         self.policy.access.check(self.request)?;
         let method = self.request.method;
         if method == Method::Other {
             return Err(Problem::UnknownMethod.into());
         }
-        let target = Target::parse(self.request.target)?;
-        let allow = allow(&target).ok_or(Problem::UnknownTarget)?;
+        let served = &self.policy.collections;
+        let target = Target::parse(self.request.target, served)?;
+        let Some(allow) = allow(&target) else {
+            let targets = targets(served);
+            return Err(Problem::UnknownTarget { targets }.into());
+        };
         match (method, target) {
-            (Method::Options, _) => Err(End::Answered(options(allow))),
+            (Method::Options, target) => Err(End::Answered(options(&target, allow))),
             (_, Target::Server) => Err(TargetError::Asterisk.into()),
             (Method::Get | Method::Head, target) => Err(End::Answered(self.read(target)?)),
-            (Method::Post, Target::Persons) => {
+            (Method::Post, Target::Collection(collection)) => {
                 let asked = self.preconditions()?;
-                let collection = self.select_collection(&asked)?;
-                Ok(Action::Create(asked, collection))
+                let version = self.select_collection(&asked, collection)?;
+                Ok(Action::Create(collection, asked, version))
             }
-            (Method::Put, Target::Person(id)) => {
+            (Method::Put, Target::Document(collection, id)) => {
                 self.refuse_partial()?;
-                let (id, asked, record) = self.select_target(id)?;
-                let selected = record.map(|record| record.version);
-                Ok(Action::Replace(asked, id, selected))
+                Ok(Action::Replace(self.select_target(collection, &id)?))
             }
-            (Method::Delete, Target::Person(id)) => {
-                let (id, asked, record) = self.select_target(id)?;
-                let selected = record.ok_or_else(|| not_found(&id))?.version;
-                Ok(Action::Remove(asked, id, selected))
+            (Method::Patch, Target::Document(collection, id)) => {
+                Ok(Action::Patch(self.select_target(collection, &id)?))
+            }
+            (Method::Delete, Target::Document(collection, id)) => {
+                Ok(Action::Remove(self.select_target(collection, &id)?))
             }
             _ => Err(Problem::MethodNotAllowed { allow }.into()),
         }
@@ -158,40 +165,58 @@ impl Exchange<'_> {
 
     /// Selects the collection and evaluates the preconditions on it, if there are any. Gives back
     /// the version that they are true of.
-    fn select_collection(&self, asked: &Preconditions) -> Result<Option<Version>, End> {
+    fn select_collection(
+        &self,
+        asked: &Preconditions,
+        collection: &Collection,
+    ) -> Result<Option<Version>, End> {
         if asked.is_empty() {
             return Ok(None);
         }
-        let version = self.store.version()?;
+        let version = self.store.version(collection.name())?;
         self.evaluate(asked, Some(&of_collection(version)))?;
         Ok(version)
     }
 
-    /// Reads the preconditions, selects the person of the target, and evaluates them on it.
+    /// Reads the preconditions, selects the document of the target, and evaluates them on it.
     ///
-    /// A person who is not there is told before anything that is wrong with the preconditions. So
-    /// is an id that no person can have, unless the request would create it.
-    fn select_target(&self, id: String) -> Result<(PersonId, Preconditions, Option<Record>), End> {
+    /// A missing document gets 404 even if the preconditions are malformed. So does an id that no
+    /// document can have, unless the request would create it.
+    fn select_target<'c>(&self, collection: &'c Collection, id: &str) -> Result<Selected<'c>, End> {
         let asked = self.preconditions();
         let creates = asked.as_ref().is_ok_and(|asked| self.creates(asked));
-        let id = match PersonId::new(id.as_str()) {
-            Err(_) if !creates => return Err(Problem::NotFound { id }.into()),
-            checked => checked?,
+        let id = match Id::new(id) {
+            Err(_) if !creates => return Err(not_found(collection, id).into()),
+            checked => checked.map_err(|error| collection.form().bad_id(collection, error))?,
         };
-        if asked.is_err() && self.store.get(&id)?.is_none() {
-            return Err(not_found(&id).into());
+        let wrong = asked.is_err() || self.has_other_patch();
+        if wrong && self.store.get(collection.name(), &id)?.is_none() {
+            return Err(not_found(collection, id.as_str()).into());
+        }
+        if self.has_other_patch() {
+            return Err(Problem::MediaType.into());
         }
         let asked = asked?;
-        let record = self.select_person(&asked, &id)?;
-        Ok((id, asked, record))
+        let record = self.select_document(&asked, collection, &id)?;
+        Ok(Selected {
+            collection,
+            preconditions: asked,
+            id,
+            record,
+        })
     }
 
-    /// Selects the person and evaluates the preconditions on it, or on its absence where the
+    /// Selects the document and evaluates the preconditions on it, or on its absence where the
     /// request would create it.
-    fn select_person(&self, asked: &Preconditions, id: &PersonId) -> Result<Option<Record>, End> {
-        let record = self.store.get(id)?;
+    fn select_document(
+        &self,
+        asked: &Preconditions,
+        collection: &Collection,
+        id: &Id,
+    ) -> Result<Option<Record>, End> {
+        let record = self.store.get(collection.name(), id)?;
         if record.is_none() && !self.creates(asked) {
-            return Err(not_found(id).into());
+            return Err(not_found(collection, id.as_str()).into());
         }
         if !asked.is_empty() {
             let selected = record.as_ref().map(|record| validators(record.version));
@@ -200,10 +225,23 @@ impl Exchange<'_> {
         Ok(record)
     }
 
-    /// Whether the request asks to create the person its target names: PUT with
+    /// Whether the request asks to create the document its target names: PUT with
     /// `If-None-Match: *`.
     fn creates(&self, asked: &Preconditions) -> bool {
         self.request.method == Method::Put && asked.if_none_match().is_some_and(IfNoneMatch::is_any)
+    }
+
+    /// Whether the request is a PATCH with content that is no merge patch.
+    ///
+    /// [RFC 5789 section 2.2](https://www.rfc-editor.org/rfc/rfc5789#section-2.2)
+    fn has_other_patch(&self) -> bool {
+        let media_type = |value: &str| {
+            let (essence, _) = value.split_once(';').unwrap_or((value, ""));
+            trim(essence).eq_ignore_ascii_case(MERGE_PATCH)
+        };
+        let mut types = self.request.field_lines("Content-Type");
+        let is_one = (types.next().map(media_type), types.next()) == (Some(true), None);
+        self.request.method == Method::Patch && !is_one
     }
 
     fn preconditions(&self) -> Result<Preconditions, PreconditionsError> {
@@ -263,21 +301,36 @@ impl Exchange<'_> {
     }
 }
 
-fn options(allow: &'static str) -> Response {
-    Response::new(200)
-        .with_field("Allow", allow)
-        .with_field("Content-Length", "0")
+fn options(target: &Target<'_>, allow: &'static str) -> Response {
+    let response = Response::new(200).with_field("Allow", allow);
+    let response = match target {
+        Target::Document(..) => response.with_field("Accept-Patch", MERGE_PATCH),
+        _ => response,
+    };
+    response.with_field("Content-Length", "0")
 }
 
 /// The methods of each target, or nothing where there is no such target.
-fn allow(target: &Target) -> Option<&'static str> {
+fn allow(target: &Target<'_>) -> Option<&'static str> {
     match target {
-        Target::Server => Some("GET, HEAD, POST, PUT, DELETE, OPTIONS"),
+        Target::Server => Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
         Target::Root | Target::OpenApi => Some("GET, HEAD, OPTIONS"),
-        Target::Persons => Some("GET, HEAD, POST, OPTIONS"),
-        Target::Person(_) => Some("GET, HEAD, PUT, DELETE, OPTIONS"),
+        Target::Collection(_) => Some("GET, HEAD, POST, OPTIONS"),
+        Target::Document(..) => Some("GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
         Target::Unknown => None,
     }
+}
+
+/// Every target there is, as a sentence lists them.
+fn targets(served: &Collections) -> String {
+    let prefix = served.prefix();
+    let mut targets = vec![format!("{prefix}/"), format!("{prefix}/openapi.json")];
+    for collection in served.iter() {
+        let path = served.path(collection);
+        targets.extend([format!("{path}/{{id}}"), path].into_iter().rev());
+    }
+    let last = targets.pop().unwrap_or_default();
+    format!("{} and {last}", targets.join(", "))
 }
 
 fn validators(version: Version) -> Validators {
@@ -292,9 +345,11 @@ fn of_collection(version: Option<Version>) -> Validators {
     version.map(validators).unwrap_or_default()
 }
 
-fn not_found(id: &PersonId) -> Problem {
+/// The problem of an id that no document has, or can have.
+fn not_found(collection: &Collection, id: &str) -> Problem {
     Problem::NotFound {
-        id: id.as_str().to_owned(),
+        noun: collection.form().noun(),
+        id: id.to_owned(),
     }
 }
 

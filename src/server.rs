@@ -26,25 +26,13 @@ use log::Log;
 pub use stopper::Stopper;
 
 /// How a [`Server`] answers. Begin with `Options::default()`, and change what is to be otherwise.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Options {
     /// What is decided about the answers.
     pub policy: Policy,
-    /// The longest content of a request that is read, in bytes; 64 KiB unless set.
-    pub max_content: u64,
     /// What takes the connections.
     pub door: Door,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            policy: Policy::default(),
-            max_content: 64 * 1024,
-            door: Door::default(),
-        }
-    }
 }
 
 #[doc = include_str!("server/doors.md")]

@@ -1,11 +1,13 @@
-//! Where persons are kept: the compare-and-swap, and the stores.
+//! Where documents are kept: the compare-and-swap, and the stores.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::person::{Person, PersonId};
+use crate::document::{Document, Id, Record};
 use crate::version::Version;
 
 mod memory;
@@ -13,63 +15,118 @@ mod memory;
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod swap;
 
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::{ParsePostgresUrlError, PostgresStore, PostgresUrl};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, Synchronous};
+pub use swap::{Swap, SwapError};
 
-/// Where the persons are kept.
+/// Where the documents are kept, by collection and id.
 ///
-/// There is one way to write: [`swap`](Self::swap), a compare-and-swap on a version. A check
-/// followed by a separate write, the way updates get lost, cannot be expressed.
+/// There are two ways to write: [`swap`](Self::swap) compares a version, and [`fill`](Self::fill)
+/// requires that the collection has no documents. A check followed by a separate write, the way
+/// updates get lost, cannot be expressed.
+///
+/// A collection needs no preparation: one that nothing was written to has no documents, and the
+/// version [`Version::FIRST`].
 ///
 /// Every call may fail, takes as long as it takes and returns values of its own, so that a
 /// database can stand behind it.
 pub trait Store: Send + Sync {
-    /// The person of this id, if there is one.
+    /// The document of this id, if there is one.
     ///
     /// # Errors
     ///
     /// When the store cannot tell just now.
-    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError>;
+    fn get(&self, collection: &str, id: &Id) -> Result<Option<Record>, StoreError>;
 
-    /// The version of the whole collection: that of its last change, whichever person it concerned;
+    /// The version of a whole collection: that of its last change, whichever document it concerned;
     /// none where the store keeps none, because it would cost too much. Lists have no tag then.
     ///
-    /// Costs no walk over the persons.
+    /// Costs no walk over the documents.
     ///
     /// # Errors
     ///
     /// When the store cannot tell just now.
-    fn version(&self) -> Result<Option<Version>, StoreError>;
+    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError>;
 
-    /// The first `most` persons whose ids sort after `after`, or the first of all, ordered by id
-    /// byte for byte, with the version of the collection they are of.
+    /// A portion of a collection, ordered by id byte for byte, with the version of the collection:
+    /// all of it of one moment.
     ///
-    /// Costs the same wherever it starts. `after` need not be anybody's id.
+    /// Costs the same wherever it begins, and reads hardly more than it returns.
     ///
     /// # Errors
     ///
     /// When the store cannot tell just now.
-    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError>;
+    fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError>;
 
     /// Performs `swap` in one step, or nothing of it, and returns the version it made.
     ///
-    /// That version is later than every version this person has ever had, under whatever
+    /// That version is later than every version this document has ever had, under whatever
     /// circumstances it was removed; and, where the store keeps a version of the collection, later
-    /// than all there ever were, and the collection's from now on.
+    /// than all there ever were in it, and the collection's from now on.
     ///
     /// # Errors
     ///
-    /// [`SwapError::Conflict`] when what the swap expects is not what there is: look again. No
-    /// version is what there is of a collection that has none.
+    /// [`SwapError::Conflict`] when the stored version is not the expected one; the caller reads
+    /// again. Where the store keeps no version of a collection, a swap that expects one always
+    /// conflicts.
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError>;
 
+    /// Creates documents in a collection that has none, in one step, or none of them. Each has a
+    /// version of its own, in their order.
+    ///
+    /// A store need not be able to.
+    ///
+    /// # Errors
+    ///
+    /// [`SwapError::Conflict`] when the collection has documents, or an id comes twice.
+    fn fill(
+        &self,
+        collection: &str,
+        documents: &[(Id, Document)],
+        now: SystemTime,
+    ) -> Result<(), SwapError> {
+        let _ = (collection, documents, now);
+        Err(StoreError::new("this store cannot be filled at once").into())
+    }
+
+    /// Shows `visit` every document of a collection, ordered by id and all of one moment, until it
+    /// breaks off.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails on the way.
+    fn visit(
+        &self,
+        collection: &str,
+        visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let _ = self
+            .list(collection, Portion::ALL)?
+            .records
+            .iter()
+            .try_for_each(visit);
+        Ok(())
+    }
+
+    /// The names of the collections that have documents, in order.
+    ///
+    /// A store need not be able to tell.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot tell.
+    fn collections(&self) -> Result<Vec<String>, StoreError> {
+        Err(StoreError::new("this store cannot tell its collections"))
+    }
+
     /// Whether [`get`](Self::get), [`version`](Self::version) and [`list`](Self::list) may wait,
-    /// for a disk or a network: then a door makes such calls on another thread than that which
-    /// serves everybody else. Yes, unless a store knows better.
+    /// for a disk or a network: then a door makes such calls on another thread than the one that
+    /// serves all others. The default is `true`.
     fn reads_wait(&self) -> bool {
         true
     }
@@ -80,133 +137,64 @@ pub trait Store: Send + Sync {
     }
 }
 
-/// A person as the store holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// The person.
-    pub person: Person,
-    /// The version of this state.
-    pub version: Version,
+/// Which documents of a collection are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portion<'a> {
+    /// Only those whose ids sort after this text, byte for byte. No document need have this id.
+    pub after: Option<&'a str>,
+    /// How many, at most.
+    pub count: usize,
+    /// Their size, at most: the bytes of their ids and texts. The first document is returned
+    /// whatever its size.
+    pub bytes: usize,
 }
 
-/// Persons of the collection, as the store holds it.
+impl Portion<'_> {
+    /// All documents.
+    pub const ALL: Self = Self {
+        after: None,
+        count: usize::MAX,
+        bytes: usize::MAX,
+    };
+
+    /// How many of these documents belong to the portion: sizes in the order of the list.
+    #[must_use]
+    pub fn fitting(&self, sizes: impl IntoIterator<Item = usize>) -> usize {
+        let mut total: usize = 0;
+        let fits = |(index, size): &(usize, usize)| {
+            total = total.saturating_add(*size);
+            *index == 0 || total <= self.bytes
+        };
+        sizes
+            .into_iter()
+            .take(self.count)
+            .enumerate()
+            .take_while(fits)
+            .count()
+    }
+}
+
+/// A portion of a collection, as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Collection {
+#[non_exhaustive]
+pub struct List {
     /// The version of the whole collection, as [`Store::version`] has it.
     pub version: Option<Version>,
-    /// The persons, ordered by id.
+    /// The documents, ordered by id.
     pub records: Vec<Record>,
+    /// Whether there are documents after these.
+    pub more: bool,
 }
 
-/// What is to become of one person.
-#[derive(Clone, Copy, Debug)]
-pub enum Change<'a> {
-    /// Nobody becomes this person.
-    Create(&'a Person),
-    /// The state at this version becomes this person.
-    Replace(&'a Person, Version),
-    /// The state at this version becomes nobody.
-    Remove(&'a PersonId, Version),
-}
-
-/// One change of one person, and on what condition.
-#[derive(Clone, Copy, Debug)]
-pub struct Swap<'a> {
-    change: Change<'a>,
-    collection: Option<Version>,
-}
-
-impl<'a> From<Change<'a>> for Swap<'a> {
-    fn from(change: Change<'a>) -> Self {
+impl List {
+    /// These documents of a collection at this version, and whether more follow.
+    #[must_use]
+    pub fn new(version: Option<Version>, records: Vec<Record>, more: bool) -> Self {
         Self {
-            change,
-            collection: None,
+            version,
+            records,
+            more,
         }
-    }
-}
-
-impl<'a> Swap<'a> {
-    /// Nobody becomes `person`.
-    #[must_use]
-    pub fn create(person: &'a Person) -> Self {
-        Change::Create(person).into()
-    }
-
-    /// The state at version `expected` becomes `person`.
-    #[must_use]
-    pub fn replace(person: &'a Person, expected: Version) -> Self {
-        Change::Replace(person, expected).into()
-    }
-
-    /// The state at version `expected` becomes nobody.
-    #[must_use]
-    pub fn remove(id: &'a PersonId, expected: Version) -> Self {
-        Change::Remove(id, expected).into()
-    }
-
-    /// Expects the collection to be at this version, too.
-    #[must_use]
-    pub fn while_collection_at(self, version: Version) -> Self {
-        Self {
-            collection: Some(version),
-            ..self
-        }
-    }
-
-    /// What is to become of whom.
-    #[must_use]
-    pub fn change(&self) -> Change<'a> {
-        self.change
-    }
-
-    /// Whose state changes.
-    #[must_use]
-    pub fn id(&self) -> &'a PersonId {
-        match self.change {
-            Change::Create(person) | Change::Replace(person, _) => person.id(),
-            Change::Remove(id, _) => id,
-        }
-    }
-
-    /// The version that must be there, or none where there must be nobody.
-    #[must_use]
-    pub fn expected(&self) -> Option<Version> {
-        match self.change {
-            Change::Create(_) => None,
-            Change::Replace(_, version) | Change::Remove(_, version) => Some(version),
-        }
-    }
-
-    /// The version that the collection must be at, where that matters.
-    #[must_use]
-    pub fn expected_collection(&self) -> Option<Version> {
-        self.collection
-    }
-}
-
-/// Why a swap was not performed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SwapError {
-    /// What the swap expects is not what there is.
-    Conflict,
-    /// The store failed.
-    Store(StoreError),
-}
-
-impl fmt::Display for SwapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Conflict => f.write_str("the state has changed"),
-            Self::Store(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for SwapError {}
-
-impl From<StoreError> for SwapError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
     }
 }
 
@@ -228,7 +216,7 @@ impl StoreError {
     }
 
     /// There is no version after the latest.
-    fn exhausted() -> Self {
+    pub(crate) fn exhausted() -> Self {
         Self::new("no change date is left before the end of the calendar")
     }
 }
@@ -266,21 +254,52 @@ impl fmt::Display for OpenError {
 
 impl Error for OpenError {}
 
+/// Refuses documents of which two have one id.
+fn refuse_repeated(documents: &[(Id, Document)]) -> Result<(), SwapError> {
+    let mut ids = HashSet::with_capacity(documents.len());
+    if documents.iter().all(|(id, _)| ids.insert(id)) {
+        Ok(())
+    } else {
+        Err(SwapError::Conflict)
+    }
+}
+
 impl<S: Store + ?Sized> Store for Arc<S> {
-    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
-        (**self).get(id)
+    fn get(&self, collection: &str, id: &Id) -> Result<Option<Record>, StoreError> {
+        (**self).get(collection, id)
     }
 
-    fn version(&self) -> Result<Option<Version>, StoreError> {
-        (**self).version()
+    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
+        (**self).version(collection)
     }
 
-    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
-        (**self).list(after, most)
+    fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {
+        (**self).list(collection, portion)
     }
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
         (**self).swap(swap, now)
+    }
+
+    fn fill(
+        &self,
+        collection: &str,
+        documents: &[(Id, Document)],
+        now: SystemTime,
+    ) -> Result<(), SwapError> {
+        (**self).fill(collection, documents, now)
+    }
+
+    fn visit(
+        &self,
+        collection: &str,
+        visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        (**self).visit(collection, visit)
+    }
+
+    fn collections(&self) -> Result<Vec<String>, StoreError> {
+        (**self).collections()
     }
 
     fn reads_wait(&self) -> bool {

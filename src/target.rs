@@ -3,55 +3,70 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::collection::{Collection, Collections};
+
 /// What a request target names.
 ///
 /// A query is passed over. The form with a whole URL, which clients send to proxies and every
 /// server must understand, names what its path names.
 ///
 /// [RFC 9112 section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+#[derive(Clone, Debug)]
+pub(crate) enum Target<'c> {
     /// `*`: the server as a whole.
     Server,
     /// `/`: the service document.
     Root,
     /// `/openapi.json`: the description of the API.
     OpenApi,
-    /// `/persons`
-    Persons,
-    /// `/persons/{id}`, with the id decoded; it may be one that no person can have.
-    Person(String),
+    /// `/notes`
+    Collection(&'c Collection),
+    /// `/notes/{id}`, with the id decoded; it may be one that no document can have.
+    Document(&'c Collection, String),
     /// Anything else.
     Unknown,
 }
 
-impl Target {
-    /// Reads the target of a request line.
+impl<'c> Target<'c> {
+    /// Reads the target of a request line to a server of these collections.
     ///
     /// # Errors
     ///
     /// When it is percent-encoded wrongly.
-    pub(crate) fn parse(target: &str) -> Result<Self, TargetError> {
+    pub(crate) fn parse(target: &str, served: &'c Collections) -> Result<Self, TargetError> {
         if target == "*" {
             return Ok(Self::Server);
         }
         let path = without_authority(without_fragment(target));
         let path = path.split_once('?').map_or(path, |(path, _)| path);
-        let segments = path.split('/').map(decode).collect::<Result<Vec<_>, _>>()?;
-        let segments: Vec<_> = segments.iter().map(AsRef::as_ref).collect();
-        Ok(match *segments.as_slice() {
-            ["", ""] => Self::Root,
-            ["", "openapi.json"] => Self::OpenApi,
-            ["", "persons"] => Self::Persons,
-            ["", "persons", id] if !id.is_empty() => Self::Person(id.to_owned()),
+        // A malformed escape is an error even in a path that names nothing.
+        let mut segments = path.split('/').map(decode);
+        if path.contains('%') {
+            segments.clone().try_for_each(|segment| segment.map(drop))?;
+        }
+        for expected in served.prefix().split('/') {
+            if segments.next().transpose()?.as_deref() != Some(expected) {
+                return Ok(Self::Unknown);
+            }
+        }
+        let mut next = || segments.next().transpose();
+        let collection = |name: &str| served.get(name);
+        Ok(match (next()?.as_deref(), next()?, next()?) {
+            (Some(""), None, None) => Self::Root,
+            (Some("openapi.json"), None, None) => Self::OpenApi,
+            (Some(name), None, None) => collection(name).map_or(Self::Unknown, Self::Collection),
+            (Some(name), Some(id), None) if !id.is_empty() => match collection(name) {
+                Some(collection) => Self::Document(collection, id.into_owned()),
+                None => Self::Unknown,
+            },
             _ => Self::Unknown,
         })
     }
+}
 
-    /// The path of the person with this id, such that [`parse`](Self::parse) reads the id back.
-    pub(crate) fn person_path(id: &str) -> String {
-        format!("/persons/{}", encode(id))
-    }
+/// The path of a document, such that [`Target::parse`] reads the id back.
+pub(crate) fn document_path(served: &Collections, collection: &Collection, id: &str) -> String {
+    format!("{}/{}", served.path(collection), encode(id))
 }
 
 /// Percent-encodes all but the characters that mean themselves everywhere.
@@ -95,11 +110,20 @@ fn without_authority(target: &str) -> &str {
 }
 
 fn without_scheme(target: &str) -> Option<&str> {
-    let (scheme, rest) = target.split_once("://")?;
+    let (scheme, rest) = split_scheme(target)?;
     ["http", "https"]
         .iter()
         .any(|known| scheme.eq_ignore_ascii_case(known))
         .then_some(rest)
+}
+
+/// The scheme of a target that is a whole URI, and what follows it.
+pub(crate) fn split_scheme(target: &str) -> Option<(&str, &str)> {
+    // As nearly all targets are.
+    if target.starts_with('/') {
+        return None;
+    }
+    target.split_once("://")
 }
 
 /// [RFC 3986 section 2.1](https://www.rfc-editor.org/rfc/rfc3986#section-2.1)

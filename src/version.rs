@@ -14,8 +14,8 @@ use crate::http_date::{HttpDate, utc, write_digits};
 
 /// The version of a resource: the moment of its last change, in microseconds.
 ///
-/// It is what the representation shows as `change_date`: UTC, six digits of fraction, no offset.
-/// No two states of a person ever share one, nor of a collection that has a version; the
+/// It is what a representation shows as the change date: UTC, six digits of fraction, no offset.
+/// No two states of a document ever share one, nor of a collection that has a version; the
 /// [`VersionClock`] sees to that.
 ///
 /// A version that was made while the clock showed an earlier second is *undated*: it stands in the
@@ -60,6 +60,12 @@ impl Version {
     #[must_use]
     pub fn entity_tag(self) -> EntityTag {
         EntityTag::digest(self.to_string().as_bytes())
+    }
+
+    /// The change date in microseconds after the beginning of 1970; 0 before it.
+    pub(crate) fn microseconds(self) -> u64 {
+        let microseconds = self.at.unix_timestamp_nanos() / 1000;
+        microseconds.try_into().unwrap_or(0)
     }
 
     /// The same version, undated.

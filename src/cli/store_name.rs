@@ -8,7 +8,7 @@ use crate::store::PostgresUrl;
 #[cfg(feature = "sqlite")]
 use crate::store::Synchronous;
 
-/// Where the persons are to be kept.
+/// Where the documents are to be kept.
 #[derive(Clone, Debug, Default)]
 pub(super) enum StoreName {
     #[default]
@@ -54,6 +54,10 @@ impl StoreName {
             Some(_) => return None,
         };
         (!path.is_empty()).then(|| Self::Sqlite(path.into(), synchronous))
+    }
+
+    pub(super) fn is_memory(&self) -> bool {
+        matches!(self, Self::Memory)
     }
 
     pub(super) fn is_postgres(&self) -> bool {

@@ -1,10 +1,11 @@
+use crate::collection::Collection;
+use crate::document::Id;
 use crate::message::Response;
 use crate::page::Page;
-use crate::person::PersonId;
 use crate::preference::Return;
 use crate::resource::Exchange;
-use crate::resource::read::{listed, represented};
-use crate::target::Target;
+use crate::resource::read::represented;
+use crate::target::{Target, document_path};
 use crate::version::Version;
 
 impl Exchange<'_> {
@@ -15,28 +16,30 @@ impl Exchange<'_> {
         if failed.status() != 412 || self.request.method.is_read() || !prefers {
             return failed;
         }
-        let current = match Target::parse(self.request.target) {
-            Ok(Target::Person(id)) => self.current_person(id),
-            Ok(Target::Persons) => self.current_collection(),
+        let current = match Target::parse(self.request.target, &self.policy.collections) {
+            Ok(Target::Document(collection, id)) => self.current_document(collection, id),
+            Ok(Target::Collection(collection)) => self.current_collection(collection),
             _ => None,
         };
         current.unwrap_or(failed)
     }
 
-    fn current_person(&self, id: String) -> Option<Response> {
-        let record = self.store.get(&PersonId::new(id).ok()?).ok()??;
-        let path = Target::person_path(record.person.id().as_str());
-        Some(represented(current(path, Some(record.version)), &record))
+    fn current_document(&self, collection: &Collection, id: String) -> Option<Response> {
+        let record = self
+            .store
+            .get(collection.name(), &Id::new(id).ok()?)
+            .ok()??;
+        let path = document_path(&self.policy.collections, collection, record.id.as_str());
+        let response = current(path, Some(record.version));
+        Some(represented(response, collection, &record))
     }
 
-    fn current_collection(&self) -> Option<Response> {
+    fn current_collection(&self, collection: &Collection) -> Option<Response> {
         let page = Page::first();
-        let list = self.store.list(None, page.limit + 1).ok()?;
-        Some(listed(
-            current("/persons".into(), list.version),
-            &page,
-            &list,
-        ))
+        let list = self.store.list(collection.name(), page.portion()).ok()?;
+        let path = self.policy.collections.path(collection);
+        let response = current(path, list.version);
+        Some(self.listed(response, collection, &page, list))
     }
 }
 

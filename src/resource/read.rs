@@ -1,51 +1,86 @@
-use std::sync::LazyLock;
+use serde_json::{Map, Value, json};
 
-use serde_json::json;
-
+use crate::collection::Collection;
+use crate::document::Record;
 use crate::entity_tag::EntityTag;
+use crate::layout::to_json;
 use crate::message::Response;
+#[cfg(feature = "hyper")]
+use crate::message::{Method, Request};
 use crate::page::Page;
+#[cfg(feature = "hyper")]
+use crate::policy::Policy;
+use crate::policy::Profile;
 use crate::precondition::Validators;
+#[cfg(feature = "hyper")]
+use crate::preference::Return;
 use crate::problem::Problem;
-use crate::representation::{Representation, to_json};
-use crate::resource::{End, Exchange, not_found, of_collection, validators};
-use crate::store::{Collection, Record};
+use crate::resource::{End, Exchange, description, not_found, of_collection, targets, validators};
+use crate::store::List;
 use crate::target::Target;
 
 const JSON: &str = "application/json";
 
-/// Every path, method, field, status and schema, as `OpenAPI` 3.1; tests hold it against the answers.
-const OPENAPI: &[u8] = include_bytes!("openapi.json");
+/// The longest page, in documents, that is made in no time: 1,000 take as long as 30 other answers.
+#[cfg(feature = "hyper")]
+const SHORT_PAGE: usize = 100;
 
-/// Made once: hashing so much takes longer than all the rest of an answer.
-static OPENAPI_TAG: LazyLock<EntityTag> = LazyLock::new(|| EntityTag::digest(OPENAPI));
+/// Whether the answer may be a long list: to a client that reads one and does not say what it has,
+/// or to a write that may fail and prefers to be sent the list then.
+#[cfg(feature = "hyper")]
+pub(crate) fn may_list_much(policy: &Policy, request: &Request<'_>) -> bool {
+    let has = |name| request.field_lines(name).next().is_some();
+    let is_long = || Page::from_target(request.target).is_ok_and(|it| it.limit > SHORT_PAGE);
+    let may = match request.method {
+        Method::Get | Method::Head => !has("If-None-Match") && is_long(),
+        Method::Post => Return::of(request) == Some(Return::Representation),
+        _ => false,
+    };
+    let target = may.then(|| Target::parse(request.target, &policy.collections));
+    matches!(target, Some(Ok(Target::Collection(_))))
+}
 
 impl Exchange<'_> {
     /// Answers GET and HEAD.
-    pub(super) fn read(&self, target: Target) -> Result<Response, End> {
+    pub(super) fn read(&self, target: Target<'_>) -> Result<Response, End> {
+        let served = &self.policy.collections;
         match target {
             Target::Root => self.read_root(),
-            Target::OpenApi => self.read_document(OPENAPI.into(), OPENAPI_TAG.clone()),
-            Target::Persons => self.read_collection(),
-            Target::Person(id) => self.read_person(id),
-            Target::Server | Target::Unknown => Err(Problem::UnknownTarget.into()),
+            Target::OpenApi => {
+                let (content, entity_tag) = served.description(description::describe);
+                self.read_fixed(content.clone(), entity_tag.clone())
+            }
+            Target::Collection(collection) => self.read_collection(collection),
+            Target::Document(collection, id) => self.read_document(collection, &id),
+            Target::Server | Target::Unknown => {
+                let targets = targets(served);
+                Err(Problem::UnknownTarget { targets }.into())
+            }
         }
     }
 
     fn read_root(&self) -> Result<Response, End> {
-        let content = to_json(&json!({
-            "links": {"persons": "/persons"},
+        let served = &self.policy.collections;
+        let link = |it: &Collection| (it.name().to_owned(), json!(served.path(it)));
+        let links: Map<String, Value> = served.iter().map(link).collect();
+        let mut root = json!({
+            "links": links,
             "name": env!("CARGO_PKG_NAME"),
             "version": env!("CARGO_PKG_VERSION"),
-        }));
+        });
+        if let (Profile::Compatible, Some(root)) = (self.policy.profile, root.as_object_mut()) {
+            // The older service said no more than this, and its clients look for it.
+            root.insert("foo".into(), json!("bar"));
+        }
+        let content = to_json(&root);
         let entity_tag = EntityTag::digest(&content);
-        let response = self.read_document(content, entity_tag)?;
-        let link = "</openapi.json>; rel=\"service-desc\"";
+        let response = self.read_fixed(content, entity_tag)?;
+        let link = format!("<{}/openapi.json>; rel=\"service-desc\"", served.prefix());
         Ok(response.with_field("Link", link))
     }
 
     /// Reads what stays as it is while the server runs.
-    fn read_document(&self, content: Vec<u8>, entity_tag: EntityTag) -> Result<Response, End> {
+    fn read_fixed(&self, content: Vec<u8>, entity_tag: EntityTag) -> Result<Response, End> {
         let validators = Validators {
             entity_tag: Some(entity_tag),
             last_modified: None,
@@ -54,23 +89,25 @@ impl Exchange<'_> {
         Ok(self.begin(200, &validators).with_content(JSON, content))
     }
 
-    fn read_collection(&self) -> Result<Response, End> {
+    fn read_collection(&self, collection: &Collection) -> Result<Response, End> {
         let page = Page::from_target(self.request.target)?;
         let asked = self.preconditions()?;
-        self.select_collection(&asked)?;
-        // One more than is shown tells whether there are more.
-        let list = self.store.list(page.after.as_deref(), page.limit + 1)?;
+        self.select_collection(&asked, collection)?;
+        let list = self.store.list(collection.name(), page.portion())?;
         // The list may already be newer than what was judged.
         let validators = of_collection(list.version);
         self.evaluate(&asked, Some(&validators))?;
-        Ok(listed(self.begin(200, &validators), &page, &list))
+        let response = self.begin(200, &validators);
+        Ok(self.listed(response, collection, &page, list))
     }
 
-    fn read_person(&self, id: String) -> Result<Response, End> {
-        let (id, _, record) = self.select_target(id)?;
-        let record = record.ok_or_else(|| not_found(&id))?;
+    fn read_document(&self, collection: &Collection, id: &str) -> Result<Response, End> {
+        let selected = self.select_target(collection, id)?;
+        let record = selected
+            .record
+            .ok_or_else(|| not_found(collection, selected.id.as_str()))?;
         let response = self.begin(200, &validators(record.version));
-        Ok(represented(response, &record))
+        Ok(represented(response, collection, &record))
     }
 
     /// The start of an answer to GET: kept by caches, and asked about each time.
@@ -88,25 +125,35 @@ impl Exchange<'_> {
         }
         response
     }
+
+    /// The page as it is shown.
+    pub(super) fn listed(
+        &self,
+        response: Response,
+        collection: &Collection,
+        page: &Page,
+        list: List,
+    ) -> Response {
+        let path = self.policy.collections.path(collection);
+        let end = list.records.last().filter(|_| list.more);
+        let links = page.links(&path, end.map(|record| record.id.as_str()));
+        let size: usize = list.records.iter().map(Record::size).sum();
+        let mut content = Vec::with_capacity(size + 128 * list.records.len() + 8);
+        collection
+            .form()
+            .show_list(collection, list.records, &mut content);
+        response
+            .with_field("Link", links)
+            .with_content(JSON, content)
+    }
 }
 
-/// The page as it is shown, out of a list of at least one more than that, if there are more.
-pub(super) fn listed(response: Response, page: &Page, list: &Collection) -> Response {
-    let shown = page.cut(&list.records);
-    let more = list.records.len() > shown.len();
-    let links = page.links(
-        shown
-            .last()
-            .filter(|_| more)
-            .map(|end| end.person.id().as_str()),
-    );
-    let members: Vec<_> = shown.iter().map(Representation::of).collect();
-    response
-        .with_field("Link", links)
-        .with_content(JSON, to_json(&members))
-}
-
-pub(super) fn represented(response: Response, record: &Record) -> Response {
-    let content = to_json(&Representation::of(record));
+pub(super) fn represented(
+    response: Response,
+    collection: &Collection,
+    record: &Record,
+) -> Response {
+    let mut content = Vec::with_capacity(record.size() + 128);
+    collection.form().show(collection, record, &mut content);
     response.with_content(JSON, content)
 }

@@ -1,97 +1,168 @@
+use crate::collection::Collection;
+use crate::document::{Id, Record};
+use crate::json::Json;
 use crate::message::Response;
-use crate::person::{Person, PersonId};
 use crate::precondition::Preconditions;
 use crate::preference::Return;
 use crate::problem::Problem;
 use crate::resource::read::represented;
 use crate::resource::{End, Exchange, not_found};
-use crate::store::{Record, StoreError, Swap, SwapError};
-use crate::target::Target;
-use crate::version::Version;
+use crate::store::{StoreError, Swap, SwapError};
+use crate::target::document_path;
+use crate::version::{Version, VersionClock};
 
-/// A write whose preconditions are true: of whom, and on which version.
-pub(super) enum Action {
-    /// On this version of the collection, if that matters.
-    Create(Preconditions, Option<Version>),
-    /// Of the person at this version, or of nobody, who is created.
-    Replace(Preconditions, PersonId, Option<Version>),
-    Remove(Preconditions, PersonId, Version),
+/// A write whose preconditions are true, with the state they were evaluated on.
+pub(super) enum Action<'a> {
+    /// Creates a document in the collection, while this is at that version if there is one.
+    Create(&'a Collection, Preconditions, Option<Version>),
+    /// Replaces the document, or creates it where there is none.
+    Replace(Selected<'a>),
+    Patch(Selected<'a>),
+    Remove(Selected<'a>),
+}
+
+/// The document that a request is about, and its selected state.
+pub(super) struct Selected<'a> {
+    pub(super) collection: &'a Collection,
+    pub(super) preconditions: Preconditions,
+    pub(super) id: Id,
+    pub(super) record: Option<Record>,
 }
 
 impl Exchange<'_> {
-    /// Performs a write, again and again as long as other writers are faster; each time on what
-    /// they left, and only while the preconditions are true of it.
-    pub(super) fn perform(&self, action: Action) -> Result<Response, End> {
+    /// Performs a write. If another writer changed the state first, selects and evaluates again.
+    pub(super) fn perform(&self, action: Action<'_>) -> Result<Response, End> {
         match action {
-            Action::Create(asked, collection) => self.create(&asked, collection),
-            Action::Replace(asked, id, selected) => self.replace(&asked, id, selected),
-            Action::Remove(asked, id, selected) => self.remove(&asked, &id, selected),
+            Action::Create(collection, asked, version) => self.create(collection, &asked, version),
+            Action::Replace(selected) => self.replace(selected),
+            Action::Patch(selected) => self.patch(selected),
+            Action::Remove(selected) => self.remove(selected),
         }
     }
 
     fn create(
         &self,
+        collection: &Collection,
         asked: &Preconditions,
-        mut collection: Option<Version>,
+        mut judged: Option<Version>,
     ) -> Result<Response, End> {
-        let person = Person::from_json(self.request.content)?;
+        let (given, document) = collection.read_new(self.request.content)?;
+        let mut made = Version::FIRST;
         loop {
-            let mut swap = Swap::create(&person);
-            if let Some(judged) = collection {
+            let id = if let Some(id) = &given {
+                id.clone()
+            } else {
+                made = self.next_version(collection, made)?;
+                Id::from(made)
+            };
+            let mut swap = Swap::create(collection.name(), &id, &document);
+            if let Some(judged) = judged {
                 swap = swap.while_collection_at(judged);
             }
-            if let Some(version) = self.swap(&swap)? {
-                return Ok(self.written(true, &Record { person, version }));
+            if let Some(version) = self.put(collection, &swap)? {
+                let record = Record::new(id, document, version);
+                return Ok(self.written(collection, true, &record));
             }
-            if self.store.get(person.id())?.is_some() {
-                return Err(Problem::AlreadyExists {
-                    id: person.id().clone(),
-                }
-                .into());
+            if given.is_some() && self.store.get(collection.name(), &id)?.is_some() {
+                let noun = collection.form().noun();
+                return Err(Problem::AlreadyExists { noun, id }.into());
             }
-            collection = self.select_collection(asked)?;
+            judged = self.select_collection(asked, collection)?;
         }
     }
 
-    fn replace(
-        &self,
-        asked: &Preconditions,
-        id: PersonId,
-        mut selected: Option<Version>,
-    ) -> Result<Response, End> {
-        let person = Person::with_id_from_json(id, self.request.content)?;
+    /// A version that is later than all of the collection, and later than one that was tried.
+    ///
+    /// Where the store keeps versions of collections, an id that is made of it sorts after those of
+    /// all requests that were answered before this one came; elsewhere, as far as the clocks of the
+    /// servers agree.
+    fn next_version(&self, collection: &Collection, tried: Version) -> Result<Version, StoreError> {
+        let latest = self.store.version(collection.name())?.unwrap_or(tried);
+        let next = VersionClock::after(latest.max(tried)).next(self.now);
+        next.ok_or_else(StoreError::exhausted)
+    }
+
+    fn replace(&self, selected: Selected<'_>) -> Result<Response, End> {
+        let Selected {
+            collection,
+            preconditions,
+            id,
+            mut record,
+        } = selected;
+        let document = collection.read_state(&id, self.request.content)?;
         loop {
-            let swap = match selected {
-                Some(version) => {
-                    self.require_if_match(asked, version)?;
-                    Swap::replace(&person, version)
+            let swap = match &record {
+                Some(record) => {
+                    self.require_if_match(&preconditions, record.version)?;
+                    Swap::replace(collection.name(), &id, record.version, &document)
                 }
-                None => Swap::create(&person),
+                None => Swap::create(collection.name(), &id, &document),
             };
-            if let Some(version) = self.swap(&swap)? {
-                let created = selected.is_none();
-                return Ok(self.written(created, &Record { person, version }));
+            if let Some(version) = self.put(collection, &swap)? {
+                let created = record.is_none();
+                let record = Record::new(id, document, version);
+                return Ok(self.written(collection, created, &record));
             }
-            selected = self
-                .select_person(asked, person.id())?
-                .map(|record| record.version);
+            record = self.select_document(&preconditions, collection, &id)?;
         }
     }
 
-    fn remove(
-        &self,
-        asked: &Preconditions,
-        id: &PersonId,
-        mut selected: Version,
-    ) -> Result<Response, End> {
+    /// Applies the patch to the version for which the preconditions are true.
+    ///
+    /// [RFC 5789 section 2](https://www.rfc-editor.org/rfc/rfc5789#section-2)
+    fn patch(&self, selected: Selected<'_>) -> Result<Response, End> {
+        let Selected {
+            collection,
+            preconditions,
+            id,
+            mut record,
+        } = selected;
+        let form = collection.form();
+        let patch = form.read_patch(collection, &id, self.request.content)?;
         loop {
-            self.require_if_match(asked, selected)?;
-            if self.swap(&Swap::remove(id, selected))?.is_some() {
+            let current = record.ok_or_else(|| not_found(collection, id.as_str()))?;
+            self.require_if_match(&preconditions, current.version)?;
+            let patched = stored_json(collection, &current)?.merged(&patch);
+            let document = collection
+                .read_patched(&patched)
+                .map_err(Problem::Unprocessable)?;
+            let swap = Swap::replace(collection.name(), &id, current.version, &document);
+            if let Some(version) = self.put(collection, &swap)? {
+                let record = Record::new(id, document, version);
+                return Ok(self.written(collection, false, &record));
+            }
+            record = self.select_document(&preconditions, collection, &id)?;
+        }
+    }
+
+    fn remove(&self, selected: Selected<'_>) -> Result<Response, End> {
+        let Selected {
+            collection,
+            preconditions,
+            id,
+            mut record,
+        } = selected;
+        loop {
+            let current = record.ok_or_else(|| not_found(collection, id.as_str()))?;
+            self.require_if_match(&preconditions, current.version)?;
+            let swap = Swap::remove(collection.name(), &id, current.version);
+            if self.swap(&swap)?.is_some() {
                 return Ok(Response::new(204));
             }
-            let record = self.select_person(asked, id)?;
-            selected = record.ok_or_else(|| not_found(id))?.version;
+            record = self.select_document(&preconditions, collection, &id)?;
         }
+    }
+
+    /// Swaps in a document, if it is not too long to be sent back as it is shown.
+    fn put(&self, collection: &Collection, swap: &Swap<'_>) -> Result<Option<Version>, Problem> {
+        let limit = self.policy.max_content;
+        if let Some(document) = swap.new_document() {
+            let form = collection.form();
+            if form.bounded_length(collection, swap.id(), document) as u64 > limit {
+                return Err(Problem::DocumentTooLong { limit });
+            }
+        }
+        Ok(self.swap(swap)?)
     }
 
     /// The version the swap made, or nothing when another writer was faster.
@@ -122,7 +193,7 @@ impl Exchange<'_> {
     /// an `ETag` where the server changed what it was sent. Here the representation is
     /// enclosed, and Content-Location says so; or the client has asked not to be sent it, and
     /// knows that there is more to it than it sent.
-    fn written(&self, created: bool, record: &Record) -> Response {
+    fn written(&self, collection: &Collection, created: bool, record: &Record) -> Response {
         let preference = Return::of(self.request);
         let minimal = preference == Some(Return::Minimal);
         let mut response = Response::new(match (created, minimal) {
@@ -130,7 +201,7 @@ impl Exchange<'_> {
             (false, false) => 200,
             (false, true) => 204,
         });
-        let path = Target::person_path(record.person.id().as_str());
+        let path = document_path(&self.policy.collections, collection, record.id.as_str());
         if created {
             response = response.with_field("Location", path.clone());
         }
@@ -144,9 +215,20 @@ impl Exchange<'_> {
             response = response.with_field("Preference-Applied", preference.applied());
         }
         match (minimal, created) {
-            (false, _) => represented(response, record),
+            (false, _) => represented(response, collection, record),
             (true, true) => response.with_field("Content-Length", "0"),
             (true, false) => response,
         }
     }
+}
+
+/// The document that a store holds, as JSON; a failure of the store if another program has written
+/// something else there.
+fn stored_json(collection: &Collection, record: &Record) -> Result<Json, StoreError> {
+    record.document.json().map_err(|error| {
+        let (id, name) = (&record.id, collection.name());
+        StoreError::new(format!(
+            "the document {id} of {name} cannot be read: {error}"
+        ))
+    })
 }

@@ -48,12 +48,12 @@ impl Desk {
 
     /// The longest content that is read, in bytes.
     pub(super) fn max_content(&self) -> u64 {
-        self.options.max_content
+        self.options.policy.max_content
     }
 
     /// Judges the head of a request.
     pub(super) fn framing(&self, request: &Request<'_>) -> Result<Framing, Refusal> {
-        Framing::of(request, self.options.max_content)
+        Framing::of(request, self.options.policy.max_content)
     }
 
     /// Answers a request whose content is all there.
@@ -104,6 +104,12 @@ impl Desk {
             Method::Get | Method::Head | Method::Options => self.store.reads_wait(),
             _ => self.store.writes_wait() || self.store.reads_wait(),
         }
+    }
+
+    /// Whether the answer may list so much that making it would delay the others.
+    #[cfg(feature = "hyper")]
+    pub(super) fn may_list_much(&self, request: &Request<'_>) -> bool {
+        resource::may_list_much(&self.options.policy, request)
     }
 
     /// What `respond` says to the request, or the answer that it panicked.

@@ -233,9 +233,18 @@ impl Door {
         head: &Arc<Head>,
         work: impl FnOnce(&Desk, Request<'_>) -> R + Send + 'static,
     ) -> Option<R> {
-        if !self.desk.waits(head.method()) && !head.asks_for_much() {
-            return Some(head.with(|request| work(&self.desk, request)));
+        let mut work = Some(work);
+        if !self.desk.waits(head.method()) {
+            let here = head.with(|request| {
+                let is_short = !self.desk.may_list_much(&request);
+                let work = work.take_if(|_| is_short)?;
+                Some(work(&self.desk, request))
+            });
+            if here.is_some() {
+                return here;
+            }
         }
+        let work = work?;
         let (desk, head) = (Arc::clone(&self.desk), Arc::clone(head));
         let call = move || head.with(|request| work(&desk, request));
         tokio::task::spawn_blocking(call).await.ok()

@@ -3,91 +3,146 @@ use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::person::PersonId;
-use crate::store::{Change, Collection, Record, Store, StoreError, Swap, SwapError};
+use crate::document::{Document, Id, Record};
+use crate::store::{List, Portion, Store, StoreError, Swap, SwapError, refuse_repeated};
 use crate::version::{Version, VersionClock};
 
-/// The persons in memory, for as long as the process lives.
-#[derive(Debug)]
+/// The documents in memory, for as long as the process lives.
+#[derive(Debug, Default)]
 pub struct MemoryStore {
-    state: Mutex<State>,
+    collections: Mutex<BTreeMap<String, Contents>>,
 }
 
+/// The documents of one collection.
 #[derive(Debug)]
-struct State {
-    persons: BTreeMap<PersonId, Record>,
+struct Contents {
+    records: BTreeMap<Id, Record>,
     /// Ticks with every change and nothing else: its latest version is the collection's.
     clock: VersionClock,
+}
+
+impl Default for Contents {
+    fn default() -> Self {
+        Self {
+            records: BTreeMap::new(),
+            clock: VersionClock::after(Version::FIRST),
+        }
+    }
 }
 
 impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
-        let clock = VersionClock::after(Version::FIRST);
-        Self {
-            state: Mutex::new(State {
-                persons: BTreeMap::new(),
-                clock,
-            }),
-        }
+        Self::default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic cannot have left the state half-written: a swap changes the map in one call,
-        // after everything that could fail.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for MemoryStore {
-    fn default() -> Self {
-        Self::new()
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Contents>> {
+        // A panic cannot have left the state half-written: a swap changes a map in one call, after
+        // everything that could fail.
+        self.collections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Store for MemoryStore {
-    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
-        Ok(self.lock().persons.get(id).cloned())
+    fn get(&self, collection: &str, id: &Id) -> Result<Option<Record>, StoreError> {
+        let guard = self.lock();
+        let record = guard
+            .get(collection)
+            .and_then(|contents| contents.records.get(id));
+        Ok(record.cloned())
     }
 
-    fn version(&self) -> Result<Option<Version>, StoreError> {
-        Ok(Some(self.lock().clock.latest()))
+    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
+        let guard = self.lock();
+        let latest = guard
+            .get(collection)
+            .map(|contents| contents.clock.latest());
+        Ok(Some(latest.unwrap_or(Version::FIRST)))
     }
 
-    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
-        let state = self.lock();
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let members = state.persons.range::<str, _>((start, Bound::Unbounded));
-        let records = members
-            .take(most)
-            .map(|(_, record)| record.clone())
-            .collect();
-        Ok(Collection {
-            version: Some(state.clock.latest()),
-            records,
+    fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {
+        let guard = self.lock();
+        let Some(contents) = guard.get(collection) else {
+            return Ok(List {
+                version: Some(Version::FIRST),
+                records: Vec::new(),
+                more: false,
+            });
+        };
+        let start = portion.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = contents.records.range::<str, _>((start, Bound::Unbounded));
+        let fitting = portion.fitting(range.clone().map(|(_, record)| record.size()));
+        let mut rest = range.map(|(_, record)| record);
+        Ok(List {
+            version: Some(contents.clock.latest()),
+            records: rest.by_ref().take(fitting).cloned().collect(),
+            more: rest.next().is_some(),
         })
     }
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        let mut state = self.lock();
-        let current = state.persons.get(swap.id()).map(|record| record.version);
-        let collection = state.clock.latest();
-        if current != swap.expected() || swap.expected_collection().is_some_and(|v| v != collection)
-        {
+        let mut guard = self.lock();
+        // Most collections are known, and need no copy of their name.
+        let contents = match guard.get_mut(swap.collection()) {
+            Some(contents) => contents,
+            None => guard.entry(swap.collection().to_owned()).or_default(),
+        };
+        let current = contents.records.get(swap.id()).map(|record| record.version);
+        let latest = contents.clock.latest();
+        if current != swap.expected() || swap.expected_collection().is_some_and(|it| it != latest) {
             return Err(SwapError::Conflict);
         }
-        let version = state.clock.next(now).ok_or_else(StoreError::exhausted)?;
-        match swap.change() {
-            Change::Create(person) | Change::Replace(person, _) => {
-                let person = person.clone();
-                state
-                    .persons
-                    .insert(person.id().clone(), Record { person, version })
-            }
-            Change::Remove(id, _) => state.persons.remove(id),
+        let version = contents.clock.next(now).ok_or_else(StoreError::exhausted)?;
+        let id = swap.id().clone();
+        match swap.new_document().cloned() {
+            Some(document) => contents.records.insert(
+                id.clone(),
+                Record {
+                    id,
+                    document,
+                    version,
+                },
+            ),
+            None => contents.records.remove(&id),
         };
         Ok(version)
+    }
+
+    fn fill(
+        &self,
+        collection: &str,
+        documents: &[(Id, Document)],
+        now: SystemTime,
+    ) -> Result<(), SwapError> {
+        refuse_repeated(documents)?;
+        let mut guard = self.lock();
+        let contents = guard.entry(collection.to_owned()).or_default();
+        if !contents.records.is_empty() {
+            return Err(SwapError::Conflict);
+        }
+        let mut clock = contents.clock.clone();
+        let mut records = BTreeMap::new();
+        for (id, document) in documents {
+            let record = Record {
+                id: id.clone(),
+                document: document.clone(),
+                version: clock.next(now).ok_or_else(StoreError::exhausted)?,
+            };
+            records.insert(id.clone(), record);
+        }
+        *contents = Contents { records, clock };
+        Ok(())
+    }
+
+    fn collections(&self) -> Result<Vec<String>, StoreError> {
+        let guard = self.lock();
+        let filled = guard
+            .iter()
+            .filter(|(_, contents)| !contents.records.is_empty());
+        Ok(filled.map(|(name, _)| name.clone()).collect())
     }
 
     fn reads_wait(&self) -> bool {
@@ -108,12 +163,12 @@ mod tests {
         let store = MemoryStore::new();
         std::thread::scope(|scope| {
             let panicking = scope.spawn(|| {
-                let _state = store.lock();
+                let _guard = store.lock();
                 panic!("this panic is part of the test");
             });
             assert!(panicking.join().is_err());
         });
-        assert!(store.state.is_poisoned());
-        assert_eq!(store.version(), Ok(Some(Version::FIRST)));
+        assert!(store.collections.is_poisoned());
+        assert_eq!(store.version("notes"), Ok(Some(Version::FIRST)));
     }
 }

@@ -1,62 +1,112 @@
+/// Rows on their way into the table of documents.
+mod batch;
+
+/// One compare-and-swap.
+mod change;
+
 /// The pool, and what is done again when it fails.
 mod connections;
+
+/// Many documents at once.
+mod fill;
+
+/// Reads of a collection, or of a part of it.
+mod page;
+
+/// What the columns mean.
+mod row;
 
 /// The tables: ours, or none yet.
 mod tables;
 
+/// The tables of ifmatch 0.1.0, and what becomes of them.
+mod takeover;
+
 /// The URL, without its password where it is shown.
 mod url;
 
-use std::error::Error;
+use std::ops::ControlFlow;
 use std::time::SystemTime;
 
+use postgres::Client;
 use postgres::types::Type;
-use postgres::{Client, IsolationLevel, Row, Transaction};
 
-use crate::person::{Person, PersonId};
+use crate::document::{Document, Id, Record};
 use crate::store::postgres::connections::{Connections, Failure};
-use crate::store::{Change, Collection, OpenError, Record, Store, StoreError, Swap, SwapError};
-use crate::version::{Version, VersionClock};
+use crate::store::{List, OpenError, Portion, Store, StoreError, Swap, SwapError};
+use crate::version::Version;
 
 pub use url::{ParsePostgresUrlError, PostgresUrl};
 
-/// The persons in a `PostgreSQL` database, which any number of servers on any number of machines
+/// The documents in a `PostgreSQL` database, which any number of servers on any number of machines
 /// may serve at once, however much their clocks differ.
 ///
 /// A write is one short transaction: it locks the one row that holds the version of the collection,
 /// compares and swaps in one statement, and sets the version. The lock is what makes the version
 /// right: no commit is overtaken by one with an earlier version, and no version comes back.
 ///
-/// It also makes every write wait for every other. Where that is too slow,
-/// [`open_without_collection_tag`](Self::open_without_collection_tag) does without the version of
-/// the collection: only writes of one person wait for each other then. So that no version of a
-/// person comes back, one that is removed leaves its id and its last change date behind.
+/// It also makes every write wait for every other of the same collection. Where that is too slow,
+/// [`open_without_collection_tag`](Self::open_without_collection_tag) does without the versions of
+/// the collections: only writes of one document wait for each other then. So that no version of a
+/// document comes back, one that is removed leaves its id and its last change date behind. And
+/// [`fill`](Store::fill) does not hold up writes of other ids: what another server creates while it
+/// commits stands beside what it creates.
+///
+/// The contents are the text of JSON objects, whose members other programs can ask for:
+///
+/// ```text
+/// => SELECT id, content::json->>'title' FROM document WHERE collection = 'notes' AND NOT removed;
+///  id | ?column?
+/// ----+----------
+///  1  | Milk
+///  2  | Say "hi"
+/// ```
+///
+/// The database refuses `->>` for a string with `\u0000`, which it can keep, but not show.
 ///
 /// ```no_run
 /// use ifmatch::{Options, PostgresStore, Server};
 ///
-/// let store = PostgresStore::open("postgres://ifmatch@localhost/persons".parse()?)?;
+/// let store = PostgresStore::open("postgres://ifmatch@localhost/documents".parse()?)?;
 /// Server::bind("127.0.0.1:5000".parse()?, store, Options::default())?.serve()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// # A database of ifmatch 0.1.0
+///
+/// The first server that opens it turns its persons into documents of the collection `persons`, in
+/// one transaction: all of them or none, with their change dates and tags. Only the owner of the
+/// tables can do that, because it drops them; rights that were granted to other roles have to be
+/// granted again, on `ifmatch`, `collection` and `document`. A server of 0.1.0 that still runs
+/// answers 503 from then on.
+///
 /// # What the database has to understand
 ///
 /// Its distributed relatives, which speak the same protocol, should do as well. No more is asked
-/// for than `SELECT` (by key, by key range with `ORDER BY` and `LIMIT`, one `LEFT JOIN`, and `FOR
-/// UPDATE` of one row), `INSERT ... ON CONFLICT` with `DO NOTHING` and `DO UPDATE`, `UPDATE` and
-/// `DELETE` in a transaction that is `READ COMMITTED` or stricter, and one partial index. A
-/// connection begins with `SET` of two timeouts; at the start come `SHOW server_encoding`, a look
-/// at `information_schema.columns`, and `CREATE TABLE IF NOT EXISTS`. There are no procedures, no
-/// sequences, no `LISTEN` and no advisory locks, and no statement is prepared for longer than one
-/// use. The ids are `COLLATE "C"`: it is the one collation that orders them byte for byte, whatever
-/// the database's own is, and so does their index.
+/// for than `SELECT` (by key, by a range of keys, which two columns make up, with `ORDER BY` and
+/// `LIMIT`, with `LEFT JOIN`, with the window functions `row_number` and `sum`, and `FOR UPDATE` of
+/// one row), `INSERT ... ON CONFLICT`
+/// with `DO NOTHING` and `DO UPDATE`, `UPDATE` and `DELETE` in a transaction that is `READ
+/// COMMITTED` or stricter, and one partial index.
+///
+/// [`fill`](Store::fill) inserts from `unnest` of several arrays, and asks for `ANALYZE` afterwards,
+/// which may fail. [`visit`](Store::visit) and
+/// [`collections`](Store::collections) read in a transaction that is `REPEATABLE READ, READ ONLY`,
+/// the former after `SET LOCAL` of a timeout.
+///
+/// A connection begins with `SET` of two timeouts; at the start come `SHOW server_encoding`, a look
+/// at `pg_catalog` (`pg_namespace`, `pg_class`, `pg_attribute`, `pg_type`), and three `CREATE TABLE`
+/// and one `CREATE INDEX` in one transaction. Only a database of ifmatch 0.1.0 is asked for `LOCK
+/// TABLE` and `DROP TABLE`, in a transaction too. There are no procedures, no sequences, no `LISTEN`
+/// and no advisory locks, and no statement is prepared for longer than one use. The names and ids
+/// are `COLLATE "C"`: it is the one collation that orders them byte for byte, whatever the
+/// database's own is, and so does their index.
 ///
 /// Connections are not encrypted.
 #[derive(Debug)]
 pub struct PostgresStore {
     connections: Connections,
-    /// Whether there is a version of the collection, and so a tag of the list.
+    /// Whether collections have versions, and so their lists a tag.
     tagged: bool,
 }
 
@@ -65,10 +115,26 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// When it cannot be reached, or has tables of these names that are not ours, or whose lists have
-    /// no tag. They stay as they are.
+    /// When it cannot be reached, or has tables of these names that are not ours, or that a newer
+    /// ifmatch made, or whose lists have no tag. They stay as they are.
     pub fn open(url: PostgresUrl) -> Result<Self, OpenError> {
         Self::open_with(url, true)
+    }
+
+    /// Connects to a database that has our tables, and leaves any other as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); and when it has none of the tables, or those of version 0.1.0.
+    pub fn open_existing(url: PostgresUrl) -> Result<Self, OpenError> {
+        let connections = Connections::new(url);
+        match connections.ask(tables::check_existing) {
+            Ok(tagged) => Ok(Self {
+                connections,
+                tagged,
+            }),
+            Err(reason) => Err(OpenError::new(&connections.url, reason)),
+        }
     }
 
     /// Connects to a database whose lists have no tag, and creates the tables if there are none.
@@ -93,7 +159,7 @@ impl PostgresStore {
         }
     }
 
-    fn ask<R>(&self, work: impl Fn(&mut Client) -> Result<R, Failure>) -> Result<R, StoreError> {
+    fn ask<R>(&self, work: impl FnMut(&mut Client) -> Result<R, Failure>) -> Result<R, StoreError> {
         self.connections.ask(work).map_err(|reason| {
             StoreError::new(format!(
                 "the store {} failed: {reason}",
@@ -104,230 +170,69 @@ impl PostgresStore {
 }
 
 impl Store for PostgresStore {
-    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
+    fn get(&self, collection: &str, id: &Id) -> Result<Option<Record>, StoreError> {
         self.ask(|client| {
             let row = client.query_typed_opt(
-                "SELECT person_id, person_name, change_date, dated FROM person \
-                 WHERE person_id = $1 AND NOT removed",
-                &[(&id.as_str(), Type::TEXT)],
+                "SELECT id, content, change_date, dated FROM document \
+                 WHERE collection = $1 AND id = $2 AND NOT removed",
+                &[(&collection, Type::TEXT), (&id.as_str(), Type::TEXT)],
             )?;
-            row.map(|row| record(&row, 0)).transpose()
+            row.map(|row| row::record(&row, 0)).transpose()
         })
     }
 
-    fn version(&self) -> Result<Option<Version>, StoreError> {
+    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
         if !self.tagged {
             return Ok(None);
         }
         self.ask(|client| {
-            let row = client.query_typed_opt("SELECT change_date, dated FROM collection", &[])?;
-            collection_version(row.as_ref()).map(Some)
+            let row = client.query_typed_opt(
+                "SELECT change_date, dated FROM collection WHERE name = $1",
+                &[(&collection, Type::TEXT)],
+            )?;
+            row::collection_version(row.as_ref()).map(Some)
         })
     }
 
-    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
-        // No id is empty: all of them sort after that. None has a NUL: those after it come after
-        // what is before it.
-        let after = after.and_then(|it| it.split('\0').next()).unwrap_or("");
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        self.ask(|client| {
-            // One statement, so that all of it is of one moment.
-            let rows = client.query_typed(
-                "SELECT collection.change_date, collection.dated, page.* \
-                 FROM collection LEFT JOIN ( \
-                     SELECT person_id, person_name, change_date, dated \
-                     FROM person WHERE person_id > $1 AND NOT removed \
-                     ORDER BY person_id LIMIT $2 \
-                 ) AS page ON true ORDER BY page.person_id",
-                &[(&after, Type::TEXT), (&most, Type::INT8)],
-            )?;
-            let version = collection_version(rows.first())?;
-            // The version stands alone where there is nobody.
-            let somebody = |row: &&Row| !matches!(row.try_get(2), Ok(None::<&str>));
-            let records = rows.iter().filter(somebody).map(|row| record(row, 2));
-            let records = records.collect::<Result<_, _>>()?;
-            Ok(Collection {
-                version: self.tagged.then_some(version),
-                records,
-            })
+    fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {
+        let list = self.ask(|client| page::list(client, collection, portion))?;
+        Ok(List {
+            version: list.version.filter(|_| self.tagged),
+            ..list
         })
     }
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        self.ask(|client| write(client, swap, self.tagged, now))?
+        self.ask(|client| change::swap(client, swap, self.tagged, now))?
     }
-}
 
-/// Performs `swap` in one transaction. Whatever ends it before the commit, it is rolled back.
-fn write(
-    client: &mut Client,
-    swap: &Swap<'_>,
-    tagged: bool,
-    now: SystemTime,
-) -> Result<Result<Version, SwapError>, Failure> {
-    let transaction = client.build_transaction();
-    let level = IsolationLevel::ReadCommitted;
-    let mut transaction = transaction.isolation_level(level).start()?;
-    // From here on nobody else writes, on whatever server: nothing, or not this person.
-    let latest = if tagged {
-        lock_collection(&mut transaction)?
-    } else {
-        lock_person(&mut transaction, swap.id())?
-    };
-    let stands_still = |expected| tagged && expected == latest;
-    if !swap.expected_collection().is_none_or(stands_still) {
-        return Ok(Err(SwapError::Conflict));
+    fn fill(
+        &self,
+        collection: &str,
+        documents: &[(Id, Document)],
+        now: SystemTime,
+    ) -> Result<(), SwapError> {
+        self.ask(|client| fill::fill(client, collection, documents, self.tagged, now))?
     }
-    let Some(version) = VersionClock::after(latest).next(now) else {
-        return Ok(Err(StoreError::exhausted().into()));
-    };
-    let changed = match swap.change() {
-        Change::Create(person) => put(&mut transaction, person, None, latest, version)?,
-        Change::Replace(person, old) => put(&mut transaction, person, Some(old), latest, version)?,
-        Change::Remove(id, old) => remove(&mut transaction, id, old, tagged, version)?,
-    };
-    if !changed {
-        return Ok(Err(SwapError::Conflict));
+
+    fn visit(
+        &self,
+        collection: &str,
+        visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let mut begun = false;
+        self.ask(|client| {
+            let mut seen = |record: &Record| {
+                begun = true;
+                visit(record)
+            };
+            let done = page::visit(client, collection, &mut seen);
+            // No document is shown twice.
+            done.map_err(|failure| if begun { failure.not_again() } else { failure })
+        })
     }
-    if tagged {
-        transaction.execute_typed(
-            "UPDATE collection SET change_date = $1, dated = $2",
-            &[
-                (&version.to_string(), Type::TEXT),
-                (&version.is_dated(), Type::BOOL),
-            ],
-        )?;
+
+    fn collections(&self) -> Result<Vec<String>, StoreError> {
+        self.ask(page::collections)
     }
-    transaction.commit().map_err(|error| match error.into() {
-        Failure::Lost(reason) => {
-            Failure::Unconfirmed(format!("{reason}, while a write was being confirmed"))
-        }
-        failure => failure,
-    })?;
-    Ok(Ok(version))
-}
-
-/// The latest version of all, which stays that until the end of the transaction.
-fn lock_collection(transaction: &mut Transaction<'_>) -> Result<Version, Failure> {
-    let lock = "SELECT change_date, dated FROM collection FOR UPDATE";
-    collection_version(transaction.query_typed_opt(lock, &[])?.as_ref())
-}
-
-/// The latest version of this person, removed or not, which stays that until the end of the
-/// transaction; the first of all where there never was one.
-fn lock_person(transaction: &mut Transaction<'_>, id: &PersonId) -> Result<Version, Failure> {
-    let lock = "SELECT change_date, dated FROM person WHERE person_id = $1 FOR UPDATE";
-    let row = transaction.query_typed_opt(lock, &[(&id.as_str(), Type::TEXT)])?;
-    row.map_or(Ok(Version::FIRST), |row| version(&row, 0))
-}
-
-/// Puts a person in the place of what is expected, if that is there; whether it was.
-///
-/// A person who was removed can be created if nobody did so since `latest` was read.
-fn put(
-    transaction: &mut Transaction<'_>,
-    person: &Person,
-    expected: Option<Version>,
-    latest: Version,
-    version: Version,
-) -> Result<bool, postgres::Error> {
-    let id = person.id().as_str();
-    let name = encoded(person.name());
-    let (new, dated) = (version.to_string(), version.is_dated());
-    let (statement, old) = match expected {
-        None => (
-            "INSERT INTO person VALUES ($1, $2, $3, $4, false) \
-             ON CONFLICT (person_id) DO UPDATE \
-             SET person_name = $2, change_date = $3, dated = $4, removed = false \
-             WHERE person.removed AND person.change_date = $5",
-            latest,
-        ),
-        Some(old) => (
-            "UPDATE person SET person_name = $2, change_date = $3, dated = $4 \
-             WHERE person_id = $1 AND change_date = $5 AND NOT removed",
-            old,
-        ),
-    };
-    let changed = transaction.execute_typed(
-        statement,
-        &[
-            (&id, Type::TEXT),
-            (&name, Type::TEXT),
-            (&new, Type::TEXT),
-            (&dated, Type::BOOL),
-            (&old.to_string(), Type::TEXT),
-        ],
-    )?;
-    Ok(changed == 1)
-}
-
-/// Removes a person if it is the one that is expected; whether it was.
-fn remove(
-    transaction: &mut Transaction<'_>,
-    id: &PersonId,
-    old: Version,
-    tagged: bool,
-    version: Version,
-) -> Result<bool, postgres::Error> {
-    let (id, old) = (id.as_str(), old.to_string());
-    let changed = if tagged {
-        transaction.execute_typed(
-            "DELETE FROM person WHERE person_id = $1 AND change_date = $2",
-            &[(&id, Type::TEXT), (&old, Type::TEXT)],
-        )?
-    } else {
-        transaction.execute_typed(
-            "UPDATE person SET person_name = '', change_date = $3, dated = $4, removed = true \
-             WHERE person_id = $1 AND change_date = $2 AND NOT removed",
-            &[
-                (&id, Type::TEXT),
-                (&old, Type::TEXT),
-                (&version.to_string(), Type::TEXT),
-                (&version.is_dated(), Type::BOOL),
-            ],
-        )?
-    };
-    Ok(changed == 1)
-}
-
-fn collection_version(row: Option<&Row>) -> Result<Version, Failure> {
-    let missing = || Failure::Refused("its table collection is empty".into());
-    version(row.ok_or_else(missing)?, 0)
-}
-
-/// The person in the columns from `first` on.
-fn record(row: &Row, first: usize) -> Result<Record, Failure> {
-    let id: String = row.try_get(first).map_err(unreadable)?;
-    let id = PersonId::new(id).map_err(unreadable)?;
-    let name = decoded(row.try_get(first + 1).map_err(unreadable)?);
-    Ok(Record {
-        person: Person::new(id, name).map_err(unreadable)?,
-        version: version(row, first + 2)?,
-    })
-}
-
-fn version(row: &Row, first: usize) -> Result<Version, Failure> {
-    let change_date: &str = row.try_get(first).map_err(unreadable)?;
-    let version: Version = change_date.parse().map_err(unreadable)?;
-    let dated = row.try_get(first + 1).map_err(unreadable)?;
-    Ok(if dated { version } else { version.undated() })
-}
-
-/// A name as the database holds it: as it is, but for NUL, which no text can hold there, and the
-/// character that stands for it.
-fn encoded(name: &str) -> String {
-    name.replace('\u{10}', "\u{10}1").replace('\0', "\u{10}0")
-}
-
-fn decoded(name: &str) -> String {
-    name.replace("\u{10}0", "\0").replace("\u{10}1", "\u{10}")
-}
-
-/// Somebody else has written it.
-fn unreadable(error: impl Error) -> Failure {
-    Failure::Refused(
-        error
-            .source()
-            .map_or_else(|| error.to_string(), ToString::to_string),
-    )
 }

@@ -194,7 +194,7 @@ fn s7_4_https_needs_tls() {
     }
 }
 
-const EXPOSED: &str = "ETag, Location, Link, Preference-Applied, Content-Location";
+const EXPOSED: &str = "ETag, Location, Link, Preference-Applied, Content-Location, Accept-Patch";
 
 #[test]
 fn pages_of_allowed_origins_read_every_answer() {
@@ -275,7 +275,7 @@ fn preflights_allow_what_the_target_has() {
     });
     for (target, methods) in [
         ("/persons", "GET, HEAD, POST, OPTIONS"),
-        ("/persons/1", "GET, HEAD, PUT, DELETE, OPTIONS"),
+        ("/persons/1", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
     ] {
         let fields = "Origin: https://app.example\r\nAccess-Control-Request-Method: PUT\r\n\
                       Access-Control-Request-Headers: if-match\r\n";

@@ -48,7 +48,8 @@ fn cases() -> Vec<Case> {
     let framed =
         |line: &str, fields: &str| format!("{line} HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n");
     let length = "Content-Length must be one decimal number";
-    let knows = "The server knows GET, HEAD, POST, PUT, DELETE and OPTIONS, and no other method";
+    let knows =
+        "The server knows GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS, and no other method";
     let nothing =
         "Nothing is found here; the resources are /, /openapi.json, /persons and /persons/{id}";
     let escape = "The target has a `%` without two hexadecimal digits after it";
@@ -184,10 +185,28 @@ fn cases() -> Vec<Case> {
             knows,
         ),
         case(
-            "PATCH",
-            framed("PATCH /persons/1", "If-Match: *"),
+            "a registered method",
+            framed("QUERY /persons/1", "If-Match: *"),
             405,
-            "This resource does not allow that method; it allows GET, HEAD, PUT, DELETE, OPTIONS",
+            "This resource does not allow that method; it allows GET, HEAD, PUT, PATCH, DELETE, OPTIONS",
+        ),
+        case(
+            "a patch of the list",
+            framed("PATCH /persons", "If-Match: *"),
+            405,
+            "This resource does not allow that method; it allows GET, HEAD, POST, OPTIONS",
+        ),
+        case(
+            "a patch without a media type",
+            framed("PATCH /persons/1", "If-Match: *"),
+            415,
+            "The content of PATCH must be application/merge-patch+json",
+        ),
+        case(
+            "a patch of an unknown person",
+            framed("PATCH /persons/7", "If-Match: *"),
+            404,
+            "Person with ID 7 not found",
         ),
         case(
             "a method not of this target",

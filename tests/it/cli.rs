@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use crate::client::{Client, request};
 use crate::serving::{Program, Serving};
 
-fn run(arguments: &[&str]) -> Output {
+pub fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_ifmatch"))
         .args(arguments)
         .output()
@@ -13,7 +13,7 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn fails(arguments: &[&str], code: i32, sentence: &str) {
+pub fn fails(arguments: &[&str], code: i32, sentence: &str) {
     let output = run(arguments);
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),

@@ -6,10 +6,11 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use ifmatch::{MemoryStore, PersonId, Server, Store, Swap};
+use ifmatch::{MemoryStore, Portion, Server, Store, Swap};
 
 use crate::client::{Client, request};
 use crate::serving::{Program, Serving, is_hyper, options};
+use crate::store::{PERSONS, id};
 use crate::watched::{Call, Watched};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -136,7 +137,7 @@ fn a_stopped_server_lets_go_of_its_address() {
 #[test]
 fn stopping_cuts_no_answer_short() {
     let mut options = options();
-    options.max_content = 20_000_000;
+    options.policy.max_content = 20_000_000;
     let serving = Serving::with(MemoryStore::new(), options);
     // Longer than the buffers of a socket.
     let content = format!(
@@ -185,21 +186,25 @@ fn a_store_can_be_shared_with_the_program_around_it() {
     let store = Arc::new(MemoryStore::new());
     let serving = Serving::with(Arc::clone(&store), options());
     let tag = serving.create("1");
-    let id = PersonId::new("1").unwrap();
-    let record = store.get(&id).unwrap().unwrap();
+    let id = id("1");
+    let record = store.get(PERSONS, &id).unwrap().unwrap();
     assert_eq!(record.version.entity_tag().to_string(), tag);
-    assert_eq!(Store::version(&store), Ok(Some(record.version)));
+    assert_eq!(Store::version(&store, PERSONS), Ok(Some(record.version)));
+    let some = Portion {
+        count: 9,
+        ..Portion::ALL
+    };
     assert_eq!(
-        Store::list(&store, None, 9).unwrap().records,
+        Store::list(&store, PERSONS, some).unwrap().records,
         std::slice::from_ref(&record)
     );
     Store::swap(
         &store,
-        &Swap::remove(&id, record.version),
+        &Swap::remove(PERSONS, &id, record.version),
         SystemTime::now(),
     )
     .unwrap();
-    assert_eq!(Store::get(&store, &id), Ok(None));
+    assert_eq!(Store::get(&store, PERSONS, &id), Ok(None));
     assert_eq!(serving.ask("GET /persons/1", "", "").status, 404);
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use ifmatch::{Collection, PersonId, Record, Store, StoreError, Swap, SwapError, Version};
+use ifmatch::{Id, List, Portion, Record, Store, StoreError, Swap, SwapError, Version};
 
 use crate::client::{Answer, Client, request};
 use crate::serving::{Program, Serving, is_hyper, options, store};
@@ -437,16 +437,16 @@ fn fault_07_a_store_that_fails_fails_its_request_alone() {
 struct Jumping(Arc<dyn Store>, AtomicUsize);
 
 impl Store for Jumping {
-    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
-        self.0.get(id)
+    fn get(&self, collection: &str, id: &Id) -> Result<Option<Record>, StoreError> {
+        self.0.get(collection, id)
     }
 
-    fn version(&self) -> Result<Option<Version>, StoreError> {
-        self.0.version()
+    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
+        self.0.version(collection)
     }
 
-    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
-        self.0.list(after, most)
+    fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {
+        self.0.list(collection, portion)
     }
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {

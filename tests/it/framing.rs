@@ -802,7 +802,7 @@ fn announcing_terabytes_ends_nothing() {
 fn the_limit_is_whoever_runs_the_server_to_choose() {
     for limit in [0, 30, 2_000_000] {
         let mut options = options();
-        options.max_content = limit;
+        options.policy.max_content = limit;
         let serving = Serving::with(MemoryStore::new(), options);
         for length in [20, 100_000, 1_999_999, 2_000_001] {
             let name = "x".repeat(length - r#"{"person_name": ""}"#.len());

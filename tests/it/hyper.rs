@@ -119,11 +119,23 @@ fn long_lists_are_made_beside_the_loop() {
         ("/persons", "", true),
         (most.as_str(), "", true),
         ("/persons?limit=101&after=a", "", true),
+        // However it is written.
+        ("/%70ersons", "", true),
+        ("http://x/persons", "", true),
         ("/persons?limit=100", "", false),
         ("/persons", "If-None-Match: \"x\"\r\n", false),
     ] {
         let answer = serving.ask(&format!("GET {target}"), fields, "");
         assert_eq!(answer.status, 200, "{target}");
         assert_eq!(threads.try_recv(), Ok(beside), "{target} {fields}");
+    }
+    // And the list that a failed write prefers to be sent.
+    for (fields, status) in [
+        ("If-Match: \"x\"\r\nPrefer: return=representation\r\n", 412),
+        ("If-None-Match: *\r\nPrefer: return=representation\r\n", 412),
+    ] {
+        let answer = serving.ask("POST /%70ersons", fields, "");
+        assert_eq!(answer.status, status);
+        assert_eq!(threads.try_recv(), Ok(true), "{fields}");
     }
 }

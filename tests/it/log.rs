@@ -75,7 +75,10 @@ fn each_answer_is_a_line() {
             request("BR\u{7}EW /", "", ""),
             "\"BR\\u{7}EW / HTTP/1.1\" 501 ",
         ),
-        ("GET / HTTP/1.0\r\n\r\n".into(), "\"GET / HTTP/1.0\" 200 92"),
+        (
+            "GET / HTTP/1.0\r\n\r\n".into(),
+            "\"GET / HTTP/1.0\" 200 109",
+        ),
         (
             "GET /persons HTTP/1.1\r\n\r\n".into(),
             "\"GET /persons HTTP/1.1\" 400 ",
@@ -162,8 +165,8 @@ fn failures_are_told_of_once() {
     // There is one more reason each time that the collection is asked for.
     let count = AtomicUsize::new(0);
     let fail = move |call: Call<'_>| match call {
-        Call::Get(_) | Call::Swap => Err(StoreError::new("the disk is full")),
-        Call::Version | Call::List => {
+        Call::Get(_) | Call::Swap | Call::Fill => Err(StoreError::new("the disk is full")),
+        Call::Version | Call::List | Call::Visit | Call::Collections => {
             let count = count.fetch_add(1, Ordering::SeqCst);
             Err(StoreError::new(format!("reason {count}")))
         }

@@ -15,13 +15,17 @@
 
 mod access;
 mod bad_input;
+mod bounds;
 mod cli;
 mod client;
 #[cfg(feature = "postgres")]
 mod cluster;
+mod collection;
 mod desk;
 mod dice;
 mod directory;
+mod document;
+mod documents;
 mod door;
 #[cfg(feature = "sqlite")]
 mod durable;
@@ -32,12 +36,14 @@ mod framing;
 mod http_date;
 #[cfg(feature = "hyper")]
 mod hyper;
+mod load;
 mod log;
 #[cfg(target_os = "linux")]
 mod nginx;
 mod openapi;
 mod oracle;
 mod page;
+mod patch;
 mod person;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -56,6 +62,8 @@ mod soak;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+#[cfg(feature = "sqlite")]
+mod takeover;
 mod tidy;
 mod transcript;
 #[cfg(unix)]

@@ -2,19 +2,39 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
-use ifmatch::{MemoryStore, Profile, Store, StoreError, Token};
+use ifmatch::{
+    Access, Collection, Collections, MemoryStore, Method, Policy, Profile, Request, Store,
+    StoreError, Token, respond,
+};
 use serde_json::Value;
 
 use crate::client::{Answer, request};
 use crate::serving::{Serving, options};
 use crate::watched::{Call, Watched};
 
+/// What is served where a description is held against the answers.
+fn collections() -> Collections {
+    let notes = Collection::new("notes").unwrap();
+    Collections::new([Collection::persons(), notes]).unwrap()
+}
+
+fn served(prefix: &str) -> String {
+    let mut policy = Policy::default();
+    policy.collections = match prefix {
+        "" => collections(),
+        prefix => collections().under(prefix).unwrap(),
+    };
+    let target = format!("{prefix}/openapi.json");
+    let request = Request::new(Method::Get, &target);
+    let answer = respond(&MemoryStore::new(), &policy, &request, SystemTime::now());
+    String::from_utf8(answer.content().to_vec()).unwrap()
+}
+
 fn document() -> &'static Value {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
-    DOCUMENT.get_or_init(|| {
-        serde_json::from_str(include_str!("../../src/resource/openapi.json")).unwrap()
-    })
+    DOCUMENT.get_or_init(|| serde_json::from_str(&served("")).unwrap())
 }
 
 /// The value itself, or what its `$ref` leads to.
@@ -30,15 +50,15 @@ fn resolved(value: &'static Value) -> &'static Value {
 /// The path of the document that a request target belongs to.
 fn path(target: &str) -> Option<&'static str> {
     let target = target.split_once('?').map_or(target, |(path, _)| path);
-    match target {
-        "/" => Some("/"),
-        "/openapi.json" => Some("/openapi.json"),
-        "/persons" => Some("/persons"),
-        _ => {
-            let id = target.strip_prefix("/persons/")?;
-            (!id.is_empty() && !id.contains('/')).then_some("/persons/{person_id}")
-        }
-    }
+    let paths = document()["paths"].as_object().unwrap();
+    let known = |path: &String| match path.strip_suffix("{id}") {
+        None => target == path,
+        Some(collection) => target
+            .strip_prefix(collection)
+            .is_some_and(|id| !id.is_empty() && !id.contains('/')),
+    };
+    let path = paths.keys().find(|path| known(path))?;
+    Some(path)
 }
 
 /// Framing, and what every answer has, is not for a description of the API.
@@ -155,63 +175,101 @@ fn fits(schema: &'static Value, value: &Value) -> bool {
                 .unwrap()
                 .iter()
                 .any(|schema| fits(schema, value)),
-            "description" | "example" => true,
+            "description" | "example" | "minimum" | "maximum" | "default" => true,
             other => panic!("the schema keyword {other} is not known here"),
         })
 }
 
-/// Serves from a store that fails, or panics, once it has its first person.
+/// Serves the collections with the answers of this profile.
+fn serve(profile: Profile, configure: impl FnOnce(&mut Access)) -> Serving {
+    Serving::configured(|options| {
+        options.policy.profile = profile;
+        options.policy.collections = collections();
+        configure(&mut options.policy.access);
+    })
+}
+
+/// Serves from a store that fails, or panics, once it has a document.
 fn broken(fail: fn() -> StoreError) -> Serving {
     let store = Arc::new(MemoryStore::new());
     let watched = Arc::clone(&store);
-    let before = move |_: Call<'_>| match watched.list(None, 1)?.records.first() {
+    let before = move |_: Call<'_>| match watched.collections()?.first() {
         None => Ok(()),
         Some(_) => Err(fail()),
     };
-    Serving::with(Watched::new(store, before), options())
+    let mut options = options();
+    options.policy.collections = collections();
+    Serving::with(Watched::new(store, before), options)
 }
+
+/// Content that a collection admits, without the id, and with this one.
+fn content(path: &str, id: Option<&str>) -> String {
+    let (id_member, name) = if path.starts_with("/persons") {
+        ("person_id", "person_name")
+    } else {
+        ("id", "title")
+    };
+    let mut content = serde_json::json!({name: "Wim"});
+    if let Some(id) = id {
+        content[id_member] = id.into();
+    }
+    content.to_string()
+}
+
+const MERGE_PATCH: &str = "Content-Type: application/merge-patch+json\r\n";
 
 /// A request that must be answered with this status, and the server that answers it so.
 fn provoke(method: &str, path: &str, status: u16) -> (Serving, String) {
     let serving = match status {
-        401 => Serving::guarded(Profile::Compatible, |access| {
+        401 => serve(Profile::Compatible, |access| {
             access.require_token(Token::new("secret").unwrap());
         }),
-        421 => Serving::guarded(Profile::Compatible, |access| {
+        421 => serve(Profile::Compatible, |access| {
             access.allow_host("api.example").unwrap();
         }),
-        409 | 428 => Serving::guarded(Profile::Strict, |_| ()),
+        409 | 428 => serve(Profile::Strict, |_| ()),
         500 => broken(|| panic!("this panic is part of the test")),
         503 => broken(|| StoreError::new("out of order")),
-        _ => Serving::start(),
+        _ => serve(Profile::Compatible, |_| ()),
     };
-    let person = r#"{"person_id": "1", "person_name": "Wim"}"#;
-    if !matches!(status, 401 | 421) {
-        serving.create("1");
+    let collection = path.trim_end_matches("/{id}");
+    if !matches!(status, 401 | 421) && !["/", "/openapi.json"].contains(&path) {
+        let created = serving.ask(&format!("POST {collection}"), "", &content(path, Some("1")));
+        assert_eq!(created.status, 201, "{created:?}");
     }
-    let line = format!("{method} {}", path.replace("{person_id}", "1"));
-    let state = r#"{"person_name": "Tim"}"#;
-    let (fields, content) = match method {
-        "POST" => ("", person.replace('1', "2")),
-        "PUT" => ("If-Match: *\r\n", state.into()),
+    let line = format!("{method} {}", path.replace("{id}", "1"));
+    let state = content(path, None);
+    let (fields, body) = match method {
+        "POST" => ("", content(path, Some("2"))),
+        "PUT" => ("If-Match: *\r\n", state.clone()),
+        "PATCH" => (
+            "If-Match: *\r\nContent-Type: application/merge-patch+json\r\n",
+            state.clone(),
+        ),
         "DELETE" => ("If-Match: *\r\n", String::new()),
         _ => ("", String::new()),
     };
-    let plain = request(&line, fields, &content);
+    let plain = request(&line, fields, &body);
+    let minimal = format!("{fields}Prefer: return=minimal\r\n");
     let other = match status {
-        201 if method == "PUT" => request(&line.replace("/1", "/2"), "If-None-Match: *\r\n", state),
-        204 if method == "PUT" => {
-            request(&line, "If-Match: *\r\nPrefer: return=minimal\r\n", state)
+        201 if method == "PUT" => {
+            request(&line.replace("/1", "/2"), "If-None-Match: *\r\n", &state)
         }
+        204 if method != "DELETE" => request(&line, &minimal, &state),
         304 => request(&line, "If-None-Match: *\r\n", ""),
         400 => plain.replace("Host: x\r\n", ""),
         403 => plain.replace("Host: x\r\n", "Host: x\r\nOrigin: https://evil.example\r\n"),
         404 => plain.replace("/1 ", "/9 "),
-        409 => request(&line, "", person),
-        412 => request(&line, "If-Match: \"old\"\r\n", &content),
+        409 => request(&line, "", &content(path, Some("1"))),
+        412 => {
+            let fields = format!("If-Match: \"old\"\r\n{MERGE_PATCH}");
+            request(&line, &fields, &body)
+        }
         413 => format!("{line} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n"),
         414 => plain.replace(" HTTP/1.1", &format!("?{} HTTP/1.1", "x".repeat(9000))),
-        428 => request(&line, "", &content),
+        415 => request(&line, "If-Match: *\r\n", &body),
+        422 => request(&line, fields, "[]"),
+        428 => request(&line, MERGE_PATCH, &body),
         _ => plain,
     };
     (serving, other)
@@ -235,19 +293,15 @@ fn every_documented_answer_can_be_had() {
             }
         }
     }
-    assert!(provoked > 100, "{provoked}");
+    assert!(provoked > 200, "{provoked}");
 }
 
 /// Each method of each path is in the document, and no other.
 #[test]
 fn the_methods_are_those_of_allow() {
-    let serving = Serving::start();
+    let serving = serve(Profile::Compatible, |_| ());
     for (path, item) in document()["paths"].as_object().unwrap() {
-        let answer = serving.ask(
-            &format!("OPTIONS {}", path.replace("{person_id}", "1")),
-            "",
-            "",
-        );
+        let answer = serving.ask(&format!("OPTIONS {}", path.replace("{id}", "1")), "", "");
         let allowed: BTreeSet<_> = answer
             .field("Allow")
             .unwrap()
@@ -267,7 +321,7 @@ fn the_methods_are_those_of_allow() {
 
 #[test]
 fn it_is_served_and_linked() {
-    let serving = Serving::start();
+    let serving = serve(Profile::Compatible, |_| ());
     let root = serving.ask("GET /", "", "");
     assert_eq!(
         root.field("Link"),
@@ -279,18 +333,19 @@ fn it_is_served_and_linked() {
         (200, Some("application/json"))
     );
     assert_eq!(
-        served.content,
-        include_str!("../../src/resource/openapi.json")
+        serde_json::from_str::<Value>(&served.content).unwrap(),
+        *document()
     );
     let fields = format!("If-None-Match: {}\r\n", served.field("ETag").unwrap());
     assert_eq!(serving.ask("GET /openapi.json", &fields, "").status, 304);
     assert_eq!(document()["info"]["version"], env!("CARGO_PKG_VERSION"));
 }
 
-/// What is defined is used, and what is used is defined.
+/// What is defined is used, and what is used is defined; and no placeholder is left.
 #[test]
 fn no_component_is_left_over() {
-    let text = include_str!("../../src/resource/openapi.json");
+    let text = served("");
+    assert!(!text.contains('@'), "{text}");
     for (kind, components) in document()["components"].as_object().unwrap() {
         for name in components.as_object().unwrap().keys() {
             let used = text.contains(&format!("\"#/components/{kind}/{name}\""));
@@ -300,8 +355,109 @@ fn no_component_is_left_over() {
             );
         }
     }
-    for reference in text.split("\"$ref\": \"#").skip(1) {
+    for reference in text.split("\"$ref\":\"#").skip(1) {
         let pointer = reference.split('"').next().unwrap();
         assert!(document().pointer(pointer).is_some(), "{pointer}");
     }
+    let mut ids = BTreeSet::new();
+    for operation in text.split("\"operationId\":\"").skip(1) {
+        assert!(ids.insert(operation.split('"').next().unwrap()));
+    }
+    assert!(ids.len() > 20, "{ids:?}");
+}
+
+/// What an embedder says of the documents is shown, with what the server adds.
+#[test]
+fn the_schema_is_that_of_the_collection() {
+    let schema = serde_json::json!({
+        "type": "object",
+        "required": ["title"],
+        "properties": {"title": {"type": "string"}},
+        "additionalProperties": false,
+    });
+    let notes = Collection::new("notes").unwrap();
+    let notes = notes
+        .with_id_member("slug")
+        .unwrap()
+        .with_schema(schema.clone());
+    let mut policy = Policy::default();
+    policy.collections = Collections::new([notes]).unwrap();
+    let request = Request::new(Method::Get, "/openapi.json");
+    let answer = respond(&MemoryStore::new(), &policy, &request, SystemTime::now());
+    let described: Value = serde_json::from_slice(answer.content()).unwrap();
+    let schemas = &described["components"]["schemas"];
+    // What was read can be sent back.
+    let mut state = schema.clone();
+    for managed in ["_change_date", "_etag", "slug"] {
+        state["properties"][managed] = schemas["notes.state"]["properties"][managed].clone();
+        assert!(state["properties"][managed].is_object());
+    }
+    assert_eq!(schemas["notes.state"], state);
+    let required = ["title", "_change_date", "_etag", "slug"];
+    assert_eq!(
+        schemas["notes.document"]["required"],
+        serde_json::json!(required)
+    );
+    assert!(schemas["notes.new"]["properties"]["slug"].is_object());
+    assert_eq!(
+        schemas["notes.new"]["required"],
+        serde_json::json!(["title"])
+    );
+    assert!(schemas.get("persons.document").is_none());
+}
+
+/// Members may have the names of parts of a description, and be required twice over.
+#[test]
+fn a_schema_stays_as_it_was_given() {
+    let responses = serde_json::json!({
+        "responses": {"type": "object", "properties": {"200": {"type": "object"}}},
+        "paths": {"responses": {"200": {}, "404": {"description": "x"}}},
+    });
+    let given = |id_member: &str| {
+        serde_json::json!({
+            "type": "object",
+            "required": [id_member, "responses", "_etag"],
+            "properties": {"responses": responses, "headers": {"type": "string"}},
+            "example": {"responses": {"200": {}}},
+        })
+    };
+    for collection in ["notes", "notes:slug", "persons"] {
+        let collection: Collection = collection.parse().unwrap();
+        let id_member = collection.id_member().to_owned();
+        let name = collection.name().to_owned();
+        let schema = given(&id_member);
+        let mut policy = Policy::default();
+        let served = Collections::new([collection.with_schema(schema.clone())]);
+        policy.collections = served.unwrap();
+        let request = Request::new(Method::Get, "/openapi.json");
+        let answer = respond(&MemoryStore::new(), &policy, &request, SystemTime::now());
+        let described: Value = serde_json::from_slice(answer.content()).unwrap();
+        for kind in ["new", "state", "document"] {
+            let shown = &described["components"]["schemas"][format!("{name}.{kind}")];
+            for (member, value) in schema["properties"].as_object().unwrap() {
+                assert_eq!(&shown["properties"][member], value, "{kind}");
+            }
+            assert_eq!(shown["example"], schema["example"], "{kind}");
+            let required = shown["required"].as_array().unwrap();
+            let names: BTreeSet<_> = required.iter().map(|it| it.as_str().unwrap()).collect();
+            assert_eq!(
+                names.len(),
+                required.len(),
+                "{kind} of {name}: {required:?}"
+            );
+            for member in [&*id_member, "responses", "_etag"] {
+                assert!(names.contains(member), "{kind}: {required:?}");
+            }
+        }
+        // The answers themselves are still described with what any answer may have.
+        let answer = described.pointer(&format!("/paths/~1{name}/get/responses/200/headers"));
+        assert!(answer.unwrap().get("Vary").is_some());
+    }
+}
+
+#[test]
+fn a_prefix_is_that_of_the_server() {
+    let described: Value = serde_json::from_str(&served("/api/v1")).unwrap();
+    assert_eq!(described["servers"][0]["url"], "/api/v1");
+    assert!(described["paths"].get("/notes").is_some());
 }

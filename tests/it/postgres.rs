@@ -1,16 +1,19 @@
-//! The persons in `PostgreSQL`: what holds of it beyond what holds of every store.
+//! The documents in `PostgreSQL`: what holds of it beyond what holds of every store.
 
+mod takeover;
+
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ifmatch::{
-    OpenError, ParsePostgresUrlError, PostgresStore, PostgresUrl, Store, StoreError, Swap,
-    SwapError, Version,
+    Document, Id, OpenError, ParsePostgresUrlError, Portion, PostgresStore, PostgresUrl, Store,
+    StoreError, Swap, SwapError, Version,
 };
 
 use crate::cluster::{Cluster, Schema};
-use crate::store::{at, create, now, person};
+use crate::store::{PERSONS, all, at, create, id, now, person};
 
 fn open(url: &str) -> Result<PostgresStore, OpenError> {
     PostgresStore::open(url.parse().unwrap())
@@ -39,15 +42,15 @@ fn everything_is_there_when_it_is_opened_again() {
     for id in ["1", "2", "3"] {
         create(&*store, id);
     }
-    let two = store.get(person("2", "x").id()).unwrap().unwrap();
-    let remove = Swap::remove(two.person.id(), two.version);
+    let two = store.get(PERSONS, &id("2")).unwrap().unwrap();
+    let remove = Swap::remove(PERSONS, &two.id, two.version);
     store
         .swap(&remove, at("2016-11-23T12:00:00.000000"))
         .unwrap();
-    let before = store.list(None, 9).unwrap();
+    let before = all(&*store);
     assert!(!before.version.unwrap().is_dated());
     drop(store);
-    assert_eq!(schema.store().list(None, 9), Ok(before));
+    assert_eq!(all(&*schema.store()), before);
 }
 
 /// Whoever comes first makes the tables, and the others find them whole.
@@ -62,7 +65,7 @@ fn several_servers_begin_with_one_database() {
         for (id, store) in stores.iter().enumerate() {
             create(&**store, &id.to_string());
         }
-        assert_eq!(stores[0].list(None, 9).unwrap().records.len(), 4);
+        assert_eq!(all(&*stores[0]).records.len(), 4);
     }
 }
 
@@ -82,17 +85,21 @@ fn clocks_differ(stores: &[Arc<dyn Store>; 3], tagged: bool) {
         at("2036-11-23T12:00:00.000000"),
         at("2016-11-23T12:00:00.000000"),
     ];
-    let wim = person("1", "Wim");
+    let (one, wim) = (id("1"), person("Wim"));
     let mut last = Version::FIRST;
     for round in 0..30 {
         let (store, now) = (&stores[round % 3], clocks[round / 2 % 3]);
-        let created = store.swap(&Swap::create(&wim), now).unwrap();
-        let replaced = store.swap(&Swap::replace(&wim, created), now).unwrap();
-        let removed = store.swap(&Swap::remove(wim.id(), replaced), now).unwrap();
+        let created = store.swap(&Swap::create(PERSONS, &one, &wim), now).unwrap();
+        let replaced = store
+            .swap(&Swap::replace(PERSONS, &one, created, &wim), now)
+            .unwrap();
+        let removed = store
+            .swap(&Swap::remove(PERSONS, &one, replaced), now)
+            .unwrap();
         assert!(last < created && created < replaced && replaced < removed);
         for store in stores {
-            assert_eq!(store.version(), Ok(tagged.then_some(removed)));
-            let stale = store.swap(&Swap::replace(&wim, replaced), now);
+            assert_eq!(store.version(PERSONS), Ok(tagged.then_some(removed)));
+            let stale = store.swap(&Swap::replace(PERSONS, &one, replaced, &wim), now);
             assert_eq!(stale, Err(SwapError::Conflict));
         }
         last = removed;
@@ -122,7 +129,7 @@ fn lists_have_a_tag_at_all_servers_or_at_none() {
         let error: OpenError = open(url.clone()).unwrap_err();
         let sentence = format!("cannot use the store {url}: {reason}");
         assert_eq!(error.to_string(), sentence);
-        assert_eq!(schema.store().list(None, 9).unwrap().records.len(), 1);
+        assert_eq!(all(&*schema.store()).records.len(), 1);
     }
 }
 
@@ -133,35 +140,47 @@ fn without_a_tag_of_the_list() {
     let Some(schema) = Schema::new() else { return };
     let schema = schema.tagged(false);
     let store = schema.store();
-    let wim = person("1", "Wim");
+    let (one, wim) = (id("1"), person("Wim"));
     let first = create(&*store, "1");
     let second = create(&*store, "2");
     let mut shell = schema.shell();
     let mut lock = shell.transaction().unwrap();
-    lock.execute("SELECT * FROM person WHERE person_id = '2' FOR UPDATE", &[])
+    lock.execute("SELECT * FROM document WHERE id = '2' FOR UPDATE", &[])
         .unwrap();
-    let first = store.swap(&Swap::replace(&wim, first), now()).unwrap();
-    let late = store.swap(&Swap::remove(person("2", "x").id(), second), now());
+    let first = store
+        .swap(&Swap::replace(PERSONS, &one, first, &wim), now())
+        .unwrap();
+    let late = store.swap(&Swap::remove(PERSONS, &id("2"), second), now());
     let reason = "canceling statement due to statement timeout";
     assert_eq!(late.map_err(swap_told), Err(reason.to_owned()));
     drop(lock);
 
     let earlier = at("2016-11-23T12:00:00.000000");
-    let removed = store.swap(&Swap::remove(wim.id(), first), earlier).unwrap();
+    let removed = store
+        .swap(&Swap::remove(PERSONS, &one, first), earlier)
+        .unwrap();
     assert!(removed > first && !removed.is_dated());
-    assert_eq!(store.get(wim.id()), Ok(None));
-    assert_eq!(store.list(None, 9).unwrap().records.len(), 1);
-    let rows = schema.rows("SELECT * FROM person WHERE removed");
-    assert_eq!(rows, format!("1||{removed}|f|t"));
+    assert_eq!(store.get(PERSONS, &one), Ok(None));
+    assert_eq!(all(&*store).records.len(), 1);
+    let rows = schema.rows("SELECT * FROM document WHERE removed");
+    assert_eq!(rows, format!("persons|1|{{}}|{removed}|f|t"));
     for stale in [first, removed] {
-        for swap in [Swap::replace(&wim, stale), Swap::remove(wim.id(), stale)] {
+        for swap in [
+            Swap::replace(PERSONS, &one, stale, &wim),
+            Swap::remove(PERSONS, &one, stale),
+        ] {
             assert_eq!(store.swap(&swap, now()), Err(SwapError::Conflict));
         }
     }
-    let again = store.swap(&Swap::create(&wim), earlier).unwrap();
+    let again = store
+        .swap(&Swap::create(PERSONS, &one, &wim), earlier)
+        .unwrap();
     assert!(again > removed);
-    let last = store.swap(&Swap::replace(&wim, again), Version::LAST.into());
-    let swap = store.swap(&Swap::remove(wim.id(), last.unwrap()), now());
+    let last = store.swap(
+        &Swap::replace(PERSONS, &one, again, &wim),
+        Version::LAST.into(),
+    );
+    let swap = store.swap(&Swap::remove(PERSONS, &one, last.unwrap()), now());
     let reason = "no change date is left before the end of the calendar";
     assert_eq!(swap.unwrap_err().to_string(), reason);
 }
@@ -174,13 +193,13 @@ fn who_was_removed_is_created_once() {
         let Some(schema) = Schema::new() else { return };
         let schema = schema.tagged(tagged);
         let stores = [schema.store(), schema.store()];
-        let wim = person("1", "Wim");
+        let (one, wim) = (id("1"), person("Wim"));
         let mut versions = Vec::new();
         for _ in 0..50 {
-            let expected = stores[0].get(wim.id()).unwrap().map(|it| it.version);
+            let expected = stores[0].get(PERSONS, &one).unwrap().map(|it| it.version);
             let swap = match expected {
-                None => Swap::create(&wim),
-                Some(version) => Swap::remove(wim.id(), version),
+                None => Swap::create(PERSONS, &one, &wim),
+                Some(version) => Swap::remove(PERSONS, &one, version),
             };
             let made: Vec<_> = thread::scope(|scope| {
                 let writers = [0, 1, 2, 3].map(|writer| {
@@ -201,10 +220,14 @@ fn who_was_removed_is_created_once() {
 fn what_is_not_ours_is_refused_and_left_as_it_is() {
     let ours = "SELECT table_name, column_name, data_type FROM information_schema.columns \
         WHERE table_schema = current_schema() ORDER BY 1, ordinal_position";
-    let collection = "CREATE TABLE collection \
+    let old = "CREATE TABLE collection \
         (only_row boolean, change_date text, dated boolean, tagged boolean)";
     let person = "CREATE TABLE person \
         (person_id text, person_name text, change_date text, dated boolean, removed boolean)";
+    let mark = "CREATE TABLE ifmatch \
+        (only_row boolean, schema_version integer, tagged boolean)";
+    let marked = format!("{mark}; INSERT INTO ifmatch VALUES (true, 2, true)");
+    let collection = "CREATE TABLE collection (name text, change_date text, dated boolean)";
     for (sql, reason) in [
         (
             "CREATE TABLE person (person_id text)".to_owned(),
@@ -215,17 +238,48 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
             "its table collection belongs to another program",
         ),
         (
-            format!("{collection}; CREATE TABLE person (person_id integer, person_name text)"),
+            "CREATE TABLE document (title text)".to_owned(),
+            "its table document belongs to another program",
+        ),
+        (
+            "CREATE TABLE ifmatch (title text)".to_owned(),
+            "its table ifmatch belongs to another program",
+        ),
+        (
+            format!("{old}; CREATE TABLE person (person_id integer, person_name text)"),
             "its table person belongs to another program",
+        ),
+        (
+            format!("{old}; {person}; CREATE TABLE document (title text)"),
+            "its table document belongs to another program",
         ),
         (
             "CREATE VIEW person AS SELECT 1 AS person_id".to_owned(),
             "its table person belongs to another program",
         ),
         (person.to_owned(), "its table collection is missing"),
+        (format!("{person}; {old}"), "its table collection is empty"),
         (
-            format!("{person}; {collection}"),
-            "its table collection is empty",
+            collection.to_owned(),
+            "its table collection belongs to another program",
+        ),
+        (mark.to_owned(), "its table ifmatch is empty"),
+        (marked.clone(), "its table collection is missing"),
+        (
+            format!("{marked}; {collection}"),
+            "its table document is missing",
+        ),
+        (
+            format!("{marked}; {collection}; CREATE VIEW document AS SELECT 1 AS id"),
+            "its table document belongs to another program",
+        ),
+        (
+            format!("{mark}; INSERT INTO ifmatch VALUES (true, 3, true)"),
+            "a newer ifmatch made it; its schema version is 3, and this one knows 2",
+        ),
+        (
+            format!("{mark}; INSERT INTO ifmatch VALUES (true, 1, true)"),
+            "its schema version is 1, which no ifmatch has made",
         ),
     ] {
         let Some(schema) = Schema::new() else { return };
@@ -239,92 +293,231 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
     }
 }
 
-/// A server that died between two of the statements is no reason not to go on.
-#[test]
-fn tables_half_made_are_made_to_the_end() {
-    for insert in [
-        "",
-        "INSERT INTO collection VALUES (true, '2026-11-23T12:00:00.000000', true, true)",
-    ] {
-        let Some(schema) = Schema::new() else { return };
-        schema.sql(
-            "CREATE TABLE collection (only_row BOOLEAN NOT NULL PRIMARY KEY CHECK (only_row), \
-             change_date TEXT NOT NULL, dated BOOLEAN NOT NULL, tagged BOOLEAN NOT NULL)",
-        );
-        schema.sql(insert);
-        let before = schema.store().version().unwrap().unwrap();
-        assert_eq!(before == Version::FIRST, insert.is_empty());
-        assert!(create(&*schema.store(), "1") > before);
-    }
-}
-
-#[test]
-fn a_name_is_kept_as_it_is_where_the_database_can() {
-    let Some(schema) = Schema::new() else { return };
-    let store = schema.store();
-    let names = [
-        "Wim",
-        "\\0",
-        "\u{10}",
-        "\0",
-        "\0\u{10}0",
-        "\u{10}1\u{10}0\0",
-    ];
-    for (id, name) in names.into_iter().enumerate() {
-        let person = person(&id.to_string(), name);
-        store.swap(&Swap::create(&person), now()).unwrap();
-        assert_eq!(store.get(person.id()).unwrap().unwrap().person, person);
-    }
-    let found: Vec<_> = store.list(None, 9).unwrap().records;
-    assert!(found.iter().map(|it| it.person.name()).eq(names));
-    let bytes = "SELECT encode(convert_to(person_name, 'UTF8'), 'hex') \
-        FROM person ORDER BY person_id LIMIT 4";
-    assert_eq!(schema.rows(bytes), "57696d\n5c30\n1031\n1030");
-}
-
-/// psql shows what there is, and what it writes that is no person is told of.
+/// psql shows what there is, and what it writes that is no document is told of.
 #[test]
 fn what_psql_reads_and_writes() {
     let Some(schema) = Schema::new() else { return };
     let store = schema.store();
     create(&*store, "1");
-    let wim = person("2", "Wim");
+    let (two, wim) = (id("2"), person("Wim"));
     let earlier = at("2016-11-23T12:00:00.000000");
-    store.swap(&Swap::create(&wim), earlier).unwrap();
+    store
+        .swap(&Swap::create(PERSONS, &two, &wim), earlier)
+        .unwrap();
+    let documents = "SELECT id, content::json->>'person_name', change_date, dated, removed \
+        FROM document WHERE collection = 'persons' AND NOT removed ORDER BY id";
     assert_eq!(
-        schema.rows("SELECT * FROM person ORDER BY person_id"),
+        schema.rows(documents),
         "1|x|2026-11-23T12:00:00.000000|t|f\n2|Wim|2026-11-23T12:00:00.000001|f|f"
     );
     assert_eq!(
         schema.rows("SELECT * FROM collection"),
-        "t|2026-11-23T12:00:00.000001|f|t"
+        "persons|2026-11-23T12:00:00.000001|f"
     );
-    let columns = "table_name = 'person' AND column_name = 'person_id'";
+    assert_eq!(schema.rows("SELECT * FROM ifmatch"), "t|2|t");
     assert_eq!(
-        schema.rows(&format!(
-            "SELECT collation_name FROM information_schema.columns \
-             WHERE table_schema = current_schema() AND {columns}"
-        )),
-        "C"
+        schema.rows(
+            "SELECT string_agg(concat(table_name, '.', column_name), ' ' ORDER BY 1) \
+             FROM information_schema.columns \
+             WHERE table_schema = current_schema() AND collation_name = 'C'"
+        ),
+        "collection.name document.collection document.id"
     );
-    schema.sql("UPDATE person SET change_date = 'today' WHERE person_id = '2'");
-    let sentence = "not a change date such as `2020-12-24T10:11:52.200311`";
+    let refused = |change: &str, sentence: &str| {
+        schema.sql(&format!("UPDATE document SET {change} WHERE id = '2'"));
+        let told_so = Err(sentence.to_owned());
+        assert_eq!(
+            store.get(PERSONS, &two).map_err(|it| told(&it)),
+            told_so.clone().map(|()| None)
+        );
+        let list = store.list(PERSONS, Portion::ALL);
+        assert_eq!(list.map_err(|it| told(&it)).map(|_| ()), told_so);
+        assert!(store.get(PERSONS, &id("1")).unwrap().is_some());
+    };
+    refused("content = 'Wim'", "the content of `2` is not a JSON object");
+    refused(
+        "content = '{}', change_date = 'today'",
+        "not a change date such as `2020-12-24T10:11:52.200311`",
+    );
+    schema.sql("DELETE FROM document WHERE id = '2'");
+    assert_eq!(all(&*store).records.len(), 1);
+}
+
+/// A text of the database holds all that a document can, and nothing has to be escaped.
+#[test]
+fn a_content_is_kept_as_it_is() {
+    let Some(schema) = Schema::new() else { return };
+    let store = schema.store();
+    let text = r#"{"b":1.0,"a":"\u0000\n\\ 'x' \"y\" \u00e9 é","c":1e400}"#;
+    let document = Document::from_stored(text).unwrap();
+    store
+        .swap(&Swap::create("notes", &id("1"), &document), now())
+        .unwrap();
+    let stored = schema.shell();
+    let row = { stored }
+        .query_one("SELECT content FROM document", &[])
+        .unwrap();
+    assert_eq!(row.get::<_, &str>(0), text);
+    let record = store.get("notes", &id("1")).unwrap().unwrap();
+    assert_eq!(record.document, document);
+}
+
+/// Another program may hold the row of one collection, and the others are written to.
+#[test]
+fn collections_do_not_wait_for_each_other() {
+    let Some(schema) = Schema::new() else { return };
+    let store = schema.store();
+    create(&*store, "1");
+    let mut shell = schema.shell();
+    let mut lock = shell.transaction().unwrap();
+    let held = "SELECT * FROM collection WHERE name = 'persons' FOR UPDATE";
+    lock.execute(held, &[]).unwrap();
+    // The row of a new collection that is not committed yet.
+    let begun = "INSERT INTO collection VALUES ('begun', '1970-01-01T00:00:00.000000', true)";
+    lock.execute(begun, &[]).unwrap();
+    let since = Instant::now();
+    let (one, wim) = (id("1"), person("Wim"));
+    let create = Swap::create("notes", &one, &wim);
+    let version = store.swap(&create, now()).unwrap();
+    let remove = Swap::remove("notes", &one, version);
+    store.swap(&remove, now()).unwrap();
+    store
+        .fill("notes", &[(one.clone(), wim.clone())], now())
+        .unwrap();
+    assert!(since.elapsed() < Duration::from_secs(4), "{since:?}");
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| store.swap(&Swap::create("begun", &one, &wim), now()));
+        thread::sleep(Duration::from_millis(300));
+        assert!(!waiting.is_finished());
+        lock.rollback().unwrap();
+        assert!(waiting.join().unwrap().is_ok());
+    });
+}
+
+/// A page costs no more in the middle of many documents, in a collection that is new.
+#[test]
+fn a_page_is_read_from_the_index() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let schema = Schema::on(&cluster);
+    let store = schema.store();
+    schema.sql("ALTER TABLE document SET (autovacuum_enabled = false)");
+    store.fill(PERSONS, &documents(100_000), now()).unwrap();
+    let after = |after, count, bytes| {
+        let portion = Portion {
+            after: Some(after),
+            count,
+            bytes,
+        };
+        let list = store.list(PERSONS, portion).unwrap();
+        assert!(list.more);
+        let first = list.records.first().map(|it| it.id.to_string());
+        (list.records.len(), first.unwrap_or_default())
+    };
+    assert_eq!(after("050000", 1000, 65_536), (1000, "050001".to_owned()));
+    assert_eq!(after("050000", 1000, 250), (10, "050001".to_owned()));
     assert_eq!(
-        store.get(wim.id()).map_err(|it| told(&it)),
-        Err(sentence.to_owned())
+        after("050000", usize::MAX, 2500),
+        (100, "050001".to_owned())
     );
-    assert_eq!(
-        store.list(None, 9).map_err(|it| told(&it)),
-        Err(sentence.to_owned())
-    );
-    assert!(store.get(person("1", "x").id()).unwrap().is_some());
-    schema.sql("DELETE FROM person WHERE person_id = '2'");
-    assert_eq!(store.list(None, 9).unwrap().records.len(), 1);
-    schema.sql("DELETE FROM collection");
-    let empty = "its table collection is empty".to_owned();
-    assert_eq!(store.version().map_err(|it| told(&it)), Err(empty.clone()));
-    let swap = store.swap(&Swap::create(&wim), now());
-    assert_eq!(swap.map_err(swap_told), Err(empty));
+    assert_eq!(after("05", 1, 1), (1, "050000".to_owned()));
+    assert_eq!(after("05", 0, 1), (0, String::new()));
+    drop(store);
+    // The connections tell what they have read when they end.
+    let read = "SELECT seq_tup_read, idx_tup_fetch FROM pg_stat_user_tables \
+        WHERE relname = 'document'";
+    for _ in 0..200 {
+        let row = schema.shell().query_one(read, &[]).unwrap();
+        let (scanned, fetched): (i64, i64) = (row.get(0), row.get(1));
+        assert_eq!(scanned, 0, "read without the index");
+        assert!(fetched < 3000, "{fetched}");
+        if fetched > 1800 {
+            return;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    panic!("nothing was read");
+}
+
+/// That many documents, with ids of six digits.
+fn documents(count: usize) -> Vec<(Id, Document)> {
+    let numbers = 0..count;
+    numbers
+        .map(|number| (id(&format!("{number:06}")), person("x")))
+        .collect()
+}
+
+/// A visit that has begun is not begun again, and may take longer than a write.
+#[test]
+fn a_visit_shows_no_document_twice() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let schema = Schema::on(&cluster);
+    let store = schema.store();
+    store.fill("notes", &documents(2500), now()).unwrap();
+    let mut seen = Vec::new();
+    let slow = store.visit("notes", &mut |record| {
+        if seen.is_empty() {
+            thread::sleep(Duration::from_secs(6));
+        }
+        seen.push(record.id.clone());
+        ControlFlow::Continue(())
+    });
+    assert_eq!(slow, Ok(()));
+    let ids = documents(2500).into_iter().map(|(id, _)| id);
+    assert!(seen.iter().cloned().eq(ids));
+    end_connections(&schema);
+    seen.clear();
+    let lost = store.visit("notes", &mut |record| {
+        seen.push(record.id.clone());
+        if seen.len() == 7 {
+            end_connections(&schema);
+        }
+        ControlFlow::Continue(())
+    });
+    let reason = "terminating connection due to administrator command";
+    assert_eq!(lost.map_err(|it| told(&it)), Err(reason.to_owned()));
+    assert!(seen.is_sorted_by(|one, next| one < next) && (7..2500).contains(&seen.len()));
+    assert_eq!(store.collections(), Ok(vec!["notes".to_owned()]));
+}
+
+/// Where lists have no tag, other writes do not wait for a fill, which finds what they leave.
+#[test]
+fn a_fill_meets_other_writes_without_a_tag_of_the_list() {
+    let Some(schema) = Schema::new() else { return };
+    let schema = schema.tagged(false);
+    let store = schema.store();
+    let (many, wim) = (documents(1200), person("Wim"));
+    let ahead = at("2036-11-23T12:00:00.000000");
+    let last = &many[1199].0;
+    let made = store
+        .swap(&Swap::create("notes", last, &wim), ahead)
+        .unwrap();
+    let removed = store
+        .swap(&Swap::remove("notes", last, made), ahead)
+        .unwrap();
+    let mut shell = schema.shell();
+    let mut begun = shell.transaction().unwrap();
+    let create = format!("UPDATE document SET removed = false WHERE id = '{last}'");
+    begun.execute(&create, &[]).unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| store.fill("notes", &many, now()));
+        thread::sleep(Duration::from_millis(500));
+        assert!(!waiting.is_finished());
+        begun.commit().unwrap();
+        assert_eq!(waiting.join().unwrap(), Err(SwapError::Conflict));
+    });
+    assert_eq!(store.get("notes", &many[0].0), Ok(None));
+    store
+        .swap(&Swap::remove("notes", last, removed), now())
+        .unwrap();
+    assert_eq!(store.fill("notes", &many, now()), Ok(()));
+    let filled = store.list("notes", Portion::ALL).unwrap();
+    let versions: Vec<Version> = filled.records.iter().map(|record| record.version).collect();
+    assert_eq!(versions.len(), 1200);
+    assert!(removed < versions[0] && versions.is_sorted_by(|one, next| one < next));
 }
 
 #[test]
@@ -336,16 +529,20 @@ fn somebody_else_keeps_the_lock() {
     let mut lock = shell.transaction().unwrap();
     lock.execute("UPDATE collection SET dated = dated", &[])
         .unwrap();
-    let before = store.list(None, 9);
-    let wim = person("1", "Wim");
-    let late = store.swap(&Swap::replace(&wim, version), now());
+    let before = all(&*store);
+    let (one, wim) = (id("1"), person("Wim"));
+    let late = store.swap(&Swap::replace(PERSONS, &one, version, &wim), now());
     assert_eq!(
         late.map_err(swap_told),
         Err("canceling statement due to statement timeout".to_owned())
     );
-    assert_eq!(store.list(None, 9), before, "reads go on");
+    assert_eq!(all(&*store), before, "reads go on");
     lock.rollback().unwrap();
-    assert!(store.swap(&Swap::replace(&wim, version), now()).is_ok());
+    assert!(
+        store
+            .swap(&Swap::replace(PERSONS, &one, version, &wim), now())
+            .is_ok()
+    );
 }
 
 /// Ends all connections of a store but the one that does it.
@@ -366,16 +563,18 @@ fn a_connection_that_was_lost_is_made_again() {
     let schema = Schema::on(&cluster);
     let store = schema.store();
     let mut version = create(&*store, "1");
-    let wim = person("1", "Wim");
+    let (one, wim) = (id("1"), person("Wim"));
     for _ in 0..5 {
         end_connections(&schema);
-        version = store.swap(&Swap::replace(&wim, version), now()).unwrap();
+        version = store
+            .swap(&Swap::replace(PERSONS, &one, version, &wim), now())
+            .unwrap();
         end_connections(&schema);
-        assert_eq!(store.get(wim.id()).unwrap().unwrap().version, version);
+        assert_eq!(store.get(PERSONS, &one).unwrap().unwrap().version, version);
         end_connections(&schema);
-        assert_eq!(store.list(None, 9).unwrap().version, Some(version));
+        assert_eq!(all(&*store).version, Some(version));
         end_connections(&schema);
-        assert_eq!(store.version(), Ok(Some(version)));
+        assert_eq!(store.version(PERSONS), Ok(Some(version)));
     }
 }
 
@@ -387,7 +586,7 @@ fn fail(schema: &Schema, times: usize, when: &str, how: &str) {
              IF nextval('fails') <= {times} THEN {how}; END IF;
              RETURN NULL;
          END $$;
-         CREATE CONSTRAINT TRIGGER fail AFTER UPDATE ON person
+         CREATE CONSTRAINT TRIGGER fail AFTER UPDATE ON document
              DEFERRABLE INITIALLY {when} FOR EACH ROW EXECUTE FUNCTION fail()"
     ));
 }
@@ -402,17 +601,17 @@ fn what_was_overtaken_is_done_again() {
             let version = create(&*store, "1");
             let how = format!("RAISE EXCEPTION 'too slow' USING ERRCODE = '{code}'");
             fail(&schema, 3, when, &how);
-            let wim = person("1", "Wim");
-            let swap = Swap::replace(&wim, version);
+            let (one, wim) = (id("1"), person("Wim"));
+            let swap = Swap::replace(PERSONS, &one, version, &wim);
             let version = store.swap(&swap, now()).unwrap();
-            assert_eq!(store.get(wim.id()).unwrap().unwrap().version, version);
+            assert_eq!(store.get(PERSONS, &one).unwrap().unwrap().version, version);
             assert_eq!(schema.rows("SELECT last_value FROM fails"), "4");
             // Not for ever.
             schema.sql("ALTER SEQUENCE fails RESTART MINVALUE -1000 START -1000");
-            let swap = store.swap(&Swap::replace(&wim, version), now());
+            let swap = store.swap(&Swap::replace(PERSONS, &one, version, &wim), now());
             assert_eq!(swap.map_err(swap_told), Err("too slow".to_owned()));
             assert_eq!(schema.rows("SELECT last_value FROM fails"), "-990");
-            assert_eq!(store.version(), Ok(Some(version)));
+            assert_eq!(store.version(PERSONS), Ok(Some(version)));
         }
     }
 }
@@ -431,15 +630,19 @@ fn what_was_not_confirmed_is_not_done_again() {
             when,
             "PERFORM pg_terminate_backend(pg_backend_pid())",
         );
-        let wim = person("1", "Wim");
-        let swap = store.swap(&Swap::replace(&wim, version), now());
+        let (one, wim) = (id("1"), person("Wim"));
+        let swap = store.swap(&Swap::replace(PERSONS, &one, version, &wim), now());
         if tries == 1 {
             let reason = "terminating connection due to administrator command, \
                           while a write was being confirmed";
             assert_eq!(swap.map_err(swap_told), Err(reason.to_owned()));
-            assert_eq!(store.version(), Ok(Some(version)), "the next read tells");
+            assert_eq!(
+                store.version(PERSONS),
+                Ok(Some(version)),
+                "the next read tells"
+            );
         } else {
-            assert_eq!(store.version(), Ok(Some(swap.unwrap())));
+            assert_eq!(store.version(PERSONS), Ok(Some(swap.unwrap())));
         }
         let tried = schema.rows("SELECT last_value FROM fails");
         assert_eq!(tried, tries.to_string(), "{when}");
@@ -472,7 +675,7 @@ fn no_more_connections_are_made_than_there_may_be() {
             }
         });
     });
-    assert_eq!(store.list(None, 1000).unwrap().records.len(), 640);
+    assert_eq!(all(&*store).records.len(), 640);
 }
 
 /// While the database is gone everybody is told so at once, and when it is back all goes on.
@@ -484,20 +687,23 @@ fn a_database_that_goes_and_comes_back() {
     let schema = Schema::on(&cluster);
     let store = schema.store();
     let mut version = create(&*store, "1");
-    let wim = person("1", "Wim");
+    let (one, wim) = (id("1"), person("Wim"));
     for _ in 0..3 {
         thread::scope(|scope| {
             // So that there are several connections to lose.
             for _ in 0..8 {
-                scope.spawn(|| assert_eq!(store.version(), Ok(Some(version))));
+                scope.spawn(|| assert_eq!(store.version(PERSONS), Ok(Some(version))));
             }
         });
         cluster.crash();
         let since = Instant::now();
         for _ in 0..20 {
             let reason = "No such file or directory (os error 2)".to_owned();
-            assert_eq!(store.version().map_err(|it| told(&it)), Err(reason.clone()));
-            let swap = store.swap(&Swap::replace(&wim, version), now());
+            assert_eq!(
+                store.version(PERSONS).map_err(|it| told(&it)),
+                Err(reason.clone())
+            );
+            let swap = store.swap(&Swap::replace(PERSONS, &one, version, &wim), now());
             assert_eq!(swap.map_err(swap_told), Err(reason));
         }
         assert!(since.elapsed() < Duration::from_secs(2), "{since:?}");
@@ -507,8 +713,10 @@ fn a_database_that_goes_and_comes_back() {
             "{error}"
         );
         cluster.go_on();
-        version = store.swap(&Swap::replace(&wim, version), now()).unwrap();
-        assert_eq!(store.list(None, 9).unwrap().version, Some(version));
+        version = store
+            .swap(&Swap::replace(PERSONS, &one, version, &wim), now())
+            .unwrap();
+        assert_eq!(all(&*store).version, Some(version));
     }
 }
 
@@ -620,7 +828,7 @@ fn what_cannot_be_opened() {
     create(&*store, "1");
     schema.sql(
         "DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO bob', current_schema()); END $$; \
-         GRANT SELECT, INSERT, UPDATE, DELETE ON person, collection TO bob",
+         GRANT SELECT, INSERT, UPDATE, DELETE ON document, collection, ifmatch TO bob",
     );
     let bob = schema.url.replace("postgres@", "bob@");
     let url: PostgresUrl = bob.parse().unwrap();

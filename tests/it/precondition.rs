@@ -195,6 +195,7 @@ fn s13_1_2_if_none_match() {
         }
         for method in [
             Method::Put,
+            Method::Patch,
             Method::Delete,
             Method::Post,
             Method::Registered,
@@ -238,7 +239,13 @@ fn check(method: Method, fields: &[(&str, &str)], expected: Evaluation) {
 fn s13_1_4_if_unmodified_since() {
     let failed = Evaluation::PreconditionFailed(Precondition::IfUnmodifiedSince);
     let field = "If-Unmodified-Since";
-    for method in [Method::Get, Method::Put, Method::Delete, Method::Post] {
+    for method in [
+        Method::Get,
+        Method::Put,
+        Method::Patch,
+        Method::Delete,
+        Method::Post,
+    ] {
         check(method, &[(field, EARLIER)], failed);
         check(method, &[(field, SAME)], Evaluation::Perform);
         check(method, &[(field, LATER)], Evaluation::Perform);
@@ -290,7 +297,13 @@ fn s13_1_3_if_modified_since() {
             );
         }
     }
-    for method in [Method::Put, Method::Delete, Method::Post, Method::Other] {
+    for method in [
+        Method::Put,
+        Method::Patch,
+        Method::Delete,
+        Method::Post,
+        Method::Other,
+    ] {
         check(method, &[(field, SAME)], Evaluation::Perform);
     }
 }

@@ -1,6 +1,6 @@
 //! The README's transcript, replayed against the built program.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::process::Command;
 
 use crate::client::Client;
@@ -67,7 +67,9 @@ fn curl(program: &Program, command: &str) -> Vec<String> {
         }
     }
     if !content.is_empty() {
-        fields += "Content-Type: application/x-www-form-urlencoded\r\n";
+        if !fields.contains("Content-Type: ") {
+            fields += "Content-Type: application/x-www-form-urlencoded\r\n";
+        }
         fields += &format!("Content-Length: {}\r\n", content.len());
     }
     let method = method.unwrap_or_else(|| if content.is_empty() { "GET" } else { "POST" }.into());
@@ -130,14 +132,15 @@ fn same(shown: &str, printed: &str, known: &mut HashMap<String, String>) -> bool
 #[test]
 fn the_transcript_is_true() {
     let readme = include_str!("../../README.md");
-    // As `make run` starts it.
+    // As `make run` starts it, with the same flags.
     let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
-    let program = Program::spawn(command.args(["--listen", "127.0.0.1:0"]));
+    let program =
+        Program::spawn(command.args(["--listen", "127.0.0.1:0", "--collection", "notes"]));
     let mut known: HashMap<String, String> = HashMap::new();
     let mut asked = 0;
     for Step { command, printed } in steps(readme) {
-        if command == "make run" {
-            assert_eq!(printed, ["ifmatch serves http://127.0.0.1:5000/persons"]);
+        if command == "make run ARGS='--collection notes'" {
+            assert_eq!(printed, ["ifmatch serves http://127.0.0.1:5000/notes"]);
             continue;
         }
         let mut command = command.to_owned();
@@ -156,7 +159,7 @@ fn the_transcript_is_true() {
         readme.matches("\n$ curl ").count(),
         "every command was replayed"
     );
-    assert_eq!(asked, 7);
+    assert_eq!(asked, 8);
     let mut distinct: Vec<_> = known.values().collect();
     distinct.sort();
     distinct.dedup();
@@ -170,10 +173,10 @@ fn the_transcript_is_true() {
 #[test]
 fn the_flags_are_those_of_the_help() {
     let readme = include_str!("../../README.md");
-    let help: Vec<_> = ifmatch::cli::HELP
+    let help = ifmatch::cli::HELP
         .split_whitespace()
         .filter(|word| word.starts_with("--") && !["--help", "--version"].contains(word))
-        .collect();
+        .collect::<BTreeSet<_>>();
     for flag in &help {
         assert!(
             readme.contains(&format!("| `{flag}")),

@@ -1,10 +1,11 @@
 //! What each target answers, rule by rule.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use ifmatch::{
-    Collection, Evaluation, HttpDate, MemoryStore, Method, PersonId, Precondition, Profile, Record,
-    Response, Store, StoreError, Swap, SwapError, Version,
+    Evaluation, HttpDate, Id, List, MemoryStore, Method, Portion, Precondition, Profile, Record,
+    Request, Response, Store, StoreError, Swap, SwapError, Version, respond,
 };
 
 use crate::desk::{Desk, message, tag, text};
@@ -247,10 +248,10 @@ fn s9_3_5_delete() {
 fn s9_3_7_options() {
     let desk = Desk::compatible();
     for (target, allow) in [
-        ("*", "GET, HEAD, POST, PUT, DELETE, OPTIONS"),
+        ("*", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
         ("/", "GET, HEAD, OPTIONS"),
         ("/persons", "GET, HEAD, POST, OPTIONS"),
-        ("/persons/1", "GET, HEAD, PUT, DELETE, OPTIONS"),
+        ("/persons/1", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
     ] {
         // Preconditions are ignored (section 13.2.1).
         for fields in [&[][..], &[("If-Match", "\"x\"")], &[("If-None-Match", "*")]] {
@@ -260,8 +261,13 @@ fn s9_3_7_options() {
                 (200, Some(allow))
             );
             assert_eq!(response.field("Content-Length"), Some("0"));
+            // RFC 5789 section 3.1
+            let patches = target
+                .ends_with("/1")
+                .then_some("application/merge-patch+json");
+            assert_eq!(response.field("Accept-Patch"), patches, "{target}");
         }
-        for method in ["GET", "HEAD", "POST", "PUT", "DELETE"] {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] {
             let response = desk.ask(&format!("{method} {target}"), &[("If-Match", "\"x\"")], "");
             if target == "*" {
                 assert_eq!(status(&response), 400);
@@ -287,14 +293,14 @@ fn s15_6_2_methods_that_are_not_known() {
             assert_eq!(status(&response), 501);
             assert_eq!(
                 message(&response),
-                "The server knows GET, HEAD, POST, PUT, DELETE and OPTIONS, and no other method"
+                "The server knows GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS, and no other method"
             );
         }
     }
 }
 
 /// The methods of the IANA HTTP Method Registry that no target has.
-const REGISTERED: [&str; 34] = [
+const REGISTERED: [&str; 33] = [
     "ACL",
     "BASELINE-CONTROL",
     "BIND",
@@ -313,7 +319,6 @@ const REGISTERED: [&str; 34] = [
     "MKWORKSPACE",
     "MOVE",
     "ORDERPATCH",
-    "PATCH",
     "PRI",
     "PROPFIND",
     "PROPPATCH",
@@ -343,8 +348,8 @@ fn s15_5_6_registered_methods_are_not_allowed() {
             ("/", "GET, HEAD, OPTIONS"),
             ("/openapi.json", "GET, HEAD, OPTIONS"),
             ("/persons", "GET, HEAD, POST, OPTIONS"),
-            ("/persons/1", "GET, HEAD, PUT, DELETE, OPTIONS"),
-            ("/persons/9", "GET, HEAD, PUT, DELETE, OPTIONS"),
+            ("/persons/1", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+            ("/persons/9", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
         ] {
             let line = format!("{method} {target}");
             let answer = serving.ask(&line, "If-Match: \"old\"\r\n", "");
@@ -447,9 +452,14 @@ fn the_service_document() {
     let document = desk.ask("GET /", &[], "");
     let value: serde_json::Value = serde_json::from_slice(document.content()).unwrap();
     let version = env!("CARGO_PKG_VERSION");
-    let expected = serde_json::json!({
+    let mut expected = serde_json::json!({
         "links": {"persons": "/persons"}, "name": "ifmatch", "version": version
     });
+    let strict = Desk::strict().ask("GET /", &[], "");
+    let strict: serde_json::Value = serde_json::from_slice(strict.content()).unwrap();
+    assert_eq!(strict, expected);
+    // What clients of the older service look for.
+    expected["foo"] = "bar".into();
     assert_eq!(value, expected);
     let tag = tag(&document);
     assert_eq!(
@@ -784,16 +794,16 @@ fn s13_1_the_collection_has_a_version() {
 struct Untagged(MemoryStore);
 
 impl Store for Untagged {
-    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
-        self.0.get(id)
+    fn get(&self, collection: &str, id: &Id) -> Result<Option<Record>, StoreError> {
+        self.0.get(collection, id)
     }
-    fn version(&self) -> Result<Option<Version>, StoreError> {
+    fn version(&self, _: &str) -> Result<Option<Version>, StoreError> {
         Ok(None)
     }
-    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
+    fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {
         let version = None;
-        let records = self.0.list(after, most)?.records;
-        Ok(Collection { version, records })
+        let list = self.0.list(collection, portion)?;
+        Ok(List::new(version, list.records, list.more))
     }
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
         self.0.swap(swap, now)
@@ -840,6 +850,43 @@ fn s13_1_a_collection_without_a_version() {
         (stale.status, stale.field("ETag")),
         (412, Some(person.as_str()))
     );
+}
+
+/// The clock is all there is to make ids of; those that are taken are passed over.
+#[test]
+fn s9_3_3_ids_are_made_without_a_version_of_the_collection() {
+    let mut desk = crate::documents::serving(&["notes"]);
+    let store = Untagged(MemoryStore::new());
+    let mut made = BTreeSet::new();
+    let noon = "2026-11-23T12:00:00.000000";
+    let clock = [
+        noon,
+        "2026-11-23T11:59:59.999990",
+        "2016-11-23T12:00:00.000000",
+        noon,
+        "1970-01-01T00:00:00.000000",
+        "2026-11-23T11:59:59.999995",
+        "2026-11-23T12:00:00.000001",
+    ];
+    for (round, shows) in clock.into_iter().enumerate() {
+        desk.set_clock(shows);
+        for number in 0..10 {
+            let content = format!(r#"{{"round": {round}, "number": {number}}}"#);
+            let post = Request::new(Method::Post, "/notes").with_content(content.as_bytes());
+            let created = respond(&store, &desk.policy, &post, desk.now);
+            assert_eq!(status(&created), 201, "{shows} {number}");
+            let place = created.field("Location").unwrap();
+            assert!(made.insert(place.to_owned()), "{place} was made before");
+            let get = Request::new(Method::Get, place);
+            let shown = respond(&store, &desk.policy, &get, desk.now);
+            assert_eq!(shown.content(), created.content());
+            let end = format!("\"number\":{number},\"round\":{round}}}\n");
+            assert!(text(&shown).ends_with(&end), "{}", text(&shown));
+        }
+    }
+    let notes = store.list("notes", Portion::ALL).unwrap().records;
+    let places = notes.iter().map(|record| format!("/notes/{}", record.id));
+    assert!(places.eq(made), "none is in the place of another");
 }
 
 /// A server that was started again has an empty list, too, and nobody knows since when.
@@ -986,7 +1033,7 @@ fn expected(
         (Evaluation::Perform, _) if if_match.meaning == Meaning::Absent => {
             if profile == Profile::Strict { 428 } else { 412 }
         }
-        (Evaluation::Perform, Method::Put) => 200,
+        (Evaluation::Perform, Method::Put | Method::Patch) => 200,
         (Evaluation::Perform, _) => 204,
     }
 }
@@ -1011,7 +1058,7 @@ fn s13_2_the_whole_space_on_a_person() {
         for (if_match, if_none_match) in oracle::product(&oracle::TAGS, &oracle::TAGS) {
             for (unmodified, modified) in oracle::product(&oracle::DATES[..6], &oracle::DATES[..6])
             {
-                for method in ["GET", "HEAD", "PUT", "DELETE"] {
+                for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE"] {
                     let changed_before = changed;
                     for (target, exists) in [("/persons/2", false), ("/persons/1", true)] {
                         let lines =
@@ -1022,10 +1069,11 @@ fn s13_2_the_whole_space_on_a_person() {
                                 (*name, value.replace("cur", tag.trim_matches('"')))
                             })
                             .collect();
-                        let fields: Vec<_> = lines
+                        let mut fields: Vec<_> = lines
                             .iter()
                             .map(|(name, value)| (*name, value.as_str()))
                             .collect();
+                        fields.push(("Content-Type", "application/merge-patch+json"));
                         let before = desk.state();
                         let answer = desk.ask(
                             &format!("{method} {target}"),
@@ -1039,8 +1087,8 @@ fn s13_2_the_whole_space_on_a_person() {
                             wanted,
                             "{profile:?} {method} {target} {fields:?}"
                         );
-                        let performed =
-                            [201, 204].contains(&wanted) || (method == "PUT" && wanted == 200);
+                        let performed = [201, 204].contains(&wanted)
+                            || (["PUT", "PATCH"].contains(&method) && wanted == 200);
                         assert_eq!(desk.state() != before, performed);
                         changed += usize::from(performed);
                     }

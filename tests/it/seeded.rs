@@ -127,8 +127,28 @@ fn targets() {
 #[test]
 fn exchanges() {
     let performed = [("200", 20), ("201", 5), ("204", 5), ("304", 5)];
-    let refused = [("400", 5), ("404", 5), ("412", 5), ("428", 1), ("501", 1)];
+    let refused = [
+        ("400", 5),
+        ("404", 5),
+        ("412", 5),
+        ("415", 1),
+        ("422", 1),
+        ("428", 1),
+        ("501", 1),
+    ];
     seeds("exchange", &[&performed[..], &refused].concat());
+}
+
+#[test]
+fn documents() {
+    seeds("document", &[("accepted", 20), ("refused", 20)]);
+}
+
+#[test]
+fn merges() {
+    let performed = [("200", 20), ("nested", 10)];
+    let refused = [("400", 5), ("413", 1), ("422", 1), ("no document", 5)];
+    seeds("merge", &[&performed[..], &refused].concat());
 }
 
 #[test]

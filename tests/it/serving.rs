@@ -116,9 +116,16 @@ impl Serving {
 
     /// A server of this profile, that lets in whom `configure` says.
     pub fn guarded(profile: Profile, configure: impl FnOnce(&mut Access)) -> Self {
+        Self::configured(|options| {
+            options.policy.profile = profile;
+            configure(&mut options.policy.access);
+        })
+    }
+
+    /// A server with the options that `configure` makes of the default ones.
+    pub fn configured(configure: impl FnOnce(&mut Options)) -> Self {
         let mut options = options();
-        options.policy.profile = profile;
-        configure(&mut options.policy.access);
+        configure(&mut options);
         Self::with_new_store(options)
     }
 
@@ -206,11 +213,8 @@ impl Program {
             .read_line(&mut line)
             .unwrap();
         let rest = line.strip_prefix("ifmatch serves http://").expect(&line);
-        let address = rest
-            .strip_suffix("/persons\n")
-            .expect(&line)
-            .parse()
-            .unwrap();
+        let (address, _) = rest.split_once('/').expect(&line);
+        let address = address.parse().unwrap();
         Self {
             child,
             address,

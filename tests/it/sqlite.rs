@@ -1,16 +1,20 @@
-//! The persons in a file: what holds of it beyond what holds of every store.
+//! The documents in a file: what holds of it beyond what holds of every store.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ifmatch::{SqliteStore, Store, StoreError, Swap, SwapError, Synchronous, Version};
+use ifmatch::{
+    Document, Method, Policy, Portion, Request, SqliteStore, Store, StoreError, Swap, SwapError,
+    Synchronous, Version, respond,
+};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use crate::directory::Directory;
-use crate::store::{Place, at, create, now, person};
+use crate::store::{PERSONS, Place, all, at, create, id, now, person};
 
 /// The store in this file.
 pub fn open(path: &Path) -> Arc<dyn Store> {
@@ -42,7 +46,7 @@ impl File {
     }
 
     /// Every file there is, with its content.
-    fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+    pub fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let files = fs::read_dir(&self.0.0)
             .unwrap()
             .map(|it| it.unwrap().path());
@@ -73,19 +77,19 @@ fn everything_is_there_when_it_is_opened_again() {
     for id in ["1", "2", "3"] {
         create(&*store, id);
     }
-    let two = store.get(person("2", "x").id()).unwrap().unwrap();
+    let two = store.get(PERSONS, &id("2")).unwrap().unwrap();
     store
         .swap(
-            &Swap::remove(two.person.id(), two.version),
+            &Swap::remove(PERSONS, &two.id, two.version),
             at("2016-11-23T12:00:00.000000"),
         )
         .unwrap();
-    let before = store.list(None, 9).unwrap();
+    let before = all(&*store);
     assert!(!before.version.unwrap().is_dated());
     drop(store);
     let left: Vec<_> = file.contents().into_keys().collect();
     assert_eq!(left, [file.path()], "all of it is in one file");
-    assert_eq!(file.open().list(None, 9), Ok(before));
+    assert_eq!(all(&*file.open()), before);
 }
 
 /// Whatever is removed, however often it is opened again, and wherever the clock is set to.
@@ -96,14 +100,16 @@ fn s8_8_1_a_version_never_comes_back() {
     let mut last = Version::FIRST;
     for now in [now(), now(), at("2016-11-23T12:00:00.000000"), now()] {
         let store = file.open();
-        let wim = person("1", "Wim");
+        let (one, wim) = (id("1"), person("Wim"));
         for _ in 0..2 {
-            let created = store.swap(&Swap::create(&wim), now).unwrap();
-            let removed = store.swap(&Swap::remove(wim.id(), created), now).unwrap();
+            let create = Swap::create(PERSONS, &one, &wim);
+            let created = store.swap(&create, now).unwrap();
+            let remove = Swap::remove(PERSONS, &one, created);
+            let removed = store.swap(&remove, now).unwrap();
             assert!(last < created && created < removed);
             assert!(tags.insert(created.entity_tag()) && tags.insert(removed.entity_tag()));
-            let stale = store.swap(&Swap::replace(&wim, created), now);
-            assert_eq!(stale, Err(SwapError::Conflict));
+            let stale = Swap::replace(PERSONS, &one, created, &wim);
+            assert_eq!(store.swap(&stale, now), Err(SwapError::Conflict));
             last = removed;
         }
     }
@@ -145,7 +151,7 @@ fn a_file_may_have_any_name() {
         let path = file.0.0.join(name);
         create(&*open(&path), "1");
         assert!(path.exists(), "{name}");
-        assert_eq!(open(&path).list(None, 9).unwrap().records.len(), 1);
+        assert_eq!(all(&*open(&path)).records.len(), 1);
     }
     assert_eq!(file.contents().len(), 5);
 }
@@ -176,10 +182,10 @@ fn refused(file: &File, reason: &str) {
 
 #[test]
 fn what_is_not_ours_is_refused_and_left_as_it_is() {
-    let newer = "a newer ifmatch made it; its schema version is 2, and this one knows 1";
+    let newer = "a newer ifmatch made it; its schema version is 3, and this one knows 2";
     let foreign = "it belongs to another program";
     let none = "file is not a database";
-    let ours = "PRAGMA user_version = 2";
+    let ours = "PRAGMA user_version = 3";
     let marked = "PRAGMA application_id = 7; CREATE TABLE t (x)";
     let unmarked = "CREATE TABLE person (person_id TEXT PRIMARY KEY)";
     for (begun, changes, reason) in [
@@ -245,13 +251,13 @@ fn a_foreign_journal_is_not_rolled_back() {
     assert_eq!(killed.contents().len(), 1);
 }
 
-/// Of three pages one was written when it was killed, and the journal says that there were none.
+/// Of four pages one was written when it was killed, and the journal says that there were none.
 #[test]
 fn a_file_half_made_is_made_again() {
     let file = File::default();
     create(&*file.open(), "1");
     let mut first = fs::read(file.path()).unwrap();
-    assert_eq!(first.len(), 3 * 4096);
+    assert_eq!(first.len(), 4 * 4096);
     first.truncate(4096);
     first[18..20].copy_from_slice(&[1, 1]); // before it had a WAL
     fs::write(file.path(), first).unwrap();
@@ -262,7 +268,7 @@ fn a_file_half_made_is_made_again() {
     journal.resize(512, 0);
     fs::write(file.0.0.join("persons.db-journal"), journal).unwrap();
     let store = file.open();
-    assert_eq!(store.list(None, 9).unwrap().records, []);
+    assert_eq!(all(&*store).records, []);
     create(&*store, "1");
 }
 
@@ -286,41 +292,47 @@ fn what_cannot_be_opened() {
 }
 
 #[test]
-fn somebody_else_writes_meanwhile() {
+fn another_program_writes_meanwhile() {
     let file = File::default();
     let store = file.open();
     let version = create(&*store, "1");
     let shell = file.shell();
     shell.execute_batch("BEGIN IMMEDIATE").unwrap();
     shell
-        .execute("UPDATE person SET person_name = 'half done'", [])
+        .execute("UPDATE document SET content = '{\"half\":\"done\"}'", [])
         .unwrap();
-    let before = store.list(None, 9);
-    let (wim, two) = (person("1", "Wim"), person("2", "x"));
-    for swap in [Swap::replace(&wim, version), Swap::create(&two)] {
+    let before = all(&*store);
+    let (one, two, wim) = (id("1"), id("2"), person("Wim"));
+    let replace = Swap::replace(PERSONS, &one, version, &wim);
+    let create = Swap::create(PERSONS, &two, &wim);
+    for swap in [replace, create] {
         let Err(SwapError::Store(error)) = store.swap(&swap, now()) else {
             panic!("it is locked");
         };
         let path = file.path();
         let locked = format!("the store {} failed: database is locked", path.display());
         assert_eq!(error.to_string(), locked);
-        assert_eq!(store.list(None, 9), before, "reads go on");
+        assert_eq!(all(&*store), before, "reads go on");
     }
     shell.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(store.list(None, 9), before);
-    assert!(store.swap(&Swap::replace(&wim, version), now()).is_ok());
-    assert!(store.swap(&Swap::create(&two), now()).is_ok());
+    assert_eq!(all(&*store), before);
+    assert!(store.swap(&replace, now()).is_ok());
+    assert!(store.swap(&create, now()).is_ok());
 }
 
-/// The shell shows what there is, and what it writes that is no person is told of.
+/// The shell shows what there is; if it writes what is no document, the store says so.
 #[test]
 fn what_the_shell_reads_and_writes() {
     let file = File::default();
     let store = file.open();
     create(&*store, "1");
+    let milk = Document::from_json(br#"{"title": "Milk", "litres": 1.0}"#).unwrap();
+    store
+        .swap(&Swap::create("notes", &id("milk"), &milk), now())
+        .unwrap();
     store
         .swap(
-            &Swap::create(&person("2", "Wim")),
+            &Swap::create(PERSONS, &id("2"), &person("Wim")),
             at("2016-11-23T12:00:00.000000"),
         )
         .unwrap();
@@ -330,38 +342,153 @@ fn what_the_shell_reads_and_writes() {
             .query_row(sql, [], |row| row.get::<_, String>(0))
             .unwrap()
     };
-    let columns = "person_id || '|' || person_name || '|' || change_date || '|' || dated";
+    let columns = "collection || '|' || id || '|' || content || '|' || change_date || '|' || dated";
     assert_eq!(
-        row(&format!("SELECT group_concat({columns}) FROM person")),
-        "1|x|2026-11-23T12:00:00.000000|1,2|Wim|2026-11-23T12:00:00.000001|0"
+        row(&format!(
+            "SELECT group_concat({columns}, ' ' ORDER BY collection, id) FROM document"
+        )),
+        "notes|milk|{\"litres\":1.0,\"title\":\"Milk\"}|2026-11-23T12:00:00.000000|1 \
+         persons|1|{\"person_name\":\"x\"}|2026-11-23T12:00:00.000000|1 \
+         persons|2|{\"person_name\":\"Wim\"}|2026-11-23T12:00:00.000001|0"
     );
     assert_eq!(
-        row("SELECT change_date || '|' || dated FROM collection"),
-        "2026-11-23T12:00:00.000001|0"
+        row("SELECT group_concat(name || '|' || change_date || '|' || dated, ' ') FROM collection"),
+        "notes|2026-11-23T12:00:00.000000|1 persons|2026-11-23T12:00:00.000001|0"
+    );
+    assert_eq!(
+        row("SELECT content->>'title' FROM document WHERE collection = 'notes'"),
+        "Milk"
     );
     assert_eq!(row("PRAGMA journal_mode"), "wal");
 
-    shell
-        .execute(
-            "UPDATE person SET change_date = 'today' WHERE person_id = '2'",
-            [],
-        )
-        .unwrap();
-    let told = |error: StoreError| error.to_string();
-    let path = file.path();
-    let sentence = format!(
-        "the store {} failed: Conversion error from type Text at index: 0, \
-         not a change date such as `2020-12-24T10:11:52.200311`",
-        path.display()
+    let unreadable = |update: &str, reason: &str| {
+        shell.execute_batch(update).unwrap();
+        let path = file.path();
+        let sentence = format!(
+            "the store {} failed: Conversion error from type Text at index: 0, {reason}",
+            path.display()
+        );
+        let told = |error: StoreError| error.to_string();
+        let got = store.get(PERSONS, &id("2")).map_err(told);
+        assert_eq!(got, Err(sentence.clone()));
+        let list = store.list(PERSONS, Portion::ALL).map_err(told);
+        assert_eq!(list, Err(sentence.clone()));
+        let visited = store.visit(PERSONS, &mut |_| ControlFlow::Continue(()));
+        assert_eq!(visited.map_err(told), Err(sentence));
+        assert!(store.get(PERSONS, &id("1")).unwrap().is_some());
+    };
+    unreadable(
+        "UPDATE document SET content = 'Wim' WHERE id = '2'",
+        "not a JSON object",
     );
-    assert_eq!(
-        store.get(person("2", "x").id()).map_err(told),
-        Err(sentence.clone())
+    unreadable(
+        "UPDATE document SET content = '{}', change_date = 'today' WHERE id = '2'",
+        "not a change date such as `2020-12-24T10:11:52.200311`",
     );
-    assert_eq!(store.list(None, 9).map_err(told), Err(sentence));
-    assert!(store.get(person("1", "x").id()).unwrap().is_some());
     shell
-        .execute("DELETE FROM person WHERE person_id = '2'", [])
+        .execute("DELETE FROM document WHERE id = '2'", [])
         .unwrap();
-    assert_eq!(store.list(None, 9).unwrap().records.len(), 1);
+    assert_eq!(all(&*store).records.len(), 1);
+}
+
+/// Each visit reads by a connection of its own, however many there are.
+#[test]
+fn a_visitor_may_read_and_write() {
+    let file = File::default();
+    let store = file.open();
+    create(&*store, "1");
+    let mut visits = 0;
+    visit_deeper(&*store, 9, &mut visits);
+    assert_eq!(visits, 10);
+    assert_eq!(all(&*store).records.len(), 11);
+}
+
+fn visit_deeper(store: &dyn Store, deeper: u32, visits: &mut u32) {
+    store
+        .visit(PERSONS, &mut |record| {
+            *visits += 1;
+            assert!(store.get(PERSONS, &record.id).unwrap().is_some());
+            create(store, &format!("deeper {deeper}"));
+            if deeper > 0 {
+                visit_deeper(store, deeper - 1, visits);
+            }
+            ControlFlow::Break(())
+        })
+        .unwrap();
+}
+
+/// Of a thousand documents that are longer than a page of the file, the list reads no more than it
+/// returns, whatever bounds it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_list_reads_no_more_than_it_returns() {
+    const LONG: usize = 60_000;
+    let file = File::default();
+    let store = file.open_fast();
+    let long = person(&"x".repeat(LONG));
+    let documents: Vec<_> = (0..1001)
+        .map(|it| (id(&format!("{it:04}")), long.clone()))
+        .collect();
+    store.fill(PERSONS, &documents, now()).unwrap();
+    drop(store);
+    // Nothing is in memory yet.
+    let read = |portion: Portion<'_>| {
+        let store = file.open();
+        let before = bytes_read();
+        let list = store.list(PERSONS, portion).unwrap();
+        (list, bytes_read() - before)
+    };
+    let bounds = [
+        (Some("0100"), 1000, 512 * 1024, 8),
+        (None, 3, usize::MAX, 3),
+        (Some("0500"), 1000, 7, 1),
+        (Some("0998"), 1000, usize::MAX, 2),
+        (None, 0, usize::MAX, 0),
+    ];
+    for (after, count, bytes, returned) in bounds {
+        let portion = Portion {
+            after,
+            count,
+            bytes,
+        };
+        let (list, bytes) = read(portion);
+        assert_eq!(list.records.len(), returned, "{portion:?}");
+        let ends = list.records.last().is_some_and(|it| it.id == id("1000"));
+        assert_eq!(list.more, !ends);
+        // The documents, whole pages of the file, and those of the tree above them.
+        let bound = (returned + 1) * (LONG + 2 * 4096);
+        assert!(bytes < bound, "{portion:?}: {bytes} bytes");
+    }
+}
+
+/// How many bytes this thread has read from files.
+#[cfg(target_os = "linux")]
+fn bytes_read() -> usize {
+    let counters = fs::read_to_string("/proc/thread-self/io").unwrap();
+    let read = counters.lines().find_map(|it| it.strip_prefix("rchar: "));
+    read.unwrap().parse().unwrap()
+}
+
+/// What it wrote is shown, and a patch of it fails with the reason.
+#[test]
+fn another_program_breaks_a_document() {
+    let file = File::default();
+    let store = file.open();
+    let broken = r#"{"a":}"#;
+    create(&*store, "1");
+    let shell = file.shell();
+    let changed = shell.execute("UPDATE document SET content = ?1", [broken]);
+    assert_eq!(changed, Ok(1));
+    let record = store.get(PERSONS, &id("1")).unwrap().unwrap();
+    assert_eq!(record.document.as_str(), broken);
+    let policy = Policy::default();
+    let patch = Request::new(Method::Patch, "/persons/1")
+        .with_field("Content-Type", "application/merge-patch+json")
+        .with_field("If-Match", "*")
+        .with_content(br#"{"person_name": "Tim"}"#);
+    let failed = respond(&store, &policy, &patch, now());
+    let reason = "the document 1 of persons cannot be read: The content must be JSON: \
+                  expected value at line 1 column 6";
+    assert_eq!((failed.status(), failed.failure()), (503, Some(reason)));
+    assert_eq!(store.get(PERSONS, &id("1")), Ok(Some(record)));
 }

@@ -1,14 +1,17 @@
-//! What every store does, whatever it keeps the persons in.
+//! What every store does, whatever it keeps the documents in.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use ifmatch::{
-    Change, Collection, MemoryStore, Person, PersonId, Record, Store, Swap, SwapError, Version,
-    VersionClock,
+    Document, Id, List, MemoryStore, Portion, Record, Store, Swap, SwapError, Version, VersionClock,
 };
+
+/// The collection of most tests.
+pub const PERSONS: &str = "persons";
 
 /// Where one store is, empty at first.
 pub trait Place {
@@ -20,12 +23,12 @@ pub trait Place {
         self.open()
     }
 
-    /// Whether it keeps a version of the collection.
+    /// Whether it keeps a version of each collection.
     fn tags_lists(&self) -> bool {
         true
     }
 
-    /// The version of the collection after a change that made `latest`.
+    /// The version of a collection after a change that made `latest`.
     fn kept(&self, latest: Version) -> Option<Version> {
         self.tags_lists().then_some(latest)
     }
@@ -55,20 +58,32 @@ macro_rules! suite {
             suite!(@each $place);
             suite!(@tests $place,
                 a_swap_may_expect_the_collection_to_stand_still,
+                a_swap_expects_the_version_of_its_own_collection,
                 versions_are_those_of_one_clock_whatever_it_shows,
                 of_two_handles_exactly_one_finds_the_collection_unchanged,
                 a_list_is_of_one_moment,
                 at_the_end_of_the_calendar_nothing_changes_any_more,
+                what_does_not_fit_into_the_calendar_is_not_begun,
             );
         }
     };
-    // Whether or not there is a version of the collection.
+    // Whether or not there is a version of each collection.
     (@each $place:expr) => {
         suite!(@tests $place,
             a_swap_is_performed_only_on_what_it_expects,
             of_each_person_only_the_latest_version_is_expected,
             a_list_is_ordered_by_id_and_has_the_version_of_its_last_change,
             ids_and_names_of_every_script_stay_as_they_are,
+            documents_of_any_json_text_come_back_byte_for_byte,
+            collections_are_independent_of_each_other,
+            collections_are_those_that_have_documents,
+            a_portion_is_bounded_by_count_and_bytes,
+            a_collection_is_filled_in_the_order_of_the_documents,
+            only_a_collection_without_documents_is_filled,
+            a_collection_is_not_filled_with_one_id_twice,
+            of_two_handles_exactly_one_fills_a_collection,
+            a_visit_sees_all_in_order_until_it_breaks_off,
+            a_visit_is_of_one_moment,
             a_hundred_thousand_persons,
             no_update_is_lost_between_two_handles,
         );
@@ -92,8 +107,14 @@ mod untagged {
     suite!(@each crate::cluster::Schema::new().map(|it| it.tagged(false)));
 }
 
-pub fn person(id: &str, name: &str) -> Person {
-    Person::new(PersonId::new(id).unwrap(), name).unwrap()
+pub fn id(text: &str) -> Id {
+    Id::new(text).unwrap()
+}
+
+/// The document of a person of this name.
+pub fn person(name: &str) -> Document {
+    let name = serde_json::Value::from(name);
+    Document::from_stored(format!("{{\"person_name\":{name}}}")).unwrap()
 }
 
 pub fn at(change_date: &str) -> SystemTime {
@@ -106,64 +127,81 @@ pub fn now() -> SystemTime {
 
 /// Creates a person.
 pub fn create(store: &dyn Store, id: &str) -> Version {
-    store.swap(&Swap::create(&person(id, "x")), now()).unwrap()
+    create_in(store, PERSONS, id)
 }
 
-fn all(store: &dyn Store) -> Collection {
-    store.list(None, usize::MAX).unwrap()
+/// Creates the same in another collection.
+fn create_in(store: &dyn Store, collection: &str, id: &str) -> Version {
+    let (id, person) = (self::id(id), person("x"));
+    let swap = Swap::create(collection, &id, &person);
+    store.swap(&swap, now()).unwrap()
+}
+
+/// Removes what is there.
+fn remove_from(store: &dyn Store, collection: &str, id: &Id) -> Version {
+    let version = store.get(collection, id).unwrap().unwrap().version;
+    let swap = Swap::remove(collection, id, version);
+    store.swap(&swap, now()).unwrap()
+}
+
+/// All persons.
+pub fn all(store: &dyn Store) -> List {
+    all_of(store, PERSONS)
+}
+
+fn all_of(store: &dyn Store, collection: &str) -> List {
+    let list = store.list(collection, Portion::ALL).unwrap();
+    assert!(!list.more, "more than all");
+    list
+}
+
+/// So many persons after an id.
+fn persons_after(store: &dyn Store, after: Option<&str>, count: usize) -> List {
+    let portion = Portion {
+        after,
+        count,
+        ..Portion::ALL
+    };
+    store.list(PERSONS, portion).unwrap()
 }
 
 fn ids(records: &[Record]) -> Vec<&str> {
-    let ids = records.iter().map(|record| record.person.id().as_str());
+    let ids = records.iter().map(|record| record.id.as_str());
     ids.collect()
 }
 
 /// Every pair of what is expected and what is there.
 fn a_swap_is_performed_only_on_what_it_expects(place: &dyn Place) {
     let store = place.open();
-    let (wim, tim) = (person("1", "Wim"), person("1", "Tim"));
+    let (one, wim, tim) = (id("1"), person("Wim"), person("Tim"));
+    let create = |new| store.swap(&Swap::create(PERSONS, &one, new), now());
+    let replace = |version, new| store.swap(&Swap::replace(PERSONS, &one, version, new), now());
+    let remove = |version| store.swap(&Swap::remove(PERSONS, &one, version), now());
     let stale = Version::from(now());
 
     // Nothing is there.
-    assert_eq!(
-        store.swap(&Swap::replace(&wim, stale), now()),
-        Err(SwapError::Conflict)
-    );
-    assert_eq!(
-        store.swap(&Swap::remove(wim.id(), stale), now()),
-        Err(SwapError::Conflict)
-    );
+    assert_eq!(replace(stale, &wim), Err(SwapError::Conflict));
+    assert_eq!(remove(stale), Err(SwapError::Conflict));
     let unchanged = place.kept(Version::FIRST);
-    assert_eq!(store.version(), Ok(unchanged), "nothing has changed");
-    let first = store.swap(&Swap::create(&wim), now()).unwrap();
+    assert_eq!(store.version(PERSONS), Ok(unchanged), "nothing has changed");
+    let first = create(&wim).unwrap();
 
     // Something is there.
-    assert_eq!(
-        store.swap(&Swap::create(&tim), now()),
-        Err(SwapError::Conflict)
-    );
-    let second = store.swap(&Swap::replace(&tim, first), now()).unwrap();
-    assert_eq!(
-        store.swap(&Swap::replace(&wim, first), now()),
-        Err(SwapError::Conflict)
-    );
-    assert_eq!(
-        store.swap(&Swap::remove(wim.id(), first), now()),
-        Err(SwapError::Conflict)
-    );
-    let record = store.get(wim.id()).unwrap().unwrap();
-    assert_eq!((record.person, record.version), (tim, second));
+    assert_eq!(create(&tim), Err(SwapError::Conflict));
+    let second = replace(first, &tim).unwrap();
+    assert_eq!(replace(first, &wim), Err(SwapError::Conflict));
+    assert_eq!(remove(first), Err(SwapError::Conflict));
+    let record = store.get(PERSONS, &one).unwrap().unwrap();
+    assert_eq!((&record.id, &record.document), (&one, &tim));
+    assert_eq!(record.version, second);
 
     // Removed, and created again with the same content: a version of its own.
-    let third = store.swap(&Swap::remove(wim.id(), second), now()).unwrap();
-    assert_eq!(store.get(wim.id()), Ok(None));
-    assert_eq!(
-        store.swap(&Swap::replace(&wim, second), now()),
-        Err(SwapError::Conflict)
-    );
-    let fourth = store.swap(&Swap::create(&wim), now()).unwrap();
+    let third = remove(second).unwrap();
+    assert_eq!(store.get(PERSONS, &one), Ok(None));
+    assert_eq!(replace(second, &wim), Err(SwapError::Conflict));
+    let fourth = create(&wim).unwrap();
     assert!(first < second && second < third && third < fourth);
-    assert_eq!(store.version(), Ok(place.kept(fourth)));
+    assert_eq!(store.version(PERSONS), Ok(place.kept(fourth)));
 }
 
 /// Every version there has been, expected of every person there is, was or never was, with every
@@ -176,26 +214,22 @@ fn of_each_person_only_the_latest_version_is_expected(place: &dyn Place) {
         versions.push(version);
         version
     };
-    let (there, other, gone, never) = (
-        person("there", "x"),
-        person("other", "x"),
-        person("gone", "x"),
-        person("never", "x"),
-    );
-    let first = make(&Swap::create(&there));
-    make(&Swap::create(&other));
-    let removed = make(&Swap::create(&gone));
-    make(&Swap::remove(gone.id(), removed));
-    make(&Swap::replace(&there, first));
+    let person = person("x");
+    let (there, other, gone, never) = (id("there"), id("other"), id("gone"), id("never"));
+    let first = make(&Swap::create(PERSONS, &there, &person));
+    make(&Swap::create(PERSONS, &other, &person));
+    let removed = make(&Swap::create(PERSONS, &gone, &person));
+    make(&Swap::remove(PERSONS, &gone, removed));
+    make(&Swap::replace(PERSONS, &there, first, &person));
     let before = all(&*store);
-    for person in [&there, &other, &gone, &never] {
-        let present = store.get(person.id()).unwrap().map(|it| it.version);
+    for id in [&there, &other, &gone, &never] {
+        let present = store.get(PERSONS, id).unwrap().map(|it| it.version);
         for &expected in &versions {
             for &collection in &versions {
                 for swap in [
-                    Swap::create(person),
-                    Swap::replace(person, expected),
-                    Swap::remove(person.id(), expected),
+                    Swap::create(PERSONS, id, &person),
+                    Swap::replace(PERSONS, id, expected, &person),
+                    Swap::remove(PERSONS, id, expected),
                 ] {
                     let guarded = swap.while_collection_at(collection);
                     for swap in [swap, guarded] {
@@ -217,23 +251,20 @@ fn of_each_person_only_the_latest_version_is_expected(place: &dyn Place) {
 
 fn a_swap_may_expect_the_collection_to_stand_still(place: &dyn Place) {
     let store = place.open();
-    let empty = store.version().unwrap().unwrap();
-    let (one, two) = (person("1", "Wim"), person("2", "Wim"));
-    let first = store
-        .swap(&Swap::create(&one).while_collection_at(empty), now())
-        .unwrap();
-    let late = Swap::create(&two).while_collection_at(empty);
-    assert_eq!(store.swap(&late, now()), Err(SwapError::Conflict));
-    let second = store
-        .swap(&Swap::create(&two).while_collection_at(first), now())
-        .unwrap();
+    let empty = store.version(PERSONS).unwrap().unwrap();
+    let (one, two, wim) = (id("1"), id("2"), person("Wim"));
+    let create = |id, version| {
+        let swap = Swap::create(PERSONS, id, &wim);
+        store.swap(&swap.while_collection_at(version), now())
+    };
+    let first = create(&one, empty).unwrap();
+    assert_eq!(create(&two, empty), Err(SwapError::Conflict));
+    let second = create(&two, first).unwrap();
+    let replace = Swap::replace(PERSONS, &one, first, &wim);
     let third = store
-        .swap(
-            &Swap::replace(&one, first).while_collection_at(second),
-            now(),
-        )
+        .swap(&replace.while_collection_at(second), now())
         .unwrap();
-    let remove = Swap::remove(two.id(), second);
+    let remove = Swap::remove(PERSONS, &two, second);
     let late = remove.while_collection_at(second);
     assert_eq!(store.swap(&late, now()), Err(SwapError::Conflict));
     assert!(
@@ -243,20 +274,42 @@ fn a_swap_may_expect_the_collection_to_stand_still(place: &dyn Place) {
     );
 }
 
+/// Neither that of another, nor that of all.
+fn a_swap_expects_the_version_of_its_own_collection(place: &dyn Place) {
+    let store = place.open();
+    let (one, x) = (id("1"), person("x"));
+    let first = create_in(&*store, "notes", "1");
+    let create = Swap::create(PERSONS, &one, &x);
+    let misled = create.while_collection_at(first);
+    assert_eq!(store.swap(&misled, now()), Err(SwapError::Conflict));
+    let guarded = create.while_collection_at(Version::FIRST);
+    let second = store.swap(&guarded, now()).unwrap();
+    let later = create_in(&*store, PERSONS, "2");
+    // The version of the other is still what it was.
+    let remove = Swap::remove("notes", &one, first);
+    for misled in [Version::FIRST, later] {
+        let misled = remove.while_collection_at(misled);
+        assert_eq!(store.swap(&misled, now()), Err(SwapError::Conflict));
+    }
+    let guarded = remove.while_collection_at(first);
+    assert!(store.swap(&guarded, now()).is_ok());
+    let replace = Swap::replace(PERSONS, &one, second, &x);
+    let guarded = replace.while_collection_at(later);
+    assert!(store.swap(&guarded, now()).is_ok());
+}
+
 fn a_list_is_ordered_by_id_and_has_the_version_of_its_last_change(place: &dyn Place) {
     let store = place.open();
     for id in ["b", "a", "ü", "B", "10", "9", "a b", "名"] {
         create(&*store, id);
     }
-    let removed = PersonId::new("9").unwrap();
-    let version = store.get(&removed).unwrap().unwrap().version;
-    let latest = store.swap(&Swap::remove(&removed, version), now()).unwrap();
-    let Collection { version, records } = store.list(None, 100).unwrap();
-    assert_eq!(version, place.kept(latest));
-    assert_eq!(ids(&records), ["10", "B", "a", "a b", "b", "ü", "名"]);
-    // From somewhere, and no more than is asked for; nobody need have the id.
-    let page = |after, most| {
-        let list = store.list(Some(after), most).unwrap();
+    let latest = remove_from(&*store, PERSONS, &id("9"));
+    let list = persons_after(&*store, None, 100);
+    assert_eq!(list.version, place.kept(latest));
+    assert_eq!(ids(&list.records), ["10", "B", "a", "a b", "b", "ü", "名"]);
+    // From somewhere, and no more than is asked for; no document need have the id.
+    let page = |after, count| {
+        let list = persons_after(&*store, Some(after), count);
         assert_eq!(list.version, place.kept(latest));
         ids(&list.records).join(",")
     };
@@ -282,30 +335,478 @@ fn ids_and_names_of_every_script_stay_as_they_are(place: &dyn Place) {
     let mut given: Vec<&str> = IDS.split('|').collect();
     given.extend(long.iter().map(String::as_str));
     let names = ["x", "'", "\n", "\0", "a\0b", "😀", " ", &"é".repeat(30_000)];
-    for (&id, name) in given.iter().zip(names.iter().cycle()) {
-        let person = person(id, name);
-        let version = store.swap(&Swap::create(&person), now()).unwrap();
-        let again = store.swap(&Swap::create(&person), now());
+    for (&text, name) in given.iter().zip(names.iter().cycle()) {
+        let (id, document) = (id(text), person(name));
+        let swap = Swap::create(PERSONS, &id, &document);
+        let version = store.swap(&swap, now()).unwrap();
+        let again = store.swap(&swap, now());
         assert_eq!(again, Err(SwapError::Conflict), "{id}");
-        let record = Record { person, version };
-        assert_eq!(store.get(record.person.id()), Ok(Some(record)), "{id}");
+        let record = Record::new(id.clone(), document, version);
+        assert_eq!(store.get(PERSONS, &id), Ok(Some(record)), "{id}");
     }
     let list = all(&*store);
     given.sort_unstable();
     assert_eq!(ids(&list.records), given, "by their bytes");
     // From each of them, and from beside it.
     for (index, id) in given.iter().enumerate() {
-        let after = store.list(Some(id), 3).unwrap().records;
+        let after = persons_after(&*store, Some(id), 3).records;
         let rest = given.iter().skip(index + 1);
         assert!(ids(&after).iter().eq(rest.take(3)), "after {id}");
-        let beside = store.list(Some(&format!("{id}\u{1}")), 1).unwrap().records;
+        let beside = persons_after(&*store, Some(&format!("{id}\u{1}")), 1).records;
         assert_eq!(ids(&beside).first(), given.get(index + 1), "beside {id}");
     }
     for record in list.records {
-        let remove = Swap::remove(record.person.id(), record.version);
+        let remove = Swap::remove(PERSONS, &record.id, record.version);
         assert!(store.swap(&remove, now()).is_ok());
     }
     assert_eq!(all(&*store).records, []);
+}
+
+/// Texts that a database might convert, cut short, or not take.
+const TEXTS: &[&str] = &[
+    "{}",
+    r#"{"":""}"#,
+    r#"{"nul":"\u0000","nul in it":"a\u0000b","unit":"\u0010\u001f"}"#,
+    r#"{"\u0000":"a name with an escape","\u0010":"\u0061\/\u002F\b\f\n\r\t"}"#,
+    r#"{"digits":123456789012345678901234567890,"more":-0.000000000000000000000000000001}"#,
+    r#"{"beyond":1e400,"capital":1E5,"no":-0,"one":1.0,"small":1e-400,"zeros":1.50000}"#,
+    r#"{"backslash":"\\","both":"\\\"","doubled":"\\\\","quote":"\"","single":"'","words":"\\u0000"}"#,
+    r#"{"a":[],"b":{},"c":[[],[{}],[[[]]]],"d":[true,false,null],"e":{"a":{"a":{"a":{}}}}}"#,
+    r#"{"sql":"'); DROP TABLE person; --","$1":"?1 :a % _ x'00' E'\\'"}"#,
+    r#"{"pair":"\ud83d\ude00","same":"😀","separators":"\u2028\u2029"}"#,
+    "{\"raw\":\"\u{7f}\u{80}\u{a0}\u{2028}\u{2029}\u{feff}\u{fffd}\u{fffe}\u{ffff}\u{10ffff}\"}",
+    "{\"scripts\":\"é e\u{301} ß ﬁ İ ı Ω Ω 한 名 עברית العربية ไทย Ελλάδα हिन्दी 👩\u{200d}👧 🇳🇱\",\"名\":\"ü\"}",
+];
+
+fn documents_of_any_json_text_come_back_byte_for_byte(place: &dyn Place) {
+    let store = place.open();
+    let mut texts: Vec<String> = TEXTS.iter().copied().map(str::to_owned).collect();
+    // 200 KB, of one byte each and of four.
+    texts.push(format!("{{\"long\":\"{}\"}}", "x".repeat(200_000)));
+    texts.push(format!("{{\"long\":\"{}\"}}", "😀".repeat(50_000)));
+    texts.push(format!("{{\"long\":[0{}]}}", ",0".repeat(100_000)));
+    let document = |text: &String| Document::from_stored(text.as_str()).unwrap();
+    let ids: Vec<Id> = (10..10 + texts.len())
+        .map(|it| id(&it.to_string()))
+        .collect();
+    // Created, then replaced by each other.
+    let mut versions: Vec<Option<Version>> = vec![None; texts.len()];
+    for round in 0..2 {
+        texts.rotate_left(round);
+        for ((id, text), version) in ids.iter().zip(&texts).zip(&mut versions) {
+            let document = document(text);
+            let swap = match *version {
+                None => Swap::create(PERSONS, id, &document),
+                Some(version) => Swap::replace(PERSONS, id, version, &document),
+            };
+            *version = Some(store.swap(&swap, now()).unwrap());
+            let record = store.get(PERSONS, id).unwrap().unwrap();
+            assert_eq!(record.document.as_str(), text);
+        }
+    }
+    // Filled.
+    let filled: Vec<_> = ids
+        .iter()
+        .cloned()
+        .zip(texts.iter().map(document))
+        .collect();
+    store.fill("notes", &filled, now()).unwrap();
+    for collection in [PERSONS, "notes"] {
+        let listed = all_of(&*store, collection).records;
+        let mut visited = Vec::new();
+        let mut visit = |record: &Record| {
+            visited.push(record.clone());
+            ControlFlow::Continue(())
+        };
+        store.visit(collection, &mut visit).unwrap();
+        assert_eq!(visited, listed);
+        let listed: Vec<_> = listed.iter().map(|it| it.document.as_str()).collect();
+        assert_eq!(listed, texts);
+    }
+}
+
+/// Names that a database might take for one another, in order.
+const COLLECTIONS: [&str; 9] = [
+    "1", "Notes", "n_tes", "notes", "notes-1", "notes.1", "notes1", "notes_1", PERSONS,
+];
+
+/// The same ids in each; every write changes one collection, and none of the others.
+fn collections_are_independent_of_each_other(place: &dyn Place) {
+    let (store, beside) = (place.open(), place.open());
+    let state = |store: &dyn Store| {
+        COLLECTIONS.map(|name| {
+            let list = all_of(store, name);
+            assert_eq!(store.version(name), Ok(list.version), "{name}");
+            let one = store.get(name, &id("1")).unwrap();
+            assert_eq!(one.as_ref(), list.records.first(), "{name}");
+            list
+        })
+    };
+    let mut expected =
+        COLLECTIONS.map(|_| List::new(place.kept(Version::FIRST), Vec::new(), false));
+    assert_eq!(state(&*store), expected, "never written to");
+    let ids = [id("1"), id("2")];
+    // Created, replaced, removed, and created again.
+    for step in 0..4 {
+        for (name, list) in COLLECTIONS.iter().zip(0..) {
+            for (index, id) in ids.iter().enumerate() {
+                let document = person(&format!("{name} {index} {step}"));
+                let present = store.get(name, id).unwrap().map(|it| it.version);
+                let swap = match (step, present) {
+                    (2, Some(version)) => Swap::remove(name, id, version),
+                    (_, Some(version)) => Swap::replace(name, id, version, &document),
+                    (_, None) => Swap::create(name, id, &document),
+                };
+                let version = store.swap(&swap, now()).unwrap();
+                let expected: &mut List = &mut expected[list];
+                expected.version = place.kept(version);
+                expected.records.retain(|record| record.id != *id);
+                if swap.new_document().is_some() {
+                    let record = Record::new(id.clone(), document, version);
+                    let at = index.min(expected.records.len());
+                    expected.records.insert(at, record);
+                }
+            }
+            assert_eq!(state(&*store), expected, "after {name}");
+        }
+        assert_eq!(state(&*beside), expected, "on another handle");
+    }
+}
+
+fn collections_are_those_that_have_documents(place: &dyn Place) {
+    let (store, beside) = (place.open(), place.open());
+    let none: [&str; 0] = [];
+    let names = || {
+        let names = store.collections().unwrap();
+        assert_eq!(beside.collections(), Ok(names.clone()));
+        names
+    };
+    assert_eq!(names(), none);
+    let one = id("1");
+    // Looked at, and not written to.
+    all_of(&*store, "notes");
+    let conflict = store.swap(&Swap::remove("notes", &one, Version::FIRST), now());
+    assert_eq!(conflict, Err(SwapError::Conflict));
+    store.fill("notes", &[], now()).unwrap();
+    assert_eq!(names(), none);
+    for name in COLLECTIONS.iter().rev() {
+        create_in(&*store, name, "1");
+        create_in(&*store, name, "2");
+    }
+    assert_eq!(names(), COLLECTIONS, "in the order of their bytes");
+    remove_from(&*store, "notes", &one);
+    assert_eq!(names(), COLLECTIONS);
+    remove_from(&*store, "notes", &id("2"));
+    let others: Vec<_> = COLLECTIONS.iter().filter(|it| **it != "notes").collect();
+    assert!(names().iter().eq(others), "there is none left in it");
+    store.fill("notes", &[(one, person("x"))], now()).unwrap();
+    assert_eq!(names(), COLLECTIONS);
+}
+
+/// Every count and every size that could make a difference, from every place.
+fn a_portion_is_bounded_by_count_and_bytes(place: &dyn Place) {
+    let store = place.open();
+    // Another collection is in no portion of this one.
+    for name in ["person", "persons.1"] {
+        create_in(&*store, name, "a");
+    }
+    let mut sizes = Vec::new();
+    for (text, name) in [
+        ("a", "x"),
+        ("bé", "😀"),
+        ("d", "é\n"),
+        ("名", "x"),
+        ("😀", "name"),
+    ] {
+        let (id, document) = (id(text), person(name));
+        store
+            .swap(&Swap::create(PERSONS, &id, &document), now())
+            .unwrap();
+        sizes.push((text, text.len() + document.as_str().len()));
+    }
+    let records = all(&*store).records;
+    let listed: Vec<_> = records
+        .iter()
+        .map(|it| (it.id.as_str(), it.size()))
+        .collect();
+    assert_eq!(listed, sizes);
+    let afters = [
+        None,
+        Some(""),
+        Some("a"),
+        Some("b"),
+        Some("bé"),
+        Some("d"),
+        Some("\u{1}"),
+    ];
+    for after in afters
+        .into_iter()
+        .chain([Some("名"), Some("😀"), Some("\u{10ffff}")])
+    {
+        let rest: Vec<_> = records
+            .iter()
+            .filter(|it| after.is_none_or(|after| it.id.as_str() > after))
+            .collect();
+        let mut bounds = vec![0, 1, usize::MAX];
+        let mut total = 0;
+        for record in &rest {
+            total += record.size();
+            bounds.extend([total - 1, total, total + 1]);
+        }
+        for &bytes in &bounds {
+            for count in (0..=rest.len() + 1).chain([usize::MAX]) {
+                let portion = Portion {
+                    after,
+                    count,
+                    bytes,
+                };
+                let mut fitting = rest.len().min(count);
+                while fitting > 1
+                    && rest[..fitting].iter().map(|it| it.size()).sum::<usize>() > bytes
+                {
+                    fitting -= 1;
+                }
+                let list = store.list(PERSONS, portion).unwrap();
+                let listed: Vec<_> = list.records.iter().collect();
+                assert_eq!(listed, rest[..fitting], "{portion:?}");
+                assert_eq!(list.more, fitting < rest.len(), "{portion:?}");
+                assert_eq!(list.version, place.kept(records.last().unwrap().version));
+            }
+        }
+    }
+    // Of nothing there is no more.
+    let none = Portion {
+        after: None,
+        count: 0,
+        bytes: 0,
+    };
+    let list = store.list("nothing", none).unwrap();
+    assert_eq!((list.records.len(), list.more), (0, false));
+}
+
+/// So many documents, not in the order of their ids.
+fn shuffled(count: usize, name: &str) -> Vec<(Id, Document)> {
+    let ids = (0..count).map(|it| it * 7 % count);
+    ids.map(|it| (id(&format!("{it:04}")), person(&format!("{name} {it}"))))
+        .collect()
+}
+
+/// The versions that documents have now.
+fn versions_of(store: &dyn Store, collection: &str, documents: &[(Id, Document)]) -> Vec<Version> {
+    let version = |(id, document): &(Id, Document)| {
+        let record = store.get(collection, id).unwrap().unwrap();
+        assert_eq!((&record.id, &record.document), (id, document));
+        record.version
+    };
+    documents.iter().map(version).collect()
+}
+
+fn a_collection_is_filled_in_the_order_of_the_documents(place: &dyn Place) {
+    const COUNT: usize = 1000;
+    let store = place.open();
+    let other = create_in(&*store, "notes", "0001");
+    let mut latest = Version::FIRST;
+    let mut tags = HashSet::new();
+    // Without a version of the collection, the tags of two documents may be the same.
+    let tag = |id: &Id, version: Version| {
+        let owner = (!place.tags_lists()).then(|| id.clone());
+        (owner, version.entity_tag())
+    };
+    let mut before: Vec<Version> = Vec::new();
+    // The clock stands, goes back, and goes on.
+    let clock = [
+        now(),
+        now() - Duration::from_secs(3600),
+        now() + Duration::from_secs(3600),
+    ];
+    for (round, now) in clock.into_iter().enumerate() {
+        let documents = shuffled(COUNT, &format!("round {round}"));
+        store.fill(PERSONS, &documents, now).unwrap();
+        let versions = versions_of(&*store, PERSONS, &documents);
+        assert!(versions.is_sorted_by(|one, next| one < next), "in order");
+        assert!(before.iter().zip(&versions).all(|(one, next)| one < next));
+        if place.tags_lists() {
+            assert!(latest < versions[0], "later than all before");
+        }
+        for ((id, _), version) in documents.iter().zip(&versions) {
+            assert!(tags.insert(tag(id, *version)), "a tag came back");
+        }
+        let list = all(&*store);
+        assert_eq!(list.version, place.kept(versions[COUNT - 1]));
+        assert_eq!(store.version(PERSONS), Ok(list.version));
+        let sorted: Vec<_> = (0..COUNT).map(|it| format!("{it:04}")).collect();
+        assert_eq!(ids(&list.records), sorted);
+        // They are as good as those that were created one by one.
+        let (id, document) = &documents[0];
+        let swap = Swap::replace(PERSONS, id, versions[0], document);
+        let replaced = store.swap(&swap, now).unwrap();
+        assert!(versions[0] < replaced && tags.insert(tag(id, replaced)));
+        before = Vec::new();
+        for (id, _) in &documents {
+            let version = store.get(PERSONS, id).unwrap().unwrap().version;
+            let swap = Swap::remove(PERSONS, id, version);
+            latest = store.swap(&swap, now).unwrap();
+            assert!(tags.insert(tag(id, latest)), "a tag came back");
+            before.push(latest);
+        }
+    }
+    assert_eq!(store.version("notes"), Ok(place.kept(other)));
+    assert_eq!(all_of(&*store, "notes").records.len(), 1);
+}
+
+/// One document is enough, and nothing is changed where there is one.
+fn only_a_collection_without_documents_is_filled(place: &dyn Place) {
+    let store = place.open();
+    let nothing = all(&*store);
+    assert_eq!(store.fill(PERSONS, &[], now()), Ok(()));
+    assert_eq!(all(&*store), nothing, "filled with nothing");
+    let documents = shuffled(10, "new");
+    // Of another id, of the id of the first, of that of the last.
+    for present in [&id("x"), &documents[0].0, &documents[9].0] {
+        let version = create(&*store, present.as_str());
+        let before = all(&*store);
+        let refused = store.fill(PERSONS, &documents, now());
+        assert_eq!(refused, Err(SwapError::Conflict), "{present}");
+        assert_eq!(all(&*store), before, "{present}");
+        let swap = Swap::remove(PERSONS, present, version);
+        assert!(store.swap(&swap, now()).is_ok(), "{present}");
+    }
+    store.fill(PERSONS, &documents, now()).unwrap();
+    let filled = all(&*store);
+    let refused = store.fill(PERSONS, &documents, now());
+    assert_eq!(refused, Err(SwapError::Conflict));
+    assert_eq!(all(&*store), filled);
+    // One that is full is no reason not to fill another.
+    store.fill("notes", &documents, now()).unwrap();
+    assert_eq!(all(&*store), filled);
+    assert_eq!(all_of(&*store, "notes").records.len(), 10);
+}
+
+/// Wherever the two are, and whether or not their documents are the same.
+fn a_collection_is_not_filled_with_one_id_twice(place: &dyn Place) {
+    const COUNT: usize = 1500;
+    let store = place.open();
+    create_in(&*store, "notes", "1");
+    let notes = all_of(&*store, "notes");
+    let nothing = all(&*store);
+    for (one, other) in [(0, 1), (0, COUNT - 1), (7, 1200), (COUNT - 2, COUNT - 1)] {
+        for same in [true, false] {
+            let mut documents = shuffled(COUNT, "x");
+            documents[other].0 = documents[one].0.clone();
+            if same {
+                documents[other].1 = documents[one].1.clone();
+            }
+            let refused = store.fill(PERSONS, &documents, now());
+            assert_eq!(refused, Err(SwapError::Conflict), "{one} and {other}");
+            assert_eq!(all(&*store), nothing, "{one} and {other}");
+            assert_eq!(store.version(PERSONS), Ok(nothing.version));
+        }
+    }
+    let two = [(id("a"), person("x")), (id("a"), person("x"))];
+    assert_eq!(store.fill(PERSONS, &two, now()), Err(SwapError::Conflict));
+    assert_eq!(all(&*store), nothing);
+    assert_eq!(all_of(&*store, "notes"), notes);
+    // Ids that only look alike are two.
+    let alike = [
+        (id("a"), person("x")),
+        (id("A"), person("x")),
+        (id("a "), person("x")),
+    ];
+    store.fill(PERSONS, &alike, now()).unwrap();
+    assert_eq!(all(&*store).records.len(), 3);
+}
+
+fn of_two_handles_exactly_one_fills_a_collection(place: &dyn Place) {
+    let handles = [place.open(), place.open()];
+    for round in 0..20 {
+        let collection = format!("notes{round}");
+        let fill = |writer: usize| {
+            let name = format!("writer {writer}");
+            let documents = shuffled(20, &name);
+            match handles[writer % 2].fill(&collection, &documents, now()) {
+                Ok(()) => Some(name),
+                Err(error) => {
+                    assert_eq!(error, SwapError::Conflict);
+                    None
+                }
+            }
+        };
+        let won: Vec<String> = thread::scope(|scope| {
+            let fill = &fill;
+            let writers: Vec<_> = (0..4).map(|it| scope.spawn(move || fill(it))).collect();
+            let won = writers.into_iter().map(|it| it.join().unwrap());
+            won.flatten().collect()
+        });
+        assert_eq!(won.len(), 1, "{won:?}");
+        let records = all_of(&*handles[0], &collection).records;
+        assert_eq!(records.len(), 20);
+        for record in records {
+            assert!(record.document.as_str().contains(&won[0]), "{record:?}");
+        }
+    }
+}
+
+fn a_visit_sees_all_in_order_until_it_breaks_off(place: &dyn Place) {
+    const COUNT: usize = 3000;
+    let store = place.open();
+    let visited = |collection: &str, most: usize| {
+        let mut visited = Vec::new();
+        let mut visit = |record: &Record| {
+            visited.push(record.clone());
+            if visited.len() < most {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        };
+        store.visit(collection, &mut visit).unwrap();
+        visited
+    };
+    assert_eq!(visited(PERSONS, 1), [], "there is nothing");
+    store.fill(PERSONS, &shuffled(COUNT, "x"), now()).unwrap();
+    create_in(&*store, "person", "0");
+    create_in(&*store, "persons.1", "0");
+    let all = all(&*store).records;
+    assert_eq!(all.len(), COUNT);
+    for most in [1, 2, 999, 1000, 1001, COUNT - 1, COUNT, COUNT + 1] {
+        let visited = visited(PERSONS, most);
+        assert_eq!(visited, all[..most.min(COUNT)], "no more than {most}");
+    }
+    assert_eq!(visited("persons.1", 9).len(), 1);
+    // One that broke off leaves nothing behind.
+    remove_from(&*store, PERSONS, &all[0].id);
+    assert_eq!(visited(PERSONS, usize::MAX), all[1..]);
+}
+
+/// The first person and the last come and go by turns, and at every moment one of them is there.
+fn a_visit_is_of_one_moment(place: &dyn Place) {
+    const COUNT: usize = 2000;
+    let (reader, writer) = (place.open(), place.open());
+    writer.fill(PERSONS, &shuffled(COUNT, "x"), now()).unwrap();
+    let (first, last) = (id("!"), id("~"));
+    create(&*writer, first.as_str());
+    thread::scope(|scope| {
+        let visits = scope.spawn(|| {
+            for _ in 0..20 {
+                let (mut inner, mut ends) = (0, 0);
+                let mut visit = |record: &Record| {
+                    let is_end = [&first, &last].contains(&&record.id);
+                    *(if is_end { &mut ends } else { &mut inner }) += 1;
+                    ControlFlow::Continue(())
+                };
+                reader.visit(PERSONS, &mut visit).unwrap();
+                assert_eq!(inner, COUNT);
+                assert!(ends > 0, "neither is there");
+            }
+        });
+        for (comes, goes) in [(&last, &first), (&first, &last)].into_iter().cycle() {
+            create(&*writer, comes.as_str());
+            remove_from(&*writer, PERSONS, goes);
+            if visits.is_finished() {
+                break;
+            }
+        }
+    });
 }
 
 fn a_hundred_thousand_persons(place: &dyn Place) {
@@ -319,16 +820,17 @@ fn a_hundred_thousand_persons(place: &dyn Place) {
     }
     let (mut after, mut seen) = (None, 0);
     loop {
-        let list = store.list(after.as_deref(), 999).unwrap();
+        let list = persons_after(&*store, after.as_deref(), 999);
         assert_eq!(list.version, place.kept(made));
         let Some(end) = list.records.last() else {
             break;
         };
         for record in &list.records {
-            assert_eq!(record.person.id().as_str(), id(seen));
+            assert_eq!(record.id.as_str(), id(seen));
             seen += 1;
         }
-        after = Some(end.person.id().as_str().to_owned());
+        assert_eq!(list.more, seen < MANY);
+        after = Some(end.id.as_str().to_owned());
     }
     assert_eq!(seen, MANY);
 }
@@ -351,31 +853,37 @@ fn versions_are_those_of_one_clock_whatever_it_shows(place: &dyn Place) {
     for (round, shows) in clocks.into_iter().enumerate() {
         for offset in [start, start + ten_years, start - ten_years] {
             let store = place.open();
-            assert_eq!(store.version(), Ok(Some(clock.latest())));
+            assert_eq!(store.version(PERSONS), Ok(Some(clock.latest())));
             let list = all(&*store).records;
             for tick in 0..6 {
                 let now = shows(offset, tick);
                 let expected = clock.next(now).unwrap();
-                let person = person(&tick.to_string(), &round.to_string());
+                let (id, person) = (id(&tick.to_string()), person(&round.to_string()));
                 let present = list.get(tick as usize).map(|record| record.version);
                 let swap = match present {
-                    None => Swap::create(&person),
+                    None => Swap::create(PERSONS, &id, &person),
                     // The same persons come and go, so that what is left of the first is nothing.
-                    Some(version) if tick < 5 => Swap::replace(&person, version),
-                    Some(version) => Swap::remove(person.id(), version),
+                    Some(version) if tick < 5 => Swap::replace(PERSONS, &id, version, &person),
+                    Some(version) => Swap::remove(PERSONS, &id, version),
                 };
                 assert_eq!(store.swap(&swap, now), Ok(expected));
                 assert!(tags.insert(expected.entity_tag()), "a tag came back");
                 undated += usize::from(!expected.is_dated());
-                let record = store.get(person.id()).unwrap();
-                let removed = matches!(swap.change(), Change::Remove(..));
+                let record = store.get(PERSONS, &id).unwrap();
+                let removed = swap.new_document().is_none();
                 let kept = (!removed).then_some(expected);
                 assert_eq!(record.map(|record| record.version), kept);
             }
         }
     }
-    assert_eq!(place.open().version(), Ok(Some(clock.latest())));
+    assert_eq!(place.open().version(PERSONS), Ok(Some(clock.latest())));
     assert!((10..tags.len() - 10).contains(&undated), "{undated}");
+}
+
+/// The name of a person.
+fn name_of(person: &Document) -> String {
+    let person: serde_json::Value = serde_json::from_str(person.as_str()).unwrap();
+    person["person_name"].as_str().unwrap().to_owned()
 }
 
 /// Everybody adds to a number by reading it, writing it and, when told so, trying again.
@@ -383,11 +891,11 @@ fn no_update_is_lost_between_two_handles(place: &dyn Place) {
     const EACH: usize = 100;
     let handles = [place.open(), place.open()];
     create(&*handles[0], "1");
-    let id = PersonId::new("1").unwrap();
-    let start = person("1", "0");
-    let version = handles[1].get(&id).unwrap().unwrap().version;
+    let id = id("1");
+    let start = person("0");
+    let version = handles[1].get(PERSONS, &id).unwrap().unwrap().version;
     handles[1]
-        .swap(&Swap::replace(&start, version), now())
+        .swap(&Swap::replace(PERSONS, &id, version, &start), now())
         .unwrap();
     let made: Vec<Version> = thread::scope(|scope| {
         let writers: Vec<_> = (0..4)
@@ -397,10 +905,11 @@ fn no_update_is_lost_between_two_handles(place: &dyn Place) {
                 scope.spawn(move || {
                     let mut made = Vec::new();
                     while made.len() < EACH {
-                        let read = store.get(id).unwrap().unwrap();
-                        let number: usize = read.person.name().parse().unwrap();
-                        let next = person("1", &(number + 1).to_string());
-                        match store.swap(&Swap::replace(&next, read.version), now()) {
+                        let read = store.get(PERSONS, id).unwrap().unwrap();
+                        let number: usize = name_of(&read.document).parse().unwrap();
+                        let next = person(&(number + 1).to_string());
+                        let swap = Swap::replace(PERSONS, id, read.version, &next);
+                        match store.swap(&swap, now()) {
                             Ok(version) => made.push(version),
                             Err(error) => assert_eq!(error, SwapError::Conflict),
                         }
@@ -416,24 +925,24 @@ fn no_update_is_lost_between_two_handles(place: &dyn Place) {
     let distinct: HashSet<Version> = made.iter().copied().collect();
     assert_eq!(distinct.len(), 4 * EACH, "no two have made one version");
     for handle in handles {
-        let record = handle.get(&id).unwrap().unwrap();
-        assert_eq!(record.person.name(), (4 * EACH).to_string());
+        let record = handle.get(PERSONS, &id).unwrap().unwrap();
+        assert_eq!(name_of(&record.document), (4 * EACH).to_string());
         assert_eq!(Some(&record.version), made.iter().max());
-        assert_eq!(handle.version(), Ok(place.kept(record.version)));
+        assert_eq!(handle.version(PERSONS), Ok(place.kept(record.version)));
     }
 }
 
 fn of_two_handles_exactly_one_finds_the_collection_unchanged(place: &dyn Place) {
     let handles = [place.open(), place.open()];
     for round in 0..50 {
-        let version = handles[0].version().unwrap().unwrap();
+        let version = handles[0].version(PERSONS).unwrap().unwrap();
         let won = thread::scope(|scope| {
             let writers: Vec<_> = (0..4)
                 .map(|writer| {
                     let store: &dyn Store = &*handles[writer % 2];
                     scope.spawn(move || {
-                        let person = person(&format!("{round}/{writer}"), "x");
-                        let swap = Swap::create(&person).while_collection_at(version);
+                        let (id, person) = (id(&format!("{round}/{writer}")), person("x"));
+                        let swap = Swap::create(PERSONS, &id, &person).while_collection_at(version);
                         match store.swap(&swap, now()) {
                             Ok(_) => 1,
                             Err(error) => {
@@ -469,10 +978,10 @@ fn a_list_is_of_one_moment(place: &dyn Place) {
             }
         });
         for id in (0..10).cycle() {
-            let person = person(&id.to_string(), "y");
-            let version = writer.get(person.id()).unwrap().unwrap().version;
+            let (id, person) = (self::id(&id.to_string()), person("y"));
+            let version = writer.get(PERSONS, &id).unwrap().unwrap().version;
             writer
-                .swap(&Swap::replace(&person, version), now())
+                .swap(&Swap::replace(PERSONS, &id, version, &person), now())
                 .unwrap();
             if lists.is_finished() {
                 break;
@@ -483,15 +992,28 @@ fn a_list_is_of_one_moment(place: &dyn Place) {
 
 fn at_the_end_of_the_calendar_nothing_changes_any_more(place: &dyn Place) {
     let store = place.open();
-    store
-        .swap(&Swap::create(&person("1", "Wim")), Version::LAST.into())
-        .unwrap();
+    let (one, two, wim) = (id("1"), id("2"), person("Wim"));
+    let end = Version::LAST.into();
+    store.swap(&Swap::create(PERSONS, &one, &wim), end).unwrap();
     let error = store
-        .swap(&Swap::create(&person("2", "Wim")), now())
+        .swap(&Swap::create(PERSONS, &two, &wim), now())
         .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "no change date is left before the end of the calendar"
-    );
-    assert_eq!(store.list(None, 9).unwrap().records.len(), 1);
+    assert_eq!(error.to_string(), EXHAUSTED);
+    assert_eq!(persons_after(&*store, None, 9).records.len(), 1);
+    // That is the end of this collection only.
+    create_in(&*store, "notes", "1");
+}
+
+const EXHAUSTED: &str = "no change date is left before the end of the calendar";
+
+/// None of the documents is there, where one has no version any more.
+fn what_does_not_fit_into_the_calendar_is_not_begun(place: &dyn Place) {
+    let store = place.open();
+    let late = SystemTime::from(Version::LAST) - Duration::from_micros(9);
+    let nothing = all(&*store);
+    let error = store.fill(PERSONS, &shuffled(11, "x"), late).unwrap_err();
+    assert_eq!(error.to_string(), EXHAUSTED);
+    assert_eq!(all(&*store), nothing);
+    store.fill(PERSONS, &shuffled(10, "x"), late).unwrap();
+    assert_eq!(store.version(PERSONS), Ok(Some(Version::LAST)));
 }

@@ -1,16 +1,20 @@
 //! A store that a test watches, delays, or has fail.
 
+use std::ops::ControlFlow;
 use std::time::SystemTime;
 
-use ifmatch::{Collection, PersonId, Record, Store, StoreError, Swap, SwapError, Version};
+use ifmatch::{Document, Id, List, Portion, Record, Store, StoreError, Swap, SwapError, Version};
 
 /// Which call is about to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call<'a> {
-    Get(&'a PersonId),
+    Get(&'a Id),
     Version,
     List,
     Swap,
+    Fill,
+    Visit,
+    Collections,
 }
 
 /// Asks `before` each call whether it is to be made, and may be kept waiting by it.
@@ -39,24 +43,48 @@ where
     S: Store,
     F: Fn(Call<'_>) -> Result<(), StoreError> + Send + Sync,
 {
-    fn get(&self, id: &PersonId) -> Result<Option<Record>, StoreError> {
+    fn get(&self, collection: &str, id: &Id) -> Result<Option<Record>, StoreError> {
         (self.before)(Call::Get(id))?;
-        self.store.get(id)
+        self.store.get(collection, id)
     }
 
-    fn version(&self) -> Result<Option<Version>, StoreError> {
+    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
         (self.before)(Call::Version)?;
-        self.store.version()
+        self.store.version(collection)
     }
 
-    fn list(&self, after: Option<&str>, most: usize) -> Result<Collection, StoreError> {
+    fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {
         (self.before)(Call::List)?;
-        self.store.list(after, most)
+        self.store.list(collection, portion)
     }
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
         (self.before)(Call::Swap)?;
         self.store.swap(swap, now)
+    }
+
+    fn fill(
+        &self,
+        collection: &str,
+        documents: &[(Id, Document)],
+        now: SystemTime,
+    ) -> Result<(), SwapError> {
+        (self.before)(Call::Fill)?;
+        self.store.fill(collection, documents, now)
+    }
+
+    fn visit(
+        &self,
+        collection: &str,
+        visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        (self.before)(Call::Visit)?;
+        self.store.visit(collection, visit)
+    }
+
+    fn collections(&self) -> Result<Vec<String>, StoreError> {
+        (self.before)(Call::Collections)?;
+        self.store.collections()
     }
 
     fn reads_wait(&self) -> bool {

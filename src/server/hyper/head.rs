@@ -1,14 +1,10 @@
 use std::borrow::Cow;
 
 use ::hyper::Version;
-use ::hyper::header::{CONNECTION, EXPECT, HeaderValue, IF_NONE_MATCH};
+use ::hyper::header::{CONNECTION, EXPECT, HeaderValue};
 use ::hyper::http::request::Parts;
 
 use crate::message::{Method, Protocol, Request};
-use crate::page::Page;
-
-/// How many persons are listed in no time.
-const SHORT_PAGE: usize = 100;
 
 /// The head of a request.
 pub(super) struct Head(pub(super) Parts);
@@ -34,17 +30,6 @@ impl Head {
 
     pub(super) fn method(&self) -> Method {
         Method::from_name(self.0.method.as_str())
-    }
-
-    /// Whether a long list is asked for, and not by a client that probably has it. Everybody else
-    /// would wait until it is made: 1,000 persons take as long as 30 other answers.
-    pub(super) fn asks_for_much(&self) -> bool {
-        let may_have_it = self.0.headers.contains_key(IF_NONE_MATCH);
-        let target = self.target();
-        self.method().is_read()
-            && !may_have_it
-            && target.split('?').next() == Some("/persons")
-            && Page::from_target(&target).is_ok_and(|page| page.limit > SHORT_PAGE)
     }
 
     fn target(&self) -> Cow<'_, str> {

@@ -49,7 +49,7 @@ impl Connections {
     /// was lost while nobody used it. If it is unclear what came of it, it is not done again.
     pub(super) fn ask<R>(
         &self,
-        work: impl Fn(&mut Client) -> Result<R, Failure>,
+        mut work: impl FnMut(&mut Client) -> Result<R, Failure>,
     ) -> Result<R, String> {
         let busy = |_| "all connections to it are in use";
         let mut slot = self.pool.get().map_err(busy)?;
@@ -91,8 +91,18 @@ pub(super) enum Failure {
     Overtaken(String),
     /// There is no connection any more. What was not committed is rolled back.
     Lost(String),
-    /// The connection was lost before the commit was confirmed.
+    /// The connection was lost before the commit was confirmed, or when it is too late to begin again.
     Unconfirmed(String),
+}
+
+impl Failure {
+    /// The same failure of work that must not be done again.
+    pub(super) fn not_again(self) -> Self {
+        match self {
+            Self::Refused(reason) | Self::Overtaken(reason) => Self::Refused(reason),
+            Self::Lost(reason) | Self::Unconfirmed(reason) => Self::Unconfirmed(reason),
+        }
+    }
 }
 
 impl From<postgres::Error> for Failure {

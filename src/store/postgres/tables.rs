@@ -1,103 +1,239 @@
+use std::collections::BTreeMap;
+
+use postgres::error::SqlState;
 use postgres::types::Type;
-use postgres::{Client, Row};
+use postgres::{Client, GenericClient, Transaction};
 
+use crate::store::postgres::change::{begin, commit};
 use crate::store::postgres::connections::{Failure, reason};
-use crate::store::postgres::{collection_version, unreadable};
-use crate::version::Version;
+use crate::store::postgres::row::unreadable;
+use crate::store::postgres::takeover::take_over;
 
-/// The tables, in an order that can be broken off anywhere: as long as there is no table of persons,
-/// nothing has begun. Who looks on finds in `collection` the latest change of any person, those
-/// that were removed included, if lists have a tag; what is not dated did not happen at that moment.
-/// Where lists have no tag, a person who was removed stays, without a name.
-const COLLECTION_TABLE: &str = "
-CREATE TABLE IF NOT EXISTS collection (
+/// The version of the tables below. Version 1, of ifmatch 0.1.0, is what `takeover` reads.
+const SCHEMA_VERSION: i32 = 2;
+
+/// All are created in one transaction, and `ifmatch` marks them as ours.
+///
+/// `collection` has the latest change of any document, the removed ones included, if lists have a
+/// tag; what is not dated did not happen at that moment. Where lists have no tag, a document that was
+/// removed stays, without its content. The content is `TEXT` because `JSONB` would put the members
+/// in another order and convert the numbers.
+const TABLES: &str = r#"
+CREATE TABLE ifmatch (
     only_row BOOLEAN NOT NULL PRIMARY KEY CHECK (only_row),
-    change_date TEXT NOT NULL,
-    dated BOOLEAN NOT NULL,
+    schema_version INTEGER NOT NULL,
     tagged BOOLEAN NOT NULL
 );
-";
-const COLLECTION_ROW: &str =
-    "INSERT INTO collection VALUES (true, $1, true, $2) ON CONFLICT DO NOTHING";
-const PERSON_TABLE: &str = r#"
-CREATE TABLE IF NOT EXISTS person (
-    person_id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-    person_name TEXT NOT NULL,
+CREATE TABLE collection (
+    name TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    change_date TEXT NOT NULL,
+    dated BOOLEAN NOT NULL
+);
+CREATE TABLE document (
+    collection TEXT COLLATE "C" NOT NULL,
+    id TEXT COLLATE "C" NOT NULL,
+    content TEXT NOT NULL,
     change_date TEXT NOT NULL,
     dated BOOLEAN NOT NULL,
-    removed BOOLEAN NOT NULL
+    removed BOOLEAN NOT NULL,
+    PRIMARY KEY (collection, id)
 );
-CREATE INDEX IF NOT EXISTS present_person ON person (person_id) WHERE NOT removed;
+CREATE INDEX present_document ON document (collection, id) WHERE NOT removed;
 "#;
 
-/// Their columns, as the database tells them.
-const PERSON: &str =
-    "person_id text, person_name text, change_date text, dated boolean, removed boolean";
-const COLLECTION: &str = "only_row boolean, change_date text, dated boolean, tagged boolean";
+/// What begins the columns of `ifmatch` in every version.
+const MARK: &str = "only_row bool, schema_version int4";
+
+/// The columns of our tables, as the database tells them.
+const OURS: [(&str, &str); 3] = [
+    ("ifmatch", "only_row bool, schema_version int4, tagged bool"),
+    ("collection", "name text, change_date text, dated bool"),
+    (
+        "document",
+        "collection text, id text, content text, change_date text, dated bool, removed bool",
+    ),
+];
+
+/// The columns of the tables of ifmatch 0.1.0, in the order in which it creates the tables.
+const OLD: [(&str, &str); 2] = [
+    (
+        "collection",
+        "only_row bool, change_date text, dated bool, tagged bool",
+    ),
+    (
+        "person",
+        "person_id text, person_name text, change_date text, dated bool, removed bool",
+    ),
+];
+
+/// What there is in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// None of the tables.
+    Empty,
+    /// The tables of ifmatch 0.1.0; without those of persons if it did not create them any more.
+    Old { persons: bool },
+    /// Tables that `ifmatch` marks as ours, of whatever version.
+    Marked,
+}
 
 /// Sees to it that there are our tables, with or without a tag of the list, or refuses those that
 /// are not.
 pub(super) fn prepare(client: &mut Client, tagged: bool) -> Result<(), Failure> {
     let encoding = client.query_typed_one("SHOW server_encoding", &[])?;
     let encoding: String = encoding.try_get(0).map_err(unreadable)?;
-    // To another one not every name can be converted, and it may order the ids in another way.
+    // To another one not every document can be converted, and it may order the ids in another way.
     if !["UTF8", "SQL_ASCII"].contains(&encoding.as_str()) {
         return Err(Failure::Refused(format!(
             "its encoding is {encoding}, not UTF8"
         )));
     }
-    // In this order: who finds the persons finds the collection, which is created before.
-    let whole = has(client, "person", PERSON)?;
-    let begun = has(client, "collection", COLLECTION)?;
-    if !whole {
-        // Another server may be about to do the same; the database refuses the slower one.
-        let created = create(client, tagged);
-        created.map_err(|error| Failure::Overtaken(reason(&error)))?;
-    } else if !begun {
-        return Err(Failure::Refused("its table collection is missing".into()));
+    match shape(client)? {
+        Shape::Empty => {
+            let mut transaction = begin(client)?;
+            create(&mut transaction, tagged)?;
+            commit(transaction)
+        }
+        Shape::Old { persons } => take_over(client, persons, tagged),
+        Shape::Marked => check_tagged(tagged, check_mark(client)?),
     }
-    let select = "SELECT change_date, dated, tagged FROM collection";
-    let row = client.query_typed_opt(select, &[])?;
-    collection_version(row.as_ref())?;
-    let is_tagged = row.map(|row| row.try_get(2)).transpose();
-    match (tagged, is_tagged.map_err(unreadable)?) {
-        (true, Some(false)) => Err(Failure::Refused(
+}
+
+/// Refuses a database without our tables, and leaves it as it is. Returns whether lists have a tag.
+pub(super) fn check_existing(client: &mut Client) -> Result<bool, Failure> {
+    let refused = |reason: &str| Err(Failure::Refused(reason.into()));
+    match shape(client)? {
+        Shape::Empty => refused("it is empty"),
+        Shape::Old { .. } => {
+            refused("ifmatch 0.1.0 made it; a server of this version takes it over when it starts")
+        }
+        Shape::Marked => check_mark(client),
+    }
+}
+
+/// What there is in the database. Another program's tables of these names are refused.
+pub(super) fn shape(client: &mut impl GenericClient) -> Result<Shape, Failure> {
+    let columns = columns(client)?;
+    let is = |table: &str, ours: &str| match columns.get(table) {
+        Some(columns) if columns == ours => Ok(true),
+        Some(_) => Err(foreign(table)),
+        None => Ok(false),
+    };
+    match columns.get("ifmatch") {
+        Some(columns) if columns.starts_with(MARK) => return Ok(Shape::Marked),
+        Some(_) => return Err(foreign("ifmatch")),
+        None => {}
+    }
+    if columns.contains_key("document") {
+        return Err(foreign("document"));
+    }
+    let [collection, person] = OLD.map(|(table, columns)| is(table, columns));
+    match (collection?, person?) {
+        (false, false) => Ok(Shape::Empty),
+        (true, persons) => Ok(Shape::Old { persons }),
+        (false, true) => Err(missing("collection")),
+    }
+}
+
+/// Creates the tables. Of several servers the first one decides whether lists have a tag.
+pub(super) fn create(transaction: &mut Transaction<'_>, tagged: bool) -> Result<(), Failure> {
+    transaction.batch_execute(TABLES).map_err(overtaken)?;
+    transaction.execute_typed(
+        "INSERT INTO ifmatch VALUES (true, $1, $2)",
+        &[(&SCHEMA_VERSION, Type::INT4), (&tagged, Type::BOOL)],
+    )?;
+    Ok(())
+}
+
+/// The failure of a statement about tables that another server may be creating or taking over: it
+/// is tried again, and finds what the other server has made.
+pub(super) fn overtaken(error: postgres::Error) -> Failure {
+    let raced = [
+        SqlState::UNIQUE_VIOLATION,
+        SqlState::DUPLICATE_TABLE,
+        SqlState::DUPLICATE_OBJECT,
+        SqlState::UNDEFINED_TABLE,
+    ];
+    match error.code() {
+        Some(code) if raced.contains(code) => Failure::Overtaken(reason(&error)),
+        _ => error.into(),
+    }
+}
+
+/// Refuses servers that disagree on whether lists have a tag.
+pub(super) fn check_tagged(asked: bool, is_tagged: bool) -> Result<(), Failure> {
+    match (asked, is_tagged) {
+        (true, false) => Err(Failure::Refused(
             "it was begun with `--no-collection-tag`, and needs that from all servers".into(),
         )),
-        (false, Some(true)) => Err(Failure::Refused(
+        (false, true) => Err(Failure::Refused(
             "it was begun without `--no-collection-tag`, and its lists have a tag".into(),
         )),
         _ => Ok(()),
     }
 }
 
-/// Of several servers the first one decides whether lists have a tag.
-fn create(client: &mut Client, tagged: bool) -> Result<(), postgres::Error> {
-    client.batch_execute(COLLECTION_TABLE)?;
-    let first = Version::FIRST.to_string();
-    client.execute_typed(
-        COLLECTION_ROW,
-        &[(&first, Type::TEXT), (&tagged, Type::BOOL)],
-    )?;
-    client.batch_execute(PERSON_TABLE)
+/// Refuses tables that are marked as ours, but not those that this version serves. Returns whether
+/// lists have a tag.
+fn check_mark(client: &mut Client) -> Result<bool, Failure> {
+    let row = client.query_typed_opt("SELECT schema_version FROM ifmatch", &[])?;
+    let row = row.ok_or_else(|| Failure::Refused("its table ifmatch is empty".into()))?;
+    let version: i32 = row.try_get(0).map_err(unreadable)?;
+    if version > SCHEMA_VERSION {
+        return Err(Failure::Refused(format!(
+            "a newer ifmatch made it; its schema version is {version}, and this one knows \
+             {SCHEMA_VERSION}"
+        )));
+    }
+    if version < SCHEMA_VERSION {
+        return Err(Failure::Refused(format!(
+            "its schema version is {version}, which no ifmatch has made"
+        )));
+    }
+    let columns = columns(client)?;
+    for (table, ours) in OURS {
+        match columns.get(table) {
+            Some(columns) if columns == ours => {}
+            Some(_) => return Err(foreign(table)),
+            None => return Err(missing(table)),
+        }
+    }
+    let row = client.query_typed_one("SELECT tagged FROM ifmatch", &[])?;
+    row.try_get(0).map_err(unreadable)
 }
 
-/// Whether there is such a table, with our columns; one with others is refused.
-fn has(client: &mut Client, table: &str, ours: &str) -> Result<bool, Failure> {
+/// The columns of the tables of our names, old or new, by table.
+///
+/// One statement on the catalog, so that all of it is of one moment: the views of
+/// `information_schema` call functions that may already see what the statement itself does not.
+fn columns(client: &mut impl GenericClient) -> Result<BTreeMap<String, String>, Failure> {
     let rows = client.query_typed(
-        "SELECT column_name, data_type FROM information_schema.columns \
-         WHERE table_schema = current_schema() AND table_name = $1 ORDER BY ordinal_position",
-        &[(&table, Type::TEXT)],
+        "SELECT pg_class.relname::text, attname || ' ' || typname \
+         FROM pg_catalog.pg_namespace \
+         JOIN pg_catalog.pg_class ON pg_class.relnamespace = pg_namespace.oid \
+         JOIN pg_catalog.pg_attribute ON attrelid = pg_class.oid \
+         JOIN pg_catalog.pg_type ON pg_type.oid = atttypid \
+         WHERE nspname = current_schema() AND attnum > 0 AND NOT attisdropped \
+             AND pg_class.relname IN ('ifmatch', 'collection', 'document', 'person') \
+         ORDER BY pg_class.relname, attnum",
+        &[],
     )?;
-    let column = |row: &Row| -> Result<String, postgres::Error> {
-        let (name, kind): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
-        Ok(format!("{name} {kind}"))
-    };
-    let columns = rows.iter().map(column).collect::<Result<Vec<_>, _>>();
-    let columns = columns.map_err(unreadable)?.join(", ");
-    if columns.is_empty() || columns == ours {
-        return Ok(!columns.is_empty());
+    let mut tables: BTreeMap<String, String> = BTreeMap::new();
+    for row in rows {
+        let table = row.try_get(0).map_err(unreadable)?;
+        let columns = tables.entry(table).or_default();
+        if !columns.is_empty() {
+            columns.push_str(", ");
+        }
+        columns.push_str(row.try_get(1).map_err(unreadable)?);
     }
-    let reason = format!("its table {table} belongs to another program");
-    Err(Failure::Refused(reason))
+    Ok(tables)
+}
+
+fn foreign(table: &str) -> Failure {
+    Failure::Refused(format!("its table {table} belongs to another program"))
+}
+
+fn missing(table: &str) -> Failure {
+    Failure::Refused(format!("its table {table} is missing"))
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::http_date::Moment;
 
 /// The statuses that a request without a door can be answered with; 503 is for stores that wait.
-const STATUSES: [(u16, &str); 14] = [
+const STATUSES: [(u16, &str); 16] = [
     (200, "200"),
     (201, "201"),
     (204, "204"),
@@ -18,7 +18,9 @@ const STATUSES: [(u16, &str); 14] = [
     (405, "405"),
     (409, "409"),
     (412, "412"),
+    (415, "415"),
     (421, "421"),
+    (422, "422"),
     (428, "428"),
     (501, "501"),
 ];
@@ -61,6 +63,7 @@ pub fn is_well_formed(request: &Request<'_>, answer: &Response, now: i64) -> &'s
         (201, "Location"),
         (401, "WWW-Authenticate"),
         (405, "Allow"),
+        (415, "Accept-Patch"),
         (428, "ETag"),
     ] {
         assert!(
@@ -147,9 +150,16 @@ pub fn content(answer: &Response) -> Value {
 
 /// A person that the store holds, as clients are to see it.
 pub fn shown(record: &Record) -> Value {
+    let document: Value = serde_json::from_str(record.document.as_str()).unwrap();
     serde_json::json!({
         "change_date": record.version.to_string(),
-        "person_id": record.person.id().as_str(),
-        "person_name": record.person.name(),
+        "person_id": record.id.as_str(),
+        "person_name": document["person_name"],
     })
+}
+
+/// The name of a person that the store holds.
+pub fn name(record: &Record) -> String {
+    let name = &shown(record)["person_name"];
+    name.as_str().unwrap().to_owned()
 }

@@ -6,10 +6,13 @@
 //! read as text, one thing a line, so that an input that is kept can be read as well.
 
 mod answer;
+mod document;
 mod entity_tag;
 mod exchange;
 mod grammar;
 mod http_date;
+pub mod json;
+mod merge;
 mod precondition;
 mod target;
 
@@ -23,7 +26,7 @@ pub struct Property {
     pub examples: &'static [&'static str],
 }
 
-pub const ALL: [Property; 5] = [
+pub const ALL: [Property; 7] = [
     Property {
         name: "entity_tag",
         check: entity_tag::check,
@@ -48,6 +51,16 @@ pub const ALL: [Property; 5] = [
         name: "exchange",
         check: exchange::check,
         examples: &exchange::EXAMPLES,
+    },
+    Property {
+        name: "document",
+        check: document::check,
+        examples: &document::EXAMPLES,
+    },
+    Property {
+        name: "merge",
+        check: merge::check,
+        examples: &merge::EXAMPLES,
     },
 ];
 

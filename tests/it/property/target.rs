@@ -1,6 +1,6 @@
 //! Request targets: how they are percent-encoded, and what they name.
 
-use ifmatch::{MAX_PERSON_ID, MemoryStore, Method, Policy, Request, Response, respond};
+use ifmatch::{MAX_ID, MemoryStore, Method, Policy, Request, Response, respond};
 
 use super::Reached;
 use crate::oracle::{NOON, at};
@@ -103,7 +103,7 @@ fn ask(store: &MemoryStore, request: &Request<'_>) -> Response {
 
 /// The rules for ids, once more.
 fn is_person_id(id: &str) -> bool {
-    let long = id.is_empty() || id.len() > MAX_PERSON_ID;
+    let long = id.is_empty() || id.len() > MAX_ID;
     !long && id != "." && id != ".." && !id.chars().any(char::is_control)
 }
 

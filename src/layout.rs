@@ -1,29 +1,9 @@
-//! Representations, and their JSON layout.
+//! The JSON layout of the older service.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
-
-use crate::store::Record;
-
-/// A person as clients see it; the members in alphabetical order.
-#[derive(Serialize)]
-pub(crate) struct Representation<'a> {
-    change_date: String,
-    person_id: &'a str,
-    person_name: &'a str,
-}
-
-impl<'a> Representation<'a> {
-    pub(crate) fn of(record: &'a Record) -> Self {
-        Self {
-            change_date: record.version.to_string(),
-            person_id: record.person.id().as_str(),
-            person_name: record.person.name(),
-        }
-    }
-}
 
 /// Writes `value` in the layout that the clients of this API compare byte for byte: two spaces of
 /// indentation, a comma *and a space* before each line break, a line break at the end.

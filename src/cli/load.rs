@@ -1,0 +1,194 @@
+//! The file of `--load`: a JSON object with an array of documents for each collection.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::cli::Config;
+use crate::collection::Collection;
+use crate::document::{Document, Id};
+use crate::json::{Json, MAX_DEPTH, Member, quoted};
+use crate::store::{Store, StoreError, SwapError};
+use crate::version::{Version, VersionClock};
+
+impl Config {
+    /// Fills the collections that are empty from the file that `--load` names, each in one step.
+    /// Returns a sentence for each array of the file that was left out.
+    ///
+    /// The whole file is checked first.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or an element is not admitted by its collection: then nothing
+    /// has changed; or when the store fails.
+    pub fn load_into(&self, store: &dyn Store) -> Result<Vec<String>, LoadError> {
+        let Some(file) = &self.load else {
+            return Ok(Vec::new());
+        };
+        let load = Load {
+            config: self,
+            store,
+            file,
+            now: SystemTime::now(),
+        };
+        load.perform().map_err(|reason| LoadError {
+            file: file.clone(),
+            reason,
+        })
+    }
+}
+
+/// One file, and where it is to go.
+struct Load<'a> {
+    config: &'a Config,
+    store: &'a dyn Store,
+    file: &'a Path,
+    now: SystemTime,
+}
+
+impl Load<'_> {
+    fn perform(&self) -> Result<Vec<String>, String> {
+        let content = fs::read(self.file).map_err(|error| error.to_string())?;
+        // An element has as many levels as a document may have, and there are two around it.
+        let json = Json::read_to(&content, MAX_DEPTH + 2).map_err(|error| error.to_string())?;
+        let Some(members) = json.members() else {
+            let kind = json.kind();
+            return Err(format!("it must be a JSON object of arrays, and is {kind}"));
+        };
+        let file = self.file.display();
+        let mut left_out = Vec::new();
+        let mut read = Vec::new();
+        for member in &members {
+            match self.config.options.policy.collections.get(&member.name) {
+                Some(collection) => read.push((collection, self.documents(collection, member)?)),
+                None => left_out.push(format!(
+                    "`{}` of {file} is not served, and was left out",
+                    member.name
+                )),
+            }
+        }
+        for (collection, documents) in read {
+            match self.store.fill(collection.name(), &documents, self.now) {
+                Ok(()) => {}
+                Err(SwapError::Conflict) => {
+                    let name = collection.name();
+                    left_out.push(format!(
+                        "`{name}` has documents already, and was not filled from {file}"
+                    ));
+                }
+                Err(SwapError::Store(error)) => return Err(error.to_string()),
+            }
+        }
+        Ok(left_out)
+    }
+
+    /// The documents of an array, each with its id, or with one that is made.
+    fn documents(
+        &self,
+        collection: &Collection,
+        member: &Member<'_>,
+    ) -> Result<Vec<(Id, Document)>, String> {
+        let (name, json) = (collection.name(), member.json());
+        let Some(elements) = json.elements() else {
+            let kind = json.kind();
+            return Err(format!(
+                "`{name}` must be an array of documents, and is {kind}"
+            ));
+        };
+        let mut taken: HashMap<Id, usize> = HashMap::new();
+        let mut read = Vec::with_capacity(elements.len());
+        for (index, element) in elements.iter().enumerate() {
+            let wrong = |reason: String| format!("element {index} of `{name}`: {reason}");
+            let (id, document) = self.document(collection, element).map_err(wrong)?;
+            if let Some(id) = &id
+                && let Some(other) = taken.insert(id.clone(), index)
+            {
+                return Err(wrong(format!("element {other} has the id `{id}`, too")));
+            }
+            read.push((id, document));
+        }
+        self.with_ids(collection, read, &taken)
+            .map_err(|error| error.to_string())
+    }
+
+    fn document(
+        &self,
+        collection: &Collection,
+        element: &Json,
+    ) -> Result<(Option<Id>, Document), String> {
+        let text = with_text_id(collection, element);
+        let read = collection.read_new(text.as_str().as_bytes());
+        let (id, document) = read.map_err(|error| error.to_string())?;
+        let shown_id = id.clone().unwrap_or(Id::from(Version::FIRST));
+        let most = self.config.options.policy.max_content;
+        let form = collection.form();
+        if form.bounded_length(collection, &shown_id, &document) as u64 > most {
+            return Err(format!(
+                "it is longer than {most} bytes; --max-content allows more"
+            ));
+        }
+        Ok((id, document))
+    }
+
+    /// Gives an id to the documents without one: such as the server makes.
+    fn with_ids(
+        &self,
+        collection: &Collection,
+        documents: Vec<(Option<Id>, Document)>,
+        taken: &HashMap<Id, usize>,
+    ) -> Result<Vec<(Id, Document)>, StoreError> {
+        let latest = self
+            .store
+            .version(collection.name())?
+            .unwrap_or(Version::FIRST);
+        let mut clock = VersionClock::after(latest);
+        let mut make = || loop {
+            let id = Id::from(clock.next(self.now).ok_or_else(StoreError::exhausted)?);
+            if !taken.contains_key(&id) {
+                return Ok(id);
+            }
+        };
+        let with_id = |(id, document): (Option<Id>, Document)| {
+            let id = id.map_or_else(&mut make, Ok)?;
+            Ok((id, document))
+        };
+        documents.into_iter().map(with_id).collect()
+    }
+}
+
+/// Writes an id that is a whole number as a string: other programs' files have such ids.
+fn with_text_id(collection: &Collection, element: &Json) -> Json {
+    let Some(mut members) = element.members() else {
+        return element.clone();
+    };
+    let is_whole = |value: &str| value.bytes().all(|b| b.is_ascii_digit());
+    let id = members
+        .iter_mut()
+        .find(|it| it.name == collection.id_member());
+    match id {
+        Some(id) if is_whole(id.value) => {
+            let text = quoted(id.value);
+            id.value = &text;
+            Json::object(&members)
+        }
+        _ => element.clone(),
+    }
+}
+
+/// The file of `--load` cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadError {
+    file: PathBuf,
+    reason: String,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot load {}: {}", self.file.display(), self.reason)
+    }
+}
+
+impl Error for LoadError {}

@@ -1,0 +1,72 @@
+use std::error::Error;
+use std::fmt;
+
+use crate::collection::CollectionError;
+
+/// The command line cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UsageError {
+    /// There is no such flag.
+    Unknown(String),
+    /// The flag needs a value, and what kind of.
+    MissingValue(String, &'static str),
+    /// The flag's value is not what it needs.
+    BadValue {
+        /// The flag.
+        flag: String,
+        /// What it needs.
+        wanted: &'static str,
+        /// What it got.
+        value: String,
+    },
+    /// The argument is not UTF-8.
+    NotUtf8(String),
+    /// The flag means something only together with another argument.
+    Needs(&'static str, &'static str),
+    /// What was asked for is behind a cargo feature that was not built.
+    NotBuilt(&'static str),
+    /// A collection cannot be served as it was asked for.
+    Collection(CollectionError),
+    /// The flag says nothing to `dump`.
+    NotForDump(String),
+    /// There is nothing to dump of a store that begins empty.
+    DumpOfMemory,
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(argument) => {
+                write!(
+                    f,
+                    "unknown argument `{argument}`; `ifmatch --help` lists what there is"
+                )
+            }
+            Self::MissingValue(flag, wanted) => write!(f, "{flag} needs {wanted}"),
+            Self::BadValue {
+                flag,
+                wanted,
+                value,
+            } => {
+                write!(f, "{flag} needs {wanted}, not `{value}`")
+            }
+            Self::Needs(flag, other) => write!(f, "{flag} is for `{other}` alone"),
+            Self::NotBuilt(feature) => write!(
+                f,
+                "this program was built without `{feature}`; \
+                 `cargo build --release --features {feature}` builds one with it"
+            ),
+            Self::NotUtf8(argument) => write!(f, "the argument `{argument}` is not UTF-8"),
+            Self::Collection(error) => write!(f, "--collection: {error}"),
+            Self::NotForDump(flag) => {
+                write!(f, "`dump` takes --store and --collection, not `{flag}`")
+            }
+            Self::DumpOfMemory => f.write_str(
+                "`dump` needs `--store sqlite:PATH` or `--store postgres://USER@HOST/DATABASE`",
+            ),
+        }
+    }
+}
+
+impl Error for UsageError {}

@@ -1,0 +1,235 @@
+//! What a collection is: its name, the member that holds the id, and what it admits.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::document::{ContentError, Document, Id};
+use crate::json::Json;
+
+mod documents;
+mod error;
+mod form;
+mod persons;
+mod served;
+
+use documents::Documents;
+pub use error::CollectionError;
+pub(crate) use form::Form;
+use persons::Persons;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) use persons::document_of_name;
+pub use served::Collections;
+
+/// The longest name of a collection, in bytes.
+const MAX_NAME: usize = 64;
+
+/// A collection of documents that is served under its name.
+///
+/// `persons` is built in. Any other has documents, which are JSON objects with an id:
+///
+/// ```
+/// use ifmatch::{Collection, Collections};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Note {
+///     title: String,
+/// }
+///
+/// let notes = Collection::new("notes")?.admitting(|note: Note| match note.title.as_str() {
+///     "" => Err("A note needs a title".to_owned()),
+///     _ => Ok(()),
+/// });
+/// let served = Collections::new([notes, Collection::persons()])?;
+/// # Ok::<(), ifmatch::CollectionError>(())
+/// ```
+#[derive(Clone)]
+pub struct Collection {
+    name: String,
+    id_member: String,
+    form: &'static dyn Form,
+    admission: Option<Arc<Admission>>,
+    schema: Value,
+}
+
+type Admission = dyn Fn(&Document) -> Result<(), ContentError> + Send + Sync;
+
+impl Collection {
+    /// The persons: an id and a name each, in the form of the older service.
+    #[must_use]
+    pub fn persons() -> Self {
+        Self {
+            name: "persons".to_owned(),
+            id_member: persons::ID_MEMBER.to_owned(),
+            form: &Persons,
+            admission: None,
+            schema: persons::schema(),
+        }
+    }
+
+    /// Documents under a name: one path segment of letters and digits, with `-`, `_` and `.` inside.
+    ///
+    /// Their id is in the member `id`, and any JSON object is admitted.
+    ///
+    /// # Errors
+    ///
+    /// When it is no such name, longer than 64 bytes, or one that the server uses: `openapi.json`,
+    /// and `persons`, whose documents have another form.
+    pub fn new(name: &str) -> Result<Self, CollectionError> {
+        if ["openapi.json", "persons"].contains(&name) {
+            return Err(CollectionError::Reserved(name.to_owned()));
+        }
+        if !is_segment(name) {
+            return Err(CollectionError::Name(name.to_owned()));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            id_member: "id".to_owned(),
+            form: &Documents,
+            admission: None,
+            schema: json!({"type": "object"}),
+        })
+    }
+
+    /// The collection with the ids of its documents in the member of this name.
+    ///
+    /// # Errors
+    ///
+    /// When it is empty, has a control character, or is another member that the server adds; and
+    /// for persons, whose ids are in `person_id`.
+    pub fn with_id_member(self, name: &str) -> Result<Self, CollectionError> {
+        let is_taken = documents::MANAGED.contains(&name);
+        if name.is_empty() || is_taken || name.chars().any(char::is_control) {
+            return Err(CollectionError::IdMember(name.to_owned()));
+        }
+        if self.name == "persons" {
+            return Err(CollectionError::Persons);
+        }
+        Ok(Self {
+            id_member: name.to_owned(),
+            ..self
+        })
+    }
+
+    /// The collection that admits only documents which can be read as a `T` that passes `check`.
+    ///
+    /// The text that is read has none of the members that the server adds, the id included. What
+    /// `check` returns is the sentence that the client is sent; where the document is no `T`, it
+    /// says why not. Members that `T` does not have are kept, unless it denies them.
+    #[must_use]
+    pub fn admitting<T: DeserializeOwned, E: Into<ContentError>>(
+        self,
+        check: impl Fn(T) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Self {
+        let name = self.name.clone();
+        let admission = move |document: &Document| match serde_json::from_str(document.as_str()) {
+            Ok(value) => check(value).map_err(Into::into),
+            Err(error) => {
+                // The place is that in the sorted text, which the client has never seen.
+                let reason = error.to_string();
+                let reason = reason
+                    .rsplit_once(" at line ")
+                    .map_or(&*reason, |(it, _)| it);
+                Err(format!("The content is no document of {name}: {reason}").into())
+            }
+        };
+        Self {
+            admission: Some(Arc::new(admission)),
+            ..self
+        }
+    }
+
+    /// The collection with a JSON Schema of its documents, for the description of the API: without
+    /// the members that the server adds. A `$ref` in it resolves against the whole description.
+    #[must_use]
+    pub fn with_schema(self, schema: Value) -> Self {
+        Self { schema, ..self }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name of the member that holds the id.
+    #[must_use]
+    pub fn id_member(&self) -> &str {
+        &self.id_member
+    }
+
+    /// The JSON Schema of the documents.
+    #[must_use]
+    pub fn schema(&self) -> &Value {
+        &self.schema
+    }
+
+    pub(crate) fn form(&self) -> &dyn Form {
+        self.form
+    }
+
+    /// Reads a document as POST does: without the members that the server adds, and its id if the
+    /// content has one.
+    ///
+    /// # Errors
+    ///
+    /// When the collection does not admit it. The error is the sentence that the client is sent.
+    pub fn read_new(&self, content: &[u8]) -> Result<(Option<Id>, Document), ContentError> {
+        let (id, document) = self.form.read_new(self, content)?;
+        Ok((id, self.admit(document)?))
+    }
+
+    /// Reads the new state of a document, as PUT does.
+    pub(crate) fn read_state(&self, id: &Id, content: &[u8]) -> Result<Document, ContentError> {
+        self.admit(self.form.read_state(self, id, content)?)
+    }
+
+    /// Makes a document of what a patch has made of another.
+    pub(crate) fn read_patched(&self, patched: &Json) -> Result<Document, ContentError> {
+        self.admit(self.form.read_patched(patched)?)
+    }
+
+    /// Checks a document by the embedder's rules.
+    fn admit(&self, document: Document) -> Result<Document, ContentError> {
+        if let Some(admission) = &self.admission {
+            admission(&document)?;
+        }
+        Ok(document)
+    }
+}
+
+/// Whether a name is one path segment that means the same however it is encoded.
+fn is_segment(name: &str) -> bool {
+    let is_end = |end: Option<char>| end.is_some_and(|c| c.is_ascii_alphanumeric());
+    let is_inside = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    is_end(name.chars().next())
+        && is_end(name.chars().last())
+        && name.chars().all(is_inside)
+        && name.len() <= MAX_NAME
+}
+
+impl fmt::Debug for Collection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collection")
+            .field("name", &self.name)
+            .field("id_member", &self.id_member)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FromStr for Collection {
+    type Err = CollectionError;
+
+    /// Reads `NAME` or `NAME:ID_MEMBER`; `persons` is the built-in collection.
+    fn from_str(text: &str) -> Result<Self, CollectionError> {
+        match text.split_once(':') {
+            None if text == "persons" => Ok(Self::persons()),
+            None => Self::new(text),
+            Some(("persons", _)) => Err(CollectionError::Persons),
+            Some((name, id_member)) => Self::new(name)?.with_id_member(id_member),
+        }
+    }
+}

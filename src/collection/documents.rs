@@ -1,0 +1,190 @@
+use serde_json::{Value, json};
+
+use crate::collection::Collection;
+use crate::collection::form::{Form, change_date_schema, id_schema, with_members};
+use crate::document::{ContentError, Document, Id, IdError, Record, not_an_object};
+use crate::json::{Json, Member, quoted};
+
+/// The members that the server adds to every document, beside its id. What a client sends in them
+/// is ignored, so that what was read can be edited and sent back.
+pub(super) const MANAGED: [&str; 2] = ["_change_date", "_etag"];
+
+/// Any JSON object is a document, in one line, with the members of the server before its own.
+pub(super) struct Documents;
+
+impl Form for Documents {
+    fn read_new(
+        &self,
+        collection: &Collection,
+        content: &[u8],
+    ) -> Result<(Option<Id>, Document), ContentError> {
+        let json = read(content)?;
+        let members = json.members().ok_or_else(|| not_an_object(&json))?;
+        let (id, members) = without_managed(collection, members)?;
+        Ok((id, Document::from_members(members)))
+    }
+
+    fn read_state(
+        &self,
+        collection: &Collection,
+        id: &Id,
+        content: &[u8],
+    ) -> Result<Document, ContentError> {
+        let json = read(content)?;
+        let members = json.members().ok_or_else(|| not_an_object(&json))?;
+        let members = of_target(collection, id, members)?;
+        Ok(Document::from_members(members))
+    }
+
+    fn read_patch(
+        &self,
+        collection: &Collection,
+        id: &Id,
+        content: &[u8],
+    ) -> Result<Json, ContentError> {
+        let patch = read(content)?;
+        match patch.members() {
+            None => Ok(patch),
+            Some(members) => Ok(Json::object(&of_target(collection, id, members)?)),
+        }
+    }
+
+    fn read_patched(&self, patched: &Json) -> Result<Document, ContentError> {
+        let members = patched.members().ok_or_else(|| not_an_object(patched))?;
+        Ok(Document::from_members(members))
+    }
+
+    fn bounded_length(&self, collection: &Collection, id: &Id, document: &Document) -> usize {
+        let names = "\"_change_date\":\"\",\"_etag\":\"\",:,\n".len();
+        let values = "2020-12-24T10:11:52.200311".len() + 2 * size_of::<u128>();
+        let id = quoted(collection.id_member()).len() + quoted(id.as_str()).len();
+        names + values + id + document.as_str().len()
+    }
+
+    fn show(&self, collection: &Collection, record: &Record, content: &mut Vec<u8>) {
+        write(collection, record, content);
+        content.push(b'\n');
+    }
+
+    fn show_list(&self, collection: &Collection, records: Vec<Record>, content: &mut Vec<u8>) {
+        let is_empty = records.is_empty();
+        for (index, record) in records.into_iter().enumerate() {
+            content.extend_from_slice(if index == 0 { b"[\n" } else { b",\n" });
+            write(collection, &record, content);
+        }
+        content.extend_from_slice(if is_empty { b"[]\n" } else { b"\n]\n" });
+    }
+
+    fn bad_id(&self, collection: &Collection, error: IdError) -> ContentError {
+        bad_id(collection.id_member(), error)
+    }
+
+    fn new_schema(&self, collection: &Collection) -> Value {
+        with_members(collection.schema(), &managed(collection), false)
+    }
+
+    fn state_schema(&self, collection: &Collection) -> Value {
+        self.new_schema(collection)
+    }
+
+    fn shown_schema(&self, collection: &Collection) -> Value {
+        with_members(collection.schema(), &managed(collection), true)
+    }
+
+    fn noun(&self) -> &'static str {
+        "Document"
+    }
+}
+
+/// The schemas of the members that the server adds.
+fn managed(collection: &Collection) -> [(&str, Value); 3] {
+    let entity_tag = json!({"type": "string", "description": "The ETag, without its quotes."});
+    [
+        ("_change_date", change_date_schema()),
+        ("_etag", entity_tag),
+        (collection.id_member(), id_schema()),
+    ]
+}
+
+fn read(content: &[u8]) -> Result<Json, ContentError> {
+    if content.is_empty() {
+        return Err(ContentError::new(
+            "The content must be a JSON object, and is empty",
+        ));
+    }
+    Ok(Json::read(content)?)
+}
+
+/// Takes the members of the server away: the id is returned, the others are ignored.
+///
+/// Any other name that begins with `_` is refused, so that nothing a client sends is lost unseen.
+fn without_managed<'a>(
+    collection: &Collection,
+    members: Vec<Member<'a>>,
+) -> Result<(Option<Id>, Vec<Member<'a>>), ContentError> {
+    let mut id = None;
+    let mut kept = Vec::with_capacity(members.len());
+    for member in members {
+        let name = &*member.name;
+        if name == collection.id_member() {
+            id = Some(read_id(&member)?);
+        } else if MANAGED.contains(&name) {
+        } else if name.starts_with('_') {
+            return Err(ContentError::new(format!(
+                "The member `{name}` cannot be kept: names that begin with `_` are the server's"
+            )));
+        } else {
+            kept.push(member);
+        }
+    }
+    Ok((id, kept))
+}
+
+/// Takes the members of the server away. The id must be that of the target, if it is there.
+fn of_target<'a>(
+    collection: &Collection,
+    target: &Id,
+    members: Vec<Member<'a>>,
+) -> Result<Vec<Member<'a>>, ContentError> {
+    match without_managed(collection, members)? {
+        (Some(id), _) if id != *target => Err(ContentError::new(format!(
+            "The member `{}` is `{id}`, but the target names `{target}`",
+            collection.id_member()
+        ))),
+        (_, kept) => Ok(kept),
+    }
+}
+
+fn read_id(member: &Member<'_>) -> Result<Id, ContentError> {
+    let (name, value) = (&member.name, member.json());
+    let Some(id) = value.string() else {
+        let kind = value.kind();
+        return Err(ContentError::new(format!(
+            "The member `{name}` must be a string, not {kind}"
+        )));
+    };
+    Id::new(id).map_err(|error| bad_id(name, error))
+}
+
+fn bad_id(member: &str, error: IdError) -> ContentError {
+    ContentError::new(format!("The member `{member}` {error}"))
+}
+
+fn write(collection: &Collection, record: &Record, content: &mut Vec<u8>) {
+    let Record {
+        id,
+        document,
+        version,
+    } = record;
+    let head = format!(
+        "{{\"_change_date\":\"{version}\",\"_etag\":\"{}\",{}:{}",
+        version.entity_tag().opaque(),
+        quoted(collection.id_member()),
+        quoted(id.as_str()),
+    );
+    content.extend_from_slice(head.as_bytes());
+    let (comma, members) = document.following_members();
+    content.extend_from_slice(comma.as_bytes());
+    content.extend_from_slice(members.as_bytes());
+    content.push(b'}');
+}

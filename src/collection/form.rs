@@ -1,0 +1,117 @@
+use serde_json::{Value, json};
+
+use crate::collection::Collection;
+use crate::document::{ContentError, Document, Id, IdError, Record};
+use crate::json::Json;
+
+/// How the documents of a collection are read and shown.
+pub(crate) trait Form: Sync {
+    /// Reads the content of POST: the document, and its id if the client gives one.
+    ///
+    /// # Errors
+    ///
+    /// When it is not such a document.
+    fn read_new(
+        &self,
+        collection: &Collection,
+        content: &[u8],
+    ) -> Result<(Option<Id>, Document), ContentError>;
+
+    /// Reads the content of PUT: the new state of the document `id`.
+    ///
+    /// # Errors
+    ///
+    /// When it is not such a document, or names another id.
+    fn read_state(
+        &self,
+        collection: &Collection,
+        id: &Id,
+        content: &[u8],
+    ) -> Result<Document, ContentError>;
+
+    /// Reads the content of PATCH: a merge patch of the document `id`.
+    ///
+    /// # Errors
+    ///
+    /// When it is not JSON, or changes a member of the server.
+    fn read_patch(
+        &self,
+        collection: &Collection,
+        id: &Id,
+        content: &[u8],
+    ) -> Result<Json, ContentError>;
+
+    /// Makes a document of what a patch has made of another.
+    ///
+    /// # Errors
+    ///
+    /// When it is not such a document.
+    fn read_patched(&self, patched: &Json) -> Result<Document, ContentError>;
+
+    /// How long the representation of a document is, in bytes, where that is bounded; else 0.
+    fn bounded_length(&self, collection: &Collection, id: &Id, document: &Document) -> usize;
+
+    /// Writes the representation of a document.
+    fn show(&self, collection: &Collection, record: &Record, content: &mut Vec<u8>);
+
+    /// Writes the representation of a list of documents. Each is let go once it is written, so that
+    /// a long list is not held twice.
+    fn show_list(&self, collection: &Collection, records: Vec<Record>, content: &mut Vec<u8>);
+
+    /// The error of an id in a target that no document can have.
+    fn bad_id(&self, collection: &Collection, error: IdError) -> ContentError;
+
+    /// The JSON Schema of the content of POST.
+    fn new_schema(&self, collection: &Collection) -> Value;
+
+    /// The JSON Schema of the content of PUT.
+    fn state_schema(&self, collection: &Collection) -> Value;
+
+    /// The JSON Schema of the representation of a document.
+    fn shown_schema(&self, collection: &Collection) -> Value;
+
+    /// What one of the documents is called in messages.
+    fn noun(&self) -> &'static str;
+}
+
+/// The schema of an object that has these members, too.
+pub(super) fn with_members(schema: &Value, members: &[(&str, Value)], required: bool) -> Value {
+    let mut schema = schema.clone();
+    let Some(keywords) = schema.as_object_mut() else {
+        return schema;
+    };
+    if let Some(properties) = keywords
+        .entry("properties")
+        .or_insert(json!({}))
+        .as_object_mut()
+    {
+        properties.extend(
+            members
+                .iter()
+                .map(|(name, schema)| ((*name).to_owned(), schema.clone())),
+        );
+    }
+    if required
+        && let Some(names) = keywords
+            .entry("required")
+            .or_insert(json!([]))
+            .as_array_mut()
+    {
+        let missing = members.iter().map(|(name, _)| json!(name));
+        let missing: Vec<_> = missing.filter(|name| !names.contains(name)).collect();
+        names.extend(missing);
+    }
+    schema
+}
+
+pub(super) fn id_schema() -> Value {
+    json!({"$ref": "#/components/schemas/Id"})
+}
+
+pub(super) fn change_date_schema() -> Value {
+    json!({
+        "type": "string",
+        "description": "UTC, six digits of fraction, no offset.",
+        "example": "2020-12-24T10:11:52.200311",
+    })
+}

@@ -1,0 +1,227 @@
+use serde_json::{Map, Value, json};
+
+use crate::collection::Collection;
+use crate::collection::form::{Form, change_date_schema, id_schema, with_members};
+use crate::document::{ContentError, Document, Id, IdError, Record, not_an_object};
+use crate::json::{Json, JsonError, quoted};
+
+pub(super) const ID_MEMBER: &str = "person_id";
+
+const NAME_MEMBER: &str = "person_name";
+
+const CHANGE_DATE: &str = "change_date";
+
+/// A person's document, without its end.
+const HEAD: &str = "{\"person_name\":";
+
+/// Persons as the older service had them: an id and a name each. Its clients compare the messages
+/// and the layout of the JSON byte for byte.
+///
+/// Members that it did not know are ignored, a `person_id` in a PUT among them.
+pub(super) struct Persons;
+
+impl Form for Persons {
+    /// The id is checked before the name.
+    fn read_new(
+        &self,
+        _: &Collection,
+        content: &[u8],
+    ) -> Result<(Option<Id>, Document), ContentError> {
+        let members = object(content)?;
+        let id = Id::new(text(&members, ID_MEMBER)?).map_err(bad_id)?;
+        Ok((Some(id), document(&members)?))
+    }
+
+    fn read_state(&self, _: &Collection, _: &Id, content: &[u8]) -> Result<Document, ContentError> {
+        document(&object(content)?)
+    }
+
+    fn read_patch(&self, _: &Collection, id: &Id, content: &[u8]) -> Result<Json, ContentError> {
+        if content.is_empty() {
+            return Err(missing());
+        }
+        let patch = Json::read(content).map_err(|error| match error {
+            JsonError::Malformed(detail) => missing().with_detail(detail),
+            error => error.into(),
+        })?;
+        let Some(mut members) = patch.members() else {
+            return Ok(patch);
+        };
+        let is_own = |value: &Json| value.string().as_deref() == Some(id.as_str());
+        let mut ids = members.iter().filter(|member| member.name == ID_MEMBER);
+        if !ids.all(|member| is_own(&member.json())) {
+            let message = format!("Person ID cannot be changed, it is {id}");
+            return Err(ContentError::new(message));
+        }
+        members.retain(|member| member.name == NAME_MEMBER);
+        Ok(Json::object(&members))
+    }
+
+    fn read_patched(&self, patched: &Json) -> Result<Document, ContentError> {
+        match parsed(patched.as_str().as_bytes())? {
+            Value::Object(members) => document(&members),
+            _ => Err(not_an_object(patched)),
+        }
+    }
+
+    /// As it always was, the length of the content is bounded and not that of the representation.
+    fn bounded_length(&self, _: &Collection, _: &Id, _: &Document) -> usize {
+        0
+    }
+
+    fn show(&self, _: &Collection, record: &Record, content: &mut Vec<u8>) {
+        write(record, "\n", content);
+        content.push(b'\n');
+    }
+
+    fn show_list(&self, _: &Collection, records: Vec<Record>, content: &mut Vec<u8>) {
+        let is_empty = records.is_empty();
+        for (index, record) in records.into_iter().enumerate() {
+            content.extend_from_slice(if index == 0 { b"[\n  " } else { b", \n  " });
+            write(&record, "\n  ", content);
+        }
+        content.extend_from_slice(if is_empty { b"[]\n" } else { b"\n]\n" });
+    }
+
+    fn bad_id(&self, _: &Collection, error: IdError) -> ContentError {
+        bad_id(error)
+    }
+
+    fn new_schema(&self, collection: &Collection) -> Value {
+        with_members(collection.schema(), &[(ID_MEMBER, id_schema())], true)
+    }
+
+    fn state_schema(&self, collection: &Collection) -> Value {
+        collection.schema().clone()
+    }
+
+    fn shown_schema(&self, collection: &Collection) -> Value {
+        let managed = [
+            (CHANGE_DATE, change_date_schema()),
+            (ID_MEMBER, id_schema()),
+        ];
+        with_members(collection.schema(), &managed, true)
+    }
+
+    fn noun(&self) -> &'static str {
+        "Person"
+    }
+}
+
+/// Writes a person in the layout of the older service: two spaces of indentation, and a comma *and
+/// a space* before each line break.
+fn write(record: &Record, line: &str, content: &mut Vec<u8>) {
+    let Record {
+        id,
+        document,
+        version,
+    } = record;
+    let name = document.as_str().strip_prefix(HEAD);
+    let name = name.and_then(|it| it.strip_suffix('}')).unwrap_or("null");
+    let text = format!(
+        "{{{line}  \"{CHANGE_DATE}\": \"{version}\", {line}  \"{ID_MEMBER}\": {}, {line}  \
+         \"{NAME_MEMBER}\": {name}{line}}}",
+        quoted(id.as_str()),
+    );
+    content.extend_from_slice(text.as_bytes());
+}
+
+/// The JSON Schema of a person's document.
+pub(super) fn schema() -> Value {
+    json!({
+        "type": "object",
+        "required": [NAME_MEMBER],
+        "properties": {NAME_MEMBER: {"type": "string", "minLength": 1}},
+    })
+}
+
+/// The document of a person.
+fn document(members: &Map<String, Value>) -> Result<Document, ContentError> {
+    let name = text(members, NAME_MEMBER)?;
+    if name.is_empty() {
+        return Err(mandatory(NAME_MEMBER));
+    }
+    Document::from_stored(document_of_name(name)).ok_or_else(missing)
+}
+
+/// The text of the document of a person of this name.
+pub(crate) fn document_of_name(name: &str) -> String {
+    format!("{HEAD}{}}}", quoted(name))
+}
+
+fn bad_id(error: IdError) -> ContentError {
+    match error {
+        IdError::Empty => mandatory(ID_MEMBER),
+        error => ContentError::new(format!("Person ID {error}")),
+    }
+}
+
+fn object(content: &[u8]) -> Result<Map<String, Value>, ContentError> {
+    if content.is_empty() {
+        return Err(missing());
+    }
+    match parsed(content)? {
+        Value::Object(members) if !members.is_empty() => Ok(members),
+        value if is_empty(&value) => Err(missing()),
+        value => Err(ContentError::new(format!(
+            "JSON data in request must be an object, not {}",
+            kind(&value)
+        ))),
+    }
+}
+
+fn parsed(content: &[u8]) -> Result<Value, ContentError> {
+    serde_json::from_slice(content).map_err(|error| missing().with_detail(error.to_string()))
+}
+
+/// Whether JSON data says nothing, as the clients of this API have always been told.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+    }
+}
+
+fn text<'a>(members: &'a Map<String, Value>, member: &str) -> Result<&'a str, ContentError> {
+    match members.get(member) {
+        None | Some(Value::Null) => Err(mandatory(member)),
+        Some(Value::String(text)) => Ok(text),
+        Some(value) => Err(ContentError::new(format!(
+            "{} must be a string, not {}",
+            title(member),
+            kind(value)
+        ))),
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// What a member is called in messages.
+fn title(member: &str) -> &'static str {
+    if member == ID_MEMBER {
+        "Person ID"
+    } else {
+        "Person name"
+    }
+}
+
+fn missing() -> ContentError {
+    ContentError::new("Missing JSON data in request")
+}
+
+fn mandatory(member: &str) -> ContentError {
+    ContentError::new(format!("{} is mandatory", title(member)))
+}

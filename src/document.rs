@@ -1,0 +1,279 @@
+//! Documents and their ids: what a store keeps.
+
+use std::borrow::Borrow;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::json::{Json, JsonError, Member};
+use crate::version::Version;
+
+/// The longest id, in bytes.
+///
+/// Percent-encoded, such an id still fits into a request target, so that every document that can
+/// be created can be fetched.
+pub const MAX_ID: usize = 1024;
+
+/// The id of a document in its collection: any text but the few that no URL could name.
+///
+/// Not empty, not longer than [`MAX_ID`], without control characters, and neither `.` nor `..`,
+/// which clients cut out of a path before they send it
+/// ([RFC 3986 section 5.2.4](https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4)).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(Arc<str>);
+
+impl Id {
+    /// Checks an id.
+    ///
+    /// # Errors
+    ///
+    /// When `id` breaks one of the rules above.
+    pub fn new(id: impl Into<Arc<str>>) -> Result<Self, IdError> {
+        let id = id.into();
+        if id.is_empty() {
+            Err(IdError::Empty)
+        } else if id.len() > MAX_ID {
+            Err(IdError::TooLong)
+        } else if id.chars().any(char::is_control) {
+            Err(IdError::Control)
+        } else if matches!(&*id, "." | "..") {
+            Err(IdError::Dots)
+        } else {
+            Ok(Self(id))
+        }
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The id that the server makes: twelve digits and lower-case letters, which sort as the versions
+/// do.
+///
+/// They are the microseconds of the version in base 32, without the letters `i`, `l`, `o` and `u`,
+/// which are easily mistaken for others.
+impl From<Version> for Id {
+    fn from(version: Version) -> Self {
+        const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+        let microseconds = version.microseconds();
+        let digit = |place: u32| {
+            let index = (microseconds >> (5 * place)) & 31;
+            DIGITS
+                .get(usize::from(index as u8))
+                .copied()
+                .unwrap_or(b'0')
+        };
+        let text: String = (0..12)
+            .rev()
+            .map(|place| char::from(digit(place)))
+            .collect();
+        Self(text.into())
+    }
+}
+
+impl Borrow<str> for Id {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a text is no id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IdError {
+    /// It is empty.
+    Empty,
+    /// It is longer than [`MAX_ID`].
+    TooLong,
+    /// It holds a control character.
+    Control,
+    /// It is `.` or `..`.
+    Dots,
+}
+
+impl fmt::Display for IdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("must not be empty"),
+            Self::TooLong => write!(f, "must not be longer than {MAX_ID} bytes"),
+            Self::Control => f.write_str("must not contain control characters"),
+            Self::Dots => f.write_str("must not be `.` or `..`"),
+        }
+    }
+}
+
+impl Error for IdError {}
+
+/// A document: the text of a JSON object, without the members that the server adds.
+///
+/// The members are in alphabetical order, and there is no white space between them. Numbers and
+/// strings stand as they were sent: nothing is converted when a document is written or read.
+///
+/// ```
+/// use ifmatch::Document;
+///
+/// let note = Document::from_json(br#"{"title": "Milk", "litres": 1.0}"#)?;
+/// assert_eq!(note.as_str(), r#"{"litres":1.0,"title":"Milk"}"#);
+/// # Ok::<(), ifmatch::ContentError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document(Arc<str>);
+
+impl Document {
+    /// Reads a document.
+    ///
+    /// # Errors
+    ///
+    /// When `content` is not a JSON object, or one that two readers could read differently: with a
+    /// member twice, with an unpaired surrogate, nested more than 100 levels deep.
+    pub fn from_json(content: &[u8]) -> Result<Self, ContentError> {
+        let json = Json::read(content)?;
+        let members = json.members().ok_or_else(|| not_an_object(&json))?;
+        Ok(Self::from_members(members))
+    }
+
+    /// Takes the text of a document back from where it was kept; nothing where it cannot have been
+    /// one.
+    ///
+    /// Only the ends are looked at, so this costs nothing.
+    #[must_use]
+    pub fn from_stored(text: impl Into<Arc<str>>) -> Option<Self> {
+        let text = text.into();
+        (text.len() > 1 && text.starts_with('{') && text.ends_with('}')).then_some(Self(text))
+    }
+
+    /// Writes the members in their order.
+    pub(crate) fn from_members(mut members: Vec<Member<'_>>) -> Self {
+        members.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        Self(Json::object(&members).as_str().into())
+    }
+
+    /// The text of the object.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The document as JSON again.
+    ///
+    /// # Errors
+    ///
+    /// When it is none any more, because another program has changed what is stored.
+    pub(crate) fn json(&self) -> Result<Json, JsonError> {
+        Json::read(self.0.as_bytes())
+    }
+
+    /// The text of the members, with a comma before the first, if there is one.
+    pub(crate) fn following_members(&self) -> (&'static str, &str) {
+        let inside = self.0.strip_prefix('{').and_then(|it| it.strip_suffix('}'));
+        match inside.unwrap_or_default() {
+            "" => ("", ""),
+            members => (",", members),
+        }
+    }
+}
+
+/// A document as the store holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// Its id in the collection.
+    pub id: Id,
+    /// The document.
+    pub document: Document,
+    /// The version of this state.
+    pub version: Version,
+}
+
+impl Record {
+    /// The state of a document at a version.
+    #[must_use]
+    pub fn new(id: Id, document: Document, version: Version) -> Self {
+        Self {
+            id,
+            document,
+            version,
+        }
+    }
+
+    /// The bytes of the id and of the text, which is what a list is bounded by.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.id.as_str().len() + self.document.as_str().len()
+    }
+}
+
+/// Why content is not admitted. What it displays is the message the client gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentError {
+    message: String,
+    detail: Option<String>,
+}
+
+impl ContentError {
+    /// An error with the sentence that the client is sent.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            detail: None,
+        }
+    }
+
+    /// The error with what helps beyond the message.
+    #[must_use]
+    pub fn with_detail(self, detail: impl Into<String>) -> Self {
+        Self {
+            detail: Some(detail.into()),
+            ..self
+        }
+    }
+
+    /// What helps beyond the message, if anything does.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+}
+
+impl fmt::Display for ContentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for ContentError {}
+
+impl From<String> for ContentError {
+    fn from(message: String) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<&str> for ContentError {
+    fn from(message: &str) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<JsonError> for ContentError {
+    fn from(error: JsonError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// The error of content that is JSON, but no object.
+pub(crate) fn not_an_object(json: &Json) -> ContentError {
+    ContentError::new(format!(
+        "The content must be a JSON object, not {}",
+        json.kind()
+    ))
+}

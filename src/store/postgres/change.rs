@@ -1,0 +1,191 @@
+use std::time::SystemTime;
+
+use postgres::types::Type;
+use postgres::{Client, IsolationLevel, Transaction};
+
+use crate::document::Document;
+use crate::store::postgres::connections::Failure;
+use crate::store::postgres::row::{collection_version, version};
+use crate::store::{StoreError, Swap, SwapError};
+use crate::version::{Version, VersionClock};
+
+/// Performs `swap` in one transaction. Whatever ends it before the commit, it is rolled back.
+pub(super) fn swap(
+    client: &mut Client,
+    swap: &Swap<'_>,
+    tagged: bool,
+    now: SystemTime,
+) -> Result<Result<Version, SwapError>, Failure> {
+    let mut transaction = begin(client)?;
+    // From here on no other server writes to the collection, or to this document.
+    let latest = if tagged {
+        lock_collection(&mut transaction, swap.collection())?
+    } else {
+        lock_document(&mut transaction, swap)?
+    };
+    let stands_still = |expected| tagged && expected == latest;
+    if !swap.expected_collection().is_none_or(stands_still) {
+        return Ok(Err(SwapError::Conflict));
+    }
+    let Some(version) = VersionClock::after(latest).next(now) else {
+        return Ok(Err(StoreError::exhausted().into()));
+    };
+    let changed = match (swap.new_document(), swap.expected()) {
+        (Some(document), expected) => {
+            put(&mut transaction, swap, document, expected, latest, version)?
+        }
+        (None, Some(old)) => remove(&mut transaction, swap, old, tagged, version)?,
+        (None, None) => false,
+    };
+    if !changed {
+        return Ok(Err(SwapError::Conflict));
+    }
+    if tagged {
+        set_collection(&mut transaction, swap.collection(), version)?;
+    }
+    commit(transaction)?;
+    Ok(Ok(version))
+}
+
+/// Begins a transaction that writes.
+pub(super) fn begin(client: &mut Client) -> Result<Transaction<'_>, postgres::Error> {
+    let transaction = client.build_transaction();
+    let level = IsolationLevel::ReadCommitted;
+    transaction.isolation_level(level).start()
+}
+
+pub(super) fn commit(transaction: Transaction<'_>) -> Result<(), Failure> {
+    transaction.commit().map_err(|error| match error.into() {
+        Failure::Lost(reason) => {
+            Failure::Unconfirmed(format!("{reason}, while a write was being confirmed"))
+        }
+        failure => failure,
+    })
+}
+
+/// The version of the collection, which stays that until the end of the transaction.
+///
+/// Before its first write a collection has no row that could be locked. Of several transactions
+/// that insert it, all but one wait for that one, and find its row.
+pub(super) fn lock_collection(
+    transaction: &mut Transaction<'_>,
+    collection: &str,
+) -> Result<Version, Failure> {
+    let lock = "SELECT change_date, dated FROM collection WHERE name = $1 FOR UPDATE";
+    let name = [(&collection as _, Type::TEXT)];
+    let mut row = transaction.query_typed_opt(lock, &name)?;
+    if row.is_none() {
+        let first = Version::FIRST.to_string();
+        transaction.execute_typed(
+            "INSERT INTO collection VALUES ($1, $2, true) ON CONFLICT (name) DO NOTHING",
+            &[(&collection, Type::TEXT), (&first, Type::TEXT)],
+        )?;
+        row = transaction.query_typed_opt(lock, &name)?;
+    }
+    collection_version(row.as_ref())
+}
+
+/// The latest version of this document, removed or not, which stays that until the end of the
+/// transaction; the first of all where there never was a document.
+fn lock_document(transaction: &mut Transaction<'_>, swap: &Swap<'_>) -> Result<Version, Failure> {
+    let row = transaction.query_typed_opt(
+        "SELECT change_date, dated FROM document WHERE collection = $1 AND id = $2 FOR UPDATE",
+        &[
+            (&swap.collection(), Type::TEXT),
+            (&swap.id().as_str(), Type::TEXT),
+        ],
+    )?;
+    row.map_or(Ok(Version::FIRST), |row| version(&row, 0))
+}
+
+/// Sets the version of the collection, whose row is locked.
+pub(super) fn set_collection(
+    transaction: &mut Transaction<'_>,
+    collection: &str,
+    version: Version,
+) -> Result<(), postgres::Error> {
+    transaction.execute_typed(
+        "UPDATE collection SET change_date = $2, dated = $3 WHERE name = $1",
+        &[
+            (&collection, Type::TEXT),
+            (&version.to_string(), Type::TEXT),
+            (&version.is_dated(), Type::BOOL),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Puts a document in the place of what is expected, if that is there; whether it was.
+///
+/// A document that was removed can be created if no other server did so since `latest` was read.
+fn put(
+    transaction: &mut Transaction<'_>,
+    swap: &Swap<'_>,
+    document: &Document,
+    expected: Option<Version>,
+    latest: Version,
+    version: Version,
+) -> Result<bool, postgres::Error> {
+    let (statement, old) = match expected {
+        None => (
+            "INSERT INTO document VALUES ($1, $2, $3, $4, $5, false) \
+             ON CONFLICT (collection, id) DO UPDATE \
+             SET content = $3, change_date = $4, dated = $5, removed = false \
+             WHERE document.removed AND document.change_date = $6",
+            latest,
+        ),
+        Some(old) => (
+            "UPDATE document SET content = $3, change_date = $4, dated = $5 \
+             WHERE collection = $1 AND id = $2 AND change_date = $6 AND NOT removed",
+            old,
+        ),
+    };
+    let changed = transaction.execute_typed(
+        statement,
+        &[
+            (&swap.collection(), Type::TEXT),
+            (&swap.id().as_str(), Type::TEXT),
+            (&document.as_str(), Type::TEXT),
+            (&version.to_string(), Type::TEXT),
+            (&version.is_dated(), Type::BOOL),
+            (&old.to_string(), Type::TEXT),
+        ],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Removes a document if it is the one that is expected; whether it was.
+///
+/// Where the collection has no version, the id and the last change date stay.
+fn remove(
+    transaction: &mut Transaction<'_>,
+    swap: &Swap<'_>,
+    old: Version,
+    tagged: bool,
+    version: Version,
+) -> Result<bool, postgres::Error> {
+    let (collection, id, old) = (swap.collection(), swap.id().as_str(), old.to_string());
+    let changed = if tagged {
+        transaction.execute_typed(
+            "DELETE FROM document WHERE collection = $1 AND id = $2 AND change_date = $3",
+            &[
+                (&collection, Type::TEXT),
+                (&id, Type::TEXT),
+                (&old, Type::TEXT),
+            ],
+        )?
+    } else {
+        transaction.execute_typed(
+            "UPDATE document SET content = '{}', change_date = $4, dated = $5, removed = true \
+             WHERE collection = $1 AND id = $2 AND change_date = $3 AND NOT removed",
+            &[
+                (&collection, Type::TEXT),
+                (&id, Type::TEXT),
+                (&old, Type::TEXT),
+                (&version.to_string(), Type::TEXT),
+                (&version.is_dated(), Type::BOOL),
+            ],
+        )?
+    };
+    Ok(changed == 1)
+}

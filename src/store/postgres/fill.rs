@@ -1,0 +1,88 @@
+use std::time::SystemTime;
+
+use postgres::types::Type;
+use postgres::{Client, Transaction};
+
+use crate::document::{Document, Id};
+use crate::store::postgres::batch::{Batch, analyze};
+use crate::store::postgres::change::{begin, commit, lock_collection, set_collection};
+use crate::store::postgres::connections::Failure;
+use crate::store::postgres::row::{collection_version, unreadable};
+use crate::store::{StoreError, SwapError, refuse_repeated};
+use crate::version::{Version, VersionClock};
+
+/// Creates documents in one transaction, in a collection that has none.
+///
+/// All fills of a collection wait for each other at its row. Where the collection has no version,
+/// other writes do not wait for that row: what they create is found when all is inserted.
+pub(super) fn fill(
+    client: &mut Client,
+    collection: &str,
+    documents: &[(Id, Document)],
+    tagged: bool,
+    now: SystemTime,
+) -> Result<Result<(), SwapError>, Failure> {
+    if let Err(repeated) = refuse_repeated(documents) {
+        return Ok(Err(repeated));
+    }
+    let mut transaction = begin(client)?;
+    let latest = lock_collection(&mut transaction, collection)?;
+    let latest = latest.max(last_removed(&mut transaction, collection)?);
+    if present(&mut transaction, collection, 1)? > 0 {
+        return Ok(Err(SwapError::Conflict));
+    }
+    let mut clock = VersionClock::after(latest);
+    let mut batch = Batch::default();
+    for (index, (id, document)) in documents.iter().enumerate() {
+        let Some(version) = clock.next(now) else {
+            return Ok(Err(StoreError::exhausted().into()));
+        };
+        batch.push(id.as_str(), document.as_str(), version, false);
+        let is_last = index + 1 == documents.len();
+        if (batch.is_full() || is_last) && !batch.insert(&mut transaction, collection)? {
+            return Err(overtaken());
+        }
+    }
+    if tagged {
+        set_collection(&mut transaction, collection, clock.latest())?;
+    } else if present(&mut transaction, collection, documents.len() + 1)? > documents.len() {
+        return Err(overtaken());
+    }
+    commit(transaction)?;
+    analyze(client);
+    Ok(Ok(()))
+}
+
+/// Another server has created a document of the collection in the meantime. When all begins again,
+/// either that is there and is a conflict, or it is removed.
+fn overtaken() -> Failure {
+    Failure::Overtaken("another server writes to the collection".into())
+}
+
+/// The latest version of a document of the collection that was removed; the first of all where
+/// there is none.
+fn last_removed(transaction: &mut Transaction<'_>, collection: &str) -> Result<Version, Failure> {
+    let row = transaction.query_typed_opt(
+        "SELECT change_date, dated FROM document WHERE collection = $1 AND removed \
+         ORDER BY change_date COLLATE \"C\" DESC LIMIT 1",
+        &[(&collection, Type::TEXT)],
+    )?;
+    collection_version(row.as_ref())
+}
+
+/// How many documents the collection has, counted up to `most`.
+fn present(
+    transaction: &mut Transaction<'_>,
+    collection: &str,
+    most: usize,
+) -> Result<usize, Failure> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let row = transaction.query_typed_one(
+        "SELECT count(*) FROM ( \
+             SELECT 1 FROM document WHERE collection = $1 AND NOT removed ORDER BY id LIMIT $2 \
+         ) AS present",
+        &[(&collection, Type::TEXT), (&most, Type::INT8)],
+    )?;
+    let count: i64 = row.try_get(0).map_err(unreadable)?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,168 @@
+use std::ops::ControlFlow;
+
+use postgres::types::Type;
+use postgres::{Client, GenericClient, IsolationLevel, Row, Transaction};
+
+use crate::document::Record;
+use crate::store::postgres::connections::Failure;
+use crate::store::postgres::row::{record, unreadable, version};
+use crate::store::{List, Portion};
+use crate::version::Version;
+
+/// One statement, so that all of it is of one moment.
+///
+/// The innermost `SELECT` reads one document more than may be returned. The sizes are summed up in
+/// the database, and only the content that fits leaves it. The first document that does not fit is
+/// a row without an id: it says that there are more. The length of a long content is known without
+/// reading it.
+///
+/// The documents are asked for as a range of the index, and not with `collection = $1`. Where its
+/// statistics do not know a collection, the database takes that for rare, and would rather sort all
+/// documents of the collection than read the index in its order.
+const PAGE: &str = "
+SELECT collection.change_date, collection.dated, page.*
+FROM (VALUES (true)) AS always (one)
+LEFT JOIN collection ON collection.name = $1
+LEFT JOIN (
+    SELECT place, CASE WHEN fits THEN id END, CASE WHEN fits THEN content END, change_date, dated
+    FROM (
+        SELECT *, place < $3 AND (place = 1 OR total <= $4) AS fits
+        FROM (
+            SELECT *, row_number() OVER ahead AS place, sum(size) OVER ahead AS total
+            FROM (
+                SELECT collection, id, content, change_date, dated,
+                    octet_length(id) + octet_length(content) AS size
+                FROM document
+                WHERE (collection, id) >= ($1, $2) AND collection <= $1 AND NOT removed
+                ORDER BY collection, id LIMIT $3
+            ) AS candidate
+            WINDOW ahead AS (ORDER BY collection, id ROWS UNBOUNDED PRECEDING)
+        ) AS measured
+        WHERE place <= 2 OR total - size <= $4
+    ) AS compared
+) AS page ON true
+ORDER BY page.place
+";
+
+/// How much of a collection is read at once where all of it is visited.
+const STEP: Portion<'static> = Portion {
+    after: None,
+    count: 1000,
+    bytes: 256 * 1024,
+};
+
+/// A portion of a collection.
+pub(super) fn list(
+    client: &mut impl GenericClient,
+    collection: &str,
+    portion: Portion<'_>,
+) -> Result<List, Failure> {
+    // No id holds a control character. So those that sort after a text sort after this text with
+    // U+0001, too; and those that sort after a text with NUL, which the database does not take, sort
+    // after what precedes the NUL.
+    let after = portion.after.and_then(|it| it.split('\0').next());
+    let start = after.map_or(String::new(), |after| format!("{after}\u{1}"));
+    // An id and a content have three bytes at least.
+    let most = portion.count.min(portion.bytes / 3 + 1);
+    let limit = i64::try_from(most.saturating_add(1)).unwrap_or(i64::MAX);
+    let bytes = i64::try_from(portion.bytes).unwrap_or(i64::MAX);
+    let rows = client.query_typed(
+        PAGE,
+        &[
+            (&collection, Type::TEXT),
+            (&start, Type::TEXT),
+            (&limit, Type::INT8),
+            (&bytes, Type::INT8),
+        ],
+    )?;
+    let mut list = List {
+        version: Some(page_version(rows.first())?),
+        records: Vec::new(),
+        more: false,
+    };
+    for row in &rows {
+        match placed(row)? {
+            Placed::Nowhere => {}
+            Placed::Inside => list.records.push(record(row, 3)?),
+            Placed::Beyond => list.more = true,
+        }
+    }
+    Ok(list)
+}
+
+/// Where the document of a row of [`PAGE`] is.
+enum Placed {
+    /// The row has no document: there is none in the portion.
+    Nowhere,
+    /// The document is in the portion.
+    Inside,
+    /// The document is the first after the portion.
+    Beyond,
+}
+
+fn placed(row: &Row) -> Result<Placed, Failure> {
+    let place: Option<i64> = row.try_get(2).map_err(unreadable)?;
+    let id: Option<&str> = row.try_get(3).map_err(unreadable)?;
+    Ok(match (place, id) {
+        (None, _) => Placed::Nowhere,
+        (Some(_), Some(_)) => Placed::Inside,
+        (Some(_), None) => Placed::Beyond,
+    })
+}
+
+/// The version of the collection in a row of [`PAGE`], which has none where no row is joined.
+fn page_version(row: Option<&Row>) -> Result<Version, Failure> {
+    let Some(row) = row else {
+        return Ok(Version::FIRST);
+    };
+    let change_date: Option<&str> = row.try_get(0).map_err(unreadable)?;
+    change_date.map_or(Ok(Version::FIRST), |_| version(row, 0))
+}
+
+/// Shows `visit` every document, in a transaction that sees one moment and locks nothing.
+pub(super) fn visit(
+    client: &mut Client,
+    collection: &str,
+    visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
+) -> Result<(), Failure> {
+    let mut transaction = moment(client)?;
+    // What `visit` does with a document may take longer than a write may.
+    transaction.batch_execute("SET LOCAL idle_in_transaction_session_timeout = 0")?;
+    let mut after: Option<String> = None;
+    loop {
+        let portion = Portion {
+            after: after.as_deref(),
+            ..STEP
+        };
+        let List { records, more, .. } = list(&mut transaction, collection, portion)?;
+        if records.iter().try_for_each(&mut *visit).is_break() || !more {
+            return Ok(());
+        }
+        after = records.last().map(|record| record.id.as_str().to_owned());
+    }
+}
+
+/// The names of the collections that have documents, each found by a look into the index.
+pub(super) fn collections(client: &mut Client) -> Result<Vec<String>, Failure> {
+    let mut transaction = moment(client)?;
+    let mut names: Vec<String> = Vec::new();
+    loop {
+        let last = names.last().map_or("", String::as_str);
+        let next = transaction.query_typed_opt(
+            "SELECT collection FROM document WHERE collection > $1 AND NOT removed \
+             ORDER BY collection, id LIMIT 1",
+            &[(&last, Type::TEXT)],
+        )?;
+        match next {
+            Some(row) => names.push(row.try_get(0).map_err(unreadable)?),
+            None => return Ok(names),
+        }
+    }
+}
+
+/// A transaction whose statements all see the same moment.
+fn moment(client: &mut Client) -> Result<Transaction<'_>, postgres::Error> {
+    let transaction = client.build_transaction().read_only(true);
+    let level = IsolationLevel::RepeatableRead;
+    transaction.isolation_level(level).start()
+}

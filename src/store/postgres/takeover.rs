@@ -1,0 +1,100 @@
+use postgres::types::Type;
+use postgres::{Client, Row, Transaction};
+
+use crate::collection::document_of_name;
+use crate::store::postgres::batch::{Batch, analyze};
+use crate::store::postgres::change::{begin, commit, lock_collection, set_collection};
+use crate::store::postgres::connections::Failure;
+use crate::store::postgres::row::{unreadable, version};
+use crate::store::postgres::tables::{Shape, check_tagged, create, overtaken, shape};
+use crate::version::Version;
+
+/// The collection that the persons are in.
+const PERSONS: &str = "persons";
+
+/// Turns the tables of ifmatch 0.1.0 into ours, in one transaction: each person becomes a document
+/// of the collection `persons`. Change dates stay, and so do all tags.
+///
+/// The locks are taken in the order in which 0.1.0 takes them, so that none of its transactions
+/// and this one wait for each other. They are kept until the end: a server of 0.1.0 that still runs
+/// finds no table of persons from then on, and cannot write. Another server of this version waits
+/// as long as this takes, and finds the new tables.
+pub(super) fn take_over(client: &mut Client, persons: bool, tagged: bool) -> Result<(), Failure> {
+    let mut transaction = begin(client)?;
+    transaction.batch_execute("SET LOCAL statement_timeout = '10min'")?;
+    let tables = if persons {
+        "collection, person"
+    } else {
+        "collection"
+    };
+    let lock = format!("LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE");
+    transaction.batch_execute(&lock).map_err(overtaken)?;
+    if shape(&mut transaction)? != (Shape::Old { persons }) {
+        return Err(Failure::Overtaken("another server takes it over".into()));
+    }
+    let row =
+        transaction.query_typed_opt("SELECT change_date, dated, tagged FROM collection", &[])?;
+    let (latest, is_tagged) = match row {
+        Some(row) => (version(&row, 0)?, row.try_get(2).map_err(unreadable)?),
+        None if persons => return Err(Failure::Refused("its table collection is empty".into())),
+        None => (Version::FIRST, tagged),
+    };
+    check_tagged(tagged, is_tagged)?;
+    transaction.batch_execute("DROP TABLE collection")?;
+    create(&mut transaction, is_tagged)?;
+    lock_collection(&mut transaction, PERSONS)?;
+    set_collection(&mut transaction, PERSONS, latest)?;
+    if persons {
+        copy_persons(&mut transaction)?;
+        transaction.batch_execute("DROP TABLE person")?;
+    }
+    commit(transaction)?;
+    analyze(client);
+    Ok(())
+}
+
+/// The content of a document that was removed.
+const REMOVED: &str = "{}";
+
+/// Copies the persons in the order of their ids, some hundred at a time.
+fn copy_persons(transaction: &mut Transaction<'_>) -> Result<(), Failure> {
+    let mut last = String::new();
+    let mut batch = Batch::default();
+    loop {
+        let rows = transaction.query_typed(
+            "SELECT person_id, person_name, change_date, dated, removed FROM person \
+             WHERE person_id > $1 ORDER BY person_id LIMIT 500",
+            &[(&last, Type::TEXT)],
+        )?;
+        for row in &rows {
+            push_person(&mut batch, row)?;
+            if batch.is_full() {
+                batch.insert(transaction, PERSONS)?;
+            }
+        }
+        let Some(row) = rows.last() else {
+            batch.insert(transaction, PERSONS)?;
+            return Ok(());
+        };
+        last = row.try_get(0).map_err(unreadable)?;
+    }
+}
+
+fn push_person(batch: &mut Batch, row: &Row) -> Result<(), Failure> {
+    let id: &str = row.try_get(0).map_err(unreadable)?;
+    let name = decoded(row.try_get(1).map_err(unreadable)?);
+    let removed: bool = row.try_get(4).map_err(unreadable)?;
+    let content = if removed {
+        REMOVED.to_owned()
+    } else {
+        document_of_name(&name)
+    };
+    batch.push(id, &content, version(row, 2)?, removed);
+    Ok(())
+}
+
+/// A name as ifmatch 0.1.0 kept it: as it is, but for NUL, which no text can hold in the database,
+/// and the character that begins what stands for it.
+fn decoded(name: &str) -> String {
+    name.replace("\u{10}0", "\0").replace("\u{10}1", "\u{10}")
+}

@@ -1,0 +1,208 @@
+//! The statements that read and write documents.
+
+use std::error::Error;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use crate::document::{Document, Id, Record};
+use crate::store::{List, Portion, Swap};
+use crate::version::Version;
+
+/// The version of a collection. Without a row, nothing was ever written to it.
+pub(super) fn version(connection: &Connection, collection: &str) -> rusqlite::Result<Version> {
+    let version = connection
+        .prepare_cached("SELECT change_date, dated FROM collection WHERE name = ?1")?
+        .query_row([collection], version_of)
+        .optional()?;
+    Ok(version.unwrap_or(Version::FIRST))
+}
+
+pub(super) fn set_version(
+    transaction: &Transaction<'_>,
+    collection: &str,
+    version: Version,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO collection (name, change_date, dated) VALUES (?1, ?2, ?3) \
+             ON CONFLICT (name) DO UPDATE \
+             SET change_date = excluded.change_date, dated = excluded.dated",
+        )?
+        .execute(params![collection, version.to_string(), version.is_dated()])?;
+    Ok(())
+}
+
+pub(super) fn record(
+    connection: &Connection,
+    collection: &str,
+    id: &Id,
+) -> rusqlite::Result<Option<Record>> {
+    connection
+        .prepare_cached("SELECT * FROM document WHERE collection = ?1 AND id = ?2")?
+        .query_row([collection, id.as_str()], record_of)
+        .optional()
+}
+
+/// A portion of a collection.
+///
+/// The first statement reads only how long the documents are, and no further than the portion; the
+/// second one reads the documents.
+pub(super) fn list(
+    snapshot: &Transaction<'_>,
+    collection: &str,
+    portion: Portion<'_>,
+) -> rusqlite::Result<List> {
+    // No id is empty: all of them sort after that.
+    let after = portion.after.unwrap_or("");
+    let mut sizes = snapshot.prepare_cached(
+        "SELECT octet_length(id) + octet_length(content) FROM document \
+         WHERE collection = ?1 AND id > ?2 ORDER BY id",
+    )?;
+    let mut sizes = sizes.query_map([collection, after], |row| row.get::<_, u32>(0))?;
+    let (mut read, mut failure) = (0, None);
+    let fitting = portion.fitting(sizes.by_ref().map_while(|size| {
+        read += 1;
+        let size = size.map_err(|error| failure = Some(error)).ok()?;
+        Some(usize::try_from(size).unwrap_or(usize::MAX))
+    }));
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    // One that was read and does not fit, or else the one after the count.
+    let more = read > fitting || sizes.next().transpose()?.is_some();
+    let records = snapshot
+        .prepare_cached(
+            "SELECT * FROM document WHERE collection = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+        )?
+        .query_map(
+            params![
+                collection,
+                after,
+                i64::try_from(fitting).unwrap_or(i64::MAX)
+            ],
+            record_of,
+        )?
+        .collect::<Result<_, _>>()?;
+    Ok(List {
+        version: Some(version(snapshot, collection)?),
+        records,
+        more,
+    })
+}
+
+/// Shows `visit` the documents one by one, in one statement and so as they are at one moment.
+pub(super) fn visit(
+    connection: &Connection,
+    collection: &str,
+    visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
+) -> rusqlite::Result<()> {
+    let mut statement =
+        connection.prepare("SELECT * FROM document WHERE collection = ?1 ORDER BY id")?;
+    for record in statement.query_map([collection], record_of)? {
+        if visit(&record?).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The collections that have documents, each found by one search for the name after the last.
+pub(super) fn collections(snapshot: &Transaction<'_>) -> rusqlite::Result<Vec<String>> {
+    let mut next =
+        snapshot.prepare_cached("SELECT min(collection) FROM document WHERE collection > ?1")?;
+    let mut names = Vec::<String>::new();
+    loop {
+        let last = names.last().map_or("", String::as_str);
+        match next.query_row([last], |row| row.get(0))? {
+            Some(name) => names.push(name),
+            None => return Ok(names),
+        }
+    }
+}
+
+pub(super) fn has_documents(connection: &Connection, collection: &str) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM document WHERE collection = ?1")?
+        .exists([collection])
+}
+
+/// Changes the document to what is wanted if it is what is expected; whether it was.
+pub(super) fn compare_and_swap(
+    transaction: &Transaction<'_>,
+    swap: &Swap<'_>,
+    version: Version,
+) -> rusqlite::Result<bool> {
+    let (collection, id) = (swap.collection(), swap.id().as_str());
+    let (new, dated) = (version.to_string(), version.is_dated());
+    let expected = swap.expected().map(|it| it.to_string());
+    let changed = match (swap.new_document(), &expected) {
+        (Some(document), None) => {
+            return insert(transaction, collection, swap.id(), document, version);
+        }
+        (Some(document), Some(old)) => transaction
+            .prepare_cached(
+                "UPDATE document SET content = ?3, change_date = ?4, dated = ?5 \
+                 WHERE collection = ?1 AND id = ?2 AND change_date = ?6",
+            )?
+            .execute(params![collection, id, document.as_str(), new, dated, old])?,
+        // No document equals NULL.
+        (None, old) => transaction
+            .prepare_cached(
+                "DELETE FROM document WHERE collection = ?1 AND id = ?2 AND change_date = ?3",
+            )?
+            .execute(params![collection, id, old])?,
+    };
+    Ok(changed == 1)
+}
+
+/// Inserts a document if there is none of this id; whether there was none.
+pub(super) fn insert(
+    transaction: &Transaction<'_>,
+    collection: &str,
+    id: &Id,
+    document: &Document,
+    version: Version,
+) -> rusqlite::Result<bool> {
+    let (new, dated) = (version.to_string(), version.is_dated());
+    let inserted = transaction
+        .prepare_cached(
+            "INSERT INTO document (collection, id, content, change_date, dated) \
+             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            collection,
+            id.as_str(),
+            document.as_str(),
+            new,
+            dated
+        ])?;
+    Ok(inserted == 1)
+}
+
+fn record_of(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let id = Id::new(row.get::<_, Arc<str>>("id")?).map_err(unreadable)?;
+    let document = Document::from_stored(row.get::<_, Arc<str>>("content")?);
+    Ok(Record {
+        id,
+        document: document.ok_or_else(|| unreadable("not a JSON object"))?,
+        version: version_of(row)?,
+    })
+}
+
+fn version_of(row: &Row<'_>) -> rusqlite::Result<Version> {
+    let change_date = row.get::<_, Arc<str>>("change_date")?;
+    let version: Version = change_date.parse().map_err(unreadable)?;
+    Ok(if row.get("dated")? {
+        version
+    } else {
+        version.undated()
+    })
+}
+
+/// Another program has written to the file.
+fn unreadable(error: impl Into<Box<dyn Error + Send + Sync>>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into())
+}

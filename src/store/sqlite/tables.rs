@@ -1,0 +1,114 @@
+//! The tables, how a file gets them, and those that ifmatch 0.1.0 made.
+
+use std::error::Error;
+
+use rusqlite::{Connection, Transaction, params};
+
+use crate::collection::document_of_name;
+
+/// What marks a file as ours: the letters `ifma`.
+const APPLICATION_ID: i32 = 0x6966_6d61;
+
+/// The version of the tables below.
+const SCHEMA_VERSION: i32 = 2;
+
+/// The version of the tables of ifmatch 0.1.0: persons in the table `person`, and their version in
+/// the one row of the table `collection`.
+const PERSONS_VERSION: i32 = 1;
+
+/// The SQL comments are for people who open the file with `sqlite3`.
+///
+/// The documents have rowids, so that a search by id reads keys only. Without them `SQLite` compares
+/// whole rows on its way down the tree: to get one of a thousand documents of 60 KB, ten of them.
+const TABLES: &str = "
+CREATE TABLE document (
+    collection TEXT NOT NULL,
+    id TEXT NOT NULL,
+    content TEXT NOT NULL, -- a JSON object, without the members that the server adds
+    change_date TEXT NOT NULL,
+    dated INTEGER NOT NULL DEFAULT 1, -- 0: the clock was behind, nothing happened at that date
+    PRIMARY KEY (collection, id)
+) STRICT;
+CREATE TABLE collection ( -- the latest change of any document, the removed ones included
+    name TEXT NOT NULL PRIMARY KEY,
+    change_date TEXT NOT NULL,
+    dated INTEGER NOT NULL DEFAULT 1
+) STRICT, WITHOUT ROWID;
+";
+
+/// What a database has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Schema {
+    /// No tables.
+    Nothing,
+    /// The tables of ifmatch 0.1.0.
+    Persons,
+    /// Our tables.
+    Documents,
+}
+
+impl Schema {
+    /// What this database has, if it is one of ours or empty.
+    pub(super) fn of(connection: &Connection) -> Result<Self, Box<dyn Error>> {
+        let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i32>(0));
+        let application = number("PRAGMA application_id")?;
+        let version = number("PRAGMA user_version")?;
+        match (application, version) {
+            (APPLICATION_ID, SCHEMA_VERSION) => Ok(Self::Documents),
+            (APPLICATION_ID, PERSONS_VERSION) => Ok(Self::Persons),
+            (APPLICATION_ID, newer) if newer > SCHEMA_VERSION => Err(format!(
+                "a newer ifmatch made it; its schema version is {newer}, and this one knows \
+                 {SCHEMA_VERSION}"
+            )
+            .into()),
+            (0, 0) if number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(Self::Nothing),
+            _ => Err("it belongs to another program".into()),
+        }
+    }
+}
+
+/// Gives a database our tables, if it has not got them yet.
+pub(super) fn prepare(transaction: &Transaction<'_>) -> Result<(), Box<dyn Error>> {
+    match Schema::of(transaction)? {
+        Schema::Documents => return Ok(()),
+        Schema::Persons => take_over(transaction)?,
+        Schema::Nothing => transaction.execute_batch(TABLES)?,
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    Ok(())
+}
+
+/// Makes a document of each person. All change dates stay as they are, and with them all tags.
+fn take_over(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    // The table of the collections has the name of the old one, and other columns.
+    let (change_date, dated) =
+        transaction.query_row("SELECT change_date, dated FROM collection", [], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+        })?;
+    transaction.execute_batch("DROP TABLE collection")?;
+    transaction.execute_batch(TABLES)?;
+    transaction.execute(
+        "INSERT INTO collection (name, change_date, dated) VALUES ('persons', ?1, ?2)",
+        params![change_date, dated],
+    )?;
+    copy_persons(transaction)?;
+    transaction.execute_batch("DROP TABLE person")
+}
+
+/// One by one: not all of them need fit into memory.
+fn copy_persons(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let mut persons = transaction.prepare("SELECT * FROM person ORDER BY person_id")?;
+    let mut insert = transaction.prepare(
+        "INSERT INTO document (collection, id, content, change_date, dated) \
+         VALUES ('persons', ?1, ?2, ?3, ?4)",
+    )?;
+    let mut rows = persons.query([])?;
+    while let Some(row) = rows.next()? {
+        let document = document_of_name(row.get_ref("person_name")?.as_str()?);
+        let id: String = row.get("person_id")?;
+        let (change_date, dated): (String, i64) = (row.get("change_date")?, row.get("dated")?);
+        insert.execute(params![id, document, change_date, dated])?;
+    }
+    Ok(())
+}

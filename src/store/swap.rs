@@ -1,0 +1,125 @@
+use std::error::Error;
+use std::fmt;
+
+use crate::document::{Document, Id};
+use crate::store::StoreError;
+use crate::version::Version;
+
+/// One change of one document, and on what condition.
+///
+/// What is expected is a version, or none where there must be no document; what is new is a
+/// document, or none where it is to be removed.
+#[derive(Clone, Copy, Debug)]
+pub struct Swap<'a> {
+    collection: &'a str,
+    id: &'a Id,
+    expected: Option<Version>,
+    new: Option<&'a Document>,
+    expected_collection: Option<Version>,
+}
+
+impl<'a> Swap<'a> {
+    /// Creates `document` where there is none of this id.
+    #[must_use]
+    pub fn create(collection: &'a str, id: &'a Id, document: &'a Document) -> Self {
+        Self {
+            collection,
+            id,
+            expected: None,
+            new: Some(document),
+            expected_collection: None,
+        }
+    }
+
+    /// Replaces the state at version `expected` by `document`.
+    #[must_use]
+    pub fn replace(
+        collection: &'a str,
+        id: &'a Id,
+        expected: Version,
+        document: &'a Document,
+    ) -> Self {
+        Self {
+            expected: Some(expected),
+            ..Self::create(collection, id, document)
+        }
+    }
+
+    /// Removes the document whose state is at version `expected`.
+    #[must_use]
+    pub fn remove(collection: &'a str, id: &'a Id, expected: Version) -> Self {
+        Self {
+            collection,
+            id,
+            expected: Some(expected),
+            new: None,
+            expected_collection: None,
+        }
+    }
+
+    /// Expects the collection to be at this version, too.
+    #[must_use]
+    pub fn while_collection_at(self, version: Version) -> Self {
+        Self {
+            expected_collection: Some(version),
+            ..self
+        }
+    }
+
+    /// The name of the collection.
+    #[must_use]
+    pub fn collection(&self) -> &'a str {
+        self.collection
+    }
+
+    /// The id of the document.
+    #[must_use]
+    pub fn id(&self) -> &'a Id {
+        self.id
+    }
+
+    /// The version that must be there, or none where there must be no document.
+    #[must_use]
+    pub fn expected(&self) -> Option<Version> {
+        self.expected
+    }
+
+    /// The document that is to be there, or none where it is to be removed. If no version is
+    /// expected, there is always a document.
+    #[must_use]
+    pub fn new_document(&self) -> Option<&'a Document> {
+        self.new
+    }
+
+    /// The version that the collection must be at, where that matters.
+    #[must_use]
+    pub fn expected_collection(&self) -> Option<Version> {
+        self.expected_collection
+    }
+}
+
+/// Why a swap was not performed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SwapError {
+    /// What the swap expects is not what there is.
+    Conflict,
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl fmt::Display for SwapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conflict => f.write_str("the state has changed"),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for SwapError {}
+
+impl From<StoreError> for SwapError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}

@@ -1,0 +1,438 @@
+//! `--collection`, `--load` and `dump`, on the built program.
+
+use std::fs;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::cli::fails;
+use crate::client::{Client, request};
+use crate::directory::Directory;
+use crate::serving::{Program, program};
+
+/// A file of the test's own.
+fn file(directory: &Directory, content: &str) -> String {
+    let path = directory.0.join("db.json");
+    fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn ask(program: &Program, line: &str, fields: &str, content: &str) -> crate::client::Answer {
+    Client::connect(program.address).ask(request(line, fields, content))
+}
+
+fn get(program: &Program, target: &str) -> Value {
+    let answer = ask(program, &format!("GET {target}"), "", "");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    serde_json::from_str(&answer.content).unwrap()
+}
+
+fn ids(list: &Value) -> Vec<&str> {
+    let ids = list.as_array().unwrap().iter();
+    ids.map(|it| it["id"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn collections_that_cannot_be_served() {
+    let name = |given| {
+        format!(
+            "--collection: a collection is named by at most 64 letters and digits, with `-`, `_` \
+             and `.` inside, not `{given}`"
+        )
+    };
+    let long = "x".repeat(65);
+    for given in [
+        "", "a/b", ".", "..", ".a", "a.", "-a", "_a", "a_", "a b", "ü", "a?", "%61", &long,
+    ] {
+        fails(&["--collection", given], 2, &name(given));
+    }
+    let reserved = "--collection: no collection can be named `openapi.json`: that is the server's";
+    fails(&["--collection", "openapi.json"], 2, reserved);
+    let repeated = "--collection: the collection `notes` is there twice";
+    fails(
+        &["--collection", "notes", "--collection=notes:slug"],
+        2,
+        repeated,
+    );
+    fails(
+        &["--collection", "persons", "--collection", "persons"],
+        2,
+        "--collection: the collection `persons` is there twice",
+    );
+    let persons = "--collection: the ids of `persons` are in `person_id`, and no other member";
+    fails(&["--collection", "persons:id"], 2, persons);
+    for given in ["", "_etag", "_change_date", "a\nb"] {
+        let id_member = format!(
+            "--collection: an id member has a name such as `id`, and not one of the server's, not `{given}`"
+        );
+        fails(&["--collection", &format!("notes:{given}")], 2, &id_member);
+    }
+    let missing = "--collection needs a name such as `notes`, or `notes:slug`";
+    fails(&["--collection"], 2, missing);
+    fails(&["--load"], 2, "--load needs a file name");
+    fails(&["--load="], 2, "--load needs a file name, not ``");
+}
+
+#[test]
+fn collections_are_served_beside_each_other() {
+    let program = Program::start(&[
+        "--collection=my-notes.v1_0",
+        "--collection",
+        "tasks:name",
+        "--collection",
+        "persons",
+    ]);
+    for (target, content) in [
+        ("/my-notes.v1_0", r#"{"id": "1"}"#),
+        ("/tasks", r#"{"name": "1"}"#),
+        ("/persons", r#"{"person_id": "1", "person_name": "Wim"}"#),
+    ] {
+        let created = ask(&program, &format!("POST {target}"), "", content);
+        assert_eq!(created.status, 201);
+        assert_eq!(created.field("Location"), Some(&*format!("{target}/1")));
+        assert_eq!(get(&program, target).as_array().unwrap().len(), 1);
+    }
+    let links = &get(&program, "/")["links"];
+    assert_eq!(links.as_object().unwrap().len(), 3);
+    let program = Program::start(&["--collection", "notes"]);
+    // What is not served is in no description.
+    let mut client = Client::connect(program.address);
+    client.send(request("GET /persons", "", ""));
+    assert_eq!(client.receive().status, 404);
+    let description = get(&program, "/openapi.json");
+    let described = |kind: &str| {
+        let members = description.pointer(kind).unwrap().as_object().unwrap();
+        let names = members
+            .keys()
+            .filter(|name| !name.starts_with(char::is_uppercase));
+        names.cloned().collect::<Vec<_>>()
+    };
+    let paths = ["/", "/notes", "/notes/{id}", "/openapi.json"];
+    assert_eq!(described("/paths"), paths);
+    let schemas = described("/components/schemas");
+    assert_eq!(
+        schemas,
+        ["notes.document", "notes.list", "notes.new", "notes.state"]
+    );
+    assert!(!description.to_string().contains("person"), "{description}");
+}
+
+/// Such a file as another program has; its ids may be numbers, and may be missing.
+const DB: &str = r#"{
+  "posts": [
+    { "id": "b", "title": "a title", "views": 1.50, "_etag": "x" },
+    { "id": 10, "title": "another title" },
+    { "title": "no id" },
+    { "title": "no id" }
+  ],
+  "persons": [{"person_id": "1", "person_name": "Wim"}],
+  "empty": [],
+  "profile": { "name": "typicode" }
+}"#;
+
+#[test]
+fn empty_collections_are_filled() {
+    let directory = Directory::new("load");
+    let file = file(&directory, DB);
+    let collections = [
+        "--collection",
+        "posts",
+        "--collection",
+        "persons",
+        "--collection",
+        "empty",
+    ];
+    let mut command = program();
+    command
+        .args(["--listen", "127.0.0.1:0", "--load", &file])
+        .args(collections);
+    let mut program = Program::spawn(command.stderr(Stdio::piped()));
+    let posts = get(&program, "/posts");
+    let posts = ids(&posts);
+    assert_eq!((posts.len(), posts[2], posts[3]), (4, "10", "b"));
+    assert!(posts[0] < posts[1] && posts[0].len() == 12, "{posts:?}");
+    assert_eq!(get(&program, "/persons")[0]["person_name"], "Wim");
+    assert_eq!(get(&program, "/empty"), Value::Array(vec![]));
+    let b = ask(&program, "GET /posts/b", "", "");
+    assert!(b.content.contains("\"views\":1.50}"), "{}", b.content);
+    let tag = b.field("ETag").unwrap();
+    let put = ask(
+        &program,
+        "PUT /posts/b",
+        &format!("If-Match: {tag}\r\n"),
+        &b.content,
+    );
+    assert_eq!(put.status, 200);
+    program.child.kill().unwrap();
+    let mut told = String::new();
+    let stderr = program.child.stderr.take().unwrap();
+    std::io::Read::read_to_string(&mut { stderr }, &mut told).unwrap();
+    let warning =
+        format!("ifmatch: warning: `profile` of {file} is not served, and was left out\n");
+    assert_eq!(told, warning);
+}
+
+/// The sentence names the collection and the element, and nothing is served.
+#[test]
+fn a_file_that_cannot_be_loaded() {
+    let directory = Directory::new("load");
+    let refused = |content: &str, reason: &str| {
+        let file = file(&directory, content);
+        let arguments = [
+            "--collection",
+            "a",
+            "--collection",
+            "persons",
+            "--load",
+            &file,
+        ];
+        fails(&arguments, 1, &format!("cannot load {file}: {reason}"));
+    };
+    refused("[]", "it must be a JSON object of arrays, and is an array");
+    refused(
+        "{",
+        "The content must be JSON: EOF while parsing an object at line 1 column 1",
+    );
+    refused(
+        r#"{"a": {}}"#,
+        "`a` must be an array of documents, and is an object",
+    );
+    refused(
+        r#"{"a": [{}, 1]}"#,
+        "element 1 of `a`: The content must be a JSON object, not a number",
+    );
+    refused(
+        r#"{"a": [{"_x": 1}]}"#,
+        "element 0 of `a`: The member `_x` cannot be kept: names that begin with `_` are the server's",
+    );
+    refused(
+        r#"{"a": [{"id": 1.5}]}"#,
+        "element 0 of `a`: The member `id` must be a string, not a number",
+    );
+    refused(
+        r#"{"a": [{"id": "1"}, {"id": 1}]}"#,
+        "element 1 of `a`: element 0 has the id `1`, too",
+    );
+    refused(
+        r#"{"a": [], "persons": [{"person_id": "1"}]}"#,
+        "element 0 of `persons`: Person name is mandatory",
+    );
+    refused(
+        &format!(r#"{{"a": [{{"x": "{}"}}]}}"#, "x".repeat(70_000)),
+        "element 0 of `a`: it is longer than 65536 bytes; --max-content allows more",
+    );
+    let none = directory.0.join("none").to_str().unwrap().to_owned();
+    let reason = "No such file or directory (os error 2)";
+    fails(
+        &["--load", &none],
+        1,
+        &format!("cannot load {none}: {reason}"),
+    );
+}
+
+#[test]
+fn a_dump_needs_a_store_that_lasts() {
+    let memory = "`dump` needs `--store sqlite:PATH` or `--store postgres://USER@HOST/DATABASE`";
+    fails(&["dump"], 2, memory);
+    fails(&["dump", "--store", "memory"], 2, memory);
+    let taken = "`dump` takes --store and --collection, not `--strict`";
+    fails(&["dump", "--strict"], 2, taken);
+    let unknown = "unknown argument `dump`; `ifmatch --help` lists what there is";
+    fails(&["--strict", "dump"], 2, unknown);
+    fails(&["dump", "dump"], 2, unknown);
+}
+
+#[cfg(feature = "sqlite")]
+mod kept {
+    use std::process::Output;
+
+    use super::*;
+    use crate::cli::run;
+    use crate::sqlite::File;
+
+    /// What a store holds, as `dump` writes it.
+    fn dump(arguments: &[&str]) -> String {
+        let Output {
+            stdout,
+            stderr,
+            status,
+        } = run(arguments);
+        assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+        String::from_utf8(stdout).unwrap()
+    }
+
+    /// A dump is taken while a server goes on, and loaded again by another.
+    #[test]
+    fn a_dump_is_what_load_reads() {
+        let place = File::default();
+        let (store, directory) = (place.argument(), Directory::new("dump"));
+        let file = file(&directory, DB);
+        let serve = |store: &str, file: &str| {
+            let mut command = program();
+            command.args(["--listen", "127.0.0.1:0", "--store", store, "--load", file]);
+            command.args(["--collection", "posts", "--collection", "persons"]);
+            Program::spawn(command.stderr(Stdio::null()))
+        };
+        let server = serve(&store, &file);
+        let posts = ask(&server, "GET /posts", "", "").content;
+        let dumped = dump(&["dump", "--store", &store]);
+        let read: Value = serde_json::from_str(&dumped).unwrap();
+        assert_eq!(
+            read["posts"],
+            serde_json::from_str::<Value>(&posts).unwrap()
+        );
+        assert_eq!(read["persons"], get(&server, "/persons"));
+        assert_eq!(read.as_object().unwrap().len(), 2);
+        let one = dump(&["dump", "--store", &store, "--collection", "posts:key"]);
+        let one: Value = serde_json::from_str(&one).unwrap();
+        assert_eq!(
+            (&one["posts"][3]["key"], one.get("persons")),
+            (&"b".into(), None)
+        );
+
+        // Loaded elsewhere, it is the same but for what the server keeps.
+        let other = File::default();
+        fs::write(&file, &dumped).unwrap();
+        let again = serve(&other.argument(), &file);
+        let bare = |content: &str| -> Vec<String> {
+            let lines = content.lines().filter_map(|line| line.split_once("\"id\""));
+            lines.map(|(_, rest)| rest.to_owned()).collect()
+        };
+        let loaded = ask(&again, "GET /posts", "", "").content;
+        assert_eq!(bare(&loaded), bare(&posts));
+        assert_eq!(bare(&loaded).len(), 4);
+        drop(server);
+        // What has documents is left as it is.
+        let before = dump(&["dump", "--store", &store]);
+        let server = serve(&store, &file);
+        assert_eq!(dump(&["dump", "--store", &store]), before);
+        assert_eq!(ask(&server, "GET /posts", "", "").content, posts);
+    }
+
+    /// A wrong element of the last collection leaves the first one empty.
+    #[test]
+    fn nothing_is_filled_from_a_wrong_file() {
+        let place = File::default();
+        let (store, directory) = (place.argument(), Directory::new("load"));
+        let file = file(&directory, r#"{"a": [{"id": "1"}], "b": [{}, []]}"#);
+        let reason = "element 1 of `b`: The content must be a JSON object, not an array";
+        fails(
+            &[
+                "--store",
+                &store,
+                "--collection",
+                "a",
+                "--collection",
+                "b",
+                "--load",
+                &file,
+            ],
+            1,
+            &format!("cannot load {file}: {reason}"),
+        );
+        assert_eq!(dump(&["dump", "--store", &store]), "{\n}\n");
+        let empty = dump(&["dump", "--store", &store, "--collection", "a"]);
+        assert_eq!(empty, "{\n\"a\": [\n]\n}\n");
+    }
+
+    /// Neither a file nor anything else is made, and what there is stays as it is.
+    #[test]
+    fn a_dump_leaves_what_has_no_documents_as_it_is() {
+        let old = "ifmatch 0.1.0 made it; a server of this version takes it over when it starts";
+        let empty = File::default();
+        fs::write(empty.path(), "").unwrap();
+        for (file, reason) in [
+            (File::default(), "there is no such file"),
+            (empty, "it is empty"),
+            (crate::takeover::old_file(), old),
+        ] {
+            let before = file.contents();
+            let (store, path) = (file.argument(), file.path());
+            let sentence = format!("cannot use the store {}: {reason}", path.display());
+            for collection in [&[][..], &["--collection", "persons"]] {
+                let arguments = [&["dump", "--store", &store], collection].concat();
+                fails(&arguments, 1, &sentence);
+                let after = file.contents();
+                for (path, content) in &before {
+                    assert!(after.get(path) == Some(content), "{reason}: it was touched");
+                }
+                // Beside the old file SQLite leaves an index, and a WAL with nothing in it.
+                let beside = after.into_iter().filter(|it| !before.contains_key(&it.0));
+                for (path, content) in beside {
+                    let is_empty = content.is_empty() || path.to_string_lossy().ends_with("-shm");
+                    assert!(is_empty && reason == old, "{reason}: {}", path.display());
+                }
+            }
+        }
+    }
+
+    /// Then the dump would have two members of that name.
+    #[test]
+    fn a_dump_is_told_which_member_holds_the_ids() {
+        let file = File::default();
+        let store = file.argument();
+        let mut command = program();
+        command.args(["--listen", "127.0.0.1:0", "--store", &store]);
+        let server = Program::spawn(command.args(["--collection", "pages:slug"]));
+        let page = r#"{"slug": "home", "id": [1, 2.0], "title": "x"}"#;
+        assert_eq!(ask(&server, "POST /pages", "", page).status, 201);
+        let sentence = "a document of `pages` has a member `id` itself; say which member holds \
+                        the ids, with `--collection pages:ID_MEMBER`";
+        for collection in [&[][..], &["--collection", "pages"]] {
+            let output = run(&[&["dump", "--store", &store], collection].concat());
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(told, format!("ifmatch: {sentence}\n"));
+            assert_eq!(output.status.code(), Some(1));
+        }
+        let title = sentence.replace("`id`", "`title`");
+        let output = run(&["dump", "--store", &store, "--collection", "pages:title"]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(told, format!("ifmatch: {title}\n"));
+        let dumped = dump(&["dump", "--store", &store, "--collection", "pages:slug"]);
+        assert!(
+            dumped.contains(r#""slug":"home","id":[1,2.0],"title":"x"}"#),
+            "{dumped}"
+        );
+        let read: Value = serde_json::from_str(&dumped).unwrap();
+        assert_eq!(read["pages"], get(&server, "/pages"));
+    }
+
+    /// Whatever it fails of, nothing is loaded.
+    #[test]
+    fn a_start_that_fails_fills_nothing() {
+        let directory = Directory::new("load");
+        let load = file(&directory, r#"{"a": [{"id": "1"}]}"#);
+        let none = directory.0.join("none").to_str().unwrap().to_owned();
+        let missing =
+            format!("cannot use the token file {none}: No such file or directory (os error 2)");
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = other.local_addr().unwrap().to_string();
+        let taken = format!(
+            "another program is already listening on {address}; stop it, or use another address"
+        );
+        let free = "127.0.0.1:0".to_owned();
+        for (flags, sentence) in [
+            (["--listen", &free, "--token-file", &none], &missing),
+            (["--listen", &address, "--access-log", "--strict"], &taken),
+        ] {
+            let place = File::default();
+            // One that has documents, in another collection.
+            crate::store::create(&*crate::sqlite::open(&place.path()), "1");
+            let store = place.argument();
+            let fixed = ["--collection", "a", "--store", &store, "--load", &load];
+            let before = place.contents();
+            fails(&[&fixed[..], &flags].concat(), 1, sentence);
+            assert!(place.contents() == before, "the file is another");
+            // The same without the fault does fill it.
+            let mut command = program();
+            command.args(["--listen", "127.0.0.1:0"]).args(fixed);
+            assert_eq!(ids(&get(&Program::spawn(&mut command), "/a")), ["1"]);
+            // One that is new has no documents.
+            let place = File::default();
+            let store = place.argument();
+            let fixed = ["--collection", "a", "--store", &store, "--load", &load];
+            fails(&[&fixed[..], &flags].concat(), 1, sentence);
+            assert_eq!(dump(&["dump", "--store", &store]), "{\n}\n");
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! PATCH with merge patches (RFC 5789, RFC 7396).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ifmatch::{MemoryStore, Method, Policy, Request, Response, respond};
+
+use crate::desk::{Desk, message, tag, text};
+use crate::documents::{serving, strict};
+use crate::watched::{Call, Watched};
+
+const TYPE: (&str, &str) = ("Content-Type", "application/merge-patch+json");
+
+const ANY: (&str, &str) = ("If-Match", "*");
+
+fn patch(desk: &Desk, target: &str, fields: &[(&str, &str)], content: &str) -> Response {
+    desk.ask(&format!("PATCH {target}"), fields, content)
+}
+
+/// The table of appendix A: what there is, the patch, and what becomes of it.
+const APPENDIX_A: [(&str, &str, &str); 15] = [
+    (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+    (r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#),
+    (r#"{"a":"b"}"#, r#"{"a":null}"#, "{}"),
+    (r#"{"a":"b","b":"c"}"#, r#"{"a":null}"#, r#"{"b":"c"}"#),
+    (r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+    (r#"{"a":"c"}"#, r#"{"a":["b"]}"#, r#"{"a":["b"]}"#),
+    (
+        r#"{"a":{"b":"c"}}"#,
+        r#"{"a":{"b":"d","c":null}}"#,
+        r#"{"a":{"b":"d"}}"#,
+    ),
+    (r#"{"a":[{"b":"c"}]}"#, r#"{"a":[1]}"#, r#"{"a":[1]}"#),
+    (r#"["a","b"]"#, r#"["c","d"]"#, r#"["c","d"]"#),
+    (r#"{"a":"b"}"#, r#"["c"]"#, r#"["c"]"#),
+    (r#"{"a":"foo"}"#, "null", "null"),
+    (r#"{"a":"foo"}"#, r#""bar""#, r#""bar""#),
+    (r#"{"e":null}"#, r#"{"a":1}"#, r#"{"e":null,"a":1}"#),
+    ("[1,2]", r#"{"a":"b","c":null}"#, r#"{"a":"b"}"#),
+    ("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
+];
+
+/// As a member of a document, where `null` removes it; and where they are objects, as documents.
+#[test]
+fn s7396_appendix_a() {
+    let desk = serving(&["notes"]);
+    for (index, (before, change, after)) in APPENDIX_A.into_iter().enumerate() {
+        let (member, whole) = (format!("/notes/m{index}"), format!("/notes/w{index}"));
+        let create = [("If-None-Match", "*")];
+        let fields = [TYPE, ANY];
+        let content = format!(r#"{{"x":{before}}}"#);
+        assert_eq!(
+            desk.ask(&format!("PUT {member}"), &create, &content)
+                .status(),
+            201
+        );
+        let patched = patch(&desk, &member, &fields, &format!(r#"{{"x":{change}}}"#));
+        assert_eq!(patched.status(), 200, "{}", text(&patched));
+        let end = match after {
+            "null" => format!("\"m{index}\"}}\n"),
+            after => format!("\"m{index}\",\"x\":{after}}}\n"),
+        };
+        assert!(
+            text(&patched).ends_with(&end),
+            "{} for {after}",
+            text(&patched)
+        );
+        if !before.starts_with('{') {
+            continue;
+        }
+        assert_eq!(
+            desk.ask(&format!("PUT {whole}"), &create, before).status(),
+            201
+        );
+        let shown = text(&desk.ask(&format!("GET {whole}"), &[], ""));
+        let patched = patch(&desk, &whole, &fields, change);
+        if after.starts_with('{') {
+            let mut expected: serde_json::Map<_, _> = serde_json::from_str(after).unwrap();
+            expected.insert("id".into(), format!("w{index}").into());
+            let mut shown: serde_json::Map<_, _> =
+                serde_json::from_slice(patched.content()).unwrap();
+            shown.retain(|name, _| !name.starts_with('_'));
+            assert_eq!((patched.status(), shown), (200, expected));
+        } else {
+            assert_eq!(patched.status(), 422, "{}", text(&patched));
+            let kept = text(&desk.ask(&format!("GET {whole}"), &[], ""));
+            assert_eq!(kept, shown, "nothing has changed");
+        }
+    }
+}
+
+/// Numbers and strings that the patch does not touch stay as they are, and so do those it brings.
+#[test]
+fn what_is_merged_is_text() {
+    let desk = serving(&["notes"]);
+    let before = r#"{"id": "1", "n": 1.0, "o": {"z": 1e400, "a": "\u00e9"}, "gone": 1}"#;
+    assert_eq!(desk.ask("POST /notes", &[], before).status(), 201);
+    let change =
+        r#"{"gone": null, "o": {"b": 123456789012345678901234567890, "z": null}, "new": -0}"#;
+    let patched = patch(&desk, "/notes/1", &[TYPE, ANY], change);
+    let end = "\"id\":\"1\",\"n\":1.0,\"new\":-0,\
+        \"o\":{\"a\":\"\\u00e9\",\"b\":123456789012345678901234567890}}\n";
+    assert!(text(&patched).ends_with(end), "{}", text(&patched));
+    assert_eq!(patched.field("Content-Location"), Some("/notes/1"));
+    assert_eq!(text(&desk.ask("GET /notes/1", &[], "")), text(&patched));
+    let minimal = patch(
+        &desk,
+        "/notes/1",
+        &[TYPE, ANY, ("Prefer", "return=minimal")],
+        "{}",
+    );
+    assert_eq!((minimal.status(), minimal.content()), (204, &b""[..]));
+}
+
+#[test]
+fn s5789_2_2_other_types_are_refused() {
+    let desk = serving(&["notes", "persons"]);
+    desk.create("1", "Wim");
+    desk.ask("POST /notes", &[], r#"{"id": "1"}"#);
+    let sentence = "The content of PATCH must be application/merge-patch+json";
+    for target in ["/notes/1", "/persons/1"] {
+        for fields in [
+            &[ANY][..],
+            &[ANY, ("Content-Type", "application/json")],
+            &[ANY, ("Content-Type", "application/json-patch+json")],
+            &[ANY, ("Content-Type", "application/merge-patch+jsonx")],
+            &[ANY, TYPE, TYPE],
+            // Told before the preconditions are evaluated.
+            &[("If-Match", "\"old\""), ("Content-Type", "text/plain")],
+        ] {
+            let refused = patch(&desk, target, fields, "{}");
+            assert_eq!(
+                (refused.status(), &*message(&refused)),
+                (415, sentence),
+                "{fields:?}"
+            );
+            assert_eq!(refused.field("Accept-Patch"), Some(TYPE.1));
+        }
+        for value in [
+            "Application/Merge-Patch+JSON",
+            "application/merge-patch+json ; charset=utf-8",
+        ] {
+            let fields = [ANY, ("Content-Type", value)];
+            assert_eq!(
+                patch(&desk, target, &fields, "{}").status(),
+                200,
+                "{target} {value}"
+            );
+        }
+        let options = desk.ask(&format!("OPTIONS {target}"), &[], "");
+        assert_eq!(options.field("Accept-Patch"), Some(TYPE.1));
+        assert!(options.field("Allow").unwrap().contains("PATCH"));
+    }
+    // What is not there is told before.
+    assert_eq!(patch(&desk, "/notes/9", &[ANY], "{}").status(), 404);
+    let create = [TYPE, ("If-None-Match", "*")];
+    assert_eq!(patch(&desk, "/notes/9", &create, "{}").status(), 404);
+    assert_eq!(patch(&desk, "/notes", &[TYPE, ANY], "{}").status(), 405);
+}
+
+#[test]
+fn s13_1_1_a_patch_says_what_it_has_seen() {
+    for (desk, missing) in [(serving(&["notes"]), 412), (strict(&["notes"]), 428)] {
+        let created = desk.ask("POST /notes", &[], r#"{"id": "1", "n": 1}"#);
+        let first = tag(&created);
+        let change = r#"{"n": 2}"#;
+        assert_eq!(patch(&desk, "/notes/1", &[TYPE], change).status(), missing);
+        let fields = [TYPE, ("If-Match", &*first)];
+        let patched = patch(&desk, "/notes/1", &fields, change);
+        assert_eq!(patched.status(), 200);
+        let stale = patch(&desk, "/notes/1", &fields, change);
+        assert_eq!(
+            (stale.status(), stale.field("ETag")),
+            (412, patched.field("ETag"))
+        );
+        assert_eq!(patch(&desk, "/notes/1", &fields, "[").status(), 412);
+        assert_eq!(patch(&desk, "/notes/1", &[TYPE, ANY], "[").status(), 400);
+    }
+    let mut desk = serving(&["notes"]);
+    desk.policy.unconditional_writes = true;
+    desk.ask("POST /notes", &[], r#"{"id": "1"}"#);
+    assert_eq!(patch(&desk, "/notes/1", &[TYPE], "{}").status(), 200);
+}
+
+/// What the server keeps cannot be patched, and what is sent back of it does no harm.
+#[test]
+fn managed_members() {
+    let desk = serving(&["notes"]);
+    desk.ask("POST /notes", &[], r#"{"id": "1"}"#);
+    for (content, sentence) in [
+        (
+            r#"{"id": "2"}"#,
+            "The member `id` is `2`, but the target names `1`",
+        ),
+        (
+            r#"{"id": null}"#,
+            "The member `id` must be a string, not null",
+        ),
+        (
+            r#"{"a": 1, "a": 2}"#,
+            "The content must not have the member `a` twice in one object",
+        ),
+        ("", "The content must be a JSON object, and is empty"),
+    ] {
+        let refused = patch(&desk, "/notes/1", &[TYPE, ANY], content);
+        assert_eq!((refused.status(), &*message(&refused)), (400, sentence));
+    }
+    let content = r#"{"id": "1", "_etag": null, "_change_date": "x", "a": 1}"#;
+    let patched = patch(&desk, "/notes/1", &[TYPE, ANY], content);
+    assert_eq!(patched.status(), 200);
+    assert!(text(&patched).ends_with("\"id\":\"1\",\"a\":1}\n"));
+    let array = patch(&desk, "/notes/1", &[TYPE, ANY], "[1]");
+    let sentence = "The content must be a JSON object, not an array";
+    assert_eq!((array.status(), &*message(&array)), (422, sentence));
+}
+
+#[test]
+fn persons() {
+    let desk = Desk::compatible();
+    let first = desk.create("1", "Wim");
+    let fields = [TYPE, ("If-Match", &*first)];
+    let before = text(&desk.ask("GET /persons/1", &[], ""));
+    for (content, status, sentence) in [
+        (r#"{"person_name": null}"#, 422, "Person name is mandatory"),
+        (r#"{"person_name": ""}"#, 422, "Person name is mandatory"),
+        (
+            r#"{"person_name": 1}"#,
+            422,
+            "Person name must be a string, not a number",
+        ),
+        (
+            r#"{"person_name": {"a": 1}}"#,
+            422,
+            "Person name must be a string, not an object",
+        ),
+        ("[]", 422, "The content must be a JSON object, not an array"),
+        ("null", 422, "The content must be a JSON object, not null"),
+        ("", 400, "Missing JSON data in request"),
+        (
+            r#"{"person_id": "2"}"#,
+            400,
+            "Person ID cannot be changed, it is 1",
+        ),
+        (
+            r#"{"person_id": null}"#,
+            400,
+            "Person ID cannot be changed, it is 1",
+        ),
+    ] {
+        let refused = patch(&desk, "/persons/1", &fields, content);
+        assert_eq!(
+            (refused.status(), &*message(&refused)),
+            (status, sentence),
+            "{content}"
+        );
+        assert_eq!(text(&desk.ask("GET /persons/1", &[], "")), before);
+    }
+    let content = r#"{"person_id": "1", "person_name": "Tim", "change_date": null, "x": 1}"#;
+    let patched = patch(&desk, "/persons/1", &fields, content);
+    assert_eq!(patched.status(), 200);
+    assert!(text(&patched).ends_with("\"person_id\": \"1\", \n  \"person_name\": \"Tim\"\n}\n"));
+    let untouched = patch(&desk, "/persons/1", &[TYPE, ANY], "{}");
+    assert_eq!(untouched.status(), 200);
+    assert_ne!(tag(&untouched), tag(&patched));
+}
+
+/// Whatever stands in members that persons do not have; and what is no JSON is told with its place.
+#[test]
+fn members_that_persons_do_not_have() {
+    let desk = Desk::compatible();
+    desk.create("1", "Wim");
+    let deep = format!(
+        r#"{{"x":{}{},"person_name":"Tim"}}"#,
+        "[".repeat(99),
+        "]".repeat(99)
+    );
+    for content in [
+        r#"{"x":1e400,"person_name":"Tim"}"#,
+        r#"{"person_name":"Tim","x":[-1e400,{"y":1E999}]}"#,
+        r#"{"_x":1,"id":2,"person_name":"Tim","x":{"person_name":1}}"#,
+        r#"{"change_date":1e400,"person_id":"1","person_name":"\u0054im"}"#,
+        &deep,
+    ] {
+        desk.ask("PUT /persons/1", &[ANY], r#"{"person_name":"Wim"}"#);
+        let patched = patch(&desk, "/persons/1", &[TYPE, ANY], content);
+        assert_eq!(patched.status(), 200, "{content}: {}", text(&patched));
+        let end = "\"person_id\": \"1\", \n  \"person_name\": \"Tim\"\n}\n";
+        assert!(text(&patched).ends_with(end), "{}", text(&patched));
+        assert_eq!(text(&desk.ask("GET /persons/1", &[], "")), text(&patched));
+    }
+    let before = text(&desk.ask("GET /persons/1", &[], ""));
+    for (content, detail) in [
+        ("{", "EOF while parsing an object at line 1 column 1"),
+        (r#"{"person_name": }"#, "expected value at line 1 column 17"),
+        (
+            r#"{"x":1e,"person_name":"x"}"#,
+            "invalid number at line 1 column 8",
+        ),
+        ("{} {}", "trailing characters at line 1 column 4"),
+    ] {
+        let refused = patch(&desk, "/persons/1", &[TYPE, ANY], content);
+        assert_eq!(refused.status(), 400, "{content}");
+        let expected = format!(
+            "{{\n  \"detail\": \"{detail}\", \n  \"message\": \"Missing JSON data in request\"\n}}\n"
+        );
+        assert_eq!(text(&refused), expected);
+        assert_eq!(text(&desk.ask("GET /persons/1", &[], "")), before);
+    }
+}
+
+/// Another writer comes between the judgement and the swap, once.
+#[test]
+fn a_patch_is_applied_again_to_what_another_writer_left() {
+    for (if_match, status) in [("*", 200), ("first", 412)] {
+        let store = Arc::new(MemoryStore::new());
+        let mut policy = Policy::default();
+        policy.collections = serving(&["notes"]).policy.collections;
+        let now = Desk::compatible().now;
+        let put = |content: &[u8], field: (&str, &str)| {
+            let request = Request::new(Method::Put, "/notes/1").with_content(content);
+            respond(&*store, &policy, &request.with_field(field.0, field.1), now)
+        };
+        let first = put(br#"{"n": 1, "a": 1}"#, ("If-None-Match", "*"));
+        let swaps = AtomicUsize::new(0);
+        let before = |call: Call<'_>| {
+            if call == Call::Swap && swaps.fetch_add(1, Ordering::SeqCst) == 0 {
+                assert_eq!(put(br#"{"n": 2, "b": 2}"#, ANY).status(), 200);
+            }
+            Ok(())
+        };
+        let watched = Watched::new(Arc::clone(&store), before);
+        let tag = tag(&first);
+        let if_match = if if_match == "*" { "*" } else { &tag };
+        let request = Request::new(Method::Patch, "/notes/1")
+            .with_field(TYPE.0, TYPE.1)
+            .with_field("If-Match", if_match)
+            .with_content(br#"{"c": 3}"#);
+        let patched = respond(&watched, &policy, &request, now);
+        assert_eq!(patched.status(), status);
+        if status == 200 {
+            assert!(text(&patched).ends_with("\"id\":\"1\",\"b\":2,\"c\":3,\"n\":2}\n"));
+        }
+        assert_eq!(
+            swaps.load(Ordering::SeqCst),
+            if status == 200 { 2 } else { 1 }
+        );
+    }
+}

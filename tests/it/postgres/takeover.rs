@@ -1,0 +1,274 @@
+//! Databases of ifmatch 0.1.0, which had persons and no other documents, are taken over.
+//!
+//! The fixtures were made by that program: a dump of its tables, and what it answered of them.
+
+use std::thread;
+use std::time::Duration;
+
+use ifmatch::{PostgresStore, PostgresUrl, Record, Store, Swap, SwapError, Version};
+use serde_json::Value;
+
+use crate::cluster::{Cluster, Schema};
+use crate::store::{PERSONS, all, at, create, id, now, person};
+
+const FIXTURES: [(bool, &str, &str); 2] = [
+    (
+        true,
+        include_str!("../fixtures/persons-0.1.0.sql"),
+        include_str!("../fixtures/persons-0.1.0.jsonl"),
+    ),
+    (
+        false,
+        include_str!("../fixtures/persons-0.1.0-untagged.sql"),
+        include_str!("../fixtures/persons-0.1.0-untagged.jsonl"),
+    ),
+];
+
+/// The tables of 0.1.0, and this row of `collection`.
+const TABLES: &str = r#"
+    CREATE TABLE collection (only_row BOOLEAN NOT NULL PRIMARY KEY CHECK (only_row),
+        change_date TEXT NOT NULL, dated BOOLEAN NOT NULL, tagged BOOLEAN NOT NULL);
+    INSERT INTO collection VALUES (true, '2026-11-23T12:00:00.000000', true, true);
+    CREATE TABLE person (person_id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+        person_name TEXT NOT NULL, change_date TEXT NOT NULL, dated BOOLEAN NOT NULL,
+        removed BOOLEAN NOT NULL);
+"#;
+
+/// What tables there are, and how many persons or documents in them.
+fn shape(schema: &Schema) -> String {
+    let tables = "SELECT string_agg(table_name, ' ' ORDER BY table_name) \
+        FROM information_schema.tables WHERE table_schema = current_schema()";
+    let tables = schema.rows(tables);
+    let table = if tables.contains("document") {
+        "document"
+    } else {
+        "person"
+    };
+    let count = schema.rows(&format!("SELECT count(*) FROM {table}"));
+    format!("{tables} {count}")
+}
+
+const OLD: &str = "collection person";
+
+const NEW: &str = "collection document ifmatch";
+
+/// That many persons, with ids of six digits.
+fn persons(schema: &Schema, count: usize) {
+    schema.sql(TABLES);
+    schema.sql(&format!(
+        "INSERT INTO person SELECT to_char(number, 'FM000000'), repeat('x', number % 1000 + 1), \
+         to_char(timestamp '2020-01-01' + number * interval '1 second', \
+             'YYYY-MM-DD\"T\"HH24:MI:SS.US'), true, false \
+         FROM generate_series(1, {count}) AS number"
+    ));
+}
+
+/// A version as the fixtures have it: change date, whether it is dated, tag.
+fn told(version: Version) -> Value {
+    let tag = version.entity_tag().to_string();
+    serde_json::json!([version.to_string(), version.is_dated(), tag])
+}
+
+#[test]
+fn all_persons_become_documents_and_keep_their_tags() {
+    for (tagged, tables, answers) in FIXTURES {
+        let Some(schema) = Schema::new() else { return };
+        schema.sql(tables);
+        let schema = schema.tagged(tagged);
+        let store = schema.store();
+        let list = all(&*store);
+        let mut answers = answers
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let first = answers.next().unwrap();
+        assert_eq!(
+            list.version.map_or(Value::Null, told),
+            first["collection"],
+            "{tagged}"
+        );
+        assert_eq!(store.version(PERSONS), Ok(list.version));
+        let shown = |record: &Record| {
+            let content: Value = serde_json::from_str(record.document.as_str()).unwrap();
+            let written = serde_json::to_string(&content["person_name"]).unwrap();
+            let text = format!("{{\"person_name\":{written}}}");
+            assert_eq!(record.document.as_str(), text);
+            serde_json::json!({
+                "id": record.id.as_str(),
+                "name": content["person_name"],
+                "version": told(record.version),
+            })
+        };
+        let shown: Vec<Value> = list.records.iter().map(shown).collect();
+        assert_eq!(shown, answers.collect::<Vec<_>>());
+        assert_eq!(shown.len(), 11);
+        assert_eq!(store.collections(), Ok(vec![PERSONS.to_owned()]));
+        assert!(list.records.iter().any(|it| !it.version.is_dated()));
+        writes_go_on(&*store, &list.records, &first["removed"]);
+        let left = all(&*store);
+        assert_eq!(all(&*schema.store()), left, "opened again");
+        assert!(shape(&schema).starts_with(NEW));
+    }
+}
+
+/// Writes with the versions that clients have seen, and no version comes back.
+fn writes_go_on(store: &dyn Store, records: &[Record], removed: &Value) {
+    let wim = person("Wim");
+    for record in records {
+        let (key, seen) = (&record.id, record.version);
+        assert_eq!(store.get(PERSONS, key), Ok(Some(record.clone())));
+        let swap = Swap::replace(PERSONS, key, seen, &wim);
+        assert!(store.swap(&swap, now()).unwrap() > seen);
+        assert_eq!(store.swap(&swap, now()), Err(SwapError::Conflict));
+    }
+    let gone = id("gone");
+    assert_eq!(store.get(PERSONS, &gone), Ok(None));
+    let earlier = at("2016-11-23T12:00:00.000000");
+    let swap = Swap::create(PERSONS, &gone, &wim);
+    let again = store.swap(&swap, earlier).unwrap();
+    let before: Version = removed[0].as_str().unwrap().parse().unwrap();
+    assert!(again > before && !again.is_dated());
+}
+
+/// A server of 0.1.0 may have died while it created its tables.
+#[test]
+fn tables_half_made_are_taken_over_as_empty() {
+    let (half, _) = TABLES.split_once("INSERT").unwrap();
+    for (insert, tagged) in [
+        ("", true),
+        ("", false),
+        (
+            "INSERT INTO collection VALUES (true, '2026-11-23T12:00:00.000000', true, true)",
+            true,
+        ),
+        (
+            "INSERT INTO collection VALUES (true, '1970-01-01T00:00:00.000000', true, false)",
+            false,
+        ),
+    ] {
+        let Some(schema) = Schema::new() else { return };
+        schema.sql(half);
+        schema.sql(insert);
+        let schema = schema.tagged(tagged);
+        let before = schema.store().version(PERSONS).unwrap();
+        let expected = if insert.contains("2026") {
+            now().into()
+        } else {
+            Version::FIRST
+        };
+        assert_eq!(before, tagged.then_some(expected));
+        assert!(create(&*schema.store(), "1") > expected);
+        assert_eq!(shape(&schema), format!("{NEW} 1"));
+    }
+}
+
+#[test]
+fn several_servers_take_over_one_database() {
+    for round in 0..12 {
+        let Some(schema) = Schema::new() else { return };
+        let count = round % 3 * 700;
+        persons(&schema, count);
+        let half = round % 4 == 0;
+        if half {
+            schema.sql("DROP TABLE person");
+        }
+        thread::scope(|scope| {
+            for opened in [0; 4].map(|_| scope.spawn(|| schema.store())) {
+                let count = if half { 0 } else { count };
+                assert_eq!(all(&*opened.join().unwrap()).records.len(), count);
+            }
+        });
+    }
+}
+
+/// Whatever ends it, the database stays as 0.1.0 left it.
+#[test]
+fn what_cannot_be_taken_over_is_left_as_it_is() {
+    let unreadable = "UPDATE person SET change_date = 'today' WHERE person_id = '001200'";
+    let view = "CREATE VIEW friend AS SELECT person_name FROM person";
+    let untagged = "UPDATE collection SET tagged = false";
+    for (damage, repair, tables, reason) in [
+        (
+            unreadable,
+            "UPDATE person SET change_date = '2020-12-24T10:11:52.200311' \
+             WHERE person_id = '001200'",
+            OLD,
+            "not a change date such as `2020-12-24T10:11:52.200311`",
+        ),
+        (
+            view,
+            "DROP VIEW friend",
+            "collection friend person",
+            "cannot drop table person because other objects depend on it",
+        ),
+        (
+            untagged,
+            "UPDATE collection SET tagged = true",
+            OLD,
+            "it was begun with `--no-collection-tag`, and needs that from all servers",
+        ),
+    ] {
+        let Some(schema) = Schema::new() else { return };
+        persons(&schema, 1200);
+        schema.sql(damage);
+        let url: PostgresUrl = schema.url.parse().unwrap();
+        let error = PostgresStore::open(url.clone()).unwrap_err();
+        let sentence = format!("cannot use the store {url}: {reason}");
+        assert_eq!(error.to_string(), sentence);
+        assert_eq!(shape(&schema), format!("{tables} 1200"));
+        schema.sql(repair);
+        assert_eq!(all(&*schema.store()).records.len(), 1200);
+        assert_eq!(shape(&schema), format!("{NEW} 1200"));
+    }
+}
+
+/// The database crashes at some moment of it, and after that has all persons in one shape.
+#[test]
+fn a_crash_leaves_the_old_tables_or_the_new_ones() {
+    const COUNT: usize = 20_000;
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let mut interrupted = 0;
+    for delay in [30, 100, 200, 300, 450] {
+        let schema = Schema::on(&cluster);
+        persons(&schema, COUNT);
+        let url: PostgresUrl = schema.url.parse().unwrap();
+        thread::scope(|scope| {
+            let opened = scope.spawn(|| PostgresStore::open(url));
+            thread::sleep(Duration::from_millis(delay));
+            cluster.crash();
+            interrupted += usize::from(opened.join().unwrap().is_err());
+        });
+        cluster.go_on();
+        let [old, new] = [OLD, NEW].map(|tables| format!("{tables} {COUNT}"));
+        let left = shape(&schema);
+        assert!(left == old || left == new, "{left}");
+        assert_eq!(all(&*schema.store()).records.len(), COUNT);
+        assert_eq!(shape(&schema), new);
+    }
+    assert!(interrupted > 0);
+}
+
+/// A write of 0.1.0 that has begun is awaited, and is not lost; one that comes later fails.
+#[test]
+fn a_server_of_0_1_0_that_still_runs_cannot_write() {
+    let Some(schema) = Schema::new() else { return };
+    persons(&schema, 3);
+    let mut shell = schema.shell();
+    let mut begun = shell.transaction().unwrap();
+    let lock = "SELECT change_date, dated FROM collection FOR UPDATE";
+    begun.query(lock, &[]).unwrap();
+    let insert = "INSERT INTO person \
+        VALUES ('4', 'Wim', '2026-11-23T12:00:00.000001', true, false)";
+    thread::scope(|scope| {
+        let opened = scope.spawn(|| schema.store());
+        thread::sleep(Duration::from_millis(300));
+        assert!(!opened.is_finished());
+        begun.execute(insert, &[]).unwrap();
+        begun.commit().unwrap();
+        assert_eq!(all(&*opened.join().unwrap()).records.len(), 4);
+    });
+    let error = shell.execute(insert, &[]).unwrap_err();
+    let reason = error.as_db_error().unwrap().message();
+    assert_eq!(reason, "relation \"person\" does not exist");
+}
