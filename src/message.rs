@@ -243,9 +243,16 @@ impl Response {
         (self.status, self.fields, self.content)
     }
 
+    /// The content, and nothing else.
+    pub(crate) fn into_content(self) -> Vec<u8> {
+        self.content
+    }
+
     /// The response as HTTP/1.1 sends it, in one piece, with a Connection field if one is given.
-    pub(crate) fn to_http1(&self, connection: Option<&str>) -> Vec<u8> {
-        let mut head = String::with_capacity(512 + self.content.len());
+    ///
+    /// The head is put before the content where that lies: a long one is not held twice.
+    pub(crate) fn into_http1(self, connection: Option<&str>) -> Vec<u8> {
+        let mut head = String::with_capacity(512);
         let reason = reason_phrase(self.status);
         // Writing to a String cannot fail.
         let _ = write!(head, "HTTP/1.1 {} {reason}\r\n", self.status);
@@ -256,8 +263,8 @@ impl Response {
             let _ = write!(head, "Connection: {connection}\r\n");
         }
         head.push_str("\r\n");
-        let mut message = head.into_bytes();
-        message.extend_from_slice(&self.content);
+        let mut message = self.content;
+        message.splice(..0, head.into_bytes());
         message
     }
 }

@@ -37,6 +37,10 @@ const MAX_HEAD: usize = 32 * 1024;
 /// The most calls of a store that waits which are under way at once.
 const MAX_CALLS: usize = 16;
 
+/// The most long lists that are made at once of a store that does not wait. Each takes a core and up
+/// to a megabyte, so that more would gain nothing.
+const MAX_LISTS: usize = 2;
+
 /// More connections than any machine has descriptors for.
 const MOST: u32 = 1_000_000;
 
@@ -69,7 +73,13 @@ pub(super) fn serve(
         .max_blocking_threads(MAX_CALLS)
         .thread_name("ifmatch-store")
         .build()?;
-    let door = Door { desk, limits, stop };
+    let lists = Arc::new(Semaphore::new(MAX_LISTS));
+    let door = Door {
+        desk,
+        limits,
+        lists,
+        stop,
+    };
     runtime.block_on(door.run(listener))?;
     #[cfg(unix)]
     if let Address::Unix(path) = address {
@@ -86,6 +96,8 @@ pub(super) fn serve(
 struct Door {
     desk: Arc<Desk>,
     limits: Limits,
+    /// A permit for each long list that may be made.
+    lists: Arc<Semaphore>,
     /// Becomes true when the server is to stop.
     stop: watch::Receiver<bool>,
 }
@@ -234,6 +246,7 @@ impl Door {
         work: impl FnOnce(&Desk, Request<'_>) -> R + Send + 'static,
     ) -> Option<R> {
         let mut work = Some(work);
+        let mut permit = None;
         if !self.desk.waits(head.method()) {
             let here = head.with(|request| {
                 let is_short = !self.desk.may_list_much(&request);
@@ -243,10 +256,14 @@ impl Door {
             if here.is_some() {
                 return here;
             }
+            permit = Arc::clone(&self.lists).acquire_owned().await.ok();
         }
         let work = work?;
         let (desk, head) = (Arc::clone(&self.desk), Arc::clone(head));
-        let call = move || head.with(|request| work(&desk, request));
+        let call = move || {
+            let _permit = permit;
+            head.with(|request| work(&desk, request))
+        };
         tokio::task::spawn_blocking(call).await.ok()
     }
 }

@@ -208,12 +208,12 @@ impl Door {
             && let Some(response) = self.desk.respond_early(&arrival.request())
         {
             // After chunks that nobody read, nothing can be trusted.
-            return Some(self.deliver(arrival, &response, framing == Framing::Chunked));
+            return Some(self.deliver(arrival, response, framing == Framing::Chunked));
         }
         match arrival.read_content(framing, limit) {
             Ok(content) => {
                 let response = self.desk.respond(&arrival.request().with_content(&content));
-                Some(self.deliver(arrival, &response, false))
+                Some(self.deliver(arrival, response, false))
             }
             Err(Unreadable::Refused(refusal)) => Some(self.refuse(arrival, refusal)),
             Err(Unreadable::Gone) => {
@@ -235,13 +235,13 @@ impl Door {
     fn refuse(&self, arrival: Arrival, refusal: Refusal) -> Delivery {
         let response = self.desk.refuse(&arrival.request(), refusal);
         let lost = arrival.loses_framing(refusal);
-        self.deliver(arrival, &response, lost)
+        self.deliver(arrival, response, lost)
     }
 
-    fn deliver(&self, arrival: Arrival, response: &Response, lost: bool) -> Delivery {
+    fn deliver(&self, arrival: Arrival, response: Response, lost: bool) -> Delivery {
         let (peer, since) = (arrival.peer().ip(), arrival.since());
         self.desk
-            .note(peer, || arrival.request_line(), response, since);
+            .note(peer, || arrival.request_line(), &response, since);
         arrival.answer(response, self.desk.max_content(), lost)
     }
 

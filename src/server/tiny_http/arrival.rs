@@ -175,7 +175,7 @@ impl Arrival {
     ///
     /// `limit` is the longest content that is accepted, and `lost` says that nothing which follows
     /// on the connection is to be trusted.
-    pub(super) fn answer(self, response: &Response, limit: u64, lost: bool) -> Delivery {
+    pub(super) fn answer(self, response: Response, limit: u64, lost: bool) -> Delivery {
         match (self.unread(limit), lost) {
             // Where tiny_http ends the connection, nothing follows, and chunks may be dropped.
             (Unread::Nothing | Unread::Chunks, _) if self.is_last() => {
@@ -192,8 +192,8 @@ impl Arrival {
     }
 
     /// Drops the request, and keeps the answer and where it goes.
-    fn answer_and_drop(self, response: &Response, then: Then) -> Delivery {
-        let message = response.to_http1(self.connection(then != Then::Done));
+    fn answer_and_drop(self, response: Response, then: Then) -> Delivery {
+        let message = response.into_http1(self.connection(then != Then::Done));
         Delivery::new(Line::Writer(self.request.into_writer()), message, then)
     }
 
@@ -202,11 +202,11 @@ impl Arrival {
     /// There is one way to be given them instead of having the request dropped: to answer as if
     /// the protocol were to change. The answer has to name a protocol; that we speak HTTP/1.1 is
     /// at least true.
-    fn answer_and_keep(self, response: &Response, then: Then) -> Delivery {
+    fn answer_and_keep(self, response: Response, then: Then) -> Delivery {
         let connection = self.connection(then != Then::Drain);
-        let told = head_of(response, connection);
+        let told = head_of(&response, connection);
         let ends = self.request.upgrade("HTTP/1.1", told);
-        Delivery::new(Line::Ends(ends), response.content().to_vec(), then)
+        Delivery::new(Line::Ends(ends), response.into_content(), then)
     }
 
     /// Lets go of a request whose connection is broken, without an answer.

@@ -1,6 +1,7 @@
 use std::ops::ControlFlow;
 
-use postgres::types::Type;
+use postgres::fallible_iterator::FallibleIterator;
+use postgres::types::{ToSql, Type};
 use postgres::{Client, GenericClient, IsolationLevel, Row, Transaction};
 
 use crate::document::Record;
@@ -66,24 +67,20 @@ pub(super) fn list(
     let most = portion.count.min(portion.bytes / 3 + 1);
     let limit = i64::try_from(most.saturating_add(1)).unwrap_or(i64::MAX);
     let bytes = i64::try_from(portion.bytes).unwrap_or(i64::MAX);
-    let rows = client.query_typed(
-        PAGE,
-        &[
-            (&collection, Type::TEXT),
-            (&start, Type::TEXT),
-            (&limit, Type::INT8),
-            (&bytes, Type::INT8),
-        ],
-    )?;
-    let mut list = List {
-        version: Some(page_version(rows.first())?),
-        records: Vec::new(),
-        more: false,
-    };
-    for row in &rows {
-        match placed(row)? {
+    // Row by row, so that the contents are not held twice.
+    let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+        (&collection, Type::TEXT),
+        (&start, Type::TEXT),
+        (&limit, Type::INT8),
+        (&bytes, Type::INT8),
+    ];
+    let mut rows = client.query_typed_raw(PAGE, parameters)?;
+    let mut list = List::new(Some(Version::FIRST), Vec::new(), false);
+    while let Some(row) = rows.next()? {
+        list.version = Some(page_version(&row)?);
+        match placed(&row)? {
             Placed::Nowhere => {}
-            Placed::Inside => list.records.push(record(row, 3)?),
+            Placed::Inside => list.records.push(record(&row, 3)?),
             Placed::Beyond => list.more = true,
         }
     }
@@ -111,10 +108,7 @@ fn placed(row: &Row) -> Result<Placed, Failure> {
 }
 
 /// The version of the collection in a row of [`PAGE`], which has none where no row is joined.
-fn page_version(row: Option<&Row>) -> Result<Version, Failure> {
-    let Some(row) = row else {
-        return Ok(Version::FIRST);
-    };
+fn page_version(row: &Row) -> Result<Version, Failure> {
     let change_date: Option<&str> = row.try_get(0).map_err(unreadable)?;
     change_date.map_or(Ok(Version::FIRST), |_| version(row, 0))
 }

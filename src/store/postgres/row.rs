@@ -8,9 +8,9 @@ use crate::version::Version;
 
 /// The record in the columns from `first` on: id, content, change date, dated.
 pub(super) fn record(row: &Row, first: usize) -> Result<Record, Failure> {
-    let id: String = row.try_get(first).map_err(unreadable)?;
+    let id: &str = row.try_get(first).map_err(unreadable)?;
     let id = Id::new(id).map_err(unreadable)?;
-    let content: String = row.try_get(first + 1).map_err(unreadable)?;
+    let content: &str = row.try_get(first + 1).map_err(unreadable)?;
     let document = Document::from_stored(content)
         .ok_or_else(|| Failure::Refused(format!("the content of `{id}` is not a JSON object")))?;
     Ok(Record {
