@@ -9,7 +9,7 @@ use crate::duel::Side;
 use crate::figure::{Spread, grouped, megabytes, microseconds, milliseconds, quotient};
 use crate::place::{Kind, Place};
 use crate::program::{Program, built};
-use crate::request::{Ask, FLIGHT, fill};
+use crate::request::{Ask, FLIGHT, PERSONS, THREE, fill};
 use crate::table::{Row, verdict};
 use crate::{Bench, Pace, Result};
 
@@ -28,7 +28,12 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     for size in sizes {
         let server = Door::TinyHttp.serve("memory")?;
         let idle = server.memory()?;
-        fill(&mut Connection::open(server.address)?, size, FLIGHT)?;
+        fill(
+            &mut Connection::open(server.address)?,
+            &PERSONS,
+            size,
+            FLIGHT,
+        )?;
         let each = (server.memory()? - idle) / size as u64;
         let what = format!("memory of each of {} persons", many(size));
         bench.add(Row::figure(what, format!("{each} bytes")))?;
@@ -38,7 +43,31 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
         grow(bench, &servers, ask)?;
     }
     drop(servers);
+    let few = three_collections(sizes[0])?;
+    let many = three_collections(most)?;
+    let servers = [(sizes[0], few), (most, many)];
+    for ask in [Ask::GetOfThree as Asks, Ask::PutOfThree] {
+        grow(bench, &servers, ask)?;
+    }
+    drop(servers);
     start_up(bench, most)
+}
+
+/// A server of so many documents in three collections.
+fn three_collections(size: usize) -> Result<Program> {
+    let mut command = Command::new(built("ifmatch")?);
+    command.args(["--listen", "127.0.0.1:0"]);
+    for collection in THREE {
+        // Their ids are in the same member, so that the same requests do for all of them.
+        let argument = match collection {
+            "persons" => collection.to_owned(),
+            other => format!("{other}:person_id"),
+        };
+        command.args(["--collection", &argument]);
+    }
+    let server = Program::start(&mut command)?;
+    fill(&mut Connection::open(server.address)?, &THREE, size, FLIGHT)?;
+    Ok(server)
 }
 
 /// What is asked of a server with so many persons.
@@ -58,7 +87,11 @@ fn grow(bench: &mut Bench, servers: &[(usize, Program)], ask: Asks) -> Result<()
         let (ask, persons) = (ask(*size), many(*size));
         let ratio = Spread::of(ratios);
         let mut row = Row {
-            what: format!("cost of {} with {persons} persons to 1,000", ask.name()),
+            what: format!(
+                "cost of {} with {persons} {} to 1,000",
+                ask.name(),
+                ask.what()
+            ),
             figure: format!("{:.2}", ratio.median),
             spread: ratio.to_string(),
             rates: [grouped(side.rate()), grouped(few.rate())],
@@ -98,7 +131,12 @@ fn start_up(bench: &mut Bench, most: usize) -> Result<()> {
     bench.add(Row::figure("the same, sqlite, empty", first))?;
     let begin = Instant::now();
     let server = Door::Hyper.serve(&place.argument)?;
-    fill(&mut Connection::open(server.address)?, most, FLIGHT)?;
+    fill(
+        &mut Connection::open(server.address)?,
+        &PERSONS,
+        most,
+        FLIGHT,
+    )?;
     let rate = quotient(most as u64, 1) / begin.elapsed().as_secs_f64();
     let idle = server.memory()?;
     drop(server);

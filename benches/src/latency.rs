@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::connection::Connection;
 use crate::door::Door;
 use crate::figure::{Spread, milliseconds};
-use crate::request::{Ask, Client, FLIGHT, fill, page};
+use crate::request::{Ask, Client, FLIGHT, PERSONS, fill, page};
 use crate::table::{Row, verdict};
 use crate::{Bench, Pace, Result};
 
@@ -19,7 +19,12 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
             break;
         }
         let server = door.serve("memory")?;
-        fill(&mut Connection::open(server.address)?, persons, FLIGHT)?;
+        fill(
+            &mut Connection::open(server.address)?,
+            &PERSONS,
+            persons,
+            FLIGHT,
+        )?;
         let ask = Ask::GetAny(persons);
         let mut client = Client::new(Connection::open(server.address)?, 0, ask, 200)?;
         let (mut alone, mut beside, mut ratios) = (Vec::new(), Vec::new(), Vec::new());

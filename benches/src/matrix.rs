@@ -5,7 +5,7 @@ use crate::door::Door;
 use crate::duel::{Outcome, Side, duel};
 use crate::place::{Kind, Place};
 use crate::program::{Program, bound, built};
-use crate::request::{Ask, FLIGHT, content_length, fill};
+use crate::request::{Ask, FLIGHT, PERSONS, content_length, fill};
 use crate::table::verdict;
 use crate::{Bench, Result};
 
@@ -77,7 +77,12 @@ fn row(bench: &mut Bench, door: Door, kind: Kind, ask: Ask, clients: usize) -> R
 /// Creates the persons that are asked for.
 fn prepare(server: &Program, ask: Ask, clients: usize) -> Result<()> {
     let persons = ask.persons(clients);
-    fill(&mut Connection::open(server.address)?, persons, FLIGHT)
+    fill(
+        &mut Connection::open(server.address)?,
+        &PERSONS,
+        persons,
+        FLIGHT,
+    )
 }
 
 fn goal(ask: Ask, outcome: &Outcome) -> String {

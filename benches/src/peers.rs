@@ -7,7 +7,7 @@ use crate::connection::Connection;
 use crate::door::Door;
 use crate::duel::{Side, duel};
 use crate::program::{Program, bound};
-use crate::request::{Ask, fill};
+use crate::request::{Ask, PERSONS, fill};
 use crate::{Bench, Result};
 
 /// How many clients ask.
@@ -29,7 +29,12 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
             let server = Door::TinyHttp.serve("memory")?;
             let peer = Program::start(&mut command())?;
             for program in [&server, &peer] {
-                fill(&mut Connection::open(program.address)?, CLIENTS, 1)?;
+                fill(
+                    &mut Connection::open(program.address)?,
+                    &PERSONS,
+                    CLIENTS,
+                    1,
+                )?;
             }
             let [ours, its] = [&server, &peer].map(|it| Side::new(it, ask, CLIENTS, ask.status()));
             bench.add(duel(&what, ours?, its?, bench.pace)?.row)?;

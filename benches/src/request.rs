@@ -10,6 +10,12 @@ const STALE: &str = "\"ffffffffffffffffffffffffffffffff\"";
 /// How many requests a server takes before it has answered the first of them.
 pub const FLIGHT: usize = 100;
 
+/// The one collection of most rows.
+pub const PERSONS: [&str; 1] = ["persons"];
+
+/// Three collections, over which documents are spread evenly. All of them take persons.
+pub const THREE: [&str; 3] = ["persons", "notes", "tasks"];
+
 /// What is asked for, over and over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
@@ -31,19 +37,31 @@ pub enum Ask {
     PutAny(usize),
     /// A page of 100 that begins anywhere among so many persons.
     ListAny(usize),
+    /// As `GetAny`, of documents in three collections.
+    GetOfThree(usize),
+    /// As `PutAny`, to documents in three collections.
+    PutOfThree(usize),
 }
 
 impl Ask {
     pub fn name(self) -> String {
         match self {
-            Self::Get | Self::GetAny(_) => "GET 200".into(),
+            Self::Get | Self::GetAny(_) | Self::GetOfThree(_) => "GET 200".into(),
             Self::Unchanged => "GET 304".into(),
             Self::GetChanged => "GET 412".into(),
-            Self::Put | Self::PutAny(_) => "PUT 200".into(),
+            Self::Put | Self::PutAny(_) | Self::PutOfThree(_) => "PUT 200".into(),
             Self::PutChanged => "PUT 412".into(),
             Self::Post => "POST 201".into(),
             Self::List(length) => format!("page of {length}"),
             Self::ListAny(_) => "page of 100".into(),
+        }
+    }
+
+    /// What there is many of.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::GetOfThree(_) | Self::PutOfThree(_) => "documents in three collections",
+            _ => "persons",
         }
     }
 
@@ -63,6 +81,8 @@ impl Ask {
             Self::List(count)
             | Self::GetAny(count)
             | Self::PutAny(count)
+            | Self::GetOfThree(count)
+            | Self::PutOfThree(count)
             | Self::ListAny(count) => count.max(clients),
             _ => clients,
         }
@@ -85,8 +105,13 @@ impl Client {
     /// Connects, and asks once, so that the server has taken the connection before the next one
     /// comes, and the client knows the tag. `status` is what the server is to answer.
     pub fn new(mut connection: Connection, person: usize, ask: Ask, status: u16) -> Result<Self> {
-        let get = format!("GET /persons/{person:07} HTTP/1.1\r\nHost: bench\r\n\r\n");
-        let known = connection.ask(get.as_bytes())?;
+        let collections = match ask {
+            Ask::GetOfThree(_) | Ask::PutOfThree(_) => &THREE[..],
+            _ => &PERSONS,
+        };
+        let mut first = Vec::new();
+        get(&mut first, collections, person, "")?;
+        let known = connection.ask(&first)?;
         expect(&known, 200, "GET")?;
         let mut client = Self {
             connection,
@@ -124,14 +149,20 @@ impl Client {
     fn write(&mut self) -> Result<()> {
         let (to, id, tag) = (&mut self.request, self.person, &self.tag);
         match self.ask {
-            Ask::Get => get(to, id, "")?,
-            Ask::GetAny(count) => get(to, any(self.count, id, count), "")?,
-            Ask::Unchanged => get(to, id, &format!("If-None-Match: {tag}\r\n"))?,
-            Ask::GetChanged => get(to, id, &format!("If-Match: {STALE}\r\n"))?,
-            Ask::Put => put(to, id, &format!("If-Match: {tag}\r\n"))?,
-            Ask::PutAny(count) => put(to, any(self.count, id, count), "If-Match: *\r\n")?,
-            Ask::PutChanged => put(to, id, &format!("If-Match: {STALE}\r\n"))?,
-            Ask::Post => post(to, &format!("{id}-{}", self.count), "")?,
+            Ask::Get => get(to, &PERSONS, id, "")?,
+            Ask::GetAny(count) => get(to, &PERSONS, any(self.count, id, count), "")?,
+            Ask::GetOfThree(count) => get(to, &THREE, any(self.count, id, count), "")?,
+            Ask::Unchanged => get(to, &PERSONS, id, &format!("If-None-Match: {tag}\r\n"))?,
+            Ask::GetChanged => get(to, &PERSONS, id, &format!("If-Match: {STALE}\r\n"))?,
+            Ask::Put => put(to, &PERSONS, id, &format!("If-Match: {tag}\r\n"))?,
+            Ask::PutAny(count) => {
+                put(to, &PERSONS, any(self.count, id, count), "If-Match: *\r\n")?;
+            }
+            Ask::PutOfThree(count) => {
+                put(to, &THREE, any(self.count, id, count), "If-Match: *\r\n")?;
+            }
+            Ask::PutChanged => put(to, &PERSONS, id, &format!("If-Match: {STALE}\r\n"))?,
+            Ask::Post => post(to, "persons", &format!("{id}-{}", self.count), "")?,
             Ask::List(limit) => page(to, limit, None)?,
             Ask::ListAny(count) => page(to, 100, Some(any(self.count, id, count - 100)))?,
         }
@@ -156,27 +187,37 @@ fn any(turn: usize, salt: usize, count: usize) -> usize {
     (turn + salt * 1009).wrapping_mul(2_654_435_761) % count
 }
 
-fn get(to: &mut Vec<u8>, id: usize, fields: &str) -> Result<()> {
+/// The path of a document that is spread over these collections.
+fn path(collections: &[&str], id: usize) -> String {
+    let collection = collections
+        .get(id % collections.len())
+        .unwrap_or(&"persons");
+    format!("/{collection}/{id:07}")
+}
+
+fn get(to: &mut Vec<u8>, collections: &[&str], id: usize, fields: &str) -> Result<()> {
+    let path = path(collections, id);
     Ok(write!(
         to,
-        "GET /persons/{id:07} HTTP/1.1\r\nHost: bench\r\n{fields}\r\n"
+        "GET {path} HTTP/1.1\r\nHost: bench\r\n{fields}\r\n"
     )?)
 }
 
-fn put(to: &mut Vec<u8>, id: usize, fields: &str) -> Result<()> {
+fn put(to: &mut Vec<u8>, collections: &[&str], id: usize, fields: &str) -> Result<()> {
+    let path = path(collections, id);
     Ok(write!(
         to,
-        "PUT /persons/{id:07} HTTP/1.1\r\nHost: bench\r\n{fields}\
+        "PUT {path} HTTP/1.1\r\nHost: bench\r\n{fields}\
         Content-Type: application/json\r\nContent-Length: 22\r\n\r\n{{\"person_name\": \"Wim\"}}"
     )?)
 }
 
-fn post(to: &mut Vec<u8>, id: &str, fields: &str) -> Result<()> {
+fn post(to: &mut Vec<u8>, collection: &str, id: &str, fields: &str) -> Result<()> {
     let content = format!("{{\"person_id\": \"{id}\", \"person_name\": \"Wim\"}}");
     let length = content.len();
     Ok(write!(
         to,
-        "POST /persons HTTP/1.1\r\nHost: bench\r\n{fields}\
+        "POST /{collection} HTTP/1.1\r\nHost: bench\r\n{fields}\
         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{content}"
     )?)
 }
@@ -190,15 +231,24 @@ pub fn page(to: &mut Vec<u8>, limit: usize, after: Option<usize>) -> Result<()> 
     Ok(write!(to, " HTTP/1.1\r\nHost: bench\r\n\r\n")?)
 }
 
-/// Creates the persons 0 to `count`, so many in one flight.
-pub fn fill(connection: &mut Connection, count: usize, flight: usize) -> Result<()> {
+/// Creates the documents 0 to `count`, spread over these collections, so many in one flight.
+pub fn fill(
+    connection: &mut Connection,
+    collections: &[&str],
+    count: usize,
+    flight: usize,
+) -> Result<()> {
     let mut requests = Vec::new();
     for first in (0..count).step_by(flight) {
         let flight = first..count.min(first + flight);
         requests.clear();
         for id in flight.clone() {
-            let id = format!("{id:07}");
-            post(&mut requests, &id, "Prefer: return=minimal\r\n")?;
+            let path = path(collections, id);
+            let (collection, id) = path
+                .trim_start_matches('/')
+                .split_once('/')
+                .ok_or("a path has two parts")?;
+            post(&mut requests, collection, id, "Prefer: return=minimal\r\n")?;
         }
         connection.send(&requests)?;
         for _ in flight {
@@ -213,7 +263,7 @@ pub fn content_length(address: SocketAddr, ask: Ask) -> Result<usize> {
     let mut request = Vec::new();
     match ask {
         Ask::List(limit) => page(&mut request, limit, None)?,
-        _ => get(&mut request, 0, "")?,
+        _ => get(&mut request, &PERSONS, 0, "")?,
     }
     Ok(Connection::open(address)?.ask(&request)?.length)
 }
