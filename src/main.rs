@@ -55,13 +55,13 @@ fn dump(config: &Config) -> Result<(), Box<dyn Error>> {
 fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let (address, logs) = (config.address.clone(), config.access_log);
     let trusting = config.options.door == Door::TinyHttp;
+    let place = place(&config.options.policy.collections);
+    let options = config.clone().into_options()?;
     let store = config.open_store()?;
     // What is in memory fails at the end of the calendar only.
     let can_fail = store.writes_wait();
-    let place = place(&config.options.policy.collections);
-    let options = config.clone().into_options()?;
     let server = Server::bind(address, Arc::clone(&store), options)?;
-    // Only now: a start that fails changes nothing.
+    // Only now: a start that fails fills nothing.
     for left_out in config.load_into(&store)? {
         warn(&left_out);
     }

@@ -16,7 +16,7 @@ use crate::json::{Json, JsonError, quoted};
 use crate::store::PostgresStore;
 #[cfg(feature = "sqlite")]
 use crate::store::SqliteStore;
-use crate::store::{MemoryStore, OpenError, Store, StoreError};
+use crate::store::{OpenError, Store, StoreError};
 
 impl Config {
     /// Writes the documents of the store to `sink`, as a JSON object with an array for each
@@ -51,13 +51,15 @@ impl Config {
 impl Config {
     /// Opens a store that has documents, and leaves any other as it is.
     fn open_existing_store(&self) -> Result<Arc<dyn Store>, OpenError> {
-        Ok(match &self.store {
-            StoreName::Memory => Arc::new(MemoryStore::new()),
+        match &self.store {
+            StoreName::Memory => Err(OpenError::new("memory", "it begins empty")),
             #[cfg(feature = "sqlite")]
-            StoreName::Sqlite(path, _) => Arc::new(SqliteStore::open_existing(path)?),
+            StoreName::Sqlite(path, _) => Ok(Arc::new(SqliteStore::open_existing(path)?)),
             #[cfg(feature = "postgres")]
-            StoreName::Postgres(url) => Arc::new(PostgresStore::open_existing(with_password(url))?),
-        })
+            StoreName::Postgres(url) => {
+                Ok(Arc::new(PostgresStore::open_existing(with_password(url))?))
+            }
+        }
     }
 }
 
@@ -85,7 +87,12 @@ fn dump_collection(
                 collection: collection.name().to_owned(),
                 member,
             }),
-            _ => write!(sink, "{separator}")
+            Err(error) => Err(DumpError::Document {
+                collection: collection.name().to_owned(),
+                id: record.id.to_string(),
+                reason: error.to_string(),
+            }),
+            Ok(_) => write!(sink, "{separator}")
                 .and_then(|()| sink.write_all(text.trim_ascii_end()))
                 .map_err(DumpError::from),
         };
@@ -113,6 +120,15 @@ pub enum DumpError {
         /// The member, which a document has itself.
         member: String,
     },
+    /// A document is not JSON any more, because another program has changed what is stored.
+    Document {
+        /// The collection.
+        collection: String,
+        /// The id of the document.
+        id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The store has a collection that could not be served.
     Collection(CollectionError),
     /// The sink failed.
@@ -128,6 +144,14 @@ impl fmt::Display for DumpError {
                 f,
                 "a document of `{collection}` has a member `{member}` itself; say which member \
                  holds the ids, with `--collection {collection}:ID_MEMBER`"
+            ),
+            Self::Document {
+                collection,
+                id,
+                reason,
+            } => write!(
+                f,
+                "the document {id} of `{collection}` cannot be read: {reason}"
             ),
             Self::Collection(error) => write!(f, "the store cannot be dumped: {error}"),
             Self::Sink(error) => write!(f, "the dump cannot be written: {error}"),

@@ -55,10 +55,11 @@ impl Form for Documents {
     }
 
     fn bounded_length(&self, collection: &Collection, id: &Id, document: &Document) -> usize {
-        let names = "\"_change_date\":\"\",\"_etag\":\"\",:,\n".len();
+        let names = "\"_change_date\":\"\",\"_etag\":\"\",:\n".len();
         let values = "2020-12-24T10:11:52.200311".len() + 2 * size_of::<u128>();
         let id = quoted(collection.id_member()).len() + quoted(id.as_str()).len();
-        names + values + id + document.as_str().len()
+        let (comma, _) = document.following_members();
+        names + values + id + comma.len() + document.as_str().len()
     }
 
     fn show(&self, collection: &Collection, record: &Record, content: &mut Vec<u8>) {

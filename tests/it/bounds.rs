@@ -185,6 +185,19 @@ fn an_id_that_is_made_counts() {
     assert_eq!((longest.status(), longest.content().len()), (201, LONGEST));
 }
 
+/// A document without members has no comma before them.
+#[test]
+fn the_shortest_document_may_be_as_long_as_it_is() {
+    let mut desk = serving(&["notes"]);
+    let content = r#"{"id":"1"}"#;
+    let length = desk.ask("POST /notes", &[], content).content().len();
+    for (limit, status) in [(length, 201), (length - 1, 413)] {
+        desk = serving(&["notes"]);
+        desk.policy.max_content = limit as u64;
+        assert_eq!(desk.ask("POST /notes", &[], content).status(), status);
+    }
+}
+
 /// Each adds a member, of one length or of another.
 #[test]
 fn many_patches_make_no_document_longer_than_one() {

@@ -44,8 +44,8 @@ pub(super) fn create(path: &Path) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Refuses what is not ours, without touching it.
-pub(super) fn inspect(path: &Path) -> Result<(), Box<dyn Error>> {
+/// Refuses what is not ours, without touching it. Returns what the file has, but for its WAL.
+pub(super) fn inspect(path: &Path) -> Result<Schema, Box<dyn Error>> {
     let path = path.to_str().ok_or("its name is not UTF-8")?;
     let escaped = path.replace('%', "%25");
     let escaped = escaped.replace('?', "%3f").replace('#', "%23");
@@ -56,8 +56,7 @@ pub(super) fn inspect(path: &Path) -> Result<(), Box<dyn Error>> {
     // Only the header counts. Another process may be writing the first pages now, or have been
     // killed meanwhile; with this SQLite accepts that some are missing.
     connection.pragma_update(None, "writable_schema", true)?;
-    Schema::of(&connection)?;
-    Ok(())
+    Schema::of(&connection)
 }
 
 /// Refuses what has no documents, without touching it.
@@ -66,9 +65,14 @@ pub(super) fn check_existing(path: &Path) -> Result<(), Box<dyn Error>> {
         return Err("there is no such file".into());
     }
     let path = std::path::absolute(path)?;
-    inspect(&path)?;
-    // The latest header may still be in the WAL.
-    match Schema::of(&Connection::open_with_flags(path, READ_ONLY)?)? {
+    let mut schema = inspect(&path)?;
+    let mut wal = path.clone().into_os_string();
+    wal.push("-wal");
+    // The latest header may still be in there.
+    if std::fs::metadata(wal).is_ok_and(|wal| wal.len() > 0) {
+        schema = Schema::of(&Connection::open_with_flags(path, READ_ONLY)?)?;
+    }
+    match schema {
         Schema::Documents => Ok(()),
         Schema::Nothing => Err("it is empty".into()),
         Schema::Persons => Err(
