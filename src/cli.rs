@@ -34,9 +34,9 @@ pub const HELP: &str = "\
 Serves collections of JSON documents over HTTP, so that no update is lost.
 
 Usage: ifmatch [OPTIONS]
-       ifmatch dump --store STORE [--collection NAME[:ID_MEMBER]]...
+       ifmatch dump --store STORE
 
-`dump` writes the documents of a store to stdout while servers go on, as a JSON
+`dump` writes all documents of a store to stdout while servers go on, as a JSON
 object of arrays, which `--load` reads.
 
 Options:
@@ -286,11 +286,7 @@ impl Config {
 
     /// Whether a dump can be made with these flags.
     fn check_dump(&self, flags: Vec<String>) -> Result<(), UsageError> {
-        const TAKEN: [&str; 2] = ["--store", "--collection"];
-        match flags
-            .into_iter()
-            .find(|flag| !TAKEN.contains(&flag.as_str()))
-        {
+        match flags.into_iter().find(|flag| flag != "--store") {
             Some(flag) => Err(UsageError::NotForDump(flag)),
             None if self.store.is_memory() => Err(UsageError::DumpOfMemory),
             None => Ok(()),

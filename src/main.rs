@@ -61,7 +61,8 @@ fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     // What is in memory fails at the end of the calendar only.
     let can_fail = store.writes_wait();
     let server = Server::bind(address, Arc::clone(&store), options)?;
-    // Only now: a start that fails fills nothing.
+    // Only now: a start that fails changes no documents.
+    config.keep_id_members(&store)?;
     for left_out in config.load_into(&store)? {
         warn(&left_out);
     }

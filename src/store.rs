@@ -113,6 +113,23 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
+    /// The name of the member that holds the ids of a collection: as it was given first, or as it
+    /// is `given` now. With another one the same tag would name another representation.
+    ///
+    /// A store that does not outlive its server need not keep it.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot tell, or keep it, just now.
+    fn id_member(
+        &self,
+        collection: &str,
+        given: Option<&str>,
+    ) -> Result<Option<String>, StoreError> {
+        let _ = collection;
+        Ok(given.map(str::to_owned))
+    }
+
     /// The names of the collections that have documents, in order.
     ///
     /// A store need not be able to tell.
@@ -296,6 +313,14 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         (**self).visit(collection, visit)
+    }
+
+    fn id_member(
+        &self,
+        collection: &str,
+        given: Option<&str>,
+    ) -> Result<Option<String>, StoreError> {
+        (**self).id_member(collection, given)
     }
 
     fn collections(&self) -> Result<Vec<String>, StoreError> {

@@ -11,7 +11,7 @@ use crate::cli::store_name::StoreName;
 #[cfg(feature = "postgres")]
 use crate::cli::with_password;
 use crate::collection::{Collection, CollectionError};
-use crate::json::{Json, JsonError, quoted};
+use crate::json::{Json, quoted};
 #[cfg(feature = "postgres")]
 use crate::store::PostgresStore;
 #[cfg(feature = "sqlite")]
@@ -20,7 +20,7 @@ use crate::store::{OpenError, Store, StoreError};
 
 impl Config {
     /// Writes the documents of the store to `sink`, as a JSON object with an array for each
-    /// collection: for those that `--collection` names, or for all that have documents.
+    /// collection that has any.
     ///
     /// Each collection is of one moment. Others may write to the store meanwhile. A store that has no
     /// documents yet is neither created nor taken over.
@@ -30,17 +30,12 @@ impl Config {
     /// When the store cannot be opened, or fails, or the sink does.
     pub fn dump(&self, sink: &mut dyn Write) -> Result<(), DumpError> {
         let store = &*self.open_existing_store()?;
-        let mut collections = self.collections.clone();
-        if collections.is_empty() {
-            let names = store.collections()?;
-            let all = names.iter().map(|name| named(name));
-            collections = all.collect::<Result<_, _>>()?;
-        }
         sink.write_all(b"{")?;
-        for (index, collection) in collections.iter().enumerate() {
+        for (index, name) in store.collections()?.iter().enumerate() {
+            let collection = named(name, store.id_member(name, None)?)?;
             let separator = if index == 0 { "\n" } else { ",\n" };
-            write!(sink, "{separator}{}: [", quoted(collection.name()))?;
-            dump_collection(collection, store, sink)?;
+            write!(sink, "{separator}{}: [", quoted(name))?;
+            dump_collection(&collection, store, sink)?;
             sink.write_all(b"\n]")?;
         }
         sink.write_all(b"\n}\n")?;
@@ -63,11 +58,12 @@ impl Config {
     }
 }
 
-/// The collection of this name, with its ids where they are unless told.
-fn named(name: &str) -> Result<Collection, CollectionError> {
-    match name {
-        "persons" => Ok(Collection::persons()),
-        name => Collection::new(name),
+/// The collection of this name, with its ids in this member, or where they are unless told.
+fn named(name: &str, id_member: Option<String>) -> Result<Collection, CollectionError> {
+    match (name, id_member) {
+        ("persons", _) => Ok(Collection::persons()),
+        (name, None) => Collection::new(name),
+        (name, Some(id_member)) => Collection::new(name)?.with_id_member(&id_member),
     }
 }
 
@@ -83,10 +79,6 @@ fn dump_collection(
         text.clear();
         collection.form().show(collection, record, &mut text);
         written = match Json::read(&text) {
-            Err(JsonError::Repeated(member)) => Err(DumpError::IdMember {
-                collection: collection.name().to_owned(),
-                member,
-            }),
             Err(error) => Err(DumpError::Document {
                 collection: collection.name().to_owned(),
                 id: record.id.to_string(),
@@ -113,13 +105,6 @@ pub enum DumpError {
     Open(OpenError),
     /// The store failed.
     Store(StoreError),
-    /// The ids of a collection are not in the member that was named.
-    IdMember {
-        /// The collection.
-        collection: String,
-        /// The member, which a document has itself.
-        member: String,
-    },
     /// A document is not JSON any more, because another program has changed what is stored.
     Document {
         /// The collection.
@@ -140,11 +125,6 @@ impl fmt::Display for DumpError {
         match self {
             Self::Open(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
-            Self::IdMember { collection, member } => write!(
-                f,
-                "a document of `{collection}` has a member `{member}` itself; say which member \
-                 holds the ids, with `--collection {collection}:ID_MEMBER`"
-            ),
             Self::Document {
                 collection,
                 id,

@@ -1,4 +1,5 @@
-//! The file of `--load`: a JSON object with an array of documents for each collection.
+//! What is done to a store before it is served: the ids have their member, and the file of `--load`,
+//! a JSON object with an array of documents for each collection, fills what is empty.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -11,10 +12,28 @@ use crate::cli::Config;
 use crate::collection::Collection;
 use crate::document::{Document, Id};
 use crate::json::{Json, MAX_DEPTH, Member, quoted};
-use crate::store::{Store, StoreError, SwapError};
+use crate::store::{OpenError, Store, StoreError, SwapError};
 use crate::version::{Version, VersionClock};
 
 impl Config {
+    /// Has the store keep which member holds the ids of each collection.
+    ///
+    /// # Errors
+    ///
+    /// When it keeps another one, or fails.
+    pub fn keep_id_members(&self, store: &dyn Store) -> Result<(), OpenError> {
+        for collection in self.options.policy.collections.iter() {
+            let (name, given) = (collection.name(), collection.id_member());
+            let kept = store.id_member(name, Some(given));
+            let kept = kept.map_err(|error| OpenError::new(&self.store, error))?;
+            if let Some(kept) = kept.filter(|kept| kept != given) {
+                let reason = format!("the ids of `{name}` are in `{kept}`, and not in `{given}`");
+                return Err(OpenError::new(&self.store, reason));
+            }
+        }
+        Ok(())
+    }
+
     /// Fills the collections that are empty from the file that `--load` names, each in one step.
     /// Returns a sentence for each array of the file that was left out.
     ///

@@ -1,5 +1,6 @@
 //! The value of `--store`.
 
+use std::fmt;
 #[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 
@@ -65,6 +66,18 @@ impl StoreName {
             #[cfg(feature = "postgres")]
             Self::Postgres(_) => true,
             _ => false,
+        }
+    }
+}
+
+impl fmt::Display for StoreName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(path, _) => path.display().fmt(f),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => url.fmt(f),
         }
     }
 }

@@ -60,7 +60,7 @@ impl fmt::Display for UsageError {
             Self::NotUtf8(argument) => write!(f, "the argument `{argument}` is not UTF-8"),
             Self::Collection(error) => write!(f, "--collection: {error}"),
             Self::NotForDump(flag) => {
-                write!(f, "`dump` takes --store and --collection, not `{flag}`")
+                write!(f, "`dump` takes --store alone, not `{flag}`")
             }
             Self::DumpOfMemory => f.write_str(
                 "`dump` needs `--store sqlite:PATH` or `--store postgres://USER@HOST/DATABASE`",

@@ -232,6 +232,14 @@ impl Store for PostgresStore {
         })
     }
 
+    fn id_member(
+        &self,
+        collection: &str,
+        given: Option<&str>,
+    ) -> Result<Option<String>, StoreError> {
+        self.ask(|client| change::keep_id_member(client, collection, given))
+    }
+
     fn collections(&self) -> Result<Vec<String>, StoreError> {
         self.ask(page::collections)
     }

@@ -235,6 +235,21 @@ impl Store for SqliteStore {
             .map_err(|error| self.failed(&error))
     }
 
+    fn id_member(
+        &self,
+        collection: &str,
+        given: Option<&str>,
+    ) -> Result<Option<String>, StoreError> {
+        let kept = self.read(|reader| rows::id_member(reader, collection))?;
+        let (None, Some(given)) = (&kept, given) else {
+            return Ok(kept);
+        };
+        let writer = lock(&self.writer);
+        rows::keep_id_member(&writer, collection, given)
+            .and_then(|()| rows::id_member(&writer, collection))
+            .map_err(|error| self.failed(&error))
+    }
+
     fn collections(&self) -> Result<Vec<String>, StoreError> {
         self.read(|reader| {
             let snapshot = reader.unchecked_transaction()?;

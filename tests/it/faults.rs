@@ -501,7 +501,9 @@ fn fault_09_announcing_terabytes_costs_little() {
     let before = footprint(&program);
     let held = announce_terabytes(program.address);
     let (memory, threads, descriptors) = footprint(&program);
-    assert!(memory < 16 * 1024 * 1024, "{memory} bytes");
+    // An unoptimised program with every feature has a dozen megabytes to begin with.
+    let grown = memory.saturating_sub(before.0);
+    assert!(grown < 8 * 1024 * 1024, "{grown} bytes");
     drop(held);
     if is_hyper() {
         wait_until("nothing stays behind", || {

@@ -86,6 +86,7 @@ macro_rules! suite {
             a_visit_is_of_one_moment,
             a_hundred_thousand_persons,
             no_update_is_lost_between_two_handles,
+            the_member_with_the_ids_is_the_one_given_first,
         );
     };
     (@tests $place:expr, $($test:ident,)*) => {
@@ -884,6 +885,28 @@ fn versions_are_those_of_one_clock_whatever_it_shows(place: &dyn Place) {
 fn name_of(person: &Document) -> String {
     let person: serde_json::Value = serde_json::from_str(person.as_str()).unwrap();
     person["person_name"].as_str().unwrap().to_owned()
+}
+
+/// Where a store keeps it at all; and it is no change of the collection.
+fn the_member_with_the_ids_is_the_one_given_first(place: &dyn Place) {
+    let store = place.open();
+    let kept = |member: &str| Ok(Some(member.to_owned()));
+    assert_eq!(store.id_member("notes", None), Ok(None));
+    assert_eq!(store.id_member("notes", Some("slug")), kept("slug"));
+    assert_eq!(store.version("notes"), Ok(place.kept(Version::FIRST)));
+    assert_eq!(store.collections(), Ok(vec![]));
+    let keeps = place.argument() != "memory";
+    let later = if keeps { "slug" } else { "id" };
+    assert_eq!(place.open().id_member("notes", Some("id")), kept(later));
+    create(&*store, "1");
+    let known = keeps.then(|| "slug".to_owned());
+    assert_eq!(store.id_member("notes", None), Ok(known));
+    // After the first write, too.
+    assert_eq!(
+        store.id_member(PERSONS, Some("person_id")),
+        kept("person_id")
+    );
+    assert_eq!(store.list("notes", Portion::ALL).unwrap().records, []);
 }
 
 /// Everybody adds to a number by reading it, writing it and, when told so, trying again.

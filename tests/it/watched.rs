@@ -82,6 +82,14 @@ where
         self.store.visit(collection, visit)
     }
 
+    fn id_member(
+        &self,
+        collection: &str,
+        given: Option<&str>,
+    ) -> Result<Option<String>, StoreError> {
+        self.store.id_member(collection, given)
+    }
+
     fn collections(&self) -> Result<Vec<String>, StoreError> {
         (self.before)(Call::Collections)?;
         self.store.collections()

@@ -5,7 +5,7 @@ use postgres::{Client, IsolationLevel, Transaction};
 
 use crate::document::Document;
 use crate::store::postgres::connections::Failure;
-use crate::store::postgres::row::{collection_version, version};
+use crate::store::postgres::row::{collection_version, unreadable, version};
 use crate::store::{StoreError, Swap, SwapError};
 use crate::version::{Version, VersionClock};
 
@@ -96,6 +96,33 @@ fn lock_document(transaction: &mut Transaction<'_>, swap: &Swap<'_>) -> Result<V
         ],
     )?;
     row.map_or(Ok(Version::FIRST), |row| version(&row, 0))
+}
+
+/// Keeps the name of the member that holds the ids of a collection, unless another one was kept
+/// before. Returns the one that is kept.
+pub(super) fn keep_id_member(
+    client: &mut Client,
+    collection: &str,
+    given: Option<&str>,
+) -> Result<Option<String>, Failure> {
+    if let Some(given) = given {
+        let first = Version::FIRST.to_string();
+        client.execute_typed(
+            "INSERT INTO collection VALUES ($1, $2, true, $3) ON CONFLICT (name) DO UPDATE \
+             SET id_member = $3 WHERE collection.id_member IS NULL",
+            &[
+                (&collection, Type::TEXT),
+                (&first, Type::TEXT),
+                (&given, Type::TEXT),
+            ],
+        )?;
+    }
+    let row = client.query_typed_opt(
+        "SELECT id_member FROM collection WHERE name = $1",
+        &[(&collection, Type::TEXT)],
+    )?;
+    let id_member = row.map(|row| row.try_get(0)).transpose();
+    Ok(id_member.map_err(unreadable)?.flatten())
 }
 
 /// Sets the version of the collection, whose row is locked.

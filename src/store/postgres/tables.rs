@@ -15,7 +15,8 @@ const SCHEMA_VERSION: i32 = 2;
 /// All are created in one transaction, and `ifmatch` marks them as ours.
 ///
 /// `collection` has the latest change of any document, the removed ones included, if lists have a
-/// tag; what is not dated did not happen at that moment. Where lists have no tag, a document that was
+/// tag, and the name of the member that holds the ids in a representation; what is not dated did not
+/// happen at that moment. Where lists have no tag, a document that was
 /// removed stays, without its content. The content is `TEXT` because `JSONB` would put the members
 /// in another order and convert the numbers.
 const TABLES: &str = r#"
@@ -27,7 +28,8 @@ CREATE TABLE ifmatch (
 CREATE TABLE collection (
     name TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     change_date TEXT NOT NULL,
-    dated BOOLEAN NOT NULL
+    dated BOOLEAN NOT NULL,
+    id_member TEXT
 );
 CREATE TABLE document (
     collection TEXT COLLATE "C" NOT NULL,
@@ -47,7 +49,10 @@ const MARK: &str = "only_row bool, schema_version int4";
 /// The columns of our tables, as the database tells them.
 const OURS: [(&str, &str); 3] = [
     ("ifmatch", "only_row bool, schema_version int4, tagged bool"),
-    ("collection", "name text, change_date text, dated bool"),
+    (
+        "collection",
+        "name text, change_date text, dated bool, id_member text",
+    ),
     (
         "document",
         "collection text, id text, content text, change_date text, dated bool, removed bool",

@@ -35,6 +35,32 @@ pub(super) fn set_version(
     Ok(())
 }
 
+/// The name of the member that holds the ids of a collection, if it has been given.
+pub(super) fn id_member(
+    connection: &Connection,
+    collection: &str,
+) -> rusqlite::Result<Option<String>> {
+    let id_member = connection
+        .prepare_cached("SELECT id_member FROM collection WHERE name = ?1")?
+        .query_row([collection], |row| row.get::<_, Option<String>>(0))
+        .optional()?;
+    Ok(id_member.flatten())
+}
+
+/// Keeps the name of the member that holds the ids, unless another one was kept before.
+pub(super) fn keep_id_member(
+    connection: &Connection,
+    collection: &str,
+    id_member: &str,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO collection (name, change_date, id_member) VALUES (?1, ?2, ?3) \
+         ON CONFLICT (name) DO UPDATE SET id_member = coalesce(id_member, excluded.id_member)",
+        params![collection, Version::FIRST.to_string(), id_member],
+    )?;
+    Ok(())
+}
+
 pub(super) fn record(
     connection: &Connection,
     collection: &str,

@@ -32,7 +32,8 @@ CREATE TABLE document (
 CREATE TABLE collection ( -- the latest change of any document, the removed ones included
     name TEXT NOT NULL PRIMARY KEY,
     change_date TEXT NOT NULL,
-    dated INTEGER NOT NULL DEFAULT 1
+    dated INTEGER NOT NULL DEFAULT 1,
+    id_member TEXT -- what holds the ids in a representation
 ) STRICT, WITHOUT ROWID;
 ";
 
