@@ -192,6 +192,12 @@ impl Collection {
         self.admit(self.form.read_patched(patched)?)
     }
 
+    /// Whether the representation of a document would be longer than `most` bytes, where that is
+    /// bounded.
+    pub(crate) fn is_too_long(&self, id: &Id, document: &Document, most: u64) -> bool {
+        self.form.bounded_length(self, id, document) as u64 > most
+    }
+
     /// Checks a document by the embedder's rules.
     fn admit(&self, document: Document) -> Result<Document, ContentError> {
         if let Some(admission) = &self.admission {

@@ -41,9 +41,7 @@ impl Config {
         sink.write_all(b"\n}\n")?;
         Ok(sink.flush()?)
     }
-}
 
-impl Config {
     /// Opens a store that has documents, and leaves any other as it is.
     fn open_existing_store(&self) -> Result<Arc<dyn Store>, OpenError> {
         match &self.store {

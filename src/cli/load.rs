@@ -143,8 +143,7 @@ impl Load<'_> {
         let (id, document) = read.map_err(|error| error.to_string())?;
         let shown_id = id.clone().unwrap_or(Id::from(Version::FIRST));
         let most = self.config.options.policy.max_content;
-        let form = collection.form();
-        if form.bounded_length(collection, &shown_id, &document) as u64 > most {
+        if collection.is_too_long(&shown_id, &document, most) {
             return Err(format!(
                 "it is longer than {most} bytes; --max-content allows more"
             ));

@@ -156,13 +156,12 @@ impl Exchange<'_> {
     /// Swaps in a document, if it is not too long to be sent back as it is shown.
     fn put(&self, collection: &Collection, swap: &Swap<'_>) -> Result<Option<Version>, Problem> {
         let limit = self.policy.max_content;
-        if let Some(document) = swap.new_document() {
-            let form = collection.form();
-            if form.bounded_length(collection, swap.id(), document) as u64 > limit {
-                return Err(Problem::DocumentTooLong { limit });
+        match swap.new_document() {
+            Some(document) if collection.is_too_long(swap.id(), document, limit) => {
+                Err(Problem::DocumentTooLong { limit })
             }
+            _ => Ok(self.swap(swap)?),
         }
-        Ok(self.swap(swap)?)
     }
 
     /// The version the swap made, or nothing when another writer was faster.
