@@ -1,7 +1,7 @@
 //! The properties that the tests of `ifmatch` check, for the fuzz targets.
 #![allow(unused, reason = "part of what is taken in is for the tests alone")]
 
-#[path = "../tests/it/oracle.rs"]
+#[path = "../tests/judgement/oracle.rs"]
 mod oracle;
 #[path = "../tests/it/property/mod.rs"]
 mod property;

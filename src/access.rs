@@ -4,7 +4,8 @@ use std::error::Error;
 use std::fmt;
 
 use crate::framing::is_authority;
-use crate::message::{Method, Request, Response};
+use crate::message::{Request, Response};
+use crate::method::Method;
 use crate::target::{authority, split_scheme};
 
 /// Who may ask, and from where: the same rules for every target.
@@ -71,9 +72,13 @@ impl Access {
 
     /// Whether the request may be looked at further.
     pub(crate) fn check(&self, request: &Request<'_>) -> Result<(), Denial> {
-        let host = authority(request.target).or_else(|| request.field_lines("Host").next());
-        let is_named =
-            host.is_some_and(|host| self.hosts.iter().any(|known| is_called(known, host)));
+        let host = match authority(request.target) {
+            Some(host) => Some(host.into()),
+            None => request.field_texts("Host").next(),
+        };
+        let is_named = host
+            .as_ref()
+            .is_some_and(|host| self.hosts.iter().any(|known| is_called(known, host)));
         if host.is_some() && !self.hosts.is_empty() && !is_named {
             return Err(Denial::Host);
         }
@@ -81,8 +86,8 @@ impl Access {
             return Err(Denial::Https);
         }
         let reads = request.method.is_read() || request.method == Method::Options;
-        let mut origins = request.field_lines("Origin");
-        if !reads && !origins.all(|origin| self.allows(origin) || self.is_own(origin)) {
+        let mut origins = request.field_texts("Origin");
+        if !reads && !origins.all(|it| self.allows(&it) || self.is_own(&it)) {
             return Err(Denial::Origin);
         }
         match &self.token {
@@ -101,18 +106,18 @@ impl Access {
         if !self.any_origin {
             response = response.with_field("Vary", "Origin");
         }
-        let mut origins = request.field_lines("Origin");
+        let mut origins = request.field_texts("Origin");
         let (Some(origin), None) = (origins.next(), origins.next()) else {
             return response;
         };
-        if !self.allows(origin) {
+        if !self.allows(&origin) {
             return response;
         }
         // What is echoed is one of the origins that were allowed, and so has no line break.
         let shown = if self.any_origin {
             "*".into()
         } else {
-            origin.to_owned()
+            origin.into_owned()
         };
         let methods = response.field("Allow").map(str::to_owned);
         let asks_first = request
@@ -220,7 +225,7 @@ impl Token {
     }
 
     fn check(&self, request: &Request<'_>) -> Result<(), Denial> {
-        let mut lines = request.field_lines("Authorization");
+        let mut lines = request.field_texts("Authorization");
         let (Some(line), None) = (lines.next(), lines.next()) else {
             return Err(Denial::NoToken);
         };

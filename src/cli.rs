@@ -148,7 +148,7 @@ impl Command {
         let mut arguments = arguments.into_iter().map(|argument| {
             argument
                 .into_string()
-                .map_err(|raw| UsageError::NotUtf8(raw.display().to_string()))
+                .map_err(|raw| UsageError::NotUtf8(raw.to_string_lossy().into_owned()))
         });
         let mut config = Config::default();
         let mut dumps = false;

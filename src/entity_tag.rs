@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// An entity tag: the name of one version of a representation.
@@ -15,7 +16,9 @@ use std::str::FromStr;
 /// etagc      = %x21 / %x23-7E / obs-text
 /// ```
 ///
-/// There is no escaping in this grammar: `"a\"` is the whole tag `a\`.
+/// There is no escaping in this grammar: `"a\"` is the whole tag `a\`. obs-text is UTF-8 here,
+/// because a tag is text; [`Preconditions`](crate::Preconditions) also read the tags of clients
+/// that are not UTF-8, which equal none that is.
 ///
 /// Two tags are compared by [`strong_eq`](Self::strong_eq) or [`weak_eq`](Self::weak_eq), never
 /// by `==`, which says whether two values are identical and is no comparison HTTP knows.
@@ -51,7 +54,7 @@ impl EntityTag {
     ///
     /// When `opaque` holds a character that is not `etagc`: a quote, a space, a control.
     pub fn strong(opaque: impl Into<String>) -> Result<Self, ParseEntityTagError> {
-        Self::checked(opaque.into(), false, 0)
+        Self::checked(opaque.into(), false)
     }
 
     /// Makes a weak tag: it changes when the representation's meaning does.
@@ -60,10 +63,11 @@ impl EntityTag {
     ///
     /// As [`strong`](Self::strong).
     pub fn weak(opaque: impl Into<String>) -> Result<Self, ParseEntityTagError> {
-        Self::checked(opaque.into(), true, 0)
+        Self::checked(opaque.into(), true)
     }
 
     /// Names `content` by its MD5: a strong tag of 32 lower-case hex digits.
+    #[cfg(feature = "server")]
     pub(crate) fn digest(content: &[u8]) -> Self {
         let digit = |value: u8| char::from(if value < 10 { b'0' } else { b'a' - 10 } + value);
         let digits = |byte: u8| [digit(byte >> 4), digit(byte & 15)];
@@ -106,14 +110,9 @@ impl EntityTag {
         self.opaque == other.opaque
     }
 
-    fn checked(opaque: String, weak: bool, start: usize) -> Result<Self, ParseEntityTagError> {
-        match opaque.char_indices().find(|(_, c)| !is_etagc(*c)) {
-            None => Ok(Self { opaque, weak }),
-            Some((offset, found)) => Err(ParseEntityTagError {
-                kind: Kind::Unexpected(found),
-                position: start + offset,
-            }),
-        }
+    fn checked(opaque: String, weak: bool) -> Result<Self, ParseEntityTagError> {
+        check(opaque.as_bytes(), 0)?;
+        Ok(Self { opaque, weak })
     }
 }
 
@@ -121,24 +120,19 @@ impl FromStr for EntityTag {
     type Err = ParseEntityTagError;
 
     fn from_str(text: &str) -> Result<Self, ParseEntityTagError> {
-        let (weak, quoted) = match text.strip_prefix("W/") {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let start = text.len() - quoted.len();
-        let fail = |kind, position| Err(ParseEntityTagError { kind, position });
-        let Some(body) = quoted.strip_prefix('"') else {
-            return fail(Kind::NotQuoted(quoted.chars().next()), start);
-        };
-        let (opaque, rest) = match body.split_once('"') {
-            Some((opaque, rest)) => (opaque, Some(rest)),
-            None => (body, None),
-        };
-        let tag = Self::checked(opaque.to_owned(), weak, start + 1)?;
-        match rest.map(|rest| rest.chars().next()) {
-            Some(None) => Ok(tag),
-            Some(Some(found)) => fail(Kind::Trailing(found), start + opaque.len() + 2),
-            None => fail(Kind::Unterminated, text.len()),
+        let (weak, opaque) = scan(text.as_bytes())?;
+        // The ends of the opaque part are quotes, and so between two characters.
+        let opaque = text.get(opaque).unwrap_or_default().to_owned();
+        Ok(Self { opaque, weak })
+    }
+}
+
+impl From<u64> for EntityTag {
+    /// Makes the strong tag of a revision number: its digits.
+    fn from(revision: u64) -> Self {
+        Self {
+            opaque: revision.to_string(),
+            weak: false,
         }
     }
 }
@@ -150,27 +144,73 @@ impl fmt::Display for EntityTag {
     }
 }
 
-/// Whether `c` may stand between the quotes: `etagc`, with everything beyond ASCII as obs-text.
-pub(crate) fn is_etagc(c: char) -> bool {
-    matches!(c, '!' | '#'..='~' | '\u{80}'..)
+/// Reads one entity tag from the bytes of a field value: whether it is weak, and where its opaque
+/// part stands.
+pub(crate) fn scan(value: &[u8]) -> Result<(bool, Range<usize>), ParseEntityTagError> {
+    let (weak, quoted) = match value.strip_prefix(b"W/") {
+        Some(rest) => (true, rest),
+        None => (false, value),
+    };
+    let mark = value.len() - quoted.len();
+    let Some(body) = quoted.strip_prefix(b"\"") else {
+        return Err(ParseEntityTagError::at(Kind::NotQuoted, quoted, mark));
+    };
+    let length = body.iter().position(|byte| *byte == b'"');
+    let (opaque, rest) = body.split_at(length.unwrap_or(body.len()));
+    let start = mark + 1;
+    let end = start + opaque.len();
+    check(opaque, start)?;
+    match rest {
+        [_] => Ok((weak, start..end)),
+        [] => Err(ParseEntityTagError::at(Kind::Unterminated, rest, end)),
+        [_, trailing @ ..] => Err(ParseEntityTagError::at(Kind::Trailing, trailing, end + 1)),
+    }
+}
+
+/// Whether the byte may stand between the quotes: `etagc`.
+pub(crate) fn is_etagc(byte: u8) -> bool {
+    matches!(byte, b'!' | b'#'..=b'~' | 0x80..)
+}
+
+/// Checks each byte of an opaque part, which begins at the byte `start` of what was read.
+fn check(opaque: &[u8], start: usize) -> Result<(), ParseEntityTagError> {
+    match opaque.iter().position(|byte| !is_etagc(*byte)) {
+        None => Ok(()),
+        Some(at) => {
+            let rest = opaque.get(at..).unwrap_or_default();
+            Err(ParseEntityTagError::at(Kind::Unexpected, rest, start + at))
+        }
+    }
 }
 
 /// Why a text is no entity tag: what was wrong, and at which byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseEntityTagError {
     kind: Kind,
+    /// What stands at the position; none at the end.
+    found: Option<char>,
     position: usize,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    NotQuoted(Option<char>),
-    Unexpected(char),
+    NotQuoted,
+    Unexpected,
     Unterminated,
-    Trailing(char),
+    Trailing,
 }
 
 impl ParseEntityTagError {
+    /// The error at this byte, which `rest` begins with.
+    fn at(kind: Kind, rest: &[u8], position: usize) -> Self {
+        let found = rest.utf8_chunks().next();
+        Self {
+            kind,
+            found: found.map(|it| it.valid().chars().next().unwrap_or('\u{fffd}')),
+            position,
+        }
+    }
+
     /// The byte at which the text stopped being an entity tag, counted from 0.
     #[must_use]
     pub fn position(&self) -> usize {
@@ -181,14 +221,15 @@ impl ParseEntityTagError {
 impl fmt::Display for ParseEntityTagError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = self.position;
+        let found = match self.found {
+            Some(found) => format!("{found:?}"),
+            None => "the end".to_owned(),
+        };
         match self.kind {
-            Kind::NotQuoted(None) => write!(f, "expected a quoted tag at byte {at}, found the end"),
-            Kind::NotQuoted(Some(c)) => {
-                write!(f, "expected a quoted tag at byte {at}, found {c:?}")
-            }
-            Kind::Unexpected(c) => write!(f, "unexpected {c:?} in an entity tag at byte {at}"),
+            Kind::NotQuoted => write!(f, "expected a quoted tag at byte {at}, found {found}"),
+            Kind::Unexpected => write!(f, "unexpected {found} in an entity tag at byte {at}"),
             Kind::Unterminated => write!(f, "entity tag without a closing quote at byte {at}"),
-            Kind::Trailing(c) => write!(f, "unexpected {c:?} after the entity tag at byte {at}"),
+            Kind::Trailing => write!(f, "unexpected {found} after the entity tag at byte {at}"),
         }
     }
 }

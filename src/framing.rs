@@ -65,16 +65,16 @@ impl Framing {
             ((None, _), (None, _)) => Ok(Self::Empty),
             ((Some(_), _), (Some(_), _)) => Err(Refusal::LengthBesideEncoding),
             ((Some(encoding), None), _)
-                if encoding.eq_ignore_ascii_case("chunked")
+                if encoding.eq_ignore_ascii_case(b"chunked")
                     && request.protocol >= Protocol::Http11 =>
             {
                 Ok(Self::Chunked)
             }
             ((Some(_), _), _) => Err(Refusal::TransferEncoding),
             (_, (Some(length), None))
-                if !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit()) =>
+                if !length.is_empty() && length.iter().all(u8::is_ascii_digit) =>
             {
-                match length.parse() {
+                match String::from_utf8_lossy(length).parse() {
                     Ok(0) => Ok(Self::Empty),
                     Ok(length) => Ok(Self::Length(length)),
                     // Digits that do not fit are a length beyond any limit.
@@ -91,10 +91,10 @@ impl Framing {
 /// [RFC 9110 section 5.5](https://www.rfc-editor.org/rfc/rfc9110#section-5.5)
 fn check_fields(request: &Request<'_>) -> Result<(), Refusal> {
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    let is_sound = |(name, value): &(&str, &str)| {
+    let is_sound = |(name, value): &(&str, &[u8])| {
         !name.is_empty()
             && name.bytes().all(is_token)
-            && !value.bytes().any(|b| b.is_ascii_control() && b != b'\t')
+            && !value.iter().any(|b| b.is_ascii_control() && *b != b'\t')
     };
     if request.fields.iter().all(is_sound) {
         Ok(())
@@ -105,11 +105,11 @@ fn check_fields(request: &Request<'_>) -> Result<(), Refusal> {
 
 /// [RFC 9112 section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)
 fn check_host(request: &Request<'_>) -> Result<(), Refusal> {
-    let mut hosts = request.field_lines("Host");
+    let mut hosts = request.field_texts("Host");
     match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => Err(Refusal::HostRepeated),
         (None, _) if request.protocol >= Protocol::Http11 => Err(Refusal::HostMissing),
-        (Some(host), _) if !is_authority(host) => Err(Refusal::HostMalformed),
+        (Some(host), _) if !is_authority(&host) => Err(Refusal::HostMalformed),
         _ => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use time::format_description::BorrowedFormatItem;
 use time::macros::{format_description, utc_datetime};
 use time::parsing::Parsed;
-use time::{Month, PrimitiveDateTime, SignedDuration, UtcDateTime, Weekday};
+use time::{Duration, Month, PrimitiveDateTime, UtcDateTime, Weekday};
 
 /// A point in time with the one-second resolution that HTTP gives its dates.
 ///
@@ -69,7 +69,7 @@ impl HttpDate {
 impl From<SystemTime> for HttpDate {
     /// Cuts off the fraction of the second.
     fn from(at: SystemTime) -> Self {
-        Self(utc(at).truncate_to_second())
+        Self(to_second(utc(at)))
     }
 }
 
@@ -87,7 +87,7 @@ impl fmt::Display for HttpDate {
         write_digits(&mut text[17..19], hour.into());
         write_digits(&mut text[20..22], minute.into());
         write_digits(&mut text[23..25], second.into());
-        f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -143,6 +143,11 @@ pub(crate) fn utc(at: SystemTime) -> UtcDateTime {
     }
 }
 
+/// The beginning of the second.
+pub(crate) fn to_second(at: UtcDateTime) -> UtcDateTime {
+    at.replace_nanosecond(0).unwrap_or(at)
+}
+
 fn read(text: &str, form: Form, now: HttpDate) -> Option<HttpDate> {
     // The parser would take a sign before a year of four digits; the grammar has none.
     if text.contains('+') || text.contains(" -") {
@@ -168,9 +173,9 @@ fn read(text: &str, form: Form, now: HttpDate) -> Option<HttpDate> {
         parsed.set_second(59)?;
     }
     let read = PrimitiveDateTime::try_from(parsed).ok()?.as_utc();
-    let read = read.saturating_add(SignedDuration::seconds(leap.into()));
+    let read = read.saturating_add(Duration::seconds(leap.into()));
     // The end of the calendar, which a leap second can reach, has a fraction.
-    Some(HttpDate(read.truncate_to_second()))
+    Some(HttpDate(to_second(read)))
 }
 
 /// The text is none of the three forms of an HTTP-date.

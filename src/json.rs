@@ -166,10 +166,9 @@ fn compact(mut rest: &str, depth: usize) -> Result<String, JsonError> {
             b'}' | b']' => check_names(around.pop().flatten().unwrap_or_default())?,
             b'"' => {
                 let string = unescaped(token)?;
-                if let Some(Some(names)) = around.last_mut()
-                    && text.ends_with(['{', ','])
-                {
-                    names.push(string);
+                match around.last_mut() {
+                    Some(Some(names)) if text.ends_with(['{', ',']) => names.push(string),
+                    _ => {}
                 }
             }
             _ => {}

@@ -1,34 +1,64 @@
-//! A small synchronous server, and the library inside it, for JSON documents that several clients
-//! change at once. Every representation carries an entity tag; a reader who has it already gets
-//! 304, a writer whose copy is out of date gets 412, and nothing is overwritten.
+//! Several clients change the same resource over HTTP, and no update is lost. Every representation
+//! carries an entity tag; a reader who has it already gets 304, a writer whose copy is out of date
+//! gets 412, and nothing is overwritten.
+//!
+//! There are three ways in, and none needs the next.
+//!
+//! # Judge
+//!
+//! You have a server. [`judge`] says of one request whether its method is to be performed, by
+//! [RFC 9110 section 13](https://www.rfc-editor.org/rfc/rfc9110#section-13) without ranges; if not,
+//! it has the answer. With `default-features = false` this is all there is, and needs only the crate
+//! `time`. With the feature `http` it works with axum, actix, hyper and others at once: see
+//! `examples/axum.rs`, and `examples/blocking.rs` for a server without them.
 //!
 //! ```
-//! use std::io::{Read, Write};
-//! use std::net::TcpStream;
+//! use ifmatch::{EntityTag, Method, Validators, WithoutIfMatch, judge};
+//! use std::time::SystemTime;
 //!
-//! use ifmatch::{Collection, Collections, MemoryStore, Options, Server};
+//! let fields = [("If-Match", r#""4""#)]; // all field lines of the request
+//! let current = Validators::from(EntityTag::from(5)); // your revision number
+//! let (rule, now) = (WithoutIfMatch::Refuse, SystemTime::now());
+//! let answer = judge(Method::Put, fields, Some(&current), rule, now).unwrap_err();
+//! assert_eq!(answer.status(), 412);
+//! ```
 //!
-//! let mut options = Options::default();
-//! options.policy.collections = Collections::new([Collection::new("notes")?])?;
-//! let server = Server::bind("127.0.0.1:0".parse()?, MemoryStore::new(), options)?;
-//! let running = server.spawn()?;
+//! # Respond
 //!
-//! let mut stream = TcpStream::connect(running.local_addr())?;
-//! stream.write_all(b"GET /notes HTTP/1.0\r\n\r\n")?;
-//! let mut answer = String::new();
-//! stream.read_to_string(&mut answer)?;
-//! assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("[]\n"));
+//! You have a transport, and no resource yet. [`respond`] answers a request value from a [`Store`]
+//! of JSON documents, without a socket. A [`Collection`] of them has a name, and may require that
+//! they can be read as a type of yours.
 //!
-//! running.stop();
+//! ```
+//! # #[cfg(feature = "server")] {
+//! use ifmatch::{Collection, Collections, MemoryStore, Method, Policy, Request, respond};
+//!
+//! let mut policy = Policy::default();
+//! policy.collections = Collections::new([Collection::new("notes")?])?;
+//! let request = Request::new(Method::Post, "/notes").with_content(br#"{"title": "Milk"}"#);
+//! let now = std::time::SystemTime::now();
+//! let response = respond(&MemoryStore::new(), &policy, &request, now);
+//! assert_eq!(response.status(), 201);
+//! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! There are three ways to use it; none needs the next: [`Preconditions::evaluate`] is section 13 of
-//! [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-13) without ranges, and needs nothing else;
-//! [`respond`] answers a request value from a [`Store`], without a socket; [`Server`] listens.
+//! # Serve
 //!
-//! A [`Collection`] has a name, and may require that its documents can be read as a type of yours.
-//! A store keeps each [`Document`] as text, with its [`Version`].
+//! You have neither. [`Server`] listens, on a thread of its own if you like; the program `ifmatch`
+//! does no more, and `examples/embed.rs` has one with a store of its own.
+//!
+//! ```
+//! # #[cfg(feature = "server")] {
+//! use ifmatch::{MemoryStore, Options, Server};
+//!
+//! let server = Server::bind("127.0.0.1:0".parse()?, MemoryStore::new(), Options::default())?;
+//! let running = server.spawn()?;
+//! println!("http://{}/persons", running.local_addr());
+//! running.stop();
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # The path of a request
 //!
@@ -42,7 +72,7 @@
 //!    |  1 target    path -> Root | Collection | Document   404 405 501
 //!    |  2 read      field lines -> Preconditions           400 415
 //!    |  3 select    store -> record, or none               404 503
-//!    |  4 evaluate  Perform | NotModified | Failed         304 412
+//!    |  4 judge     performed, or a Reason why not        304 412
 //!    |  5 perform   content -> Document                    400 422, 428 or 412 without If-Match
 //!    |  6 swap      store.swap(expected version, new)      409 (400)  lost? back to 3, never blind
 //!    v
@@ -56,7 +86,7 @@
 //! # What never happens
 //!
 //! - Only the doors read the clock, print, or call `tiny_http` and hyper.
-//! - Statuses are chosen in `problem` and `resource` alone.
+//! - Statuses are chosen in `judgement`, `problem` and `resource` alone.
 //! - A store is written to by a compare-and-swap on a version, or filled where it has no documents.
 //!   A check followed by a separate write cannot be expressed.
 //! - A version never comes back: not when the clock does, not when a document is created again.
@@ -66,66 +96,100 @@
 //! - No loop waits for a network, for a write to reach the disk, or for a client (10 ms at most).
 //!
 //! Absent are routers, middleware, content negotiation, ranges, TLS and users: for other resources
-//! than collections, put a server of yours around [`Preconditions`]. `server::tiny_http` is mostly
+//! than collections, put a server of yours around [`judge`]. `server::tiny_http` is mostly
 //! precautions, which `server::hyper`, the one place with `async`, leaves to hyper: see [`Door`].
 #![forbid(unsafe_code)]
 
 // Vocabulary: values without state.
 mod entity_tag;
+mod field;
 mod http_date;
-mod message;
+mod method;
+mod validators;
 // Judgement, the heart.
-mod framing;
 mod precondition;
+// (of a whole request)
+mod judgement;
+// What a server receives and sends.
+#[cfg(feature = "server")]
+mod message;
+// (as the types of the crate `http`, for servers that use it)
+#[cfg(feature = "http")]
+mod http;
+// (and whether its head can be trusted)
+#[cfg(feature = "server")]
+mod framing;
 // Vault: what is kept, and of which version ...
+#[cfg(feature = "server")]
 mod json;
+#[cfg(feature = "server")]
 mod version;
 // (a document has a version)
+#[cfg(feature = "server")]
 mod document;
 // ... under which names ...
+#[cfg(feature = "server")]
 mod collection;
 // ... and how it changes: one compare-and-swap at a time.
+#[cfg(feature = "server")]
 mod store;
 // Which of it is asked for ...
+#[cfg(feature = "server")]
 mod target;
 // ... to whom, how much and how.
+#[cfg(feature = "server")]
 mod access;
+#[cfg(feature = "server")]
 mod layout;
+#[cfg(feature = "server")]
 mod page;
+#[cfg(feature = "server")]
 mod policy;
+#[cfg(feature = "server")]
 mod preference;
 // What is answered.
+#[cfg(feature = "server")]
 mod problem;
+#[cfg(feature = "server")]
 mod resource;
 // Doors: everything that waits.
+#[cfg(feature = "server")]
 mod server;
 // What the program is told when it starts.
+#[cfg(feature = "server")]
 pub mod cli;
 
-pub use access::{Access, AccessError, Token};
-pub use collection::{Collection, CollectionError, Collections};
-pub use document::{ContentError, Document, Id, IdError, MAX_ID, Record};
 pub use entity_tag::{EntityTag, ParseEntityTagError};
 pub use http_date::{HttpDate, ParseHttpDateError};
-pub use message::{Method, Protocol, Request, Response};
-pub use page::MAX_PAGE;
-pub use policy::{Policy, Profile};
+pub use judgement::{NotPerformed, Reason, WithoutIfMatch, judge};
+pub use method::Method;
 pub use precondition::{
     Evaluation, IfMatch, IfNoneMatch, MAX_ENTITY_TAGS, MAX_FIELD_VALUE, Precondition,
-    Preconditions, PreconditionsError, TagSyntax, Validators,
+    Preconditions, PreconditionsError, TagSyntax,
 };
-pub use resource::respond;
+pub use validators::Validators;
+
 #[cfg(feature = "hyper")]
 pub use server::Limits;
-pub use server::{Address, Door, Options, Running, ServeError, Server, Stopper};
-pub use store::{List, MemoryStore, OpenError, Portion, Store, StoreError, Swap, SwapError};
 #[cfg(feature = "postgres")]
 pub use store::{ParsePostgresUrlError, PostgresStore, PostgresUrl};
 #[cfg(feature = "sqlite")]
 pub use store::{SqliteStore, Synchronous};
-pub use version::{ParseVersionError, Version, VersionClock};
+#[cfg(feature = "server")]
+pub use {
+    access::{Access, AccessError, Token},
+    collection::{Collection, CollectionError, Collections},
+    document::{ContentError, Document, Id, IdError, MAX_ID, Record},
+    message::{FieldLine, Protocol, Request, Response},
+    page::MAX_PAGE,
+    policy::{Policy, Profile},
+    resource::respond,
+    server::{Address, Door, Options, Running, ServeError, Server, Stopper},
+    store::{List, MemoryStore, OpenError, Portion, Store, StoreError, Swap, SwapError},
+    version::{ParseVersionError, Version, VersionClock},
+};
 
 /// The examples of the README, compiled and run with the others.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "server"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;

@@ -3,66 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// A request method, as far as this server tells methods apart.
-///
-/// Method names are case-sensitive.
-///
-/// [RFC 9110 section 9](https://www.rfc-editor.org/rfc/rfc9110#section-9)
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Method {
-    /// Transfers a current representation.
-    Get,
-    /// GET without the content.
-    Head,
-    /// Creates a member of a collection.
-    Post,
-    /// Replaces the representation.
-    Put,
-    /// Changes the representation by a patch
-    /// ([RFC 5789](https://www.rfc-editor.org/rfc/rfc5789)).
-    Patch,
-    /// Removes the resource.
-    Delete,
-    /// Asks which methods there are.
-    Options,
-    /// Another method of the [IANA registry](https://www.iana.org/assignments/http-methods), such
-    /// as TRACE and PROPFIND. No target has one, so all targets answer 405.
-    Registered,
-    /// Any other method.
-    Other,
-}
-
-impl Method {
-    /// The method of this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Self {
-        match name {
-            "GET" => Self::Get,
-            "HEAD" => Self::Head,
-            "POST" => Self::Post,
-            "PUT" => Self::Put,
-            "PATCH" => Self::Patch,
-            "DELETE" => Self::Delete,
-            "OPTIONS" => Self::Options,
-            "ACL" | "BASELINE-CONTROL" | "BIND" | "CHECKIN" | "CHECKOUT" | "CONNECT" | "COPY"
-            | "LABEL" | "LINK" | "LOCK" | "MERGE" | "MKACTIVITY" | "MKCALENDAR" | "MKCOL"
-            | "MKREDIRECTREF" | "MKWORKSPACE" | "MOVE" | "ORDERPATCH" | "PRI" | "PROPFIND"
-            | "PROPPATCH" | "QUERY" | "REBIND" | "REPORT" | "SEARCH" | "TRACE" | "UNBIND"
-            | "UNCHECKOUT" | "UNLINK" | "UNLOCK" | "UPDATE" | "UPDATEREDIRECTREF"
-            | "VERSION-CONTROL" => Self::Registered,
-            _ => Self::Other,
-        }
-    }
-
-    /// Whether the method reads the selected representation: GET and HEAD.
-    ///
-    /// These are the methods that a 304 can answer.
-    #[must_use]
-    pub fn is_read(self) -> bool {
-        matches!(self, Self::Get | Self::Head)
-    }
-}
+use crate::method::Method;
 
 /// The version of HTTP in which a request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,7 +37,10 @@ pub struct Request<'a> {
     /// The protocol version.
     pub protocol: Protocol,
     /// The field lines in their order, name and value; values without the white space around.
-    pub fields: Vec<(&'a str, &'a str)>,
+    ///
+    /// Values are bytes, because that is what clients send: a value that is not text must not get
+    /// lost, for a request without If-Match is another request.
+    pub fields: Vec<(&'a str, &'a [u8])>,
     /// The content, decoded; empty when there is none.
     pub content: &'a [u8],
 }
@@ -114,10 +58,10 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The request with one more field line.
+    /// The request with one more field line; the value is text or bytes.
     #[must_use]
-    pub fn with_field(mut self, name: &'a str, value: &'a str) -> Self {
-        self.fields.push((name, value));
+    pub fn with_field(mut self, name: &'a str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        self.fields.push((name, value.as_ref()));
         self
     }
 
@@ -130,11 +74,16 @@ impl<'a> Request<'a> {
     /// The values of all field lines of this name, in any case, in order.
     ///
     /// [RFC 9110 section 5.3](https://www.rfc-editor.org/rfc/rfc9110#section-5.3)
-    pub fn field_lines(&self, name: &str) -> impl Iterator<Item = &'a str> {
+    pub fn field_lines(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.fields
             .iter()
             .filter(move |(given, _)| given.eq_ignore_ascii_case(name))
             .map(|(_, value)| *value)
+    }
+
+    /// The same as text. What is not UTF-8 shows as U+FFFD, and so equals nothing that is known.
+    pub(crate) fn field_texts(&self, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
+        self.field_lines(name).map(String::from_utf8_lossy)
     }
 }
 
@@ -150,8 +99,8 @@ pub struct Response {
     failure: Option<String>,
 }
 
-/// A name and a value; most values are the same for every answer.
-type FieldLine = (&'static str, Cow<'static, str>);
+/// A field line of a [`Response`]: its name, and its value.
+pub type FieldLine = (&'static str, Cow<'static, str>);
 
 impl Response {
     /// A response without content, and without a length.
@@ -210,7 +159,7 @@ impl Response {
 
     /// The field lines, name and value, in the order in which they are sent.
     #[must_use]
-    pub fn fields(&self) -> &[(&'static str, Cow<'static, str>)] {
+    pub fn fields(&self) -> &[FieldLine] {
         &self.fields
     }
 
@@ -237,9 +186,10 @@ impl Response {
         self.failure.as_deref()
     }
 
-    /// The status, the field lines and the content.
-    #[cfg(feature = "hyper")]
-    pub(crate) fn into_parts(self) -> (u16, Vec<FieldLine>, Vec<u8>) {
+    /// Takes the response apart: the status code, the field lines in the order in which they are
+    /// sent, and the content.
+    #[must_use]
+    pub fn into_parts(self) -> (u16, Vec<FieldLine>, Vec<u8>) {
         (self.status, self.fields, self.content)
     }
 
@@ -294,30 +244,4 @@ pub(crate) fn reason_phrase(status: u16) -> &'static str {
         503 => "Service Unavailable",
         _ => "Internal Server Error",
     }
-}
-
-/// The members of a list that are not empty.
-///
-/// A comma between quotes belongs to its member. Quotes are paired from the left and never again
-/// looked for inside a member that turns out malformed, so that nothing in there can match. A
-/// backslash is no escape, as it is none in an entity tag.
-///
-/// [RFC 9110 section 5.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.1)
-pub(crate) fn list_members(value: &str) -> impl Iterator<Item = &str> {
-    let mut quoted = false;
-    let ends_member = move |c| {
-        quoted ^= c == '"';
-        c == ',' && !quoted
-    };
-    value
-        .split(ends_member)
-        .map(trim)
-        .filter(|member| !member.is_empty())
-}
-
-/// The text without the optional white space around it: spaces and tabs, no others.
-///
-/// [RFC 9110 section 5.6.3](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.3)
-pub(crate) fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t'])
 }

@@ -3,28 +3,17 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::entity_tag::{EntityTag, ParseEntityTagError, is_etagc};
+use crate::entity_tag::{EntityTag, ParseEntityTagError, is_etagc, scan};
+use crate::field::{list_members, trim};
 use crate::http_date::HttpDate;
-use crate::message::{Method, list_members, trim};
+use crate::method::Method;
+use crate::validators::Validators;
 
 /// The most entity tags that one field may list.
 pub const MAX_ENTITY_TAGS: usize = 256;
 
 /// The longest value that one field may have, all its lines together, in bytes.
 pub const MAX_FIELD_VALUE: usize = 8 * 1024;
-
-/// The validators of a selected representation, against which preconditions are evaluated.
-///
-/// Either may be missing; that is not the same as a missing representation.
-///
-/// [RFC 9110 section 8.8](https://www.rfc-editor.org/rfc/rfc9110#section-8.8)
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Validators {
-    /// Its current entity tag.
-    pub entity_tag: Option<EntityTag>,
-    /// When it was last modified.
-    pub last_modified: Option<HttpDate>,
-}
 
 /// The four preconditions of a request, read from all its field lines. The fifth, If-Range, goes
 /// with Range, which a server may ignore, and does not appear here.
@@ -63,6 +52,11 @@ pub struct Preconditions {
 impl Preconditions {
     /// Reads the preconditions among `fields`, pairs of name and value, one for each field line.
     ///
+    /// Hand over every field line as it was received, as text or as bytes: a `&http::HeaderMap`
+    /// will do, and so will pairs of `&str`. Do not convert values to text first and leave out
+    /// those that cannot be, as `HeaderValue::to_str` invites to: an If-Match that is absent is
+    /// not one that is false, and the write would be performed.
+    ///
     /// Names are told apart without regard to case; other fields are passed over. A field whose
     /// value is not one valid date is ignored, as section 13.1.3 and 13.1.4 want it, and so is an
     /// If-Modified-Since later than `now`. Tags that are malformed are not: see [`IfMatch`] and
@@ -71,22 +65,22 @@ impl Preconditions {
     /// # Errors
     ///
     /// When a list is longer than [`MAX_ENTITY_TAGS`] or [`MAX_FIELD_VALUE`].
-    pub fn from_fields<'a>(
-        fields: impl IntoIterator<Item = (&'a str, &'a str)>,
+    pub fn from_fields<N: AsRef<str>, V: AsRef<[u8]>>(
+        fields: impl IntoIterator<Item = (N, V)>,
         syntax: TagSyntax,
         now: impl Into<HttpDate>,
     ) -> Result<Self, PreconditionsError> {
         let fields: Vec<_> = fields.into_iter().collect();
-        let lines = |field: Precondition| -> Vec<&str> {
+        let lines = |field: Precondition| -> Vec<&[u8]> {
             let named = fields
                 .iter()
-                .filter(|(name, _)| name.eq_ignore_ascii_case(field.name()));
-            named.map(|(_, value)| *value).collect()
+                .filter(|(name, _)| name.as_ref().eq_ignore_ascii_case(field.name()));
+            named.map(|(_, value)| value.as_ref()).collect()
         };
         let now = now.into();
         let tags = |field| EntityTags::read(field, &lines(field), syntax);
         let date = |field| match *lines(field) {
-            [date] => HttpDate::parse(date, now).ok(),
+            [date] => HttpDate::parse(std::str::from_utf8(date).ok()?, now).ok(),
             _ => None,
         };
         Ok(Self {
@@ -107,22 +101,25 @@ impl Preconditions {
     /// 4. Only without If-None-Match, on GET and HEAD: If-Modified-Since; "not modified".
     /// 5. The method is performed.
     ///
-    /// A caller that would not have answered 2xx or 412 without the preconditions must not
-    /// ask at all
+    /// On OPTIONS, TRACE and CONNECT, which select no representation, all are ignored. A caller
+    /// that would not have answered 2xx or 412 without the preconditions must not ask at all
     /// ([section 13.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1)).
     ///
     /// [RFC 9110 section 13.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.2)
     #[must_use]
     pub fn evaluate(&self, method: Method, selected: Option<&Validators>) -> Evaluation {
+        if !method.selects() {
+            return Evaluation::Perform;
+        }
         let modified = selected.and_then(|validators| validators.last_modified);
+        let modified_after = |date| modified.is_some_and(|modified| modified > date);
+        let not_modified_after = |date| modified.is_some_and(|modified| modified <= date);
 
         if let Some(if_match) = &self.if_match {
             if !if_match.is_true(selected) {
                 return Evaluation::PreconditionFailed(Precondition::IfMatch);
             }
-        } else if let (Some(date), Some(modified)) = (self.if_unmodified_since, modified)
-            && modified > date
-        {
+        } else if self.if_unmodified_since.is_some_and(modified_after) {
             return Evaluation::PreconditionFailed(Precondition::IfUnmodifiedSince);
         }
 
@@ -134,10 +131,7 @@ impl Preconditions {
                     Evaluation::PreconditionFailed(Precondition::IfNoneMatch)
                 };
             }
-        } else if let (Some(date), Some(modified)) = (self.if_modified_since, modified)
-            && method.is_read()
-            && modified <= date
-        {
+        } else if method.is_read() && self.if_modified_since.is_some_and(not_modified_after) {
             return Evaluation::NotModified;
         }
 
@@ -284,6 +278,8 @@ enum EntityTags {
     Any,
     Listed {
         tags: Vec<EntityTag>,
+        /// Whether there are tags that are well-formed, but not UTF-8. They equal no [`EntityTag`].
+        others: bool,
         malformed: Option<ParseEntityTagError>,
     },
 }
@@ -293,7 +289,7 @@ impl EntityTags {
     /// are none, which is not the same as an empty list.
     fn read(
         field: Precondition,
-        lines: &[&str],
+        lines: &[&[u8]],
         syntax: TagSyntax,
     ) -> Result<Option<Self>, PreconditionsError> {
         if lines.is_empty() {
@@ -302,21 +298,26 @@ impl EntityTags {
         if lines.iter().map(|line| line.len()).sum::<usize>() > MAX_FIELD_VALUE {
             return Err(PreconditionsError::TooLong(field));
         }
-        let value = lines.join(", ");
-        if trim(&value) == "*" {
+        let value = lines.join(&b", "[..]);
+        if trim(&value) == b"*" {
             return Ok(Some(Self::Any));
         }
-        let (mut tags, mut malformed) = (Vec::new(), None);
+        let (mut tags, mut others, mut malformed) = (Vec::new(), false, None);
         for (count, member) in list_members(&value).enumerate() {
             if count == MAX_ENTITY_TAGS {
                 return Err(PreconditionsError::TooManyTags(field));
             }
             match read_member(member, syntax) {
-                Ok(tag) => tags.push(tag),
+                Ok(Some(tag)) => tags.push(tag),
+                Ok(None) => others = true,
                 Err(error) => malformed = malformed.or(Some(error)),
             }
         }
-        Ok(Some(Self::Listed { tags, malformed }))
+        Ok(Some(Self::Listed {
+            tags,
+            others,
+            malformed,
+        }))
     }
 
     fn contain(
@@ -335,7 +336,7 @@ impl EntityTags {
 
     /// Whether it is a list without one well-formed member.
     fn is_empty(&self) -> bool {
-        matches!(self, Self::Listed { tags, .. } if tags.is_empty())
+        matches!(self, Self::Listed { tags, others, .. } if tags.is_empty() && !others)
     }
 
     fn malformed(&self) -> Option<&ParseEntityTagError> {
@@ -346,16 +347,19 @@ impl EntityTags {
     }
 }
 
-fn read_member(member: &str, syntax: TagSyntax) -> Result<EntityTag, ParseEntityTagError> {
+/// The tag that a member is; none where it is well-formed, but not UTF-8.
+fn read_member(member: &[u8], syntax: TagSyntax) -> Result<Option<EntityTag>, ParseEntityTagError> {
     // `*` beside other members is no tag and no wildcard.
-    let bare = member.chars().all(is_etagc) && member != "*";
-    match syntax {
-        TagSyntax::QuotedOrBare if bare => EntityTag::strong(member),
-        _ => member.parse(),
+    let bare = member.iter().copied().all(is_etagc) && member != b"*";
+    match (std::str::from_utf8(member), syntax) {
+        (Ok(member), TagSyntax::QuotedOrBare) if bare => EntityTag::strong(member).map(Some),
+        (Ok(member), _) => member.parse().map(Some),
+        (Err(_), TagSyntax::QuotedOrBare) if bare => Ok(None),
+        (Err(_), _) => scan(member).map(|_| None),
     }
 }
 
-/// A precondition asks for more than is looked at.
+/// A precondition cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PreconditionsError {
@@ -363,6 +367,8 @@ pub enum PreconditionsError {
     TooManyTags(Precondition),
     /// The field's value is longer than [`MAX_FIELD_VALUE`].
     TooLong(Precondition),
+    /// A member of the field's list is no entity tag.
+    Malformed(Precondition, ParseEntityTagError),
 }
 
 impl fmt::Display for PreconditionsError {
@@ -372,6 +378,7 @@ impl fmt::Display for PreconditionsError {
                 write!(f, "{field} lists more than {MAX_ENTITY_TAGS} entity tags")
             }
             Self::TooLong(field) => write!(f, "{field} is longer than {MAX_FIELD_VALUE} bytes"),
+            Self::Malformed(field, error) => write!(f, "{field} is malformed: {error}"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a client would like to have sent back.
 
-use crate::message::{Request, list_members, trim};
+use crate::field::{list_members, trim};
+use crate::message::Request;
 
 /// What a client would like to have sent back after a write.
 ///
@@ -19,14 +20,18 @@ impl Return {
     pub(crate) fn of(request: &Request<'_>) -> Option<Self> {
         let preferences = request.field_lines("Prefer").flat_map(list_members);
         let mut returns = preferences.filter_map(|preference| {
-            let (name, value) = preference.split(';').next()?.split_once('=')?;
+            let mut parts = preference
+                .split(|byte| *byte == b';')
+                .next()?
+                .splitn(2, |byte| *byte == b'=');
+            let (name, value) = (parts.next()?, parts.next()?);
             trim(name)
-                .eq_ignore_ascii_case("return")
-                .then(|| trim(value).trim_matches('"'))
+                .eq_ignore_ascii_case(b"return")
+                .then(|| trim(value))
         });
         match returns.next()? {
-            "minimal" => Some(Self::Minimal),
-            "representation" => Some(Self::Representation),
+            b"minimal" | b"\"minimal\"" => Some(Self::Minimal),
+            b"representation" | b"\"representation\"" => Some(Self::Representation),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::access::Denial;
 use crate::document::{ContentError, Id};
-use crate::entity_tag::{EntityTag, ParseEntityTagError};
+use crate::entity_tag::EntityTag;
 use crate::framing::Refusal;
 use crate::layout::to_json;
 use crate::message::{Response, reason_phrase};
@@ -35,7 +35,6 @@ pub(crate) enum Problem {
     },
     PartialPut,
     Preconditions(PreconditionsError),
-    MalformedPrecondition(Precondition, ParseEntityTagError),
     PreconditionFailed {
         field: Precondition,
         current: Option<EntityTag>,
@@ -43,7 +42,7 @@ pub(crate) enum Problem {
         weak: bool,
     },
     PreconditionRequired {
-        current: EntityTag,
+        current: Option<EntityTag>,
     },
     Content(ContentError),
     /// What a patch would make is not admitted.
@@ -116,7 +115,6 @@ impl Problem {
             | Self::Page(_)
             | Self::PartialPut
             | Self::Preconditions(_)
-            | Self::MalformedPrecondition(..)
             | Self::Content(_) => 400,
             Self::Denied(Denial::NoToken | Denial::WrongToken) => 401,
             Self::Denied(Denial::Origin) => 403,
@@ -157,7 +155,6 @@ impl Problem {
                     .into()
             }
             Self::Preconditions(error) => error.to_string(),
-            Self::MalformedPrecondition(field, error) => format!("{field} is malformed: {error}"),
             Self::PreconditionRequired { .. } if profile == Profile::Strict => {
                 "If-Match is missing: get the resource, then repeat the request with its ETag"
                     .into()
@@ -204,9 +201,9 @@ impl Problem {
                 current: Some(current),
                 ..
             }
-            | Self::PreconditionRequired { current } => {
-                response.with_field("ETag", current.to_string())
-            }
+            | Self::PreconditionRequired {
+                current: Some(current),
+            } => response.with_field("ETag", current.to_string()),
             Self::Unavailable(error) => response
                 .with_field("Retry-After", "1")
                 .with_failure(error.to_string()),

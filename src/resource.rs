@@ -4,16 +4,19 @@ use std::time::SystemTime;
 
 use crate::collection::{Collection, Collections};
 use crate::document::{Id, Record};
-use crate::entity_tag::ParseEntityTagError;
+use crate::field::trim;
 use crate::http_date::HttpDate;
-use crate::message::{Method, Request, Response, trim};
+use crate::judgement::Reason;
+use crate::message::{Request, Response};
+use crate::method::Method;
 use crate::policy::{Policy, Profile};
 use crate::precondition::{
-    Evaluation, IfNoneMatch, Precondition, Preconditions, PreconditionsError, TagSyntax, Validators,
+    IfNoneMatch, Precondition, Preconditions, PreconditionsError, TagSyntax,
 };
 use crate::problem::{MERGE_PATCH, Problem};
 use crate::store::Store;
 use crate::target::{Target, TargetError};
+use crate::validators::Validators;
 use crate::version::Version;
 
 mod current;
@@ -235,9 +238,9 @@ impl<'a> Exchange<'a> {
     ///
     /// [RFC 5789 section 2.2](https://www.rfc-editor.org/rfc/rfc5789#section-2.2)
     fn has_other_patch(&self) -> bool {
-        let media_type = |value: &str| {
-            let (essence, _) = value.split_once(';').unwrap_or((value, ""));
-            trim(essence).eq_ignore_ascii_case(MERGE_PATCH)
+        let media_type = |value: &[u8]| {
+            let essence = value.split(|byte| *byte == b';').next().map(trim);
+            essence.is_some_and(|it| it.eq_ignore_ascii_case(MERGE_PATCH.as_bytes()))
         };
         let mut types = self.request.field_lines("Content-Type");
         let is_one = (types.next().map(media_type), types.next()) == (Some(true), None);
@@ -252,44 +255,39 @@ impl<'a> Exchange<'a> {
         Preconditions::from_fields(self.request.fields.iter().copied(), syntax, self.now)
     }
 
-    /// Ends the request unless its method is to be performed.
+    /// Ends the request unless its preconditions are true.
     fn evaluate(&self, asked: &Preconditions, selected: Option<&Validators>) -> Result<(), End> {
-        let field = match asked.evaluate(self.request.method, selected) {
-            Evaluation::Perform => return Ok(()),
-            Evaluation::NotModified => {
-                let unchanged = self.begin(304, &selected.cloned().unwrap_or_default());
-                return Err(End::Answered(unchanged));
-            }
-            Evaluation::PreconditionFailed(field) => field,
-        };
-        if let Some(error) = self.malformed(asked, field) {
-            return Err(Problem::MalformedPrecondition(field, error.clone()).into());
-        }
-        let current = selected.and_then(|validators| validators.entity_tag.clone());
-        let weak = asked
-            .if_match()
-            .is_some_and(|if_match| if_match.is_weak_match(selected));
-        Err(Problem::PreconditionFailed {
-            field,
-            current,
-            weak,
-        }
-        .into())
+        let judged = asked.check(self.request.method, selected);
+        judged.map_err(|reason| self.not_performed(reason, selected))
     }
 
-    /// Why a false precondition could not be read, where it is a mistake to be told of.
-    ///
-    /// The compatible profile leaves it at an If-Match that is false.
-    fn malformed<'p>(
-        &self,
-        asked: &'p Preconditions,
-        field: Precondition,
-    ) -> Option<&'p ParseEntityTagError> {
-        match (field, self.policy.profile) {
-            (Precondition::IfMatch, Profile::Strict) => asked.if_match()?.malformed(),
-            (Precondition::IfNoneMatch, _) => asked.if_none_match()?.malformed(),
-            _ => None,
-        }
+    /// The end of a request whose method is not performed.
+    fn not_performed(&self, reason: Reason, selected: Option<&Validators>) -> End {
+        let current = selected.and_then(|validators| validators.entity_tag.clone());
+        let problem = match reason {
+            Reason::NotModified => {
+                let validators = selected.cloned().unwrap_or_default();
+                return End::Answered(self.begin(304, &validators));
+            }
+            // The older service knew no other answer to an If-Match that is not true.
+            Reason::BadRequest(PreconditionsError::Malformed(field @ Precondition::IfMatch, _))
+                if self.policy.profile == Profile::Compatible =>
+            {
+                Problem::PreconditionFailed {
+                    field,
+                    current,
+                    weak: false,
+                }
+            }
+            Reason::BadRequest(error) => error.into(),
+            Reason::PreconditionFailed { field, weak } => Problem::PreconditionFailed {
+                field,
+                current,
+                weak,
+            },
+            Reason::PreconditionRequired => Problem::PreconditionRequired { current },
+        };
+        End::Problem(problem)
     }
 
     fn finish(&self, answered: Result<Response, End>) -> Response {

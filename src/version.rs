@@ -7,10 +7,10 @@ use std::time::SystemTime;
 
 use time::format_description::BorrowedFormatItem;
 use time::macros::{format_description, utc_datetime};
-use time::{PrimitiveDateTime, SignedDuration, UtcDateTime};
+use time::{Duration, PrimitiveDateTime, UtcDateTime};
 
 use crate::entity_tag::EntityTag;
-use crate::http_date::{HttpDate, utc, write_digits};
+use crate::http_date::{HttpDate, to_second, utc, write_digits};
 
 /// The version of a resource: the moment of its last change, in microseconds.
 ///
@@ -101,8 +101,9 @@ impl Version {
 impl From<SystemTime> for Version {
     /// Cuts off what is finer than a microsecond.
     fn from(at: SystemTime) -> Self {
+        let at = utc(at);
         Self {
-            at: utc(at).truncate_to_microsecond(),
+            at: at.replace_microsecond(at.microsecond()).unwrap_or(at),
             dated: true,
         }
     }
@@ -126,7 +127,7 @@ impl fmt::Display for Version {
         write_digits(&mut text[14..16], minute.into());
         write_digits(&mut text[17..19], second.into());
         write_digits(&mut text[20..], microsecond);
-        f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -183,15 +184,12 @@ impl VersionClock {
 
     /// The version of a change made `now`, or nothing when the calendar has come to its end.
     pub fn next(&mut self, now: SystemTime) -> Option<Version> {
-        let at = self
-            .latest
-            .at
-            .checked_add(SignedDuration::microseconds(1))?;
+        let at = self.latest.at.checked_add(Duration::microseconds(1))?;
         let reading = Version::from(now);
         self.latest = if reading.at >= at {
             reading
         } else {
-            let dated = reading.at.truncate_to_second() == at.truncate_to_second();
+            let dated = to_second(reading.at) == to_second(at);
             Version { at, dated }
         };
         Some(self.latest)

@@ -122,9 +122,8 @@ impl Load<'_> {
         for (index, element) in elements.iter().enumerate() {
             let wrong = |reason: String| format!("element {index} of `{name}`: {reason}");
             let (id, document) = self.document(collection, element).map_err(wrong)?;
-            if let Some(id) = &id
-                && let Some(other) = taken.insert(id.clone(), index)
-            {
+            let other = id.as_ref().and_then(|id| taken.insert(id.clone(), index));
+            if let (Some(id), Some(other)) = (&id, other) {
                 return Err(wrong(format!("element {other} has the id `{id}`, too")));
             }
             read.push((id, document));

@@ -91,11 +91,13 @@ pub(super) fn with_members(schema: &Value, members: &[(&str, Value)], required: 
                 .map(|(name, schema)| ((*name).to_owned(), schema.clone())),
         );
     }
-    if required
-        && let Some(names) = keywords
-            .entry("required")
-            .or_insert(json!([]))
-            .as_array_mut()
+    if !required {
+        return schema;
+    }
+    if let Some(names) = keywords
+        .entry("required")
+        .or_insert(json!([]))
+        .as_array_mut()
     {
         let missing = members.iter().map(|(name, _)| json!(name));
         let missing: Vec<_> = missing.filter(|name| !names.contains(name)).collect();

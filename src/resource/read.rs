@@ -4,20 +4,22 @@ use crate::collection::Collection;
 use crate::document::Record;
 use crate::entity_tag::EntityTag;
 use crate::layout::to_json;
+#[cfg(feature = "hyper")]
+use crate::message::Request;
 use crate::message::Response;
 #[cfg(feature = "hyper")]
-use crate::message::{Method, Request};
+use crate::method::Method;
 use crate::page::Page;
 #[cfg(feature = "hyper")]
 use crate::policy::Policy;
 use crate::policy::Profile;
-use crate::precondition::Validators;
 #[cfg(feature = "hyper")]
 use crate::preference::Return;
 use crate::problem::Problem;
 use crate::resource::{End, Exchange, description, not_found, of_collection, targets, validators};
 use crate::store::List;
 use crate::target::Target;
+use crate::validators::Validators;
 
 const JSON: &str = "application/json";
 
@@ -111,17 +113,10 @@ impl Exchange<'_> {
     }
 
     /// The start of an answer to GET: kept by caches, and asked about each time.
-    ///
-    /// Last-Modified is never later than Date, even when the machine's clock was set back
-    /// ([RFC 9110 section 8.8.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.1)).
     pub(super) fn begin(&self, status: u16, validators: &Validators) -> Response {
         let mut response = Response::new(status).with_field("Cache-Control", "no-cache");
-        if let Some(entity_tag) = &validators.entity_tag {
-            response = response.with_field("ETag", entity_tag.to_string());
-        }
-        if let Some(last_modified) = validators.last_modified {
-            let last_modified = last_modified.min(self.now.into());
-            response = response.with_field("Last-Modified", last_modified.to_string());
+        for (name, value) in validators.fields(self.now) {
+            response = response.with_field(name, value);
         }
         response
     }

@@ -1,12 +1,13 @@
 use crate::collection::Collection;
 use crate::document::{Id, Record};
 use crate::json::Json;
+use crate::judgement::WithoutIfMatch;
 use crate::message::Response;
 use crate::precondition::Preconditions;
 use crate::preference::Return;
 use crate::problem::Problem;
 use crate::resource::read::represented;
-use crate::resource::{End, Exchange, not_found};
+use crate::resource::{End, Exchange, not_found, validators};
 use crate::store::{StoreError, Swap, SwapError};
 use crate::target::document_path;
 use crate::version::{Version, VersionClock};
@@ -176,13 +177,15 @@ impl Exchange<'_> {
     /// A date does not stand in for If-Match: two versions can share a second.
     ///
     /// [RFC 6585 section 3](https://www.rfc-editor.org/rfc/rfc6585#section-3)
-    fn require_if_match(&self, asked: &Preconditions, selected: Version) -> Result<(), Problem> {
-        if asked.if_match().is_some() || self.policy.unconditional_writes {
-            return Ok(());
-        }
-        Err(Problem::PreconditionRequired {
-            current: selected.entity_tag(),
-        })
+    fn require_if_match(&self, asked: &Preconditions, selected: Version) -> Result<(), End> {
+        let without_if_match = if self.policy.unconditional_writes {
+            WithoutIfMatch::Perform
+        } else {
+            WithoutIfMatch::Refuse
+        };
+        asked
+            .check_if_match(self.request.method, true, without_if_match)
+            .map_err(|reason| self.not_performed(reason, Some(&validators(selected))))
     }
 
     /// The answer to a write: with the representation that is now current, or with nothing but

@@ -4,7 +4,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::framing::{Framing, Refusal};
-use crate::message::{Method, Request, Response};
+use crate::message::{Request, Response};
+use crate::method::Method;
 use crate::policy::Policy;
 use crate::problem::Problem;
 use crate::resource;

@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
@@ -6,9 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::hyper::StatusCode;
 use ::hyper::body::{Body, Bytes, Incoming};
-use ::hyper::header::{HeaderName, HeaderValue};
 use ::hyper::server::conn::http1;
 use ::hyper::service::service_fn;
 use http_body_util::{BodyExt, Full};
@@ -45,7 +42,7 @@ const MAX_LISTS: usize = 2;
 const MOST: u32 = 1_000_000;
 
 /// Longer than anybody waits, and short enough to be added to the time of day.
-const LONGEST: Duration = Duration::from_hours(365 * 24);
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How long to wait when the machine has no descriptor for another connection.
 const RESPITE: Duration = Duration::from_millis(50);
@@ -204,7 +201,7 @@ impl Door {
         if patient && unread {
             tokio::spawn(timeout(self.limits.timeout, drain(content)));
         }
-        let mut response = sent(response);
+        let mut response = response.into();
         if last {
             head.end_with(&mut response);
         }
@@ -313,22 +310,4 @@ async fn drain(mut content: Incoming) {
             None => return,
         }
     }
-}
-
-/// The response as hyper sends it.
-fn sent(response: Response) -> ::hyper::Response<Full<Bytes>> {
-    let (status, fields, content) = response.into_parts();
-    let mut sent = ::hyper::Response::new(Full::from(content));
-    // All of these are ours, and sound.
-    *sent.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
-    let fields = fields.into_iter().filter_map(|(name, value)| {
-        let value = match value {
-            Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
-            Cow::Owned(text) => text.into(),
-        };
-        let value = HeaderValue::from_maybe_shared(value).ok()?;
-        Some((HeaderName::try_from(name).ok()?, value))
-    });
-    sent.headers_mut().extend(fields);
-    sent
 }

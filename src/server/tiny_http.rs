@@ -204,9 +204,10 @@ impl Door {
             Ok(framing) => framing,
             Err(refusal) => return Some(self.refuse(arrival, refusal)),
         };
-        if arrival.waits_for_answer()
-            && let Some(response) = self.desk.respond_early(&arrival.request())
-        {
+        let early = arrival
+            .waits_for_answer()
+            .then(|| self.desk.respond_early(&arrival.request()));
+        if let Some(response) = early.flatten() {
             // After chunks that nobody read, nothing can be trusted.
             return Some(self.deliver(arrival, response, framing == Framing::Chunked));
         }

@@ -304,7 +304,7 @@ impl Writer {
                 None => "If-None-Match: *\r\n".to_owned(),
                 Some(known) => format!("If-Match: {}\r\n", known.tag),
             };
-            let removes = fate.acknowledged.is_some() && self.count.is_multiple_of(7);
+            let removes = fate.acknowledged.is_some() && self.count % 7 == 0;
             let (method, wanted, content) = if removes {
                 ("DELETE", String::new(), String::new())
             } else {

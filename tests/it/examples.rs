@@ -1,9 +1,20 @@
-//! The examples, run to their end.
+//! The examples, run: to their end, or while writers race for one note.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+
+use crate::client::{Answer, Client};
+
+#[cfg(feature = "http")]
+#[path = "../../examples/axum.rs"]
+#[expect(dead_code, reason = "a test takes a free port")]
+mod axum;
+#[path = "../../examples/blocking.rs"]
+#[expect(dead_code, reason = "a test takes a free port")]
+mod blocking;
 #[path = "../../examples/embed.rs"]
 mod embed;
-#[path = "../../examples/evaluate.rs"]
-mod evaluate;
 
 #[test]
 fn embed_runs() {
@@ -11,6 +22,95 @@ fn embed_runs() {
 }
 
 #[test]
-fn evaluate_runs() {
-    evaluate::main().unwrap();
+fn no_update_is_lost_behind_a_blocking_server() {
+    let server = Arc::new(tiny_http::Server::http("127.0.0.1:0").unwrap());
+    let address = server.server_addr().to_ip().unwrap();
+    let serving = {
+        let server = Arc::clone(&server);
+        thread::spawn(move || {
+            let mut notes = Default::default();
+            let requests = server.incoming_requests();
+            requests.for_each(|request| blocking::respond(&mut notes, request).unwrap());
+        })
+    };
+    keeps_every_update(address, |number| number.to_string());
+    server.unblock();
+    serving.join().unwrap();
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn no_update_is_lost_behind_axum() {
+    let runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = { runtime }.worker_threads(2).enable_all().build().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0");
+    let listener = runtime.block_on(listener).unwrap();
+    let address = listener.local_addr().unwrap();
+    runtime.spawn(async { ::axum::serve(listener, axum::router()).await });
+    keeps_every_update(address, |number| format!("{{\"title\":\"{number}\"}}"));
+    runtime.shutdown_background();
+}
+
+/// Writers count in one note: each reads it, adds one, and tries again when told that another was
+/// faster.
+fn keeps_every_update(address: SocketAddr, note: impl Fn(usize) -> String + Sync) {
+    const WRITERS: usize = 4;
+    const EACH: usize = 25;
+    // A connection for each request: both servers delimit the answer by its length then.
+    let ask = |line: &str, field: &str, content: &str| -> Answer {
+        let length = content.len();
+        let fields = match length {
+            0 => field.to_owned(),
+            _ => format!("{field}Content-Type: application/json\r\nContent-Length: {length}\r\n"),
+        };
+        let mut client = Client::connect(address);
+        client.send(format!("{line} HTTP/1.0\r\n{fields}\r\n{content}"));
+        client.receive()
+    };
+    assert_eq!(ask("GET /notes/1", "", "").status, 404);
+    assert_eq!(ask("DELETE /notes/1", "If-Match: *\r\n", "").status, 404);
+    let created = ask("PUT /notes/1", "If-None-Match: *\r\n", &note(0));
+    assert_eq!(created.status, 200);
+    let tag = created.field("ETag").unwrap().to_owned();
+    for (line, field, status) in [
+        ("PUT /notes/1", "If-None-Match: *\r\n".to_owned(), 412),
+        ("PUT /notes/1", String::new(), 428),
+        ("DELETE /notes/1", String::new(), 428),
+        ("PUT /notes/1", "If-Match: 1\r\n".to_owned(), 400),
+        ("PUT /notes/1", format!("If-Match: W/{tag}\r\n"), 412),
+        ("GET /notes/1", format!("If-None-Match: W/{tag}\r\n"), 304),
+    ] {
+        let content = if line.starts_with("PUT") {
+            note(9)
+        } else {
+            String::new()
+        };
+        let answer = ask(line, &field, &content);
+        assert_eq!(answer.status, status, "{line} {field}");
+        assert_eq!(answer.field("ETag"), Some(&*tag), "{line} {field}");
+    }
+    let conflicts: usize = thread::scope(|scope| {
+        let write = || {
+            let (mut performed, mut conflicts) = (0, 0);
+            while performed < EACH {
+                let read = ask("GET /notes/1", "", "");
+                let digits: String = read.content.chars().filter(char::is_ascii_digit).collect();
+                let next = note(digits.parse::<usize>().unwrap() + 1);
+                let seen = format!("If-Match: {}\r\n", read.field("ETag").unwrap());
+                match ask("PUT /notes/1", &seen, &next).status {
+                    200 => performed += 1,
+                    412 => conflicts += 1,
+                    status => panic!("{status}"),
+                }
+            }
+            conflicts
+        };
+        let writers: Vec<_> = (0..WRITERS).map(|_| scope.spawn(write)).collect();
+        writers.into_iter().map(|it| it.join().unwrap()).sum()
+    });
+    let last = ask("GET /notes/1", "", "");
+    assert_eq!(last.content, note(WRITERS * EACH), "{conflicts} conflicts");
+    let removed = format!("If-Match: {}\r\n", last.field("ETag").unwrap());
+    assert!(ask("DELETE /notes/1", &removed, "").status < 300);
+    assert_eq!(ask("GET /notes/1", "", "").status, 404);
 }

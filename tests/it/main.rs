@@ -29,11 +29,9 @@ mod documents;
 mod door;
 #[cfg(feature = "sqlite")]
 mod durable;
-mod entity_tag;
 mod examples;
 mod faults;
 mod framing;
-mod http_date;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod load;
@@ -41,13 +39,13 @@ mod log;
 #[cfg(target_os = "linux")]
 mod nginx;
 mod openapi;
+#[path = "../judgement/oracle.rs"]
 mod oracle;
 mod page;
 mod patch;
 mod person;
 #[cfg(feature = "postgres")]
 mod postgres;
-mod precondition;
 mod preference;
 mod property;
 mod race;

@@ -343,7 +343,8 @@ fn s15_5_6_registered_methods_are_not_allowed() {
     serving.create("1");
     let before = serving.state();
     for method in REGISTERED {
-        assert_eq!(Method::from_name(method), Method::Registered);
+        let known = [Method::Registered, Method::Trace, Method::Connect];
+        assert!(known.contains(&Method::from_name(method)), "{method}");
         for (target, allow) in [
             ("/", "GET, HEAD, OPTIONS"),
             ("/openapi.json", "GET, HEAD, OPTIONS"),

@@ -93,12 +93,12 @@ fn a_database_is_known_to_its_store_alone() {
 }
 
 #[test]
-fn statuses_are_chosen_in_two_places() {
+fn answers_of_the_server_are_made_in_two_places() {
     for (file, text) in sources("src") {
         let text = code(&text);
-        let chooses = text.contains("Response::new(") || text.contains("with_status(");
+        let chooses = text.contains("Response::new(");
         let may = ["problem", "resource", "message"].contains(&module(&file));
-        let wraps = ["server/tiny_http/arrival.rs", "server/hyper.rs"].contains(&file.as_str());
+        let wraps = ["server/tiny_http/arrival.rs", "http.rs"].contains(&file.as_str());
         assert!(!chooses || may || wraps, "{file}");
     }
 }
@@ -223,11 +223,18 @@ fn the_default_build_has_five_dependencies() {
         .split("\n[")
         .next()
         .unwrap();
-    let names: Vec<_> = section
+    let (optional, always): (Vec<_>, Vec<_>) = section
         .lines()
-        .filter(|line| !line.contains("optional = true"))
-        .filter_map(|line| line.split_once(" = "))
-        .map(|(name, _)| name)
-        .collect();
-    assert_eq!(names, ["md5", "serde", "serde_json", "time", "tiny_http"]);
+        .filter(|line| line.contains(" = "))
+        .partition(|line| line.contains("optional = true"));
+    let name = |line: &&str| line.split(' ').next().unwrap().to_owned();
+    let always: Vec<_> = always.iter().map(name).collect();
+    assert_eq!(always, ["time"], "all that the judgement needs");
+    assert!(manifest.contains("\ndefault = [\"server\"]\n"));
+    let server = manifest.split("\nserver = [").nth(1).unwrap();
+    let server = server.split(']').next().unwrap();
+    let brought = |name: &String| server.contains(&format!("\"dep:{name}\""));
+    let brought: Vec<_> = optional.iter().map(name).filter(brought).collect();
+    assert_eq!(brought, ["md5", "serde", "serde_json", "tiny_http"]);
+    assert_eq!(server.matches("dep:").count(), brought.len(), "{server}");
 }

@@ -4,7 +4,8 @@ use ::hyper::Version;
 use ::hyper::header::{CONNECTION, EXPECT, HeaderValue};
 use ::hyper::http::request::Parts;
 
-use crate::message::{Method, Protocol, Request};
+use crate::message::{Protocol, Request};
+use crate::method::Method;
 
 /// The head of a request.
 pub(super) struct Head(pub(super) Parts);
@@ -13,18 +14,14 @@ impl Head {
     /// Hands the head over as a value.
     pub(super) fn with<R>(&self, work: impl FnOnce(Request<'_>) -> R) -> R {
         let target = self.target();
-        // Text that is not UTF-8 matches nothing that this server has made.
-        let fields = self.0.headers.iter().map(|(name, value)| {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            (name.as_str(), value)
-        });
-        let fields: Vec<_> = fields.collect();
         let mut request = Request::new(self.method(), &target);
         if self.0.version == Version::HTTP_10 {
             request.protocol = Protocol::Http10;
         }
-        let borrowed = fields.iter().map(|(name, value)| (*name, value.as_ref()));
-        request.fields = borrowed.collect();
+        let fields = self.0.headers.iter();
+        request.fields = fields
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
         work(request)
     }
 

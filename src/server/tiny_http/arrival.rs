@@ -3,7 +3,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::framing::{DRAINABLE, Framing, Refusal};
-use crate::message::{Method, Protocol, Request, Response};
+use crate::message::{Protocol, Request, Response};
+use crate::method::Method;
 use crate::server::tiny_http::delivery::{Delivery, Line, Then};
 use crate::server::tiny_http::sideline::Peer;
 
@@ -92,7 +93,7 @@ impl Arrival {
         };
         let headers = self.request.headers().iter();
         request.fields = headers
-            .map(|h| (h.field.as_str().as_str(), h.value.as_str()))
+            .map(|h| (h.field.as_str().as_str(), h.value.as_str().as_bytes()))
             .collect();
         request
     }

@@ -22,7 +22,7 @@ const READ_ONLY: OpenFlags =
 const BUSY: Duration = Duration::from_secs(2);
 
 /// How long the start waits for one, which may be taking over a large file.
-const BUSY_AT_START: Duration = Duration::from_mins(1);
+const BUSY_AT_START: Duration = Duration::from_secs(60);
 
 /// How much of the file a reader keeps in memory, in KiB: what it does not keep, the operating
 /// system does.

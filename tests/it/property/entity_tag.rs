@@ -25,6 +25,7 @@ pub const EXAMPLES: [&str; 14] = [
 
 /// Each line is a line of If-Match, and of If-None-Match; all of it is one tag.
 pub fn check(data: &[u8]) -> Reached {
+    bytes_are_read_as_characters(data);
     let text = String::from_utf8_lossy(data);
     one_tag(&text);
     let lines: Vec<_> = text.split('\n').collect();
@@ -32,6 +33,44 @@ pub fn check(data: &[u8]) -> Reached {
     [TagSyntax::Quoted, TagSyntax::QuotedOrBare]
         .map(|syntax| field(&lines, &value, syntax))
         .into()
+}
+
+/// obs-text is read alike whether it is UTF-8 or not: as the bytes that they are, or as the
+/// characters of these numbers.
+fn bytes_are_read_as_characters(data: &[u8]) {
+    let text: String = data.iter().copied().map(char::from).collect();
+    let bytes: Vec<_> = data.split(|byte| *byte == b'\n').collect();
+    let text: Vec<_> = text.split('\n').collect();
+    if grammar::is_too_long(&text) {
+        return;
+    }
+    for syntax in [TagSyntax::Quoted, TagSyntax::QuotedOrBare] {
+        let (Some(bytes), Some(text)) = (read(&bytes, syntax), read(&text, syntax)) else {
+            return;
+        };
+        let pair = (
+            bytes.if_none_match().unwrap(),
+            text.if_none_match().unwrap(),
+        );
+        assert_eq!(pair.0.is_any(), pair.1.is_any(), "{data:?}");
+        let malformed = [pair.0, pair.1].map(|it| it.malformed().is_some());
+        assert_eq!(malformed[0], malformed[1], "{data:?}");
+        let ascii = data.split(|byte| *byte == b'"').filter(|it| it.is_ascii());
+        for opaque in ascii.filter_map(|it| std::str::from_utf8(it).ok()) {
+            let Ok(tag) = EntityTag::strong(opaque) else {
+                continue;
+            };
+            let current = Validators::from(tag);
+            for method in [Method::Get, Method::Put] {
+                let evaluation = bytes.evaluate(method, Some(&current));
+                assert_eq!(
+                    evaluation,
+                    text.evaluate(method, Some(&current)),
+                    "{data:?}"
+                );
+            }
+        }
+    }
 }
 
 /// What the grammar has, and that alone, is read; and printed as it was.
@@ -80,9 +119,9 @@ fn field(lines: &[&str], value: &str, syntax: TagSyntax) -> &'static str {
     }
 }
 
-fn read(lines: &[&str], syntax: TagSyntax) -> Option<Preconditions> {
+fn read<V: AsRef<[u8]>>(lines: &[V], syntax: TagSyntax) -> Option<Preconditions> {
     let both = ["If-Match", "If-None-Match"];
-    let fields = both.map(|name| lines.iter().map(move |line| (name, *line)));
+    let fields = both.map(|name| lines.iter().map(move |line| (name, line)));
     Preconditions::from_fields(fields.into_iter().flatten(), syntax, oracle::at(0)).ok()
 }
 
@@ -132,10 +171,7 @@ fn comparisons(
         _ => (true, true),
     };
     let malformed = if_none_match.malformed().is_some();
-    let validators = Validators {
-        entity_tag: Some(current),
-        last_modified: None,
-    };
+    let validators = Validators::from(current);
     assert_eq!(
         if_match.is_true(Some(&validators)),
         strongly,

@@ -186,7 +186,10 @@ impl World {
             Some(seconds) => (NOON + i64::from(seconds) % 315_360_000) * 1000,
             None => self.now + 700,
         };
-        request.fields = field_lines(lines);
+        let fields = field_lines(lines).into_iter();
+        request.fields = fields
+            .map(|(name, value)| (name, value.as_bytes()))
+            .collect();
         request.content = content;
 
         let answer = self.respond(&request);
@@ -241,11 +244,15 @@ impl World {
             modified: version.and_then(seconds),
         });
         let method = request.method;
-        let wanted = expected(method, selected, &request.fields, syntax, self.now / 1000);
+        let fields = request.fields.iter();
+        let fields: Vec<_> = fields
+            .map(|(name, value)| (*name, std::str::from_utf8(value).unwrap()))
+            .collect();
+        let wanted = expected(method, selected, &fields, syntax, self.now / 1000);
         // RFC 6585 section 3: no write over what is there without saying what that is.
         let blind = [Method::Put, Method::Patch, Method::Delete].contains(&method)
             && version.is_some()
-            && lines_of(&request.fields, "if-match").is_empty()
+            && lines_of(&fields, "if-match").is_empty()
             && !self.policy.unconditional_writes;
         let sound = match (answer.status(), wanted) {
             (200..300, _) if method == Method::Options => true,

@@ -1,4 +1,4 @@
-use ifmatch::{EntityTag, Evaluation, HttpDate, Method, Preconditions, TagSyntax, Validators};
+use ifmatch::{Evaluation, Method, Preconditions, TagSyntax};
 
 use super::grammar::{self, Reading};
 use super::http_date::Moment;
@@ -46,17 +46,7 @@ fn evaluate(
 ) -> &'static str {
     let expected = expected(method, selected, fields, syntax, NOON);
     let asked = Preconditions::from_fields(fields.iter().copied(), syntax, at(NOON));
-    let validators = selected.map(|selected| Validators {
-        entity_tag: selected.tag.map(|(weak, opaque)| {
-            let tag = if weak {
-                EntityTag::weak(opaque)
-            } else {
-                EntityTag::strong(opaque)
-            };
-            tag.unwrap()
-        }),
-        last_modified: selected.modified.map(|seconds| HttpDate::from(at(seconds))),
-    });
+    let validators = selected.map(Selected::validators);
     let evaluation = asked.map(|asked| asked.evaluate(method, validators.as_ref()));
     assert_eq!(
         evaluation.ok(),

@@ -67,6 +67,96 @@ fn s5_3_field_lines_are_one_list() {
     if_match(&["*", "*"], false, false);
 }
 
+/// obs-text is any byte beyond ASCII, be it UTF-8 or not.
+#[test]
+fn s5_5_values_are_bytes() {
+    #[track_caller]
+    fn check(value: &[u8], if_match: bool, malformed: bool, none_match: bool) {
+        for syntax in [TagSyntax::Quoted, TagSyntax::QuotedOrBare] {
+            let fields = [("If-Match", value), ("If-None-Match", value)];
+            let asked = Preconditions::from_fields(fields, syntax, now()).unwrap();
+            let (current, is) = (current(), asked.if_match().unwrap());
+            assert_eq!(is.is_true(Some(&current)), if_match, "{syntax:?}");
+            let none = asked.if_none_match().unwrap();
+            assert_eq!(none.malformed().is_some(), malformed, "{syntax:?}");
+            assert_eq!(none.is_true(Method::Put, Some(&current)), none_match);
+            // Absent is something else.
+            assert!(!asked.is_empty());
+        }
+    }
+    check(b"\"cur\"", true, false, false);
+    check(b"\"caf\xe9\"", false, false, true);
+    check(b"W/\"caf\xe9\"", false, false, true);
+    check(b"\"cur\xe9\"", false, false, true);
+    check(b"\"caf\xe9\", \"cur\"", true, false, false);
+    check(b"\"caf\xe9\x80\xff\",\"c\xc3\xa9\"", false, false, true);
+    check(b"\"caf\xe9", false, true, false);
+    check(b"\"caf\xe9\"\xe9", false, true, false);
+    check(b"\"cur\"\xe9", false, true, false);
+    check(b"\"c\x01\xe9\", \"cur\"", true, true, false);
+    check(b"w/\"caf\xe9\"", false, true, false);
+}
+
+#[test]
+fn bare_words_are_bytes_too() {
+    let read = |syntax| {
+        let fields = [("If-Match", &b"caf\xe9"[..])];
+        let asked = Preconditions::from_fields(fields, syntax, now()).unwrap();
+        let if_match = asked.if_match().unwrap();
+        assert!(!if_match.is_true(Some(&current())));
+        if_match.malformed().map(ToString::to_string)
+    };
+    let expected = "expected a quoted tag at byte 0, found 'c'";
+    assert_eq!(read(TagSyntax::Quoted).as_deref(), Some(expected));
+    assert_eq!(read(TagSyntax::QuotedOrBare), None);
+}
+
+/// A tag of this server is text, and is found among bytes.
+#[test]
+fn s8_8_3_tags_beyond_ascii_are_utf_8() {
+    let entity_tag = EntityTag::strong("café").unwrap();
+    let selected = Validators {
+        entity_tag: Some(entity_tag),
+        last_modified: None,
+    };
+    for (value, expected) in [
+        ("\"café\"".as_bytes(), true),
+        (b"\"caf\xc3\xa9\"", true),
+        (b"\"caf\xe9\"", false),
+        ("\"caf\u{fffd}\"".as_bytes(), false),
+    ] {
+        let asked = Preconditions::from_fields([("If-Match", value)], TagSyntax::Quoted, now());
+        let is_true = asked.unwrap().if_match().unwrap().is_true(Some(&selected));
+        assert_eq!(is_true, expected, "{value:?}");
+    }
+}
+
+#[test]
+fn s5_6_7_a_date_that_is_no_text_is_ignored() {
+    for name in ["If-Modified-Since", "If-Unmodified-Since"] {
+        let fields = [(name, &b"Mon, 23 Nov 2026 10:00:00 GMT\xe9"[..])];
+        let asked = Preconditions::from_fields(fields, TagSyntax::Quoted, now()).unwrap();
+        assert!(asked.is_empty(), "{name}");
+    }
+}
+
+/// OPTIONS, TRACE and CONNECT select no representation.
+#[test]
+fn s13_2_1_methods_without_a_selected_representation() {
+    let fields = [
+        ("If-Match", r#""old""#),
+        ("If-None-Match", "*"),
+        ("If-Unmodified-Since", EARLIER),
+    ];
+    for name in ["OPTIONS", "TRACE", "CONNECT"] {
+        let method = Method::from_name(name);
+        check(method, &fields, Evaluation::Perform);
+        check(method, &fields[1..], Evaluation::Perform);
+    }
+    let failed = Evaluation::PreconditionFailed(Precondition::IfMatch);
+    check(Method::from_name("PROPFIND"), &fields, failed);
+}
+
 #[test]
 fn s13_1_1_any() {
     if_match(&["*"], true, true);

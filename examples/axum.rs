@@ -1,0 +1,59 @@
+//! Notes behind axum, on which no update is lost: `cargo run --example axum --features http`
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use axum::extract::{Json, Path, State};
+use axum::http::{HeaderMap, Method, StatusCode, header::ETAG};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{Router, get};
+use ifmatch::{EntityTag, Validators, WithoutIfMatch, judge};
+
+#[derive(serde::Deserialize, serde::Serialize)]
+struct Note {
+    title: String,
+}
+
+/// The notes by id with their tags, and the number of writes so far, so that no tag comes back.
+type Notes = Arc<Mutex<(HashMap<String, (EntityTag, Note)>, u64)>>;
+
+async fn answer(
+    State(notes): State<Notes>,
+    Path(id): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+    content: Option<Json<Note>>,
+) -> Result<Response, Response> {
+    // The lock is held until the method is performed: no other write comes between.
+    let (notes, writes) = &mut *notes.lock().unwrap_or_else(PoisonError::into_inner);
+    let current = notes.get(&id).map(|(tag, _)| Validators::from(tag.clone()));
+    if current.is_none() && method != Method::PUT {
+        return Err(StatusCode::NOT_FOUND.into_response());
+    }
+    let (rule, now) = (WithoutIfMatch::Refuse, SystemTime::now());
+    judge(&method, &headers, current.as_ref(), rule, now)?;
+    if method == Method::DELETE {
+        notes.remove(&id);
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    if method == Method::PUT {
+        let Json(note) = content.ok_or(StatusCode::BAD_REQUEST.into_response())?;
+        *writes += 1;
+        notes.insert(id.clone(), (EntityTag::from(*writes), note));
+    }
+    let (tag, note) = &notes[&id];
+    Ok(([(ETAG, tag.to_string())], Json(note)).into_response())
+}
+
+pub(crate) fn router() -> Router {
+    let methods = get(answer).put(answer).delete(answer);
+    let router = Router::new().route("/notes/{id}", methods);
+    router.with_state(Notes::default())
+}
+
+#[tokio::main]
+pub(crate) async fn main() -> std::io::Result<()> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    axum::serve(listener, router()).await
+}

@@ -1,0 +1,56 @@
+//! Notes behind a blocking server, on which no update is lost: `cargo run --example blocking`
+
+use std::{collections::HashMap, error::Error, io, time::SystemTime};
+
+use ifmatch::{EntityTag, Method, NotPerformed, Validators, WithoutIfMatch, judge};
+use tiny_http::{Header, Request, Response, Server};
+
+/// The notes by path with their tags, and the number of writes so far, so that no tag comes back.
+type Notes = (HashMap<String, (EntityTag, String)>, u64);
+
+/// The status, the field lines and the content.
+type Answer = (u16, Vec<(&'static str, String)>, String);
+
+fn answer(state: &mut Notes, request: &Request, note: String) -> Result<Answer, NotPerformed> {
+    let ((notes, writes), path) = (state, request.url());
+    let method = Method::from_name(request.method().as_str());
+    let current = notes.get(path).map(|it| Validators::from(it.0.clone()));
+    if current.is_none() && method != Method::Put {
+        return Ok((404, vec![], "There is no such note\n".into()));
+    }
+    let lines = request.headers().iter();
+    let fields = lines.map(|it| (it.field.as_str().as_str(), it.value.as_str()));
+    let (rule, now) = (WithoutIfMatch::Refuse, SystemTime::now());
+    judge(method, fields, current.as_ref(), rule, now)?;
+    match method {
+        Method::Put => {
+            *writes += 1;
+            notes.insert(path.to_owned(), (EntityTag::from(*writes), note));
+        }
+        Method::Delete => drop(notes.remove(path)),
+        _ => {}
+    }
+    Ok(match notes.get(path) {
+        Some((tag, note)) => (200, vec![("ETag", tag.to_string())], note.clone()),
+        None => (200, vec![], "The note is removed\n".into()),
+    })
+}
+
+/// Answers one request. They come one by one: no other write comes between judgement and write.
+pub(crate) fn respond(notes: &mut Notes, mut request: Request) -> io::Result<()> {
+    let note = io::read_to_string(request.as_reader())?;
+    let (status, lines, content) =
+        answer(notes, &request, note).unwrap_or_else(|it| (it.status(), it.fields(), it.content()));
+    let fields = lines.iter().flat_map(|it| Header::from_bytes(it.0, &*it.1));
+    let content = io::Cursor::new(content);
+    // Without a length, because tiny_http would announce one of 0 in a 304.
+    let response = Response::new(status.into(), fields.collect(), content, None, None);
+    request.respond(response)
+}
+
+pub(crate) fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let (server, mut notes) = (Server::http("127.0.0.1:8080")?, Notes::default());
+    let requests = server.incoming_requests();
+    requests.for_each(|request| drop(respond(&mut notes, request)));
+    Ok(())
+}

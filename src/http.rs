@@ -1,0 +1,71 @@
+//! Conversions from and to the types of the crate `http`.
+
+use std::borrow::Cow;
+
+use ::http::header::{HeaderMap, HeaderName, HeaderValue};
+use ::http::{Response, StatusCode};
+use bytes::Bytes;
+
+use crate::http_date::HttpDate;
+use crate::judgement::NotPerformed;
+use crate::method::Method;
+use crate::validators::Validators;
+
+impl From<&::http::Method> for Method {
+    fn from(method: &::http::Method) -> Self {
+        Self::from_name(method.as_str())
+    }
+}
+
+impl Validators {
+    /// Puts the field lines that show the validators into `headers`, in place of those there are.
+    /// For the meaning of `now`, and where the lines belong, see [`fields`](Self::fields).
+    pub fn insert_into(&self, headers: &mut HeaderMap, now: impl Into<HttpDate>) {
+        for (name, value) in self.fields(now) {
+            if let Some((name, value)) = field_line(name, value.into()) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
+impl<B: From<Vec<u8>>> From<NotPerformed> for Response<B> {
+    fn from(answer: NotPerformed) -> Self {
+        let fields = answer.fields().into_iter();
+        let fields = fields.map(|(name, value)| (name, value.into()));
+        let content = answer.content().into_bytes();
+        response(answer.status(), fields, content)
+    }
+}
+
+#[cfg(feature = "server")]
+impl<B: From<Vec<u8>>> From<crate::message::Response> for Response<B> {
+    fn from(answer: crate::message::Response) -> Self {
+        let (status, fields, content) = answer.into_parts();
+        response(status, fields, content)
+    }
+}
+
+fn response<B: From<Vec<u8>>>(
+    status: u16,
+    fields: impl IntoIterator<Item = (&'static str, Cow<'static, str>)>,
+    content: Vec<u8>,
+) -> Response<B> {
+    let mut response = Response::new(B::from(content));
+    // All of these are made by this crate, and valid.
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+    let lines = fields.into_iter();
+    let lines = lines.filter_map(|(name, value)| field_line(name, value));
+    response.headers_mut().extend(lines);
+    response
+}
+
+/// A field line; none if it is not valid, which none of this crate is.
+fn field_line(name: &'static str, value: Cow<'static, str>) -> Option<(HeaderName, HeaderValue)> {
+    let value = match value {
+        Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+        Cow::Owned(text) => text.into(),
+    };
+    let value = HeaderValue::from_maybe_shared(value).ok()?;
+    Some((HeaderName::try_from(name).ok()?, value))
+}

@@ -1,0 +1,43 @@
+//! The validators of a representation.
+
+use crate::entity_tag::EntityTag;
+use crate::http_date::HttpDate;
+
+/// The validators of a selected representation, against which preconditions are evaluated.
+///
+/// Either may be missing; that is not the same as a missing representation.
+///
+/// [RFC 9110 section 8.8](https://www.rfc-editor.org/rfc/rfc9110#section-8.8)
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Validators {
+    /// Its current entity tag.
+    pub entity_tag: Option<EntityTag>,
+    /// When it was last modified.
+    pub last_modified: Option<HttpDate>,
+}
+
+impl From<EntityTag> for Validators {
+    /// The validators of a representation whose date of modification is not known.
+    fn from(entity_tag: EntityTag) -> Self {
+        Self {
+            entity_tag: Some(entity_tag),
+            last_modified: None,
+        }
+    }
+}
+
+impl Validators {
+    /// The field lines that show them, name and value: `ETag` and `Last-Modified`.
+    ///
+    /// They belong into each answer with the representation, and into each 304. `Last-Modified` is
+    /// never later than `now`, which is the Date of the answer, even when the machine's clock was
+    /// set back ([RFC 9110 section 8.8.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.1)).
+    pub fn fields(&self, now: impl Into<HttpDate>) -> Vec<(&'static str, String)> {
+        let now = now.into();
+        let tag = self.entity_tag.as_ref();
+        let date = self.last_modified.map(|date| date.min(now));
+        let tag = tag.map(|tag| ("ETag", tag.to_string()));
+        let date = date.map(|date| ("Last-Modified", date.to_string()));
+        tag.into_iter().chain(date).collect()
+    }
+}

@@ -1,0 +1,215 @@
+//! The judgement of a whole request, against the naive transcription.
+
+use ifmatch::{
+    EntityTag, Evaluation, HttpDate, Method, NotPerformed, Precondition, Reason, Validators,
+    WithoutIfMatch, judge,
+};
+
+use crate::oracle::{DATES, Meaning, NOON, Selected, TAGS, at, field_lines, naive, product};
+use crate::space::SELECTED;
+
+fn current() -> Validators {
+    Validators {
+        entity_tag: Some(EntityTag::strong("cur").unwrap()),
+        last_modified: Some(HttpDate::from(at(NOON - 3600))),
+    }
+}
+
+fn put(fields: &[(&str, &str)]) -> Result<(), NotPerformed> {
+    let fields = fields.iter().copied();
+    let current = current();
+    judge(
+        Method::Put,
+        fields,
+        Some(&current),
+        WithoutIfMatch::Refuse,
+        at(NOON),
+    )
+}
+
+fn get(fields: &[(&str, &str)]) -> Result<(), NotPerformed> {
+    let fields = fields.iter().copied();
+    let current = current();
+    judge(
+        Method::Get,
+        fields,
+        Some(&current),
+        WithoutIfMatch::Refuse,
+        at(NOON),
+    )
+}
+
+/// What the oracle says of the whole request, and which statuses say so.
+fn status(
+    method: Method,
+    selected: Option<Selected<'_>>,
+    (if_match, if_none_match): (Meaning<'_>, Meaning<'_>),
+    evaluation: Evaluation,
+    without: WithoutIfMatch,
+) -> Option<u16> {
+    let malformed = |meaning| matches!(meaning, Meaning::Malformed);
+    let partly = |meaning| matches!(meaning, Meaning::Malformed | Meaning::Partly(_));
+    let writes = method != Method::Get && method != Method::Head;
+    match evaluation {
+        Evaluation::NotModified => Some(304),
+        Evaluation::PreconditionFailed(Precondition::IfMatch) if malformed(if_match) => Some(400),
+        Evaluation::PreconditionFailed(Precondition::IfNoneMatch) if partly(if_none_match) => {
+            Some(400)
+        }
+        Evaluation::PreconditionFailed(_) => Some(412),
+        Evaluation::Perform => {
+            let blind = writes && selected.is_some() && matches!(if_match, Meaning::Absent);
+            (blind && without == WithoutIfMatch::Refuse).then_some(428)
+        }
+    }
+}
+
+#[test]
+fn s13_2_2_whole_requests() {
+    let mut seen = std::collections::BTreeMap::new();
+    let methods = [Method::Get, Method::Put, Method::Delete, Method::Post];
+    for (if_match, if_none_match) in product(&TAGS, &TAGS) {
+        for (unmodified, modified) in product(&DATES[..4], &DATES[..4]) {
+            let fields = field_lines(if_match, unmodified, if_none_match, modified);
+            for (method, selected) in product(&methods, &SELECTED) {
+                let evaluation = naive(
+                    *method,
+                    *selected,
+                    if_match.meaning,
+                    unmodified.meaning,
+                    if_none_match.meaning,
+                    modified.meaning,
+                    NOON,
+                );
+                let validators = selected.map(Selected::validators);
+                for without in [WithoutIfMatch::Refuse, WithoutIfMatch::Perform] {
+                    let meanings = (if_match.meaning, if_none_match.meaning);
+                    let expected = status(*method, *selected, meanings, evaluation, without);
+                    let lines = fields.iter().copied();
+                    let judged = judge(*method, lines, validators.as_ref(), without, at(NOON));
+                    let told = judged.err().map(|answer| answer.status());
+                    assert_eq!(told, expected, "{method:?} {fields:?} on {validators:?}");
+                    *seen.entry(told).or_insert(0) += 1;
+                }
+            }
+        }
+    }
+    let seen: Vec<_> = seen.into_keys().collect();
+    let all = [None, Some(304), Some(400), Some(412), Some(428)];
+    assert_eq!(seen, all, "every answer is reached");
+}
+
+/// Each reason, with its status, field lines and content.
+#[test]
+fn answers() {
+    #[track_caller]
+    fn check(
+        judged: Result<(), NotPerformed>,
+        status: u16,
+        fields: &[(&'static str, &str)],
+        content: &str,
+    ) {
+        let answer = judged.unwrap_err();
+        assert_eq!((answer.status(), &*answer.content()), (status, content));
+        let lines = answer.fields();
+        let lines: Vec<_> = lines.iter().map(|(name, it)| (*name, &**it)).collect();
+        assert_eq!(lines, fields);
+        assert_eq!(answer.to_string(), answer.reason().to_string());
+    }
+    let (tag, date) = (("ETag", r#""cur""#), "Mon, 23 Nov 2026 11:00:00 GMT");
+    let problem = [
+        tag,
+        ("Cache-Control", "no-store"),
+        ("Content-Type", "text/plain; charset=utf-8"),
+    ];
+    check(
+        get(&[("If-None-Match", r#"W/"cur""#)]),
+        304,
+        &[tag, ("Last-Modified", date)],
+        "",
+    );
+    check(
+        put(&[("If-Match", r#""old""#)]),
+        412,
+        &problem,
+        "If-Match is false; get the current representation, then try again\n",
+    );
+    check(
+        put(&[("If-Match", r#"W/"cur""#)]),
+        412,
+        &problem,
+        "If-Match compares strongly, and a weak tag (W/) never matches\n",
+    );
+    check(
+        put(&[("If-None-Match", "*")]),
+        412,
+        &problem,
+        "If-None-Match is false; get the current representation, then try again\n",
+    );
+    check(
+        put(&[]),
+        428,
+        &problem,
+        "If-Match is missing; get the current representation, then send its ETag in If-Match\n",
+    );
+    check(
+        put(&[("If-Match", "cur")]),
+        400,
+        &problem,
+        "If-Match is malformed: expected a quoted tag at byte 0, found 'c'\n",
+    );
+    let long = format!("\"{}\"", "x".repeat(8191));
+    check(
+        get(&[("If-None-Match", &long)]),
+        400,
+        &problem,
+        "If-None-Match is longer than 8192 bytes\n",
+    );
+}
+
+/// RFC 6585 section 3: a date guards no write, and a read needs no guard.
+#[test]
+fn s3_precondition_required() {
+    let date = "Mon, 23 Nov 2026 12:00:00 GMT";
+    let reason = |judged: Result<(), NotPerformed>| judged.map_err(|answer| answer.reason());
+    let required = Err(Reason::PreconditionRequired);
+    assert_eq!(reason(put(&[("If-Unmodified-Since", date)])), required);
+    assert_eq!(reason(put(&[("If-None-Match", r#""old""#)])), required);
+    assert_eq!(reason(put(&[("If-Match", "*")])), Ok(()));
+    assert_eq!(reason(get(&[])), Ok(()));
+    let nothing: [(&str, &str); 0] = [];
+    for (method, selected, without, expected) in [
+        (Method::Put, None, WithoutIfMatch::Refuse, Ok(())),
+        (Method::Options, Some(()), WithoutIfMatch::Refuse, Ok(())),
+        (Method::Post, Some(()), WithoutIfMatch::Perform, Ok(())),
+        (Method::Other, Some(()), WithoutIfMatch::Refuse, required),
+        (Method::Patch, Some(()), WithoutIfMatch::Refuse, required),
+    ] {
+        let current = selected.map(|()| Validators::default());
+        let judged = judge(method, nothing, current.as_ref(), without, at(NOON));
+        assert_eq!(reason(judged), expected, "{method:?}");
+    }
+}
+
+/// A field line that is not text does not get lost on the way, so the write is not performed.
+#[test]
+fn s5_5_a_value_that_is_not_text_is_not_absent() {
+    for without in [WithoutIfMatch::Refuse, WithoutIfMatch::Perform] {
+        let fields = [("if-match", b"\"caf\xe9\"")];
+        let current = current();
+        let judged = judge(Method::Put, fields, Some(&current), without, at(NOON));
+        assert_eq!(judged.unwrap_err().status(), 412);
+    }
+}
+
+/// Last-Modified is never later than Date.
+#[test]
+fn s8_8_2_1_last_modified_is_not_in_the_future() {
+    let fields = current().fields(at(NOON - 7200));
+    let expected = [
+        ("ETag", r#""cur""#.to_owned()),
+        ("Last-Modified", "Mon, 23 Nov 2026 10:00:00 GMT".to_owned()),
+    ];
+    assert_eq!(fields, expected);
+    assert_eq!(Validators::default().fields(at(NOON)), []);
+}
