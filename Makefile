@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all soak fuzz bench bench-peers lint doc ci
+.PHONY: help run test test-all features oldest soak fuzz bench bench-peers lint doc ci
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -19,6 +19,23 @@ test-all: ## run every test with every feature, at each door and with each store
 	IFMATCH_TEST_DOOR=hyper $(again)
 	IFMATCH_TEST_STORE=sqlite $(again)
 	IFMATCH_TEST_DOOR=hyper IFMATCH_TEST_STORE=postgres $(again)
+
+# With none, each alone, and each pair; a door or a store brings `server`.
+features: ## check every set of one or two features, and WebAssembly where its target is installed
+	for set in '' server http hyper sqlite postgres server,http http,sqlite http,postgres \
+		hyper,sqlite hyper,postgres sqlite,postgres; do echo "features: $$set"; \
+		cargo clippy --quiet --locked --no-default-features --features "$$set" -- --deny warnings || exit 1; done
+	cargo test --quiet --locked --no-default-features
+	if rustup target list --installed 2>/dev/null | grep -q wasm32-unknown-unknown; then \
+		cargo check --locked --no-default-features --features http --target wasm32-unknown-unknown; fi
+
+# The packages that are locked are the newest, and may want a newer compiler: it chooses its own.
+oldest: ## check with the oldest compiler that Cargo.toml admits, whose programs are in BIN=/usr/bin
+	rm -rf target/oldest/source && mkdir -p target/oldest/source
+	cp -R Cargo.toml README.md src tests examples target/oldest/source
+	cd target/oldest/source && export PATH="$(or $(BIN),/usr/bin):$$PATH" CARGO_TARGET_DIR=.. && \
+		rustc --version | grep -F "$(shell sed -n 's/^rust-version = "\(.*\)"/\1./p' Cargo.toml)" && \
+		cargo check --quiet --no-default-features && cargo check --quiet && cargo check --quiet --features hyper
 
 soak: ## load and faults at each door, for MINUTES=10
 	for door in tiny_http hyper; do echo "$$door"; IFMATCH_TEST_DOOR=$$door IFMATCH_SOAK_MINUTES=$(or $(MINUTES),10) \
@@ -61,4 +78,4 @@ lint: ## check the format and every lint
 doc: ## build the documentation
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --all-features --no-deps --document-private-items
 
-ci: lint doc test test-all ## what must pass before a change lands
+ci: lint doc test test-all features oldest ## what must pass before a change lands
