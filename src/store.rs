@@ -35,6 +35,9 @@ pub use swap::{Swap, SwapError};
 ///
 /// Every call may fail, takes as long as it takes and returns values of its own, so that a
 /// database can stand behind it.
+///
+/// The tests that every store has to pass are in `tests/it/conformance.rs`: copy that file into the
+/// tests of a store of your own.
 pub trait Store: Send + Sync {
     /// The document of this id, if there is one.
     ///

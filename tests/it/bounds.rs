@@ -274,14 +274,13 @@ mod kept {
     use super::*;
     use crate::cli::{fails, run};
     use crate::client::{Client, request};
-    use crate::serving::{Program, program};
+    use crate::serving::{Program, Served, program};
     use crate::sqlite::File;
-    use crate::store::Place;
 
     fn serve(file: &File, load: &str) -> Program {
         let mut command = program();
         command.args(["--listen", "127.0.0.1:0", "--collection", "notes"]);
-        command.args(["--store", &Place::argument(file), "--load", load]);
+        command.args(["--store", &Served::argument(file), "--load", load]);
         Program::spawn(&mut command)
     }
 

@@ -204,7 +204,7 @@ fn a_password_is_never_told() {
 #[cfg(feature = "sqlite")]
 #[test]
 fn a_store_that_cannot_be_opened() {
-    use crate::store::Place;
+    use crate::conformance::Place;
     let store = "--store needs `memory`, `sqlite:PATH`, `sqlite:PATH?synchronous=normal` or \
                  `postgres://USER@HOST/DATABASE`";
     for value in [

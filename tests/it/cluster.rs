@@ -9,8 +9,9 @@ use std::sync::{Arc, OnceLock};
 use ifmatch::{PostgresStore, Store};
 use postgres::{Client, NoTls};
 
+use crate::conformance::Place;
 use crate::directory::Directory;
-use crate::store::Place;
+use crate::serving::Served;
 
 /// A server with its data and its socket in a directory that goes with it.
 pub struct Cluster {
@@ -214,11 +215,17 @@ impl Place for Schema {
         self.store()
     }
 
-    fn argument(&self) -> String {
-        self.url.clone()
-    }
-
     fn tags_lists(&self) -> bool {
         self.tagged
+    }
+
+    fn keeps_id_member(&self) -> bool {
+        true
+    }
+}
+
+impl Served for Schema {
+    fn argument(&self) -> String {
+        self.url.clone()
     }
 }

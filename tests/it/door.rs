@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use ifmatch::{MemoryStore, Portion, Server, Store, Swap};
 
 use crate::client::{Client, request};
+use crate::conformance::{PERSONS, id};
 use crate::serving::{Program, Serving, is_hyper, options};
-use crate::store::{PERSONS, id};
 use crate::watched::{Call, Watched};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -49,7 +49,7 @@ fn clients_that_do_not_read_hold_up_nobody() {
 #[test]
 fn a_client_that_came_before_the_server_served_holds_up_nobody() {
     let store = Arc::new(MemoryStore::new());
-    crate::store::create(&*store, "1");
+    crate::conformance::create(&*store, "1");
     let server = Server::bind("127.0.0.1:0".parse().unwrap(), store, options()).unwrap();
     let mut address = server.local_addr().to_socket_addrs().unwrap();
     let address = address.next().unwrap();

@@ -425,7 +425,7 @@ mod kept {
         ] {
             let place = File::default();
             // One that has documents, in another collection.
-            crate::store::create(&*crate::sqlite::open(&place.path()), "1");
+            crate::conformance::create(&*crate::sqlite::open(&place.path()), "1");
             let store = place.argument();
             let fixed = ["--collection", "a", "--store", &store, "--load", &load];
             let before = place.contents();

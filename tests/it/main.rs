@@ -21,6 +21,7 @@ mod client;
 #[cfg(feature = "postgres")]
 mod cluster;
 mod collection;
+mod conformance;
 mod desk;
 mod dice;
 mod directory;

@@ -13,7 +13,7 @@ use ifmatch::{
 };
 
 use crate::cluster::{Cluster, Schema};
-use crate::store::{PERSONS, all, at, create, id, now, person};
+use crate::conformance::{PERSONS, all, at, create, id, now, person};
 
 fn open(url: &str) -> Result<PostgresStore, OpenError> {
     PostgresStore::open(url.parse().unwrap())

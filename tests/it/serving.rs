@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ifmatch::{Access, Door, MemoryStore, Options, Profile, Running, Server, Store};
 
 use crate::client::{Answer, Client, request};
-use crate::store::Place;
+use crate::conformance::Place;
 
 /// The door under test.
 pub fn door() -> Door {
@@ -28,8 +28,14 @@ pub fn is_hyper() -> bool {
     door() != Door::TinyHttp
 }
 
+/// The place of a store that the program can be told to serve.
+pub trait Served: Place {
+    /// What `--store` is given for it.
+    fn argument(&self) -> String;
+}
+
 /// Where the store under test keeps the persons.
-pub type Kept = Option<Box<dyn Place + Send + Sync>>;
+pub type Kept = Option<Box<dyn Served + Send + Sync>>;
 
 /// A place for the store under test, if it is not in memory.
 fn kept() -> Kept {

@@ -13,8 +13,9 @@ use ifmatch::{
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
+use crate::conformance::{PERSONS, Place, all, at, create, id, now, person};
 use crate::directory::Directory;
-use crate::store::{PERSONS, Place, all, at, create, id, now, person};
+use crate::serving::Served;
 
 /// The store in this file.
 pub fn open(path: &Path) -> Arc<dyn Store> {
@@ -65,6 +66,12 @@ impl Place for File {
         Arc::new(SqliteStore::open(self.path(), Synchronous::Normal).unwrap())
     }
 
+    fn keeps_id_member(&self) -> bool {
+        true
+    }
+}
+
+impl Served for File {
     fn argument(&self) -> String {
         format!("{}?synchronous=normal", self.argument())
     }

@@ -9,9 +9,9 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use crate::client::{Client, request};
+use crate::conformance::{PERSONS, Place, all, create, id, now, person};
 use crate::serving::Program;
 use crate::sqlite::File;
-use crate::store::{PERSONS, Place, all, create, id, now, person};
 
 /// A file that ifmatch 0.1.0 made.
 const OLD: &[u8] = include_bytes!("fixtures/persons-0.1.0.db");

@@ -9,7 +9,7 @@ use ifmatch::{PostgresStore, PostgresUrl, Record, Store, Swap, SwapError, Versio
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Schema};
-use crate::store::{PERSONS, all, at, create, id, now, person};
+use crate::conformance::{PERSONS, all, at, create, id, now, person};
 
 const FIXTURES: [(bool, &str, &str); 2] = [
     (
