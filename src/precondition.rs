@@ -80,7 +80,7 @@ impl Preconditions {
         let now = now.into();
         let tags = |field| EntityTags::read(field, &lines(field), syntax);
         let date = |field| match *lines(field) {
-            [date] => HttpDate::parse(std::str::from_utf8(date).ok()?, now).ok(),
+            [date] => HttpDate::parse(std::str::from_utf8(trim(date)).ok()?, now).ok(),
             _ => None,
         };
         Ok(Self {

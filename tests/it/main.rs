@@ -67,5 +67,6 @@ mod tidy;
 mod transcript;
 #[cfg(unix)]
 mod unix;
+mod vectors;
 mod version;
 mod watched;

@@ -143,6 +143,10 @@ fn the_transcript_is_true() {
             assert_eq!(printed, ["ifmatch serves http://127.0.0.1:5000/notes"]);
             continue;
         }
+        if command.starts_with("python3 vectors/run.py ") {
+            // `vectors::run_py_finds_nothing` compares what this prints.
+            continue;
+        }
         let mut command = command.to_owned();
         for (shown, actual) in &known {
             command = command.replace(shown, actual);

@@ -11,6 +11,7 @@
     reason = "a test that cannot go on fails, and tells things naively"
 )]
 
+mod conformance;
 mod entity_tag;
 #[cfg(feature = "http")]
 mod http;
@@ -19,3 +20,4 @@ mod judgement;
 mod oracle;
 mod precondition;
 mod space;
+mod vectors;

@@ -140,6 +140,25 @@ fn s5_6_7_a_date_that_is_no_text_is_ignored() {
     }
 }
 
+/// White space around a value is no part of it, also where a caller has left it there.
+#[test]
+fn s5_5_white_space_around_a_date() {
+    let failed = Evaluation::PreconditionFailed(Precondition::IfUnmodifiedSince);
+    for around in [
+        format!(" {EARLIER}\t"),
+        format!("{EARLIER} "),
+        format!("\t{EARLIER}"),
+    ] {
+        check(Method::Put, &[("If-Unmodified-Since", &around)], failed);
+    }
+    let other = format!("\u{a0}{EARLIER}");
+    check(
+        Method::Put,
+        &[("If-Unmodified-Since", &other)],
+        Evaluation::Perform,
+    );
+}
+
 /// OPTIONS, TRACE and CONNECT select no representation.
 #[test]
 fn s13_2_1_methods_without_a_selected_representation() {

@@ -132,7 +132,7 @@ fn member(piece: &str, syntax: TagSyntax) -> Option<Tag<'_>> {
 }
 
 /// `OWS = *( SP / HTAB )`
-fn without_space(text: &str) -> &str {
+pub fn without_space(text: &str) -> &str {
     let is_space = |c| c == ' ' || c == '\t';
     text.trim_start_matches(is_space).trim_end_matches(is_space)
 }

@@ -79,7 +79,7 @@ pub fn expected(
         return None;
     }
     let date = |name| match lines_of(fields, name)[..] {
-        [date] => Moment::read(date, Moment::of(now)).map(Moment::seconds),
+        [date] => Moment::read(grammar::without_space(date), Moment::of(now)).map(Moment::seconds),
         _ => None,
     };
     Some(oracle::naive(
