@@ -35,7 +35,7 @@ oldest: ## check with the oldest compiler that Cargo.toml admits, whose programs
 	cp -R Cargo.toml README.md src tests examples target/oldest/source
 	cd target/oldest/source && export PATH="$(or $(BIN),/usr/bin):$$PATH" CARGO_TARGET_DIR=.. && \
 		rustc --version | grep -F "$(shell sed -n 's/^rust-version = "\(.*\)"/\1./p' Cargo.toml)" && \
-		cargo check --quiet --no-default-features && cargo check --quiet && cargo check --quiet --features hyper
+		cargo check --quiet --no-default-features && cargo check --quiet --features hyper
 
 soak: ## load and faults at each door, for MINUTES=10
 	for door in tiny_http hyper; do echo "$$door"; IFMATCH_TEST_DOOR=$$door IFMATCH_SOAK_MINUTES=$(or $(MINUTES),10) \
