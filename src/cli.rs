@@ -72,6 +72,8 @@ Options:
   --max-connections N     hyper: the most that are open at once [default: 256]
   --timeout SECONDS       hyper: how long a client may take for a head, for the
                           content, and to take more of an answer [default: 10]
+  --max-waiting N         hyper: the most requests that wait for a change at once
+                          [default: 1000]
   --help                  print this
   --version               print the version
 ";
@@ -114,6 +116,7 @@ pub struct Config {
 struct DoorFlags {
     hyper: bool,
     max_connections: Option<u32>,
+    max_waiting: Option<u32>,
     timeout: Option<Duration>,
 }
 
@@ -219,6 +222,7 @@ impl Config {
             "--allow-host" => "a host name such as example.com",
             "--door" => "`tiny_http` or `hyper`",
             "--max-connections" => "a number of connections such as 256",
+            "--max-waiting" => "a number of requests such as 1000",
             "--timeout" => "a number of seconds such as 10",
             _ => return None,
         })
@@ -240,6 +244,7 @@ impl Config {
             "--allow-host" => access.allow_host(&value).ok(),
             "--door" => self.door.name(&value),
             "--max-connections" => positive(&value).map(|n| self.door.max_connections = Some(n)),
+            "--max-waiting" => number(&value).map(|n| self.door.max_waiting = Some(n)),
             "--timeout" => {
                 positive(&value).map(|n| self.door.timeout = Some(Duration::from_secs(n.into())))
             }
@@ -347,13 +352,20 @@ impl DoorFlags {
             return Ok(Door::Hyper(Limits {
                 connections: self.max_connections.unwrap_or(limits.connections),
                 timeout: self.timeout.unwrap_or(limits.timeout),
+                waiting: self.max_waiting.unwrap_or(limits.waiting),
             }));
         }
-        match (self.hyper, self.max_connections, self.timeout) {
-            (true, _, _) => Err(UsageError::NotBuilt("hyper")),
-            (_, None, None) => Ok(Door::TinyHttp),
-            (_, Some(_), _) => Err(UsageError::Needs("--max-connections", "--door hyper")),
-            (_, None, Some(_)) => Err(UsageError::Needs("--timeout", "--door hyper")),
+        if self.hyper {
+            return Err(UsageError::NotBuilt("hyper"));
+        }
+        let given = [
+            ("--max-connections", self.max_connections.is_some()),
+            ("--max-waiting", self.max_waiting.is_some()),
+            ("--timeout", self.timeout.is_some()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((flag, _)) => Err(UsageError::Needs(flag, "--door hyper")),
+            None => Ok(Door::TinyHttp),
         }
     }
 }
@@ -375,8 +387,12 @@ fn without_secrets(argument: String) -> String {
     }
 }
 
-/// A number that is not zero, and not so large that it could not be counted with.
+/// A number that is not so large that it could not be counted with.
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|number| *number <= 1_000_000)
+}
+
+/// The same, and not zero.
 fn positive(text: &str) -> Option<u32> {
-    let number = text.parse().ok()?;
-    (1..=1_000_000).contains(&number).then_some(number)
+    number(text).filter(|number| *number > 0)
 }

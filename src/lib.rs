@@ -110,15 +110,6 @@ mod validators;
 mod precondition;
 // (of a whole request)
 mod judgement;
-// What a server receives and sends.
-#[cfg(feature = "server")]
-mod message;
-// (as the types of the crate `http`, for servers that use it)
-#[cfg(feature = "http")]
-mod http;
-// (and whether its head can be trusted)
-#[cfg(feature = "server")]
-mod framing;
 // Vault: what is kept, and of which version ...
 #[cfg(feature = "server")]
 mod json;
@@ -127,7 +118,19 @@ mod version;
 // (a document has a version)
 #[cfg(feature = "server")]
 mod document;
-// ... under which names ...
+// What a server receives and sends ...
+#[cfg(feature = "server")]
+mod wait;
+// (a response may wait)
+#[cfg(feature = "server")]
+mod message;
+// (as the types of the crate `http`, for servers that use it)
+#[cfg(feature = "http")]
+mod http;
+// (and whether its head can be trusted)
+#[cfg(feature = "server")]
+mod framing;
+// Under which names documents are kept ...
 #[cfg(feature = "server")]
 mod collection;
 // ... and how it changes: one compare-and-swap at a time.
@@ -185,8 +188,12 @@ pub use {
     policy::{Policy, Profile},
     resource::respond,
     server::{Address, Door, Options, Running, ServeError, Server, Stopper},
-    store::{List, MemoryStore, OpenError, Portion, Store, StoreError, Swap, SwapError},
+    store::{
+        List, Listener, Listeners, MemoryStore, OpenError, Portion, Store, StoreError, Swap,
+        SwapError,
+    },
     version::{ParseVersionError, Version, VersionClock},
+    wait::{MAX_WAIT, Wait},
 };
 
 /// The examples of the README, compiled and run with the others.

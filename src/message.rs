@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::method::Method;
+use crate::wait::Wait;
 
 /// The version of HTTP in which a request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,6 +98,7 @@ pub struct Response {
     fields: Vec<FieldLine>,
     content: Vec<u8>,
     failure: Option<String>,
+    wait: Option<Box<Wait>>,
 }
 
 /// A field line of a [`Response`]: its name, and its value.
@@ -110,6 +112,7 @@ impl Response {
             fields: Vec::with_capacity(8),
             content: Vec::new(),
             failure: None,
+            wait: None,
         }
     }
 
@@ -119,6 +122,27 @@ impl Response {
             failure: Some(reason),
             ..self
         }
+    }
+
+    /// The response with what it may be held back for.
+    pub(crate) fn with_wait(self, wait: Wait) -> Self {
+        Self {
+            wait: Some(wait.into()),
+            ..self
+        }
+    }
+
+    /// The response to a client that has waited: it says that the preference was honoured, if it
+    /// tells what became of the representation.
+    ///
+    /// [RFC 7240 section 3](https://www.rfc-editor.org/rfc/rfc7240#section-3)
+    #[must_use]
+    pub fn waited(self, wait: &Wait) -> Self {
+        if !matches!(self.status, 200 | 304 | 404) {
+            return self;
+        }
+        let seconds = wait.limit.as_secs();
+        self.with_field("Preference-Applied", format!("wait={seconds}"))
     }
 
     /// The response with one more field line.
@@ -184,6 +208,12 @@ impl Response {
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
+    }
+
+    /// What the response may be held back for, if its client prefers that.
+    #[must_use]
+    pub fn wait(&self) -> Option<&Wait> {
+        self.wait.as_deref()
     }
 
     /// Takes the response apart: the status code, the field lines in the order in which they are

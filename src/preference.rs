@@ -1,7 +1,10 @@
-//! What a client would like to have sent back.
+//! What a client would like: to have sent back, and to wait for.
+
+use std::time::Duration;
 
 use crate::field::{list_members, trim};
 use crate::message::Request;
+use crate::wait::MAX_WAIT;
 
 /// What a client would like to have sent back after a write.
 ///
@@ -15,23 +18,11 @@ pub(crate) enum Return {
 }
 
 impl Return {
-    /// Reads the preference among the Prefer field lines. The first `return` counts, and means
-    /// nothing if its value is not known; other preferences are passed over, as section 2 wants it.
+    /// The preference of a request; none if its value is not known.
     pub(crate) fn of(request: &Request<'_>) -> Option<Self> {
-        let preferences = request.field_lines("Prefer").flat_map(list_members);
-        let mut returns = preferences.filter_map(|preference| {
-            let mut parts = preference
-                .split(|byte| *byte == b';')
-                .next()?
-                .splitn(2, |byte| *byte == b'=');
-            let (name, value) = (parts.next()?, parts.next()?);
-            trim(name)
-                .eq_ignore_ascii_case(b"return")
-                .then(|| trim(value))
-        });
-        match returns.next()? {
-            b"minimal" | b"\"minimal\"" => Some(Self::Minimal),
-            b"representation" | b"\"representation\"" => Some(Self::Representation),
+        match preferred(request, "return")? {
+            b"minimal" => Some(Self::Minimal),
+            b"representation" => Some(Self::Representation),
             _ => None,
         }
     }
@@ -43,4 +34,38 @@ impl Return {
             Self::Representation => "return=representation",
         }
     }
+}
+
+/// How long the client would like to wait: no longer than [`MAX_WAIT`], and not at all if the value
+/// is no number of seconds.
+///
+/// [RFC 7240 section 4.3](https://www.rfc-editor.org/rfc/rfc7240#section-4.3)
+pub(crate) fn wait(request: &Request<'_>) -> Option<Duration> {
+    let digits = preferred(request, "wait")?;
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    // Digits that do not fit are longer than any wait.
+    let seconds = String::from_utf8_lossy(digits).parse().unwrap_or(u64::MAX);
+    let limit = Duration::from_secs(seconds).min(MAX_WAIT);
+    (!limit.is_zero()).then_some(limit)
+}
+
+/// The value of a preference, without quotes. The first one of the name counts; other preferences
+/// and parameters are passed over, as section 2 of RFC 7240 wants it.
+fn preferred<'a>(request: &Request<'a>, name: &str) -> Option<&'a [u8]> {
+    let mut preferences = request.field_lines("Prefer").flat_map(list_members);
+    preferences.find_map(|preference| {
+        let preference = preference.split(|byte| *byte == b';').next()?;
+        let equals = preference.iter().position(|byte| *byte == b'=')?;
+        let (given, value) = preference.split_at(equals);
+        if !trim(given).eq_ignore_ascii_case(name.as_bytes()) {
+            return None;
+        }
+        let value = trim(value.get(1..)?);
+        let quoted = value
+            .strip_prefix(b"\"")
+            .and_then(|it| it.strip_suffix(b"\""));
+        Some(quoted.unwrap_or(value))
+    })
 }

@@ -13,11 +13,13 @@ use crate::policy::{Policy, Profile};
 use crate::precondition::{
     IfNoneMatch, Precondition, Preconditions, PreconditionsError, TagSyntax,
 };
+use crate::preference;
 use crate::problem::{MERGE_PATCH, Problem};
 use crate::store::Store;
 use crate::target::{Target, TargetError};
 use crate::validators::Validators;
 use crate::version::Version;
+use crate::wait::Wait;
 
 mod current;
 mod description;
@@ -177,7 +179,8 @@ impl<'a> Exchange<'a> {
             return Ok(None);
         }
         let version = self.store.version(collection.name())?;
-        self.evaluate(asked, Some(&of_collection(version)))?;
+        self.evaluate(asked, Some(&of_collection(version)))
+            .map_err(|end| self.may_wait(end, asked, collection, None, version))?;
         Ok(version)
     }
 
@@ -222,8 +225,9 @@ impl<'a> Exchange<'a> {
             return Err(not_found(collection, id.as_str()).into());
         }
         if !asked.is_empty() {
-            let selected = record.as_ref().map(|record| validators(record.version));
-            self.evaluate(asked, selected.as_ref())?;
+            let version = record.as_ref().map(|record| record.version);
+            self.evaluate(asked, version.map(validators).as_ref())
+                .map_err(|end| self.may_wait(end, asked, collection, Some(id), version))?;
         }
         Ok(record)
     }
@@ -259,6 +263,31 @@ impl<'a> Exchange<'a> {
     fn evaluate(&self, asked: &Preconditions, selected: Option<&Validators>) -> Result<(), End> {
         let judged = asked.check(self.request.method, selected);
         judged.map_err(|reason| self.not_performed(reason, selected))
+    }
+
+    /// The same end. If it is a 304 to If-None-Match, it may wait for a change where the client
+    /// prefers that and the version is known.
+    fn may_wait(
+        &self,
+        end: End,
+        asked: &Preconditions,
+        collection: &Collection,
+        id: Option<&Id>,
+        version: Option<Version>,
+    ) -> End {
+        match (end, version, preference::wait(self.request)) {
+            (End::Answered(unchanged), Some(version), Some(limit))
+                if asked.if_none_match().is_some() =>
+            {
+                End::Answered(unchanged.with_wait(Wait {
+                    collection: collection.name().to_owned(),
+                    id: id.cloned(),
+                    version,
+                    limit,
+                }))
+            }
+            (end, _, _) => end,
+        }
     }
 
     /// The end of a request whose method is not performed.

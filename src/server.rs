@@ -18,6 +18,7 @@ mod hyper;
 mod log;
 mod stopper;
 mod tiny_http;
+mod waiters;
 
 pub use address::Address;
 use address::Listener;
@@ -67,6 +68,9 @@ pub struct Limits {
     /// How long a client may take, 10 seconds unless set: for the head of its next request, for the
     /// content as a whole, and to take more of an answer.
     pub timeout: Duration,
+    /// The most requests that wait for a change at once; 1,000 unless set. They do not count as
+    /// connections. Others get their 304 at once.
+    pub waiting: u32,
 }
 
 #[cfg(feature = "hyper")]
@@ -75,6 +79,7 @@ impl Default for Limits {
         Self {
             connections: 256,
             timeout: Duration::from_secs(10),
+            waiting: 1000,
         }
     }
 }
@@ -119,7 +124,7 @@ impl Server {
         options.policy.access.know_as(address.own_names());
         let door = options.door;
         Ok(Self {
-            desk: Arc::new(Desk::new(Box::new(store), options)),
+            desk: Arc::new(Desk::new(Arc::new(store), options)),
             listener,
             address,
             stopper: Stopper::new(),

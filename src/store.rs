@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
 
 use crate::document::{Document, Id, Record};
 use crate::version::Version;
 
+mod listeners;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -17,6 +18,7 @@ mod postgres;
 mod sqlite;
 mod swap;
 
+pub use listeners::{Listener, Listeners};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::{ParsePostgresUrlError, PostgresStore, PostgresUrl};
@@ -142,6 +144,27 @@ pub trait Store: Send + Sync {
     /// When the store cannot tell.
     fn collections(&self) -> Result<Vec<String>, StoreError> {
         Err(StoreError::new("this store cannot tell its collections"))
+    }
+
+    /// The versions of documents, in the order of their ids; none for a document that is not there.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot tell just now.
+    fn versions(&self, collection: &str, ids: &[Id]) -> Result<Vec<Option<Version>>, StoreError> {
+        let version = |id| Ok(self.get(collection, id)?.map(|record| record.version));
+        ids.iter().map(version).collect()
+    }
+
+    /// Has `listener` called after each change that is made through this value, as long as it
+    /// exists. Returns after what time changes must be looked for that are made in another way, or
+    /// none if there are no such changes.
+    ///
+    /// Changes are looked for only while a request waits for one. The default is a store that calls
+    /// no listener, and is asked twice a second. [`Listeners`] keeps them for a store that does.
+    fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
+        drop(listener);
+        Some(Duration::from_millis(500))
     }
 
     /// Whether [`get`](Self::get), [`version`](Self::version) and [`list`](Self::list) may wait,
@@ -328,6 +351,14 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn collections(&self) -> Result<Vec<String>, StoreError> {
         (**self).collections()
+    }
+
+    fn versions(&self, collection: &str, ids: &[Id]) -> Result<Vec<Option<Version>>, StoreError> {
+        (**self).versions(collection, ids)
+    }
+
+    fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
+        (**self).listen(listener)
     }
 
     fn reads_wait(&self) -> bool {

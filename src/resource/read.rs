@@ -98,7 +98,8 @@ impl Exchange<'_> {
         let list = self.store.list(collection.name(), page.portion())?;
         // The list may already be newer than what was judged.
         let validators = of_collection(list.version);
-        self.evaluate(&asked, Some(&validators))?;
+        self.evaluate(&asked, Some(&validators))
+            .map_err(|end| self.may_wait(end, &asked, collection, None, list.version))?;
         let response = self.begin(200, &validators);
         Ok(self.listed(response, collection, &page, list))
     }

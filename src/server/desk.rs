@@ -1,21 +1,24 @@
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::framing::{Framing, Refusal};
 use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::policy::Policy;
+use crate::preference;
 use crate::problem::Problem;
 use crate::resource;
 use crate::server::Options;
 use crate::server::log::Log;
+use crate::server::waiters::Waiters;
 use crate::store::Store;
 
 /// What is behind every door: the store, what was decided about the answers, and the log.
 pub(super) struct Desk {
-    store: Box<dyn Store>,
+    store: Arc<dyn Store>,
+    waiters: Arc<Waiters>,
     options: Options,
     log: OnceLock<Log>,
     failures: OnceLock<Log>,
@@ -27,8 +30,9 @@ pub(super) struct Desk {
 const REMINDER: Duration = Duration::from_secs(10);
 
 impl Desk {
-    pub(super) fn new(store: Box<dyn Store>, options: Options) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, options: Options) -> Self {
         Self {
+            waiters: Waiters::of(Arc::clone(&store)),
             store,
             options,
             log: OnceLock::new(),
@@ -61,6 +65,38 @@ impl Desk {
     pub(super) fn respond(&self, request: &Request<'_>) -> Response {
         self.guarded(resource::respond, request)
             .unwrap_or_else(|failed| failed)
+    }
+
+    /// The requests that wait for a change.
+    pub(super) fn waiters(&self) -> &Arc<Waiters> {
+        &self.waiters
+    }
+
+    /// Whether the answer to a request may be held back until there is a change.
+    pub(super) fn may_wait(request: &Request<'_>) -> bool {
+        request.method.is_read() && preference::wait(request).is_some()
+    }
+
+    /// Answers as [`respond`](Self::respond), but holds a 304 back on this thread until there is a
+    /// change, if its client prefers that and less than `most` requests wait.
+    pub(super) fn respond_waiting(&self, request: &Request<'_>, most: usize) -> Response {
+        let first = self.respond(request);
+        let Some(wait) = first.wait().cloned() else {
+            return first;
+        };
+        let Some(ticket) = self.waiters.join(&wait, most) else {
+            return first;
+        };
+        let end = Instant::now() + wait.limit;
+        loop {
+            let is_over = self.waiters.is_closed() || Instant::now() >= end;
+            let response = self.respond(request);
+            match response.wait() {
+                Some(unchanged) if !is_over => ticket.expect(unchanged.version),
+                _ => return response.waited(&wait),
+            }
+            ticket.block_until(end);
+        }
     }
 
     /// Tells whoever runs the server why the store failed.

@@ -22,9 +22,12 @@ use crate::server::address::{Address, Listener};
 use crate::server::desk::Desk;
 use crate::server::stopper::Stopper;
 
+mod connection;
 mod head;
 mod listener;
+mod waiting;
 
+use connection::{Connection, Observed, Shared};
 use head::Head;
 use listener::{Accepted, AsyncListener};
 
@@ -61,8 +64,12 @@ pub(super) fn serve(
 ) -> io::Result<()> {
     limits.timeout = limits.timeout.min(LONGEST);
     let (word, stop) = watch::channel(false);
+    let woken = Arc::downgrade(&desk);
     stopper.on_stop(move || {
         word.send_replace(true);
+        if let Some(desk) = woken.upgrade() {
+            desk.waiters().close();
+        }
     });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -70,11 +77,12 @@ pub(super) fn serve(
         .max_blocking_threads(MAX_CALLS)
         .thread_name("ifmatch-store")
         .build()?;
-    let lists = Arc::new(Semaphore::new(MAX_LISTS));
     let door = Door {
         desk,
         limits,
-        lists,
+        lists: Arc::new(Semaphore::new(MAX_LISTS)),
+        places: Arc::new(Semaphore::new(permits(limits.connections.max(1)) as usize)),
+        waiting: Arc::new(Semaphore::new(permits(limits.waiting) as usize)),
         stop,
     };
     runtime.block_on(door.run(listener))?;
@@ -95,6 +103,10 @@ struct Door {
     limits: Limits,
     /// A permit for each long list that may be made.
     lists: Arc<Semaphore>,
+    /// A permit for each connection that may be open, but for those whose request waits.
+    places: Arc<Semaphore>,
+    /// A permit for each connection whose request may wait.
+    waiting: Arc<Semaphore>,
     /// Becomes true when the server is to stop.
     stop: watch::Receiver<bool>,
 }
@@ -104,11 +116,9 @@ impl Door {
     /// those that are open.
     async fn run(self, listener: Listener) -> io::Result<()> {
         let listener = AsyncListener::try_from(listener)?;
-        let most = self.limits.connections.clamp(1, MOST);
-        let places = Arc::new(Semaphore::new(most as usize));
         let mut stop = self.stop.clone();
         let accepting = async {
-            while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+            while let Ok(place) = Arc::clone(&self.places).acquire_owned().await {
                 match listener.accept(self.limits.timeout).await {
                     Ok(Accepted::Tcp(stream, peer)) => self.welcome(stream, Some(peer), place),
                     #[cfg(unix)]
@@ -123,38 +133,47 @@ impl Door {
             _ = stop.wait_for(|stop| *stop) => {}
         }
         drop(listener);
-        let _ = timeout(self.limits.timeout, places.acquire_many(most)).await;
+        let ended = async {
+            let _ = self
+                .places
+                .acquire_many(permits(self.limits.connections.max(1)))
+                .await;
+            let _ = self
+                .waiting
+                .acquire_many(permits(self.limits.waiting))
+                .await;
+        };
+        let _ = timeout(self.limits.timeout, ended).await;
         Ok(())
     }
 
     /// Serves a connection beside the others, and gives back its place when it ends.
     fn welcome<S>(&self, stream: S, peer: Option<IpAddr>, place: OwnedSemaphorePermit)
     where
-        S: AsyncRead + AsyncWrite + Send + 'static,
+        S: Observed + Send + 'static,
     {
         let door = self.clone();
-        tokio::spawn(async move {
-            door.attend(stream, peer).await;
-            drop(place);
-        });
+        let (stream, ended) = Shared::new(stream);
+        let connection = Arc::new(Connection::new(peer, place, ended));
+        tokio::spawn(door.attend(stream, connection));
     }
 
     /// Answers the requests of one connection, until it ends or the server stops.
-    async fn attend(self, stream: impl AsyncRead + AsyncWrite, peer: Option<IpAddr>) {
+    async fn attend(self, stream: impl AsyncRead + AsyncWrite, connection: Arc<Connection>) {
         let mut stop = self.stop.clone();
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.limits.timeout));
         let stream = pin!(stream);
         let service = service_fn(|request| {
-            let door = self.clone();
+            let (door, connection) = (self.clone(), Arc::clone(&connection));
             async move {
                 // hyper goes on to the next request as long as there is one. Others have a turn
                 // between two of them.
                 tokio::task::yield_now().await;
-                Ok::<_, Infallible>(door.answer(request, peer).await)
+                Ok::<_, Infallible>(door.answer(request, &connection).await)
             }
         });
-        let connection = http1::Builder::new()
+        let served = http1::Builder::new()
             .timer(TokioTimer::new())
             // From one answer to the end of the next head: idle connections end by it, too.
             .header_read_timeout(self.limits.timeout)
@@ -163,21 +182,21 @@ impl Door {
             .half_close(true)
             .title_case_headers(true)
             .serve_connection(TokioIo::new(stream), service);
-        let mut connection = pin!(connection);
+        let mut served = pin!(served);
         tokio::select! {
             // Why it ended is of no interest: its client is gone, or was told.
-            _ = connection.as_mut() => return,
+            _ = served.as_mut() => return,
             _ = stop.wait_for(|stop| *stop) => {}
         }
-        connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
+        served.as_mut().graceful_shutdown();
+        let _ = served.await;
     }
 
     /// Answers one request.
     async fn answer(
         &self,
         request: ::hyper::Request<Incoming>,
-        peer: Option<IpAddr>,
+        connection: &Connection,
     ) -> ::hyper::Response<Full<Bytes>> {
         let since = self.desk.arrival_time();
         let (head, mut content) = request.into_parts();
@@ -192,12 +211,15 @@ impl Door {
         let unclear = matches!(&read, Err(refusal) if !refusal.leaves_framing_clear());
         let last = unclear || unread && (far || !patient);
         let response = match read {
-            Ok(Read::Content(content)) => self.respond(&head, content).await,
+            Ok(Read::Content(content)) => {
+                let response = self.respond(&head, content).await;
+                self.wait(response, &head, connection).await
+            }
             Ok(Read::Answered(response)) => response,
             Err(refusal) => head.with(|request| self.desk.refuse(&request, refusal)),
         };
         self.desk
-            .note(peer, || head.request_line(), &response, since);
+            .note(connection.peer, || head.request_line(), &response, since);
         if patient && unread {
             tokio::spawn(timeout(self.limits.timeout, drain(content)));
         }
@@ -263,6 +285,11 @@ impl Door {
         };
         tokio::task::spawn_blocking(call).await.ok()
     }
+}
+
+/// So many permits, but no more than any machine has descriptors for.
+fn permits(number: u32) -> u32 {
+    number.min(MOST)
 }
 
 /// What came of reading the content.

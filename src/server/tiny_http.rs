@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// How long a loop waits for requests from connections to which none are added any more.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// The most requests that wait for a change: each has a thread.
+const MAX_WAITING: usize = 64;
+
 /// How long a stopping server waits for answers that are being written.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -184,7 +187,8 @@ impl Door {
         let Some(arrival) = self.sideline.join(peer, arrival) else {
             return;
         };
-        if !arrival.content_is_here() || self.desk.waits(arrival.method()) {
+        let waits = self.desk.waits(arrival.method()) || Desk::may_wait(&arrival.request());
+        if waits || !arrival.content_is_here() {
             return self.sideline.open(self, peer, Job::Answer(arrival));
         }
         let Some(mut delivery) = self.answer(arrival) else {
@@ -213,7 +217,8 @@ impl Door {
         }
         match arrival.read_content(framing, limit) {
             Ok(content) => {
-                let response = self.desk.respond(&arrival.request().with_content(&content));
+                let request = arrival.request().with_content(&content);
+                let response = self.desk.respond_waiting(&request, MAX_WAITING);
                 Some(self.deliver(arrival, response, false))
             }
             Err(Unreadable::Refused(refusal)) => Some(self.refuse(arrival, refusal)),
@@ -253,6 +258,7 @@ impl Door {
 
     /// Ends every loop and wakes the caretaker.
     fn wake(&self) {
+        self.desk.waiters().close();
         for queue in lock(&self.queues).iter() {
             queue.unblock();
         }

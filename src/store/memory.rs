@@ -1,16 +1,19 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use crate::document::{Document, Id, Record};
-use crate::store::{List, Portion, Store, StoreError, Swap, SwapError, refuse_repeated};
+use crate::store::{
+    List, Listener, Listeners, Portion, Store, StoreError, Swap, SwapError, refuse_repeated,
+};
 use crate::version::{Version, VersionClock};
 
 /// The documents in memory, for as long as the process lives.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     collections: Mutex<BTreeMap<String, Contents>>,
+    listeners: Listeners,
 }
 
 /// The documents of one collection.
@@ -108,6 +111,8 @@ impl Store for MemoryStore {
             ),
             None => contents.records.remove(&id),
         };
+        drop(guard);
+        self.listeners.tell(swap.collection(), Some(swap.id()));
         Ok(version)
     }
 
@@ -134,6 +139,8 @@ impl Store for MemoryStore {
             records.insert(id.clone(), record);
         }
         *contents = Contents { records, clock };
+        drop(guard);
+        self.listeners.tell(collection, None);
         Ok(())
     }
 
@@ -143,6 +150,12 @@ impl Store for MemoryStore {
             .iter()
             .filter(|(_, contents)| !contents.records.is_empty());
         Ok(filled.map(|(name, _)| name.clone()).collect())
+    }
+
+    /// There is no other way to change it.
+    fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
+        self.listeners.add(listener);
+        None
     }
 
     fn reads_wait(&self) -> bool {

@@ -26,14 +26,17 @@ mod takeover;
 mod url;
 
 use std::ops::ControlFlow;
-use std::time::SystemTime;
+use std::sync::Weak;
+use std::time::{Duration, SystemTime};
 
 use postgres::Client;
 use postgres::types::Type;
 
 use crate::document::{Document, Id, Record};
 use crate::store::postgres::connections::{Connections, Failure};
-use crate::store::{List, OpenError, Portion, Store, StoreError, Swap, SwapError};
+use crate::store::{
+    List, Listener, Listeners, OpenError, Portion, Store, StoreError, Swap, SwapError,
+};
 use crate::version::Version;
 
 pub use url::{ParsePostgresUrlError, PostgresUrl};
@@ -108,7 +111,15 @@ pub struct PostgresStore {
     connections: Connections,
     /// Whether collections have versions, and so their lists a tag.
     tagged: bool,
+    listeners: Listeners,
 }
+
+/// After what time changes of other servers are looked for while a request waits for one. To look
+/// takes one short query for each collection.
+///
+/// `NOTIFY` would tell of them at once. But it lets all commits of the database pass one by one,
+/// needs a connection of its own that no pooler may share, and tells nothing while that is lost.
+const LOOK: Duration = Duration::from_millis(250);
 
 impl PostgresStore {
     /// Connects to a database, and creates the tables if there are none.
@@ -128,13 +139,8 @@ impl PostgresStore {
     /// As [`open`](Self::open); and when it has none of the tables, or those of version 0.1.0.
     pub fn open_existing(url: PostgresUrl) -> Result<Self, OpenError> {
         let connections = Connections::new(url);
-        match connections.ask(tables::check_existing) {
-            Ok(tagged) => Ok(Self {
-                connections,
-                tagged,
-            }),
-            Err(reason) => Err(OpenError::new(&connections.url, reason)),
-        }
+        let tagged = connections.ask(tables::check_existing);
+        Self::new(connections, tagged)
     }
 
     /// Connects to a database whose lists have no tag, and creates the tables if there are none.
@@ -150,10 +156,16 @@ impl PostgresStore {
 
     fn open_with(url: PostgresUrl, tagged: bool) -> Result<Self, OpenError> {
         let connections = Connections::new(url);
-        match connections.ask(|client| tables::prepare(client, tagged)) {
-            Ok(()) => Ok(Self {
+        let prepared = connections.ask(|client| tables::prepare(client, tagged));
+        Self::new(connections, prepared.map(|()| tagged))
+    }
+
+    fn new(connections: Connections, tagged: Result<bool, String>) -> Result<Self, OpenError> {
+        match tagged {
+            Ok(tagged) => Ok(Self {
                 connections,
                 tagged,
+                listeners: Listeners::default(),
             }),
             Err(reason) => Err(OpenError::new(&connections.url, reason)),
         }
@@ -203,7 +215,9 @@ impl Store for PostgresStore {
     }
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        self.ask(|client| change::swap(client, swap, self.tagged, now))?
+        let version = self.ask(|client| change::swap(client, swap, self.tagged, now))??;
+        self.listeners.tell(swap.collection(), Some(swap.id()));
+        Ok(version)
     }
 
     fn fill(
@@ -212,7 +226,9 @@ impl Store for PostgresStore {
         documents: &[(Id, Document)],
         now: SystemTime,
     ) -> Result<(), SwapError> {
-        self.ask(|client| fill::fill(client, collection, documents, self.tagged, now))?
+        self.ask(|client| fill::fill(client, collection, documents, self.tagged, now))??;
+        self.listeners.tell(collection, None);
+        Ok(())
     }
 
     fn visit(
@@ -238,6 +254,16 @@ impl Store for PostgresStore {
         given: Option<&str>,
     ) -> Result<Option<String>, StoreError> {
         self.ask(|client| change::keep_id_member(client, collection, given))
+    }
+
+    /// In one query.
+    fn versions(&self, collection: &str, ids: &[Id]) -> Result<Vec<Option<Version>>, StoreError> {
+        self.ask(|client| page::versions(client, collection, ids))
+    }
+
+    fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
+        self.listeners.add(listener);
+        Some(LOOK)
     }
 
     fn collections(&self) -> Result<Vec<String>, StoreError> {

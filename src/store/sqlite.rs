@@ -1,13 +1,16 @@
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::SystemTime;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::document::{Document, Id, Record};
-use crate::store::{List, OpenError, Portion, Store, StoreError, Swap, SwapError, refuse_repeated};
+use crate::store::{
+    List, Listener, Listeners, OpenError, Portion, Store, StoreError, Swap, SwapError,
+    refuse_repeated,
+};
 use crate::version::{Version, VersionClock};
 
 mod file;
@@ -52,7 +55,12 @@ pub struct SqliteStore {
     /// that is closed last moves the content of the WAL into the file.
     readers: [Mutex<Connection>; 4],
     writer: Mutex<Connection>,
+    listeners: Listeners,
 }
+
+/// After what time changes of other processes are looked for while a request waits for one. To
+/// look takes some ten microseconds.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What a power failure may cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,6 +108,7 @@ impl SqliteStore {
         Ok(Self {
             readers: [reader()?, reader()?, reader()?, reader()?],
             writer: Mutex::new(writer),
+            listeners: Listeners::default(),
             path,
         })
     }
@@ -190,7 +199,7 @@ impl Store for SqliteStore {
     }
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        self.write(swap.collection(), |transaction, clock| {
+        let version = self.write(swap.collection(), |transaction, clock| {
             let latest = clock.latest();
             if swap.expected_collection().is_some_and(|it| it != latest) {
                 return Err(Failure::Refused(SwapError::Conflict));
@@ -201,7 +210,9 @@ impl Store for SqliteStore {
             } else {
                 Err(Failure::Refused(SwapError::Conflict))
             }
-        })
+        })?;
+        self.listeners.tell(swap.collection(), Some(swap.id()));
+        Ok(version)
     }
 
     fn fill(
@@ -221,7 +232,9 @@ impl Store for SqliteStore {
             }
             Ok(())
         };
-        self.write(collection, fill).map(drop)
+        self.write(collection, fill)?;
+        self.listeners.tell(collection, None);
+        Ok(())
     }
 
     /// Reads by a connection of its own, since this takes as long as `visit` does.
@@ -248,6 +261,11 @@ impl Store for SqliteStore {
         rows::keep_id_member(&writer, collection, given)
             .and_then(|()| rows::id_member(&writer, collection))
             .map_err(|error| self.failed(&error))
+    }
+
+    fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
+        self.listeners.add(listener);
+        Some(LOOK)
     }
 
     fn collections(&self) -> Result<Vec<String>, StoreError> {

@@ -69,4 +69,5 @@ mod transcript;
 mod unix;
 mod vectors;
 mod version;
+mod waiting;
 mod watched;

@@ -175,6 +175,12 @@ fn fits(schema: &'static Value, value: &Value) -> bool {
                 .unwrap()
                 .iter()
                 .any(|schema| fits(schema, value)),
+            "pattern" => {
+                // The one that there is.
+                assert_eq!(wanted, "^wait=[1-9][0-9]?$");
+                let seconds = value.as_str().and_then(|it| it.strip_prefix("wait="));
+                seconds.is_some_and(|it| (1..100).any(|number| number.to_string() == it))
+            }
             "description" | "example" | "minimum" | "maximum" | "default" => true,
             other => panic!("the schema keyword {other} is not known here"),
         })

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::process::Command;
 
-use crate::client::Client;
+use crate::client::{Client, request};
+use crate::directory::Directory;
 use crate::serving::Program;
 
 /// A command and the lines that it is shown to print.
@@ -172,6 +173,55 @@ fn the_transcript_is_true() {
         known.len(),
         "different shown ones are different printed ones"
     );
+}
+
+/// The two scripts that print a note whenever it changes.
+#[test]
+#[expect(clippy::print_stderr, reason = "what is skipped has to be known")]
+fn the_scripts_hear_of_a_change() {
+    let readme = include_str!("../../README.md");
+    let section = readme.split("## Hear of a change").nth(1).unwrap();
+    let directory = Directory::new("scripts");
+    for (language, program, file) in [("sh", "sh", "follow.sh"), ("js", "node", "follow.mjs")] {
+        if Command::new(program).arg("-c").arg(":").output().is_err() {
+            eprintln!("skipped: {program} is not installed");
+            continue;
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
+        let served =
+            Program::spawn(command.args(["--listen", "127.0.0.1:0", "--collection", "notes"]));
+        let mut client = Client::connect(served.address);
+        let put = |client: &mut Client, fields: &str, title: &str| {
+            let content = format!("{{\"title\":\"{title}\"}}");
+            let answer = client.ask(request("PUT /notes/1", fields, &content));
+            assert!(answer.status < 300, "{answer:?}");
+        };
+        put(&mut client, "If-None-Match: *\r\n", "Milk");
+        let script = section.split(&format!("```{language}\n")).nth(1).unwrap();
+        let script = script.split("```").next().unwrap();
+        let script = script.replace("127.0.0.1:5000", &served.address.to_string());
+        std::fs::write(directory.0.join(file), script).unwrap();
+        let mut follower = Command::new(program)
+            .arg(file)
+            .current_dir(&directory.0)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let printed = std::io::BufReader::new(follower.stdout.take().unwrap());
+        let mut printed = std::io::BufRead::lines(printed);
+        let mut prints = |title: &str| {
+            let titled = |line: &std::io::Result<String>| line.as_ref().unwrap().contains(title);
+            assert!(
+                printed.by_ref().any(|line| titled(&line)),
+                "{program} {title}"
+            );
+        };
+        prints("Milk");
+        put(&mut client, "If-Match: *\r\n", "Bread");
+        prints("Bread");
+        follower.kill().unwrap();
+        follower.wait().unwrap();
+    }
 }
 
 #[test]

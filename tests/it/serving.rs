@@ -87,7 +87,7 @@ fn serve(kept: &Kept) -> Command {
 pub struct Serving {
     pub running: Option<Running>,
     pub address: SocketAddr,
-    _kept: Kept,
+    kept: Kept,
 }
 
 impl Serving {
@@ -116,8 +116,13 @@ impl Serving {
         Self {
             address,
             running: Some(running),
-            _kept: kept,
+            kept,
         }
+    }
+
+    /// Has the place of the store stay as long as the server.
+    pub fn keep(&mut self, kept: Kept) {
+        self.kept = kept;
     }
 
     /// A server of this profile, that lets in whom `configure` says.

@@ -1,9 +1,12 @@
 //! A store that a test watches, delays, or has fail.
 
 use std::ops::ControlFlow;
-use std::time::SystemTime;
+use std::sync::Weak;
+use std::time::{Duration, SystemTime};
 
-use ifmatch::{Document, Id, List, Portion, Record, Store, StoreError, Swap, SwapError, Version};
+use ifmatch::{
+    Document, Id, List, Listener, Portion, Record, Store, StoreError, Swap, SwapError, Version,
+};
 
 /// Which call is about to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +96,10 @@ where
     fn collections(&self) -> Result<Vec<String>, StoreError> {
         (self.before)(Call::Collections)?;
         self.store.collections()
+    }
+
+    fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
+        self.store.listen(listener)
     }
 
     fn reads_wait(&self) -> bool {

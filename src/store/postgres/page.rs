@@ -1,10 +1,11 @@
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::{ToSql, Type};
 use postgres::{Client, GenericClient, IsolationLevel, Row, Transaction};
 
-use crate::document::Record;
+use crate::document::{Id, Record};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::row::{record, unreadable, version};
 use crate::store::{List, Portion};
@@ -51,6 +52,26 @@ const STEP: Portion<'static> = Portion {
     count: 1000,
     bytes: 256 * 1024,
 };
+
+/// The versions of these documents, in their order.
+pub(super) fn versions(
+    client: &mut Client,
+    collection: &str,
+    ids: &[Id],
+) -> Result<Vec<Option<Version>>, Failure> {
+    let names: Vec<&str> = ids.iter().map(Id::as_str).collect();
+    let rows = client.query_typed(
+        "SELECT change_date, dated, id FROM document \
+         WHERE collection = $1 AND id = ANY($2) AND NOT removed",
+        &[(&collection, Type::TEXT), (&names, Type::TEXT_ARRAY)],
+    )?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let id: String = row.try_get(2).map_err(unreadable)?;
+        found.insert(id, version(row, 0)?);
+    }
+    Ok(names.iter().map(|id| found.get(*id).copied()).collect())
+}
 
 /// A portion of a collection.
 pub(super) fn list(

@@ -1,0 +1,51 @@
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::message::Response;
+use crate::server::hyper::Door;
+use crate::server::hyper::connection::Connection;
+use crate::server::hyper::head::Head;
+
+impl Door {
+    /// Holds a 304 back until there is a change, if its client prefers that and not too many wait.
+    ///
+    /// A client that has ended its side of the connection is answered at once: it is gone, or sends
+    /// nothing more and can ask again on another connection.
+    pub(super) async fn wait(
+        &self,
+        first: Response,
+        head: &Arc<Head>,
+        connection: &Connection,
+    ) -> Response {
+        let Some(wait) = first.wait().cloned() else {
+            return first;
+        };
+        if !connection.begin_to_wait(&self.waiting) {
+            return first;
+        }
+        let Some(ticket) = self.desk.waiters().join(&wait, usize::MAX) else {
+            connection.end_to_wait(&self.places);
+            return first;
+        };
+        let end = Instant::now() + wait.limit;
+        let mut is_over = false;
+        loop {
+            is_over |= self.desk.waiters().is_closed();
+            let response = self.respond(head, Vec::new()).await;
+            match response.wait() {
+                Some(unchanged) if !is_over => ticket.expect(unchanged.version),
+                _ => {
+                    connection.end_to_wait(&self.places);
+                    return response.waited(&wait);
+                }
+            }
+            tokio::select! {
+                () = poll_fn(|context| ticket.poll(context)) => {}
+                () = sleep_until(end) => is_over = true,
+                () = poll_fn(&connection.ended) => is_over = true,
+            }
+        }
+    }
+}

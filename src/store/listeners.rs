@@ -1,0 +1,39 @@
+use std::fmt;
+use std::sync::{Mutex, PoisonError, Weak};
+
+use crate::document::Id;
+
+/// What is told of changes.
+pub trait Listener: Send + Sync {
+    /// A document of this collection has changed; or several, if no id is given.
+    ///
+    /// Returns at once, and asks the store nothing.
+    fn changed(&self, collection: &str, id: Option<&Id>);
+}
+
+/// The listeners of a store.
+#[derive(Default)]
+pub struct Listeners(Mutex<Vec<Weak<dyn Listener>>>);
+
+impl Listeners {
+    /// Adds a listener, which is called as long as it exists.
+    pub fn add(&self, listener: Weak<dyn Listener>) {
+        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|it| it.strong_count() > 0);
+        listeners.push(listener);
+    }
+
+    /// Calls all of them. The caller holds no lock that a read of the store takes.
+    pub fn tell(&self, collection: &str, id: Option<&Id>) {
+        let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for listener in listeners.iter().filter_map(Weak::upgrade) {
+            listener.changed(collection, id);
+        }
+    }
+}
+
+impl fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listeners(..)")
+    }
+}

@@ -1,0 +1,490 @@
+//! GET that waits for a change, with `Prefer: wait`.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use ifmatch::{MemoryStore, Method, Options, Policy, Request, Store, Swap, respond};
+
+use crate::client::{Answer, Client, request};
+use crate::conformance::{PERSONS, create, id, now, person};
+use crate::desk::Desk;
+use crate::serving::{Serving, is_hyper, options, store};
+use crate::watched::{Call, Watched};
+
+/// Longer than anything takes that is not stuck.
+const STUCK: Duration = Duration::from_secs(20);
+
+/// A server, and a signal for each read of the store.
+struct Observed {
+    serving: Serving,
+    store: Arc<dyn Store>,
+    reads: Receiver<()>,
+}
+
+impl Observed {
+    /// With the person 1.
+    fn start(options: Options) -> Self {
+        let (store, kept) = store();
+        let mut observed = Self::on(store, options);
+        observed.serving.keep(kept);
+        observed
+    }
+
+    /// On this store, with the person 1.
+    fn on(store: Arc<dyn Store>, options: Options) -> Self {
+        create(&*store, "1");
+        let (read, reads) = channel();
+        let signal = move |call: Call<'_>| {
+            if matches!(call, Call::Get(_) | Call::Version) {
+                let _ = read.send(());
+            }
+            Ok(())
+        };
+        let mut watched = Watched::new(Arc::clone(&store), signal);
+        watched.waits = store.reads_wait();
+        Self {
+            serving: Serving::with(watched, options),
+            store,
+            reads,
+        }
+    }
+
+    fn tag(&self, target: &str) -> String {
+        let answer = self.serving.ask(&format!("GET {target}"), "", "");
+        while self.reads.try_recv().is_ok() {}
+        answer.field("ETag").unwrap().to_owned()
+    }
+
+    /// A client whose request waits: it was looked at twice, before and after it joined those that
+    /// wait.
+    fn waiting(&self, target: &str, tag: &str, seconds: u32) -> Client {
+        let mut client = self.serving.client();
+        client.send(get(target, tag, seconds));
+        for _ in 0..2 {
+            self.reads.recv_timeout(STUCK).unwrap();
+        }
+        client
+    }
+}
+
+fn get(target: &str, tag: &str, seconds: u32) -> String {
+    let fields = format!("If-None-Match: {tag}\r\nPrefer: wait={seconds}\r\n");
+    request(&format!("GET {target}"), &fields, "")
+}
+
+/// Replaces person 1, past the server.
+fn replace(store: &dyn Store, name: &str) {
+    let id = id("1");
+    let version = store.get(PERSONS, &id).unwrap().unwrap().version;
+    let person = person(name);
+    let swap = Swap::replace(PERSONS, &id, version, &person);
+    store.swap(&swap, now()).unwrap();
+}
+
+fn applied(answer: &Answer) -> Option<&str> {
+    answer.field("Preference-Applied")
+}
+
+#[test]
+fn a_change_of_the_document_is_told_at_once() {
+    let observed = Observed::start(options());
+    let tag = observed.tag("/persons/1");
+    let mut waiting = observed.waiting("/persons/1", &format!("\"other\", W/{tag}"), 50);
+    // That of another document is none.
+    create(&*observed.store, "2");
+    let put = format!("If-Match: {tag}\r\n");
+    let changed = observed
+        .serving
+        .ask("PUT /persons/1", &put, r#"{"person_name": "Tim"}"#);
+    assert_eq!(changed.status, 200);
+    let answer = waiting.receive();
+    assert_eq!((answer.status, applied(&answer)), (200, Some("wait=50")));
+    assert_eq!(answer.field("ETag"), changed.field("ETag"));
+    assert_eq!(answer.content, changed.content);
+    // The connection goes on.
+    let answer = waiting.ask(request("GET /persons/1", "", ""));
+    assert_eq!((answer.status, applied(&answer)), (200, None));
+}
+
+#[test]
+fn a_change_past_the_server_is_told_too() {
+    let observed = Observed::start(options());
+    let tag = observed.tag("/persons/1");
+    let mut waiting = observed.waiting("/persons/1", &tag, 50);
+    replace(&*observed.store, "Tim");
+    let answer = waiting.receive();
+    assert_eq!((answer.status, applied(&answer)), (200, Some("wait=50")));
+}
+
+#[test]
+fn a_removal_is_told_with_404() {
+    let observed = Observed::start(options());
+    let tag = observed.tag("/persons/1");
+    let mut waiting = observed.waiting("/persons/1", "*", 50);
+    let remove = format!("If-Match: {tag}\r\n");
+    let removed = observed.serving.ask("DELETE /persons/1", &remove, "");
+    assert_eq!(removed.status, 204);
+    let answer = waiting.receive();
+    assert_eq!((answer.status, applied(&answer)), (404, Some("wait=50")));
+}
+
+/// Created, replaced or removed, whichever document; one answer for each list that waits.
+#[test]
+fn a_change_in_the_list_is_told_at_once() {
+    let observed = Observed::start(options());
+    for (line, content) in [
+        (
+            "POST /persons",
+            r#"{"person_id": "2", "person_name": "Wim"}"#,
+        ),
+        ("PUT /persons/1", r#"{"person_name": "Tim"}"#),
+        ("DELETE /persons/2", ""),
+    ] {
+        let tag = observed.tag("/persons");
+        let mut waiting = [
+            observed.waiting("/persons", &tag, 50),
+            observed.waiting("/persons?limit=1&after=1", &tag, 9),
+        ];
+        let fields = match line.split(' ').next() {
+            Some("POST") => "",
+            _ => "If-Match: *\r\n",
+        };
+        assert!(observed.serving.ask(line, fields, content).status < 300);
+        for (waiting, seconds) in waiting.iter_mut().zip(["wait=50", "wait=9"]) {
+            let answer = waiting.receive();
+            assert_eq!(
+                (answer.status, applied(&answer)),
+                (200, Some(seconds)),
+                "{line}"
+            );
+            assert_ne!(answer.field("ETag"), Some(&*tag));
+        }
+    }
+}
+
+#[test]
+fn when_the_time_is_over_nothing_has_changed() {
+    let observed = Observed::start(options());
+    for target in ["/persons/1", "/persons"] {
+        let tag = observed.tag(target);
+        let mut waiting = observed.waiting(target, &tag, 1);
+        let answer = waiting.receive();
+        assert_eq!((answer.status, applied(&answer)), (304, Some("wait=1")));
+        assert_eq!(answer.field("ETag"), Some(&*tag));
+    }
+}
+
+/// RFC 7240 section 4.3, as far as it may be held back at all.
+#[test]
+fn s4_3_which_responses_may_wait() {
+    let desk = Desk::strict();
+    desk.create("1", "Wim");
+    let seconds = |line: &str, fields: &[(&str, &str)]| {
+        let answer = desk.ask(line, fields, "");
+        assert!(answer.wait().is_none() || answer.status() == 304);
+        assert_eq!(answer.field("Preference-Applied"), None);
+        answer.wait().map(|wait| wait.limit.as_secs())
+    };
+    let any = ("If-None-Match", "*");
+    for (value, expected) in [
+        ("wait=10", Some(10)),
+        ("Wait = 10", Some(10)),
+        ("wait=\"10\"", Some(10)),
+        ("wait=10; foo=bar", Some(10)),
+        ("respond-async, wait=010", Some(10)),
+        ("wait=10, wait=20", Some(10)),
+        ("wait=55", Some(55)),
+        ("wait=56", Some(55)),
+        ("wait=99999999999999999999999999", Some(55)),
+        ("wait=0", None),
+        ("wait", None),
+        ("wait=", None),
+        ("wait=x", None),
+        ("wait=-1", None),
+        ("wait=1.5", None),
+        ("wait=1s", None),
+        ("waiting=10", None),
+        ("return=minimal", None),
+    ] {
+        for target in ["/persons/1", "/persons"] {
+            for method in ["GET", "HEAD"] {
+                let line = format!("{method} {target}");
+                let waits = seconds(&line, &[any, ("Prefer", value)]);
+                assert_eq!(waits, expected, "{line} {value}");
+            }
+        }
+    }
+    let wait = ("Prefer", "wait=10");
+    // What is not a 304 to If-None-Match is answered at once.
+    let date = ("If-Modified-Since", "Mon, 23 Nov 2026 12:00:00 GMT");
+    for (line, field) in [
+        ("GET /persons/1", ("If-None-Match", "\"other\"")),
+        ("GET /persons/1", ("If-Match", "\"other\"")),
+        ("GET /persons/1", date),
+        ("GET /persons/9", any),
+        ("GET /", any),
+        ("GET /openapi.json", any),
+        ("PUT /persons/1", any),
+        ("POST /persons", any),
+        ("DELETE /persons/1", any),
+        ("OPTIONS /persons/1", any),
+    ] {
+        assert_eq!(seconds(line, &[field, wait]), None, "{line} {field:?}");
+    }
+    assert_eq!(seconds("GET /persons/1", &[wait]), None);
+}
+
+/// What an embedder is told, to hold the response back itself.
+#[test]
+fn the_response_says_what_it_waits_for() {
+    let store = MemoryStore::new();
+    let version = create(&store, "1");
+    let ask = |target: &str| {
+        let request = Request::new(Method::Get, target)
+            .with_field("If-None-Match", "*")
+            .with_field("Prefer", "wait=10");
+        respond(&store, &Policy::default(), &request, now())
+    };
+    for (target, id) in [("/persons/1", Some(id("1"))), ("/persons", None)] {
+        let response = ask(target);
+        let wait = response.wait().unwrap().clone();
+        assert_eq!((wait.collection.as_str(), &wait.id), (PERSONS, &id));
+        assert_eq!((wait.version, wait.limit.as_secs()), (version, 10));
+        let sent = response.waited(&wait);
+        assert_eq!(sent.field("Preference-Applied"), Some("wait=10"));
+    }
+}
+
+#[test]
+fn a_stopping_server_answers_those_that_wait() {
+    let mut observed = Observed::start(options());
+    let tag = observed.tag("/persons/1");
+    let mut waiting: Vec<_> = (0..5)
+        .map(|_| observed.waiting("/persons/1", &tag, 50))
+        .collect();
+    let running = observed.serving.running.take().unwrap();
+    let stopping = thread::spawn(move || running.stop());
+    for client in &mut waiting {
+        assert_eq!(client.receive().status, 304);
+    }
+    drop(waiting);
+    stopping.join().unwrap();
+}
+
+/// Those that wait hold up nothing, and of too many the others are not held back.
+#[test]
+fn so_many_may_wait_and_no_more() {
+    let mut options = options();
+    let most = may_wait(&mut options, 5);
+    let observed = Observed::start(options);
+    let tag = observed.tag("/persons/1");
+    let mut waiting: Vec<_> = (0..most)
+        .map(|_| observed.waiting("/persons/1", &tag, 50))
+        .collect();
+    for _ in 0..3 {
+        let mut client = observed.serving.client();
+        let answer = client.ask(get("/persons/1", &tag, 50));
+        assert_eq!((answer.status, applied(&answer)), (304, None));
+    }
+    replace(&*observed.store, "Tim");
+    for client in &mut waiting {
+        assert_eq!(client.receive().status, 200);
+    }
+}
+
+/// Allows so many at the hyper door; the other one has a number of its own.
+fn may_wait(options: &mut Options, most: u32) -> u32 {
+    #[cfg(feature = "hyper")]
+    if let ifmatch::Door::Hyper(limits) = &mut options.door {
+        limits.waiting = most;
+        return most;
+    }
+    let _ = options;
+    assert!(!is_hyper(), "{most}");
+    64
+}
+
+/// Each sees only newer states, and the last one: no change is missed between two requests.
+#[test]
+fn no_change_is_missed() {
+    const CHANGES: usize = 100;
+    let observed = Observed::start(options());
+    let serving = &observed.serving;
+    let last = CHANGES.to_string();
+    let follow = |target: &str| {
+        let mut client = serving.client();
+        let mut answer = client.ask(request(&format!("GET {target}"), "", ""));
+        let mut seen = Vec::new();
+        while !answer.content.contains(&format!("\"{last}\"")) {
+            let tag = answer.field("ETag").unwrap().to_owned();
+            answer = client.ask(get(target, &tag, 55));
+            assert_eq!(answer.status, 200);
+            let value: serde_json::Value = serde_json::from_str(&answer.content).unwrap();
+            let person = value.get(0).unwrap_or(&value);
+            seen.push(person["change_date"].as_str().unwrap().to_owned());
+        }
+        assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
+        seen.len()
+    };
+    thread::scope(|scope| {
+        let follow = &follow;
+        let readers: Vec<_> = (0..8)
+            .map(|it| scope.spawn(move || follow(["/persons/1", "/persons"][it % 2])))
+            .collect();
+        let mut writer = serving.client();
+        for change in 1..=CHANGES {
+            let content = format!(r#"{{"person_name": "{change}"}}"#);
+            let put = request("PUT /persons/1", "If-Match: *\r\n", &content);
+            assert_eq!(writer.ask(put).status, 200);
+        }
+        for reader in readers {
+            assert!(reader.join().unwrap() <= CHANGES);
+        }
+    });
+}
+
+/// Requests behind one that waits are answered after it, in their order.
+#[test]
+fn a_pipelined_request_is_answered_afterwards() {
+    let observed = Observed::start(options());
+    let tag = observed.tag("/persons/1");
+    let mut client = observed.serving.client();
+    let other = request("GET /persons/2", "", "");
+    client.send(get("/persons/1", &tag, 1) + &other);
+    assert_eq!(client.receive().status, 304);
+    assert_eq!(client.receive().status, 404);
+}
+
+/// Told of by nobody: the versions are compared, as long as a request waits.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+fn a_change_by_another_process_is_told(place: &dyn crate::conformance::Place) {
+    let observed = Observed::on(place.open(), options());
+    let other = place.open();
+    for name in ["Tim", "Tom", "Wim"] {
+        let tag = observed.tag("/persons/1");
+        let mut document = observed.waiting("/persons/1", &tag, 50);
+        let mut list = place.tags_lists().then(|| {
+            let tag = observed.tag("/persons");
+            observed.waiting("/persons", &tag, 50)
+        });
+        replace(&*other, name);
+        for client in std::iter::once(&mut document).chain(list.as_mut()) {
+            let answer = client.receive();
+            assert_eq!((answer.status, applied(&answer)), (200, Some("wait=50")));
+            assert!(answer.content.contains(name));
+        }
+    }
+    let mut removed = observed.waiting("/persons/1", "*", 50);
+    let id = id("1");
+    let version = other.get(PERSONS, &id).unwrap().unwrap().version;
+    other
+        .swap(&Swap::remove(PERSONS, &id, version), now())
+        .unwrap();
+    assert_eq!(removed.receive().status, 404);
+    if !place.tags_lists() {
+        // There is no tag that could tell of a change.
+        let fields = "If-None-Match: *\r\nPrefer: wait=50\r\n";
+        let answer = observed.serving.ask("GET /persons", fields, "");
+        assert_eq!((answer.status, applied(&answer)), (304, None));
+    }
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_change_by_another_process_is_told_by_sqlite() {
+    a_change_by_another_process_is_told(&crate::sqlite::File::default());
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use super::*;
+    use crate::cluster::{Cluster, Schema};
+
+    #[test]
+    fn a_change_by_another_server_is_told() {
+        for tagged in [true, false] {
+            if let Some(schema) = Schema::new() {
+                a_change_by_another_process_is_told(&schema.tagged(tagged));
+            }
+        }
+    }
+
+    /// The database crashes and comes back while requests wait.
+    #[test]
+    fn a_wait_outlives_the_database() {
+        let Some(cluster) = Cluster::start() else {
+            return;
+        };
+        let schema = Schema::on(&cluster);
+        let observed = Observed::on(schema.store(), options());
+        let tag = observed.tag("/persons/1");
+        let mut waiting = observed.waiting("/persons/1", &tag, 55);
+        cluster.crash();
+        cluster.go_on();
+        replace(&*schema.store(), "Tim");
+        let answer = waiting.receive();
+        assert_eq!((answer.status, applied(&answer)), (200, Some("wait=55")));
+    }
+}
+
+#[cfg(feature = "hyper")]
+mod hyper {
+    use super::*;
+    use ifmatch::{Door, Limits};
+
+    fn limits(connections: u32, waiting: u32) -> Options {
+        let mut limits = Limits::default();
+        limits.connections = connections;
+        limits.waiting = waiting;
+        let mut options = Options::default();
+        options.door = Door::Hyper(limits);
+        options
+    }
+
+    #[test]
+    fn those_that_wait_do_not_count_as_connections() {
+        let observed = Observed::start(limits(2, 8));
+        let tag = observed.tag("/persons/1");
+        let mut waiting: Vec<_> = (0..8)
+            .map(|_| observed.waiting("/persons/1", &tag, 50))
+            .collect();
+        // Both places are still there.
+        let mut others = [observed.serving.client(), observed.serving.client()];
+        for client in &mut others {
+            assert_eq!(client.ask(request("GET /persons/1", "", "")).status, 200);
+        }
+        replace(&*observed.store, "Tim");
+        for client in &mut waiting {
+            let answer = client.receive();
+            let tag = answer.field("ETag").unwrap().to_owned();
+            assert_eq!(answer.status, 200);
+            // They go on, and may wait again, although no place is free.
+            client.send(get("/persons/1", &tag, 1));
+        }
+        for client in &mut waiting {
+            let answer = client.receive();
+            assert_eq!((answer.status, applied(&answer)), (304, Some("wait=1")));
+        }
+    }
+
+    /// One that has left makes room for another one.
+    #[test]
+    fn a_client_that_leaves_waits_no_more() {
+        let observed = Observed::start(limits(8, 1));
+        let tag = observed.tag("/persons/1");
+        for _ in 0..3 {
+            drop(observed.waiting("/persons/1", &tag, 50));
+            let mut client = observed.serving.client();
+            let start = std::time::Instant::now();
+            let mut answer = client.ask(get("/persons/1", &tag, 1));
+            while applied(&answer).is_none() {
+                assert_eq!(answer.status, 304);
+                assert!(start.elapsed() < STUCK, "it is waited for");
+                answer = client.ask(get("/persons/1", &tag, 1));
+            }
+            while observed.reads.try_recv().is_ok() {}
+        }
+    }
+}
