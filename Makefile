@@ -77,5 +77,6 @@ lint: ## check the format and every lint
 
 doc: ## build the documentation
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --all-features --no-deps --document-private-items
+	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-default-features --features http --no-deps --target-dir target/judgement
 
 ci: lint doc test test-all features oldest ## what must pass before a change lands

@@ -15,9 +15,11 @@ fn answer(state: &mut Notes, request: &Request, note: String) -> Result<Answer, 
     let ((notes, writes), path) = (state, request.url());
     let method = Method::from_name(request.method().as_str());
     let current = notes.get(path).map(|it| Validators::from(it.0.clone()));
-    if current.is_none() && method != Method::Put {
-        return Ok((404, vec![], "There is no such note\n".into()));
-    }
+    let status = match (&current, method) {
+        (Some(_), _) => 200,
+        (None, Method::Put) => 201,
+        (None, _) => return Ok((404, vec![], "There is no such note\n".into())),
+    };
     let lines = request.headers().iter();
     let fields = lines.map(|it| (it.field.as_str().as_str(), it.value.as_str()));
     let (rule, now) = (WithoutIfMatch::Refuse, SystemTime::now());
@@ -25,13 +27,13 @@ fn answer(state: &mut Notes, request: &Request, note: String) -> Result<Answer, 
     match method {
         Method::Put => {
             *writes += 1;
-            notes.insert(path.to_owned(), (EntityTag::from(*writes), note));
+            notes.insert(path.to_owned(), (EntityTag::revision(*writes), note));
         }
         Method::Delete => drop(notes.remove(path)),
         _ => {}
     }
     Ok(match notes.get(path) {
-        Some((tag, note)) => (200, vec![("ETag", tag.to_string())], note.clone()),
+        Some((tag, note)) => (status, vec![("ETag", tag.to_string())], note.clone()),
         None => (200, vec![], "The note is removed\n".into()),
     })
 }

@@ -7,9 +7,8 @@ use std::str::FromStr;
 
 /// An entity tag: the name of one version of a representation.
 ///
-/// Valid by construction: the only ways in are parsing the wire form and the constructors
-/// [`strong`](Self::strong) and [`weak`](Self::weak), and all of them check every character.
-/// Displaying a tag gives its wire form back.
+/// Valid by construction: parsing and the constructors check every character. Displaying a tag
+/// gives its wire form back.
 ///
 /// ```text
 /// entity-tag = [ "W/" ] DQUOTE *etagc DQUOTE
@@ -66,6 +65,18 @@ impl EntityTag {
         Self::checked(opaque.into(), true)
     }
 
+    /// Makes the strong tag of a revision: the digits of its number.
+    ///
+    /// The number must change with every write, must not come back after a removal, and must not be
+    /// that of another representation of the resource, such as a compressed one.
+    #[must_use]
+    pub fn revision(number: impl Into<i128>) -> Self {
+        Self {
+            opaque: number.into().to_string(),
+            weak: false,
+        }
+    }
+
     /// Names `content` by its MD5: a strong tag of 32 lower-case hex digits.
     #[cfg(feature = "server")]
     pub(crate) fn digest(content: &[u8]) -> Self {
@@ -82,7 +93,7 @@ impl EntityTag {
         }
     }
 
-    /// What stands between the quotes.
+    /// The tag without its quotes and without the `W/` mark.
     #[must_use]
     pub fn opaque(&self) -> &str {
         &self.opaque
@@ -124,16 +135,6 @@ impl FromStr for EntityTag {
         // The ends of the opaque part are quotes, and so between two characters.
         let opaque = text.get(opaque).unwrap_or_default().to_owned();
         Ok(Self { opaque, weak })
-    }
-}
-
-impl From<u64> for EntityTag {
-    /// Makes the strong tag of a revision number: its digits.
-    fn from(revision: u64) -> Self {
-        Self {
-            opaque: revision.to_string(),
-            weak: false,
-        }
     }
 }
 

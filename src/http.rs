@@ -17,6 +17,12 @@ impl From<&::http::Method> for Method {
     }
 }
 
+impl From<::http::Method> for Method {
+    fn from(method: ::http::Method) -> Self {
+        Self::from(&method)
+    }
+}
+
 impl Validators {
     /// Puts the field lines that show the validators into `headers`, in place of those there are.
     /// For the meaning of `now`, and where the lines belong, see [`fields`](Self::fields).
@@ -31,9 +37,13 @@ impl Validators {
 
 impl<B: From<Vec<u8>>> From<NotPerformed> for Response<B> {
     fn from(answer: NotPerformed) -> Self {
-        let fields = answer.fields().into_iter();
-        let fields = fields.map(|(name, value)| (name, value.into()));
         let content = answer.content().into_bytes();
+        let mut fields = answer.fields();
+        if !content.is_empty() {
+            fields.push(("Content-Type", "text/plain; charset=utf-8".to_owned()));
+        }
+        let fields = fields.into_iter();
+        let fields = fields.map(|(name, value)| (name, value.into()));
         response(answer.status(), fields, content)
     }
 }
@@ -53,7 +63,8 @@ fn response<B: From<Vec<u8>>>(
 ) -> Response<B> {
     let mut response = Response::new(B::from(content));
     // All of these are made by this crate, and valid.
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let lines = fields.into_iter();
     let lines = lines.filter_map(|(name, value)| field_line(name, value));
     response.headers_mut().extend(lines);

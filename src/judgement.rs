@@ -13,14 +13,18 @@ use crate::validators::Validators;
 /// `fields` are all field lines of the request, as text or as bytes, for example a
 /// `&http::HeaderMap`; see [`Preconditions::from_fields`] for why none may be left out. `selected`
 /// holds the validators of the current representation, or is `None` where there is none.
-/// `without_if_match` says what becomes of a write that does not name the version it replaces;
-/// reads are not concerned.
+/// `without_if_match` says what becomes of a write without If-Match; for GET and HEAD it makes no
+/// difference.
 ///
-/// Call it when the answer without preconditions would be 2xx or 412, and not for a target that
-/// does not exist or a client that has no access
-/// ([section 13.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1)). Hold the lock, or
-/// the transaction, in which the method is then performed: a state that can change between the
-/// judgement and the write is how updates get lost.
+/// Call it after the checks that need no content (target, rights, method), and before the content
+/// is read or parsed. Do not call it if those checks end in another status than 2xx or 412: a GET
+/// of what does not exist gets 404, whatever its preconditions are
+/// ([section 13.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1)).
+///
+/// No other write may come between the judgement and the write. In memory, hold the lock for both.
+/// In a database, lock the row (`SELECT ... FOR UPDATE`), or name the revision that was judged in
+/// the write (`UPDATE ... WHERE id = ? AND revision = ?`); if no row has changed, read and judge
+/// again.
 ///
 /// ```
 /// use ifmatch::{EntityTag, Method, Validators, WithoutIfMatch, judge};
@@ -45,7 +49,7 @@ use crate::validators::Validators;
 ///
 /// When the method is not to be performed. [`NotPerformed`] is the answer: its status, its fields
 /// and a sentence that says why. With the feature `http` it converts into an `http::Response`, so
-/// that a handler can use `?`.
+/// that a handler which returns `Result<_, Response>` can use `?`.
 ///
 /// [RFC 9110 section 13.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.2)
 pub fn judge<N: AsRef<str>, V: AsRef<[u8]>>(
@@ -57,20 +61,14 @@ pub fn judge<N: AsRef<str>, V: AsRef<[u8]>>(
 ) -> Result<(), NotPerformed> {
     let (method, now) = (method.into(), now.into());
     let judged = match Preconditions::from_fields(fields, TagSyntax::Quoted, now) {
-        _ if !method.selects() => Ok(()),
-        Err(error) => Err(Reason::BadRequest(error)),
-        Ok(asked) => asked
-            .check(method, selected)
-            .and_then(|()| asked.check_if_match(method, selected.is_some(), without_if_match)),
+        Err(error) if method.selects() => Err(Reason::BadRequest(error)),
+        Err(_) => Ok(()),
+        Ok(asked) => asked.judge(method, selected, without_if_match),
     };
-    judged.map_err(|reason| NotPerformed {
-        reason,
-        current: selected.cloned().unwrap_or_default(),
-        now,
-    })
+    judged.map_err(|reason| NotPerformed::new(reason, selected, now))
 }
 
-/// What becomes of a write without If-Match where a representation exists.
+/// Whether a write without If-Match is performed where a representation exists.
 ///
 /// [RFC 6585 section 3](https://www.rfc-editor.org/rfc/rfc6585#section-3)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +76,11 @@ pub enum WithoutIfMatch {
     /// It is refused with 428, because it might overwrite what its client has never seen. This is
     /// the choice for PUT, PATCH and DELETE.
     ///
-    /// A date does not stand in for a tag, since two versions can share a second.
+    /// The representation needs a strong tag: no other can be sent in If-Match with success, except
+    /// for `*`. A date does not stand in for a tag, since two versions can share a second.
+    ///
+    /// A PUT where there is no representation is performed. It creates one, perhaps in place of one
+    /// that another client has removed meanwhile; a client that minds sends If-Match.
     Refuse,
     /// It is performed. This is the choice for a POST that adds to a collection, and for methods
     /// that change nothing.
@@ -94,7 +96,7 @@ pub enum Reason {
     PreconditionFailed {
         /// Which one.
         field: Precondition,
-        /// Whether If-Match names the current version by a weak tag, which it never matches.
+        /// Whether If-Match is false only because a tag is weak: one in it, or the current one.
         weak: bool,
     },
     /// A write came without If-Match: 428.
@@ -103,12 +105,25 @@ pub enum Reason {
     BadRequest(PreconditionsError),
 }
 
+impl Reason {
+    /// The status code: 304, 400, 412 or 428.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::NotModified => 304,
+            Self::PreconditionFailed { .. } => 412,
+            Self::PreconditionRequired => 428,
+            Self::BadRequest(_) => 400,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotModified => f.write_str("the representation has not changed"),
             Self::PreconditionFailed { weak: true, .. } => {
-                f.write_str("If-Match compares strongly, and a weak tag (W/) never matches")
+                f.write_str("If-Match is false: it compares strongly, and a tag is weak (W/)")
             }
             Self::PreconditionFailed { field, .. } => write!(
                 f,
@@ -123,6 +138,26 @@ impl fmt::Display for Reason {
 }
 
 impl Preconditions {
+    /// Judges a method by these preconditions, as [`judge`] does: to read a request once and judge
+    /// it again after another writer was faster, or to read tags in another
+    /// [syntax](TagSyntax).
+    ///
+    /// [`evaluate`](Self::evaluate) answers the question of section 13.2.2 alone. This also tells a
+    /// precondition that is false from one that cannot be read, and requires If-Match.
+    ///
+    /// # Errors
+    ///
+    /// When the method is not to be performed.
+    pub fn judge(
+        &self,
+        method: Method,
+        selected: Option<&Validators>,
+        without_if_match: WithoutIfMatch,
+    ) -> Result<(), Reason> {
+        self.check(method, selected)?;
+        self.check_if_match(method, selected.is_some(), without_if_match)
+    }
+
     /// Evaluates the preconditions, and tells one that is false from one that cannot be read.
     pub(crate) fn check(
         &self,
@@ -156,7 +191,8 @@ impl Preconditions {
         without_if_match: WithoutIfMatch,
     ) -> Result<(), Reason> {
         let refuses = without_if_match == WithoutIfMatch::Refuse;
-        if refuses && exists && !method.is_read() && self.if_match().is_none() {
+        let writes = method.selects() && !method.is_read();
+        if refuses && exists && writes && self.if_match().is_none() {
             return Err(Reason::PreconditionRequired);
         }
         Ok(())
@@ -172,6 +208,17 @@ pub struct NotPerformed {
 }
 
 impl NotPerformed {
+    /// The answer for this reason, to a request for the representation with the `current`
+    /// validators.
+    #[must_use]
+    pub fn new(reason: Reason, current: Option<&Validators>, now: impl Into<HttpDate>) -> Self {
+        Self {
+            reason,
+            current: current.cloned().unwrap_or_default(),
+            now: now.into(),
+        }
+    }
+
     /// Why the method is not performed.
     #[must_use]
     pub fn reason(&self) -> Reason {
@@ -181,44 +228,43 @@ impl NotPerformed {
     /// The status code: 304, 400, 412 or 428.
     #[must_use]
     pub fn status(&self) -> u16 {
-        match self.reason {
-            Reason::NotModified => 304,
-            Reason::PreconditionFailed { .. } => 412,
-            Reason::PreconditionRequired => 428,
-            Reason::BadRequest(_) => 400,
-        }
+        self.reason.status()
     }
 
     /// The field lines that the answer must have, name and value.
     ///
-    /// A 304 has the validators. To them belong the Cache-Control, Content-Location, Expires and
-    /// Vary that a 200 would have had: these are for the caller to add
+    /// A 304 has the validators. Add Cache-Control, Content-Location, Expires and Vary if the 200
+    /// would have had them, and Date unless the server does
     /// ([RFC 9110 section 15.4.5](https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5)). Other
-    /// answers have the current tag, if there is one, and may not be stored by caches.
+    /// answers have the current tag, if there is one, and caches may not store them.
     #[must_use]
     pub fn fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = self.current.fields(self.now);
         if self.reason != Reason::NotModified {
             fields.retain(|(name, _)| *name == "ETag");
             fields.push(("Cache-Control", "no-store".to_owned()));
-            fields.push(("Content-Type", "text/plain; charset=utf-8".to_owned()));
         }
         fields
     }
 
-    /// The content: a sentence that says why, or nothing where the status is 304.
+    /// The content: a sentence in plain text that says why, or nothing where the status is 304.
     #[must_use]
     pub fn content(&self) -> String {
         match self.reason {
             Reason::NotModified => String::new(),
-            reason => format!("{reason}\n"),
+            _ => format!("{self}\n"),
         }
     }
 }
 
 impl fmt::Display for NotPerformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reason.fmt(f)
+        match self.reason {
+            Reason::PreconditionRequired if self.current.entity_tag.is_none() => f.write_str(
+                "If-Match is missing; the current representation has no ETag, so send If-Match: *",
+            ),
+            reason => reason.fmt(f),
+        }
     }
 }
 

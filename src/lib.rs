@@ -9,7 +9,7 @@
 //! You have a server. [`judge`] says of one request whether its method is to be performed, by
 //! [RFC 9110 section 13](https://www.rfc-editor.org/rfc/rfc9110#section-13) without ranges; if not,
 //! it has the answer. With `default-features = false` this is all there is, and needs only the crate
-//! `time`. With the feature `http` it works with axum, actix, hyper and others at once: see
+//! `time`. With the feature `http` it works with axum, hyper and others that use version 1 of that crate: see
 //! `examples/axum.rs`, and `examples/blocking.rs` for a server without them.
 //!
 //! ```
@@ -17,7 +17,7 @@
 //! use std::time::SystemTime;
 //!
 //! let fields = [("If-Match", r#""4""#)]; // all field lines of the request
-//! let current = Validators::from(EntityTag::from(5)); // your revision number
+//! let current = Validators::from(EntityTag::revision(5)); // your revision number
 //! let (rule, now) = (WithoutIfMatch::Refuse, SystemTime::now());
 //! let answer = judge(Method::Put, fields, Some(&current), rule, now).unwrap_err();
 //! assert_eq!(answer.status(), 412);
@@ -99,6 +99,13 @@
 //! than collections, put a server of yours around [`judge`]. `server::tiny_http` is mostly
 //! precautions, which `server::hyper`, the one place with `async`, leaves to hyper: see [`Door`].
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(feature = "server"),
+    allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "this page tells of the server, too"
+    )
+)]
 
 // Vocabulary: values without state.
 mod entity_tag;

@@ -67,12 +67,18 @@ impl Method {
         matches!(self, Self::Get | Self::Head)
     }
 
-    /// Whether the method selects a representation, or changes one: all but OPTIONS, TRACE and
-    /// CONNECT, on which preconditions are ignored.
+    /// Whether the method involves the selection or modification of a selected representation: all
+    /// but OPTIONS, TRACE and CONNECT, on which preconditions are ignored.
     ///
     /// [RFC 9110 section 13.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1)
     #[must_use]
     pub fn selects(self) -> bool {
         !matches!(self, Self::Options | Self::Trace | Self::Connect)
+    }
+}
+
+impl From<&str> for Method {
+    fn from(name: &str) -> Self {
+        Self::from_name(name)
     }
 }

@@ -18,7 +18,7 @@ pub const MAX_FIELD_VALUE: usize = 8 * 1024;
 /// The four preconditions of a request, read from all its field lines. The fifth, If-Range, goes
 /// with Range, which a server may ignore, and does not appear here.
 ///
-/// This is the part to take away: it needs no server, no store and no clock of its own.
+/// [`judge`](crate::judge) reads and judges a request in one call.
 ///
 /// ```
 /// use ifmatch::{EntityTag, Evaluation, Method, Precondition, Preconditions, TagSyntax, Validators};
@@ -91,7 +91,7 @@ impl Preconditions {
         })
     }
 
-    /// Holds the preconditions against the selected representation, or against its absence.
+    /// Evaluates the preconditions for the selected representation; `None` means that there is none.
     ///
     /// The order is that of section 13.2.2:
     ///
@@ -200,10 +200,10 @@ impl fmt::Display for Precondition {
     }
 }
 
-/// The If-Match field: the method is to be performed only on one of these versions.
+/// The If-Match field: the method is performed only if the current tag is in this list.
 ///
-/// Compared strongly, for a writer must know every byte of what it replaces. It fails closed: a
-/// malformed member matches nothing, and a field without one well-formed member is false.
+/// Tags are compared strongly, because a writer must know every byte of what it replaces. A
+/// malformed member matches nothing, so that a field without a well-formed member is false.
 ///
 /// [RFC 9110 section 13.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1)
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -230,11 +230,11 @@ impl IfMatch {
     }
 }
 
-/// The If-None-Match field: the method is to be performed only on none of these versions.
+/// The If-None-Match field: the method is performed only if the current tag is not in this list.
 ///
-/// Compared weakly, for a reader may keep what means the same. It fails closed: one malformed
-/// member makes it false for a write, because that member may have been the current tag. For GET
-/// and HEAD the malformed members do not count, because a 200 is never wrong.
+/// Tags are compared weakly, because a reader may keep what means the same. One malformed member
+/// makes the field false for a write, because it may have been the current tag. For GET and HEAD
+/// malformed members do not count, because a 200 is never wrong.
 ///
 /// [RFC 9110 section 13.1.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2)
 #[derive(Clone, Debug, PartialEq, Eq)]

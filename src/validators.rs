@@ -27,11 +27,11 @@ impl From<EntityTag> for Validators {
 }
 
 impl Validators {
-    /// The field lines that show them, name and value: `ETag` and `Last-Modified`.
+    /// `ETag` and `Last-Modified` as field lines, name and value.
     ///
-    /// They belong into each answer with the representation, and into each 304. `Last-Modified` is
-    /// never later than `now`, which is the Date of the answer, even when the machine's clock was
+    /// Send them with the representation, and in a 304. `Last-Modified` is never later than `now`, which is the Date of the answer, even when the machine's clock was
     /// set back ([RFC 9110 section 8.8.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.1)).
+    #[must_use]
     pub fn fields(&self, now: impl Into<HttpDate>) -> Vec<(&'static str, String)> {
         let now = now.into();
         let tag = self.entity_tag.as_ref();

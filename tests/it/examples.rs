@@ -70,7 +70,7 @@ fn keeps_every_update(address: SocketAddr, note: impl Fn(usize) -> String + Sync
     assert_eq!(ask("GET /notes/1", "", "").status, 404);
     assert_eq!(ask("DELETE /notes/1", "If-Match: *\r\n", "").status, 404);
     let created = ask("PUT /notes/1", "If-None-Match: *\r\n", &note(0));
-    assert_eq!(created.status, 200);
+    assert_eq!(created.status, 201);
     let tag = created.field("ETag").unwrap().to_owned();
     for (line, field, status) in [
         ("PUT /notes/1", "If-None-Match: *\r\n".to_owned(), 412),
@@ -89,6 +89,8 @@ fn keeps_every_update(address: SocketAddr, note: impl Fn(usize) -> String + Sync
         assert_eq!(answer.status, status, "{line} {field}");
         assert_eq!(answer.field("ETag"), Some(&*tag), "{line} {field}");
     }
+    // The content is not looked at before the preconditions are.
+    assert_eq!(ask("PUT /notes/1", "If-Match: \"0\"\r\n", "{").status, 412);
     let conflicts: usize = thread::scope(|scope| {
         let write = || {
             let (mut performed, mut conflicts) = (0, 0);

@@ -83,6 +83,16 @@ fn s8_8_3_2_comparison() {
 }
 
 #[test]
+fn revisions_are_strong_tags() {
+    assert_eq!(EntityTag::revision(0_u64).to_string(), r#""0""#);
+    assert_eq!(
+        EntityTag::revision(u64::MAX).to_string(),
+        r#""18446744073709551615""#
+    );
+    assert_eq!(EntityTag::revision(-1_i64).to_string(), r#""-1""#);
+}
+
+#[test]
 fn constructors_check_as_the_parser_does() {
     let error = EntityTag::strong("a\"b").unwrap_err();
     assert_eq!(
