@@ -6,7 +6,7 @@
 //! second, in slices that alternate between the two; the spread is that of the pairs. Goals are
 //! told, and nothing fails when one is missed; any status but the expected one ends the bench.
 //!
-//! `BENCH_ONLY` is text that a row must have in its name to be measured; `p99`, `growth` and
+//! `BENCH_ONLY` is text that a row must have in its name to be measured; `p99`, `waiting`, `growth` and
 //! `footprint` stand for all of a part. `BENCH_SECONDS` is the length of a slice, 0.3 by default
 //! and no more than 4. `BENCH_QUICK` leaves most of the rows out and makes the million a hundred
 //! thousand: for trying, not for figures.
@@ -36,6 +36,7 @@ mod place;
 mod program;
 mod request;
 mod table;
+mod waiting;
 
 /// Whatever goes wrong ends the bench.
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -106,6 +107,7 @@ fn main() -> Result<()> {
     } else {
         matrix::measure(&mut bench)?;
         latency::measure(&mut bench)?;
+        waiting::measure(&mut bench)?;
         growth::measure(&mut bench)?;
         footprint::measure(&mut bench)?;
         "target/bench.md"
