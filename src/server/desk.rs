@@ -7,7 +7,6 @@ use crate::framing::{Framing, Refusal};
 use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::policy::Policy;
-use crate::preference;
 use crate::problem::Problem;
 use crate::resource;
 use crate::server::Options;
@@ -70,11 +69,6 @@ impl Desk {
     /// The requests that wait for a change.
     pub(super) fn waiters(&self) -> &Arc<Waiters> {
         &self.waiters
-    }
-
-    /// Whether the answer to a request may be held back until there is a change.
-    pub(super) fn may_wait(request: &Request<'_>) -> bool {
-        request.method.is_read() && preference::wait(request).is_some()
     }
 
     /// Answers as [`respond`](Self::respond), but holds a 304 back on this thread until there is a

@@ -154,24 +154,22 @@ impl Door {
     {
         let door = self.clone();
         let (stream, ended) = Shared::new(stream);
-        let connection = Arc::new(Connection::new(peer, place, ended));
+        let connection = Connection::new(peer, place, ended);
         tokio::spawn(door.attend(stream, connection));
     }
 
     /// Answers the requests of one connection, until it ends or the server stops.
-    async fn attend(self, stream: impl AsyncRead + AsyncWrite, connection: Arc<Connection>) {
+    async fn attend(self, stream: impl AsyncRead + AsyncWrite, connection: Connection) {
         let mut stop = self.stop.clone();
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.limits.timeout));
         let stream = pin!(stream);
-        let service = service_fn(|request| {
-            let (door, connection) = (self.clone(), Arc::clone(&connection));
-            async move {
-                // hyper goes on to the next request as long as there is one. Others have a turn
-                // between two of them.
-                tokio::task::yield_now().await;
-                Ok::<_, Infallible>(door.answer(request, &connection).await)
-            }
+        let (door, connection) = (&self, &connection);
+        let service = service_fn(|request| async move {
+            // hyper goes on to the next request as long as there is one. Others have a turn between
+            // two of them.
+            tokio::task::yield_now().await;
+            Ok::<_, Infallible>(door.answer(request, connection).await)
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())

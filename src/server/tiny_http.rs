@@ -187,7 +187,7 @@ impl Door {
         let Some(arrival) = self.sideline.join(peer, arrival) else {
             return;
         };
-        let waits = self.desk.waits(arrival.method()) || Desk::may_wait(&arrival.request());
+        let waits = self.desk.waits(arrival.method()) || arrival.may_wait();
         if waits || !arrival.content_is_here() {
             return self.sideline.open(self, peer, Job::Answer(arrival));
         }

@@ -109,6 +109,11 @@ impl Arrival {
             }
     }
 
+    /// Whether its answer may be held back until there is a change.
+    pub(super) fn may_wait(&self) -> bool {
+        self.method().is_read() && self.first("Prefer").is_some()
+    }
+
     /// Whether the client waits to be told of a problem before it sends the content. Any other
     /// sends it in any case, and is answered when it has.
     pub(super) fn waits_for_answer(&self) -> bool {
