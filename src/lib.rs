@@ -76,7 +76,9 @@
 //!    |  5 perform   content -> Document                    400 422, 428 or 412 without If-Match
 //!    |  6 swap      store.swap(expected version, new)      409 (400)  lost? back to 3, never blind
 //!    v
-//! Response -> one buffer -> one write -> socket bytes
+//! Response -> held back by the door, if it is a 304 that may wait for a change
+//!    v
+//! one buffer -> one write -> socket bytes
 //! ```
 //!
 //! # Where to find what

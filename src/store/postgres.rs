@@ -92,7 +92,8 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// with `DO NOTHING` and `DO UPDATE`, `UPDATE` and `DELETE` in a transaction that is `READ
 /// COMMITTED` or stricter, and one partial index.
 ///
-/// [`fill`](Store::fill) inserts from `unnest` of several arrays, and asks for `ANALYZE` afterwards,
+/// While requests wait for a change, `id = ANY` of an array asks for the versions of the documents
+/// they wait for. [`fill`](Store::fill) inserts from `unnest` of several arrays, and asks for `ANALYZE` afterwards,
 /// which may fail. [`visit`](Store::visit) and
 /// [`collections`](Store::collections) read in a transaction that is `REPEATABLE READ, READ ONLY`,
 /// the former after `SET LOCAL` of a timeout.
