@@ -72,7 +72,7 @@
 //!    |  1 target    path -> Root | Collection | Document   404 405 501
 //!    |  2 read      field lines -> Preconditions           400 415
 //!    |  3 select    store -> record, or none               404 503
-//!    |  4 judge     performed, or a Reason why not        304 412
+//!    |  4 judge     perform it, or the Reason why not      304 412
 //!    |  5 perform   content -> Document                    400 422, 428 or 412 without If-Match
 //!    |  6 swap      store.swap(expected version, new)      409 (400)  lost? back to 3, never blind
 //!    v
