@@ -124,6 +124,9 @@ mod framing;
 mod json;
 #[cfg(feature = "server")]
 mod version;
+// (the key of a write that may be repeated)
+#[cfg(feature = "server")]
+mod idempotency;
 // (a document has a version)
 #[cfg(feature = "server")]
 mod document;
@@ -180,6 +183,7 @@ pub use {
     access::{Access, AccessError, Token},
     collection::{Collection, CollectionError, Collections},
     document::{ContentError, Document, Id, IdError, MAX_ID, Record},
+    idempotency::{IdempotencyKey, IdempotencyKeyError, KeyedWrite},
     message::{FieldLine, Protocol, Request, Response},
     page::MAX_PAGE,
     policy::{Policy, Profile},

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::document::{Document, Id, Record};
+use crate::idempotency::KeyedWrite;
 use crate::version::Version;
 
 mod error;
@@ -35,6 +36,16 @@ pub use swap::{Swap, SwapError};
 ///
 /// Every call may fail, takes as long as it takes and returns values of its own, so that a
 /// database can stand behind it.
+///
+/// # Keys
+///
+/// A swap may have a [`KeyedWrite`]. In the same step the store keeps it with the document, and
+/// [`get`](Self::get) returns it, until the next swap of this document. In each collection it keeps
+/// a key for one document at most. A removal with a key leaves the id and the keyed write behind,
+/// which [`removal`](Self::removal) returns for 24 hours; a removal without a key leaves nothing.
+///
+/// A store that ignores keyed writes serves requests without `Idempotency-Key` correctly. It
+/// recognises no repetition: each is a new request, which mostly gets 412, 409 or 404.
 ///
 /// The tests that every store has to pass are in `tests/it/conformance.rs`: copy that file into the
 /// tests of a store of your own.
@@ -76,8 +87,28 @@ pub trait Store: Send + Sync {
     ///
     /// [`SwapError::Conflict`] when the stored version is not the expected one; the caller reads
     /// again. Where the store keeps no version of a collection, a swap that expects one always
-    /// conflicts.
+    /// conflicts. [`SwapError::KeyTaken`] when the swap has a key that the store keeps for another
+    /// document of the collection, removed or not.
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError>;
+
+    /// The keyed write that removed the document of this id; none where the removal had no key, is
+    /// [24 hours](KeyedWrite::REMOVAL_KEPT) old, or was followed by the creation of a document of
+    /// this id.
+    ///
+    /// A store need not keep it: the repetition of a removal gets 404 then.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot tell just now.
+    fn removal(
+        &self,
+        collection: &str,
+        id: &Id,
+        now: SystemTime,
+    ) -> Result<Option<KeyedWrite>, StoreError> {
+        let _ = (collection, id, now);
+        Ok(None)
+    }
 
     /// Creates documents in a collection that has none, in one step, or none of them. Each has a
     /// version of its own, in their order.
@@ -243,6 +274,15 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
         (**self).swap(swap, now)
+    }
+
+    fn removal(
+        &self,
+        collection: &str,
+        id: &Id,
+        now: SystemTime,
+    ) -> Result<Option<KeyedWrite>, StoreError> {
+        (**self).removal(collection, id, now)
     }
 
     fn fill(

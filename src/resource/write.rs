@@ -169,7 +169,8 @@ impl Exchange<'_> {
     fn swap(&self, swap: &Swap<'_>) -> Result<Option<Version>, StoreError> {
         match self.store.swap(swap, self.now) {
             Ok(version) => Ok(Some(version)),
-            Err(SwapError::Conflict) => Ok(None),
+            // No swap has a key yet.
+            Err(SwapError::Conflict | SwapError::KeyTaken) => Ok(None),
             Err(SwapError::Store(error)) => Err(error),
         }
     }

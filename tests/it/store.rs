@@ -8,6 +8,7 @@ use ifmatch::{MemoryStore, Store, Swap, Version};
 use crate::conformance::{PERSONS, Place, id, now, person, suite};
 
 mod broken;
+mod broken_keys;
 mod foreign;
 
 /// One store in this process: every handle is the same.
@@ -33,13 +34,19 @@ mod memory {
 #[cfg(feature = "sqlite")]
 mod sqlite {
     use super::*;
-    suite!(Some(crate::sqlite::File::default()));
+    suite!(
+        Some(crate::sqlite::File::default()),
+        documents collection_version clock fill collections
+    );
 }
 
 #[cfg(feature = "postgres")]
 mod postgres {
     use super::*;
-    suite!(crate::cluster::Schema::new());
+    suite!(
+        crate::cluster::Schema::new(),
+        documents collection_version clock fill collections
+    );
 }
 
 /// Without a version of each collection.

@@ -3,7 +3,9 @@
 use std::ops::ControlFlow;
 use std::time::SystemTime;
 
-use ifmatch::{Document, Id, List, Portion, Record, Store, StoreError, Swap, SwapError, Version};
+use ifmatch::{
+    Document, Id, KeyedWrite, List, Portion, Record, Store, StoreError, Swap, SwapError, Version,
+};
 
 /// Which call is about to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,16 @@ where
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
         (self.before)(Call::Swap)?;
         self.store.swap(swap, now)
+    }
+
+    fn removal(
+        &self,
+        collection: &str,
+        id: &Id,
+        now: SystemTime,
+    ) -> Result<Option<KeyedWrite>, StoreError> {
+        (self.before)(Call::Get(id))?;
+        self.store.removal(collection, id, now)
     }
 
     fn fill(

@@ -211,11 +211,8 @@ pub(super) fn insert(
 fn record_of(row: &Row<'_>) -> rusqlite::Result<Record> {
     let id = Id::new(row.get::<_, Arc<str>>("id")?).map_err(unreadable)?;
     let document = Document::from_stored(row.get::<_, Arc<str>>("content")?);
-    Ok(Record {
-        id,
-        document: document.ok_or_else(|| unreadable("not a JSON object"))?,
-        version: version_of(row)?,
-    })
+    let document = document.ok_or_else(|| unreadable("not a JSON object"))?;
+    Ok(Record::new(id, document, version_of(row)?))
 }
 
 fn version_of(row: &Row<'_>) -> rusqlite::Result<Version> {
