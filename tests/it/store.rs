@@ -34,10 +34,7 @@ mod memory {
 #[cfg(feature = "sqlite")]
 mod sqlite {
     use super::*;
-    suite!(
-        Some(crate::sqlite::File::default()),
-        documents collection_version clock fill collections
-    );
+    suite!(Some(crate::sqlite::File::default()));
 }
 
 #[cfg(feature = "postgres")]
