@@ -40,10 +40,7 @@ mod sqlite {
 #[cfg(feature = "postgres")]
 mod postgres {
     use super::*;
-    suite!(
-        crate::cluster::Schema::new(),
-        documents collection_version clock fill collections
-    );
+    suite!(crate::cluster::Schema::new());
 }
 
 /// Without a version of each collection.
@@ -52,7 +49,7 @@ mod untagged {
     use super::*;
     suite!(
         crate::cluster::Schema::new().map(|it| it.tagged(false)),
-        documents fill collections
+        documents fill collections keys
     );
 }
 
