@@ -50,6 +50,17 @@ impl IdempotencyKey {
         }
     }
 
+    /// Reads the key from its field lines, if there are any.
+    pub(crate) fn from_lines<'a>(
+        mut lines: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Option<Self>, IdempotencyKeyError> {
+        match (lines.next(), lines.next()) {
+            (None, _) => Ok(None),
+            (Some(line), None) => Self::from_field(line).map(Some),
+            (Some(_), Some(_)) => Err(IdempotencyKeyError::Repeated),
+        }
+    }
+
     fn from_field(value: &[u8]) -> Result<Self, IdempotencyKeyError> {
         let quoted = trim(value).strip_prefix(b"\"");
         let quoted = quoted.ok_or(IdempotencyKeyError::Malformed)?;
@@ -154,4 +165,17 @@ impl KeyedWrite {
         let before = now.checked_sub(Self::REMOVAL_KEPT);
         before.map_or(Version::FIRST, Version::from)
     }
+}
+
+/// The digest of a request: of its method, the name of its collection, the id in its target if
+/// there is one, and its content.
+pub(crate) fn digest(method: &str, collection: &str, id: &str, content: &[u8]) -> u128 {
+    let mut state = md5::Context::new();
+    // None of these can hold a NUL.
+    for text in [method, collection, id] {
+        state.consume(text);
+        state.consume([0]);
+    }
+    state.consume(content);
+    u128::from_be_bytes(state.finalize().0)
 }

@@ -3,9 +3,10 @@
 use std::time::SystemTime;
 
 use crate::collection::{Collection, Collections};
-use crate::document::{Id, Record};
+use crate::document::Id;
 use crate::field::trim;
 use crate::http_date::HttpDate;
+use crate::idempotency::IdempotencyKey;
 use crate::judgement::Reason;
 use crate::message::{Request, Response};
 use crate::method::Method;
@@ -22,6 +23,7 @@ use crate::version::Version;
 mod current;
 mod description;
 mod read;
+mod repetition;
 mod write;
 
 #[cfg(feature = "hyper")]
@@ -138,9 +140,7 @@ impl<'a> Exchange<'a> {
             (_, Target::Server) => Err(TargetError::Asterisk.into()),
             (Method::Get | Method::Head, target) => Err(End::Answered(self.read(target)?)),
             (Method::Post, Target::Collection(collection)) => {
-                let asked = self.preconditions()?;
-                let version = self.select_collection(&asked, collection)?;
-                Ok(Action::Create(collection, asked, version))
+                Ok(Action::Create(self.select_for_creation(collection)?))
             }
             (Method::Put, Target::Document(collection, id)) => {
                 self.refuse_partial()?;
@@ -186,6 +186,7 @@ impl<'a> Exchange<'a> {
     /// A missing document gets 404 even if the preconditions are malformed. So does an id that no
     /// document can have, unless the request would create it.
     fn select_target<'c>(&self, collection: &'c Collection, id: &str) -> Result<Selected<'c>, End> {
+        let key = self.key()?;
         let asked = self.preconditions();
         let creates = asked.as_ref().is_ok_and(|asked| self.creates(asked));
         let id = match Id::new(id) {
@@ -199,33 +200,36 @@ impl<'a> Exchange<'a> {
         if self.has_other_patch() {
             return Err(Problem::MediaType.into());
         }
-        let asked = asked?;
-        let record = self.select_document(&asked, collection, &id)?;
-        Ok(Selected {
-            collection,
-            preconditions: asked,
-            id,
-            record,
-        })
+        self.select_document(collection, asked?, id, key)
     }
 
     /// Selects the document and evaluates the preconditions on it, or on its absence where the
-    /// request would create it.
-    fn select_document(
+    /// request would create it. They are not evaluated on what an earlier write with the same key
+    /// has made.
+    fn select_document<'c>(
         &self,
-        asked: &Preconditions,
-        collection: &Collection,
-        id: &Id,
-    ) -> Result<Option<Record>, End> {
-        let record = self.store.get(collection.name(), id)?;
-        if record.is_none() && !self.creates(asked) {
+        collection: &'c Collection,
+        preconditions: Preconditions,
+        id: Id,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Selected<'c>, End> {
+        let record = self.store.get(collection.name(), &id)?;
+        let earlier = self.earlier_write(key.as_ref(), collection, &id, record.as_ref())?;
+        if record.is_none() && earlier.is_none() && !self.creates(&preconditions) {
             return Err(not_found(collection, id.as_str()).into());
         }
-        if !asked.is_empty() {
+        if earlier.is_none() && !preconditions.is_empty() {
             let selected = record.as_ref().map(|record| validators(record.version));
-            self.evaluate(asked, selected.as_ref())?;
+            self.evaluate(&preconditions, selected.as_ref())?;
         }
-        Ok(record)
+        Ok(Selected {
+            collection,
+            preconditions,
+            id,
+            key,
+            record,
+            earlier,
+        })
     }
 
     /// Whether the request asks to create the document its target names: PUT with

@@ -52,6 +52,7 @@ mod property;
 mod race;
 mod readme;
 mod resource;
+mod retry;
 mod seeded;
 #[cfg(feature = "postgres")]
 mod servers;
