@@ -37,6 +37,7 @@ mod framing;
 mod hyper;
 mod load;
 mod log;
+mod lossy;
 #[cfg(target_os = "linux")]
 mod nginx;
 mod openapi;
