@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use crate::collection::{Collection, Collections};
 use crate::document::Id;
-use crate::field::trim;
 use crate::http_date::HttpDate;
 use crate::idempotency::IdempotencyKey;
 use crate::judgement::Reason;
@@ -156,16 +155,6 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Refuses a PUT with Content-Range, whose content is a part of the representation.
-    ///
-    /// [RFC 9110 section 14.5](https://www.rfc-editor.org/rfc/rfc9110#section-14.5)
-    fn refuse_partial(&self) -> Result<(), Problem> {
-        match self.request.field_lines("Content-Range").next() {
-            Some(_) => Err(Problem::PartialPut),
-            None => Ok(()),
-        }
-    }
-
     /// Selects the collection and evaluates the preconditions on it, if there are any. Gives back
     /// the version that they are true of.
     fn select_collection(
@@ -236,19 +225,6 @@ impl<'a> Exchange<'a> {
     /// `If-None-Match: *`.
     fn creates(&self, asked: &Preconditions) -> bool {
         self.request.method == Method::Put && asked.if_none_match().is_some_and(IfNoneMatch::is_any)
-    }
-
-    /// Whether the request is a PATCH with content that is no merge patch.
-    ///
-    /// [RFC 5789 section 2.2](https://www.rfc-editor.org/rfc/rfc5789#section-2.2)
-    fn has_other_patch(&self) -> bool {
-        let media_type = |value: &[u8]| {
-            let essence = value.split(|byte| *byte == b';').next().map(trim);
-            essence.is_some_and(|it| it.eq_ignore_ascii_case(MERGE_PATCH.as_bytes()))
-        };
-        let mut types = self.request.field_lines("Content-Type");
-        let is_one = (types.next().map(media_type), types.next()) == (Some(true), None);
-        self.request.method == Method::Patch && !is_one
     }
 
     fn preconditions(&self) -> Result<Preconditions, PreconditionsError> {

@@ -2,13 +2,15 @@ use std::sync::Arc;
 
 use crate::collection::Collection;
 use crate::document::{Id, Record};
+use crate::field::trim;
 use crate::idempotency::{IdempotencyKey, KeyedWrite};
 use crate::json::Json;
 use crate::judgement::WithoutIfMatch;
 use crate::message::Response;
+use crate::method::Method;
 use crate::precondition::Preconditions;
 use crate::preference::Return;
-use crate::problem::Problem;
+use crate::problem::{MERGE_PATCH, Problem};
 use crate::resource::read::represented;
 use crate::resource::{End, Exchange, not_found, validators};
 use crate::store::{StoreError, Swap, SwapError};
@@ -52,6 +54,29 @@ impl Selected<'_> {
 }
 
 impl Exchange<'_> {
+    /// Refuses a PUT with Content-Range, whose content is a part of the representation.
+    ///
+    /// [RFC 9110 section 14.5](https://www.rfc-editor.org/rfc/rfc9110#section-14.5)
+    pub(super) fn refuse_partial(&self) -> Result<(), Problem> {
+        match self.request.field_lines("Content-Range").next() {
+            Some(_) => Err(Problem::PartialPut),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the request is a PATCH with content that is no merge patch.
+    ///
+    /// [RFC 5789 section 2.2](https://www.rfc-editor.org/rfc/rfc5789#section-2.2)
+    pub(super) fn has_other_patch(&self) -> bool {
+        let media_type = |value: &[u8]| {
+            let essence = value.split(|byte| *byte == b';').next().map(trim);
+            essence.is_some_and(|it| it.eq_ignore_ascii_case(MERGE_PATCH.as_bytes()))
+        };
+        let mut types = self.request.field_lines("Content-Type");
+        let is_one = (types.next().map(media_type), types.next()) == (Some(true), None);
+        self.request.method == Method::Patch && !is_one
+    }
+
     /// Performs a write. If another writer changed the state first, selects and evaluates again.
     pub(super) fn perform(&self, action: Action<'_>) -> Result<Response, End> {
         match action {
