@@ -170,7 +170,7 @@ const EXPOSED: &str = "ETag, Location, Link, Preference-Applied, Content-Locatio
 
 /// The request fields that pages may send beyond the few they always may.
 const ACCEPTED: &str = "If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, \
-                        Prefer, Content-Type, Authorization";
+                        Prefer, Idempotency-Key, Content-Type, Authorization";
 
 /// Why a request is turned away whatever it asks for. Each says what it means when it is displayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::idempotency::{IdempotencyKey, KeyedWrite};
 use crate::json::{Json, JsonError, Member};
 use crate::version::Version;
 
@@ -53,25 +54,37 @@ impl Id {
 /// The id that the server makes: twelve digits and lower-case letters, which sort as the versions
 /// do.
 ///
-/// They are the microseconds of the version in base 32, without the letters `i`, `l`, `o` and `u`,
-/// which are easily mistaken for others.
+/// They are the microseconds of the version in base 32.
 impl From<Version> for Id {
     fn from(version: Version) -> Self {
-        const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-        let microseconds = version.microseconds();
-        let digit = |place: u32| {
-            let index = (microseconds >> (5 * place)) & 31;
-            DIGITS
-                .get(usize::from(index as u8))
-                .copied()
-                .unwrap_or(b'0')
-        };
-        let text: String = (0..12)
-            .rev()
-            .map(|place| char::from(digit(place)))
-            .collect();
-        Self(text.into())
+        Self(in_base_32(version.microseconds().into(), 12).into())
     }
+}
+
+/// The id that the server makes for a POST with a key: 26 digits and lower-case letters, which are
+/// the MD5 of the key in base 32.
+///
+/// The same key makes the same id, so that a repetition finds the document. These ids do not sort
+/// by creation.
+impl From<&IdempotencyKey> for Id {
+    fn from(key: &IdempotencyKey) -> Self {
+        Self(in_base_32(key.digest(), 26).into())
+    }
+}
+
+/// The last digits of a number in base 32, without the letters `i`, `l`, `o` and `u`, which are
+/// easily mistaken for others.
+fn in_base_32(number: u128, digits: u32) -> String {
+    const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let digit = |place: u32| {
+        let index = (number >> (5 * place)) & 31;
+        DIGITS
+            .get(usize::from(index as u8))
+            .copied()
+            .unwrap_or(b'0')
+    };
+    let places = (0..digits).rev();
+    places.map(|place| char::from(digit(place))).collect()
 }
 
 impl Borrow<str> for Id {
@@ -192,6 +205,10 @@ pub struct Record {
     pub document: Document,
     /// The version of this state.
     pub version: Version,
+    /// The write that made this state, if it had a key.
+    ///
+    /// [`Store::get`](crate::Store::get) returns it; lists and visits need not have it.
+    pub keyed_write: Option<Arc<KeyedWrite>>,
 }
 
 impl Record {
@@ -202,6 +219,16 @@ impl Record {
             id,
             document,
             version,
+            keyed_write: None,
+        }
+    }
+
+    /// The state that this write made.
+    #[must_use]
+    pub fn with_keyed_write(self, write: KeyedWrite) -> Self {
+        Self {
+            keyed_write: Some(Arc::new(write)),
+            ..self
         }
     }
 

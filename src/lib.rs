@@ -72,7 +72,7 @@
 //!    |  1 target    path -> Root | Collection | Document   404 405 501
 //!    |  2 read      field lines -> Preconditions           400 415
 //!    |  3 select    store -> record, or none               404 503
-//!    |  4 judge     perform it, or the Reason why not      304 412
+//!    |  4 judge     perform it, or the Reason why not      304 412, unless the write has its key
 //!    |  5 perform   content -> Document                    400 422, 428 or 412 without If-Match
 //!    |  6 swap      store.swap(expected version, new)      409 (400)  lost? back to 3, never blind
 //!    v
@@ -92,6 +92,8 @@
 //! - A store is written to by a compare-and-swap on a version, or filled where it has no documents.
 //!   A check followed by a separate write cannot be expressed.
 //! - A version never comes back: not when the clock does, not when a document is created again.
+//! - A repetition is recognised by its key, never by equal content; and the key is swapped in with
+//!   the document.
 //! - No number and no string of a document is converted between a client and the store.
 //! - The rules and the layout of persons are known to `collection::persons` alone.
 //! - No lock is held while content is read or parsed, or an answer written.
@@ -124,6 +126,9 @@ mod judgement;
 mod json;
 #[cfg(feature = "server")]
 mod version;
+// (the key of a write that may be repeated)
+#[cfg(feature = "server")]
+mod idempotency;
 // (a document has a version)
 #[cfg(feature = "server")]
 mod document;
@@ -192,6 +197,7 @@ pub use {
     access::{Access, AccessError, Token},
     collection::{Collection, CollectionError, Collections},
     document::{ContentError, Document, Id, IdError, MAX_ID, Record},
+    idempotency::{IdempotencyKey, IdempotencyKeyError, KeyedWrite},
     message::{FieldLine, Protocol, Request, Response},
     page::MAX_PAGE,
     policy::{Policy, Profile},

@@ -6,6 +6,7 @@ use crate::access::Denial;
 use crate::document::{ContentError, Id};
 use crate::entity_tag::EntityTag;
 use crate::framing::Refusal;
+use crate::idempotency::IdempotencyKeyError;
 use crate::layout::to_json;
 use crate::message::{Response, reason_phrase};
 use crate::page::PageError;
@@ -53,6 +54,9 @@ pub(crate) enum Problem {
         limit: u64,
     },
     MediaType,
+    Key(IdempotencyKeyError),
+    /// The key of the request is that of another write.
+    KeyReused,
     NotFound {
         /// What one document of the collection is called.
         noun: &'static str,
@@ -91,6 +95,12 @@ impl From<PreconditionsError> for Problem {
     }
 }
 
+impl From<IdempotencyKeyError> for Problem {
+    fn from(error: IdempotencyKeyError) -> Self {
+        Self::Key(error)
+    }
+}
+
 impl From<ContentError> for Problem {
     fn from(error: ContentError) -> Self {
         Self::Content(error)
@@ -115,6 +125,7 @@ impl Problem {
             | Self::Page(_)
             | Self::PartialPut
             | Self::Preconditions(_)
+            | Self::Key(_)
             | Self::Content(_) => 400,
             Self::Denied(Denial::NoToken | Denial::WrongToken) => 401,
             Self::Denied(Denial::Origin) => 403,
@@ -126,7 +137,7 @@ impl Problem {
             Self::PreconditionRequired { .. } if profile == Profile::Strict => 428,
             Self::PreconditionFailed { .. } | Self::PreconditionRequired { .. } => 412,
             Self::MediaType => 415,
-            Self::Unprocessable(_) => 422,
+            Self::Unprocessable(_) | Self::KeyReused => 422,
             Self::UnknownMethod => 501,
             Self::Unavailable(_) => 503,
             Self::Panicked => 500,
@@ -167,6 +178,11 @@ impl Problem {
                 format!("The document would be longer than {limit} bytes, as it is shown")
             }
             Self::MediaType => format!("The content of PATCH must be {MERGE_PATCH}"),
+            Self::Key(error) => error.to_string(),
+            Self::KeyReused => {
+                "The Idempotency-Key was sent with another request; a new request needs a new key"
+                    .into()
+            }
             Self::NotFound { noun, id } => format!("{noun} with ID {id} not found"),
             Self::AlreadyExists { noun, id } => format!("{noun} with ID {id} already exists"),
             // The reason is for the log, and not for clients.

@@ -3,9 +3,9 @@
 use std::time::SystemTime;
 
 use crate::collection::{Collection, Collections};
-use crate::document::{Id, Record};
-use crate::field::trim;
+use crate::document::Id;
 use crate::http_date::HttpDate;
+use crate::idempotency::IdempotencyKey;
 use crate::judgement::Reason;
 use crate::message::{Request, Response};
 use crate::method::Method;
@@ -13,17 +13,16 @@ use crate::policy::{Policy, Profile};
 use crate::precondition::{
     IfNoneMatch, Precondition, Preconditions, PreconditionsError, TagSyntax,
 };
-use crate::preference;
 use crate::problem::{MERGE_PATCH, Problem};
 use crate::store::Store;
 use crate::target::{Target, TargetError};
 use crate::validators::Validators;
 use crate::version::Version;
-use crate::wait::Wait;
 
 mod current;
 mod description;
 mod read;
+mod repetition;
 mod write;
 
 #[cfg(feature = "hyper")]
@@ -140,9 +139,7 @@ impl<'a> Exchange<'a> {
             (_, Target::Server) => Err(TargetError::Asterisk.into()),
             (Method::Get | Method::Head, target) => Err(End::Answered(self.read(target)?)),
             (Method::Post, Target::Collection(collection)) => {
-                let asked = self.preconditions()?;
-                let version = self.select_collection(&asked, collection)?;
-                Ok(Action::Create(collection, asked, version))
+                Ok(Action::Create(self.select_for_creation(collection)?))
             }
             (Method::Put, Target::Document(collection, id)) => {
                 self.refuse_partial()?;
@@ -155,16 +152,6 @@ impl<'a> Exchange<'a> {
                 Ok(Action::Remove(self.select_target(collection, &id)?))
             }
             _ => Err(Problem::MethodNotAllowed { allow }.into()),
-        }
-    }
-
-    /// Refuses a PUT with Content-Range, whose content is a part of the representation.
-    ///
-    /// [RFC 9110 section 14.5](https://www.rfc-editor.org/rfc/rfc9110#section-14.5)
-    fn refuse_partial(&self) -> Result<(), Problem> {
-        match self.request.field_lines("Content-Range").next() {
-            Some(_) => Err(Problem::PartialPut),
-            None => Ok(()),
         }
     }
 
@@ -189,6 +176,7 @@ impl<'a> Exchange<'a> {
     /// A missing document gets 404 even if the preconditions are malformed. So does an id that no
     /// document can have, unless the request would create it.
     fn select_target<'c>(&self, collection: &'c Collection, id: &str) -> Result<Selected<'c>, End> {
+        let key = self.key()?;
         let asked = self.preconditions();
         let creates = asked.as_ref().is_ok_and(|asked| self.creates(asked));
         let id = match Id::new(id) {
@@ -202,53 +190,45 @@ impl<'a> Exchange<'a> {
         if self.has_other_patch() {
             return Err(Problem::MediaType.into());
         }
-        let asked = asked?;
-        let record = self.select_document(&asked, collection, &id)?;
-        Ok(Selected {
-            collection,
-            preconditions: asked,
-            id,
-            record,
-        })
+        self.select_document(collection, asked?, id, key)
     }
 
     /// Selects the document and evaluates the preconditions on it, or on its absence where the
-    /// request would create it.
-    fn select_document(
+    /// request would create it. They are not evaluated on what an earlier write with the same key
+    /// has made.
+    fn select_document<'c>(
         &self,
-        asked: &Preconditions,
-        collection: &Collection,
-        id: &Id,
-    ) -> Result<Option<Record>, End> {
-        let record = self.store.get(collection.name(), id)?;
-        if record.is_none() && !self.creates(asked) {
+        collection: &'c Collection,
+        preconditions: Preconditions,
+        id: Id,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Selected<'c>, End> {
+        let record = self.store.get(collection.name(), &id)?;
+        let earlier = self.earlier_write(key.as_ref(), collection, &id, record.as_ref())?;
+        if record.is_none() && earlier.is_none() && !self.creates(&preconditions) {
             return Err(not_found(collection, id.as_str()).into());
         }
-        if !asked.is_empty() {
+        if earlier.is_none() && !preconditions.is_empty() {
             let version = record.as_ref().map(|record| record.version);
-            self.evaluate(asked, version.map(validators).as_ref())
-                .map_err(|end| self.may_wait(end, asked, collection, Some(id), version))?;
+            self.evaluate(&preconditions, version.map(validators).as_ref())
+                .map_err(|end| {
+                    self.may_wait(end, &preconditions, collection, Some(&id), version)
+                })?;
         }
-        Ok(record)
+        Ok(Selected {
+            collection,
+            preconditions,
+            id,
+            key,
+            record,
+            earlier,
+        })
     }
 
     /// Whether the request asks to create the document its target names: PUT with
     /// `If-None-Match: *`.
     fn creates(&self, asked: &Preconditions) -> bool {
         self.request.method == Method::Put && asked.if_none_match().is_some_and(IfNoneMatch::is_any)
-    }
-
-    /// Whether the request is a PATCH with content that is no merge patch.
-    ///
-    /// [RFC 5789 section 2.2](https://www.rfc-editor.org/rfc/rfc5789#section-2.2)
-    fn has_other_patch(&self) -> bool {
-        let media_type = |value: &[u8]| {
-            let essence = value.split(|byte| *byte == b';').next().map(trim);
-            essence.is_some_and(|it| it.eq_ignore_ascii_case(MERGE_PATCH.as_bytes()))
-        };
-        let mut types = self.request.field_lines("Content-Type");
-        let is_one = (types.next().map(media_type), types.next()) == (Some(true), None);
-        self.request.method == Method::Patch && !is_one
     }
 
     fn preconditions(&self) -> Result<Preconditions, PreconditionsError> {
@@ -263,31 +243,6 @@ impl<'a> Exchange<'a> {
     fn evaluate(&self, asked: &Preconditions, selected: Option<&Validators>) -> Result<(), End> {
         let judged = asked.check(self.request.method, selected);
         judged.map_err(|reason| self.not_performed(reason, selected))
-    }
-
-    /// The same end. If it is a 304 to If-None-Match, it may wait for a change where the client
-    /// prefers that and the version is known.
-    fn may_wait(
-        &self,
-        end: End,
-        asked: &Preconditions,
-        collection: &Collection,
-        id: Option<&Id>,
-        version: Option<Version>,
-    ) -> End {
-        match (end, version, preference::wait(self.request)) {
-            (End::Answered(unchanged), Some(version), Some(limit))
-                if asked.if_none_match().is_some() =>
-            {
-                End::Answered(unchanged.with_wait(Wait {
-                    collection: collection.name().to_owned(),
-                    id: id.cloned(),
-                    version,
-                    limit,
-                }))
-            }
-            (end, _, _) => end,
-        }
     }
 
     /// The end of a request whose method is not performed.

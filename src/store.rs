@@ -1,15 +1,15 @@
 //! Where documents are kept: the compare-and-swap, and the stores.
 
 use std::collections::HashSet;
-use std::error::Error;
-use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use crate::document::{Document, Id, Record};
+use crate::idempotency::KeyedWrite;
 use crate::version::Version;
 
+mod error;
 mod listeners;
 mod memory;
 #[cfg(feature = "postgres")]
@@ -18,6 +18,7 @@ mod postgres;
 mod sqlite;
 mod swap;
 
+pub use error::{OpenError, StoreError};
 pub use listeners::{Listener, Listeners};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
@@ -37,6 +38,16 @@ pub use swap::{Swap, SwapError};
 ///
 /// Every call may fail, takes as long as it takes and returns values of its own, so that a
 /// database can stand behind it.
+///
+/// # Keys
+///
+/// A swap may have a [`KeyedWrite`]. In the same step the store keeps it with the document, and
+/// [`get`](Self::get) returns it, until the next swap of this document. In each collection it keeps
+/// a key for one document at most. A removal with a key leaves the id and the keyed write behind,
+/// which [`removal`](Self::removal) returns for 24 hours; a removal without a key leaves nothing.
+///
+/// A store that ignores keyed writes serves requests without `Idempotency-Key` correctly. It
+/// recognises no repetition: each is a new request, which mostly gets 412, 409 or 404.
 ///
 /// The tests that every store has to pass are in `tests/it/conformance.rs`: copy that file into the
 /// tests of a store of your own.
@@ -78,8 +89,28 @@ pub trait Store: Send + Sync {
     ///
     /// [`SwapError::Conflict`] when the stored version is not the expected one; the caller reads
     /// again. Where the store keeps no version of a collection, a swap that expects one always
-    /// conflicts.
+    /// conflicts. [`SwapError::KeyTaken`] when the swap has a key that the store keeps for another
+    /// document of the collection, removed or not.
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError>;
+
+    /// The keyed write that removed the document of this id; none where the removal had no key, is
+    /// [24 hours](KeyedWrite::REMOVAL_KEPT) old, or was followed by the creation of a document of
+    /// this id.
+    ///
+    /// A store need not keep it: the repetition of a removal gets 404 then.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot tell just now.
+    fn removal(
+        &self,
+        collection: &str,
+        id: &Id,
+        now: SystemTime,
+    ) -> Result<Option<KeyedWrite>, StoreError> {
+        let _ = (collection, id, now);
+        Ok(None)
+    }
 
     /// Creates documents in a collection that has none, in one step, or none of them. Each has a
     /// version of its own, in their order.
@@ -241,62 +272,6 @@ impl List {
     }
 }
 
-/// The store cannot do just now what it was asked.
-///
-/// Nothing has changed; or, if a connection was lost while a write was being confirmed, all of it
-/// has, and the next read tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreError {
-    reason: String,
-}
-
-impl StoreError {
-    /// A failure, with the sentence that explains it to whoever runs the server.
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-        }
-    }
-
-    /// There is no version after the latest.
-    pub(crate) fn exhausted() -> Self {
-        Self::new("no change date is left before the end of the calendar")
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl Error for StoreError {}
-
-/// The store cannot be used at all. What there is has been left as it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenError {
-    store: String,
-    reason: String,
-}
-
-impl OpenError {
-    /// The store that was asked for, as whoever runs the server knows it, and why it is not opened.
-    pub fn new(store: impl fmt::Display, reason: impl fmt::Display) -> Self {
-        Self {
-            store: store.to_string(),
-            reason: reason.to_string(),
-        }
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot use the store {}: {}", self.store, self.reason)
-    }
-}
-
-impl Error for OpenError {}
-
 /// Refuses documents of which two have one id.
 fn refuse_repeated(documents: &[(Id, Document)]) -> Result<(), SwapError> {
     let mut ids = HashSet::with_capacity(documents.len());
@@ -322,6 +297,15 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
         (**self).swap(swap, now)
+    }
+
+    fn removal(
+        &self,
+        collection: &str,
+        id: &Id,
+        now: SystemTime,
+    ) -> Result<Option<KeyedWrite>, StoreError> {
+        (**self).removal(collection, id, now)
     }
 
     fn fill(

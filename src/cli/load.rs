@@ -92,7 +92,7 @@ impl Load<'_> {
         for (collection, documents) in read {
             match self.store.fill(collection.name(), &documents, self.now) {
                 Ok(()) => {}
-                Err(SwapError::Conflict) => {
+                Err(SwapError::Conflict | SwapError::KeyTaken) => {
                     let name = collection.name();
                     left_out.push(format!(
                         "`{name}` has documents already, and was not filled from {file}"

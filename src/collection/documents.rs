@@ -176,6 +176,7 @@ fn write(collection: &Collection, record: &Record, content: &mut Vec<u8>) {
         id,
         document,
         version,
+        ..
     } = record;
     let head = format!(
         "{{\"_change_date\":\"{version}\",\"_etag\":\"{}\",{}:{}",

@@ -115,6 +115,7 @@ fn write(record: &Record, line: &str, content: &mut Vec<u8>) {
         id,
         document,
         version,
+        ..
     } = record;
     let name = document.as_str().strip_prefix(HEAD);
     let name = name.and_then(|it| it.strip_suffix('}')).unwrap_or("null");

@@ -1,7 +1,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::collection::Collection;
-use crate::document::Record;
+use crate::document::{Id, Record};
 use crate::entity_tag::EntityTag;
 use crate::layout::to_json;
 #[cfg(feature = "hyper")]
@@ -13,6 +13,8 @@ use crate::page::Page;
 #[cfg(feature = "hyper")]
 use crate::policy::Policy;
 use crate::policy::Profile;
+use crate::precondition::Preconditions;
+use crate::preference;
 #[cfg(feature = "hyper")]
 use crate::preference::Return;
 use crate::problem::Problem;
@@ -20,6 +22,8 @@ use crate::resource::{End, Exchange, description, not_found, of_collection, targ
 use crate::store::List;
 use crate::target::Target;
 use crate::validators::Validators;
+use crate::version::Version;
+use crate::wait::Wait;
 
 const JSON: &str = "application/json";
 
@@ -111,6 +115,31 @@ impl Exchange<'_> {
             .ok_or_else(|| not_found(collection, selected.id.as_str()))?;
         let response = self.begin(200, &validators(record.version));
         Ok(represented(response, collection, &record))
+    }
+
+    /// The same end. If it is a 304 to If-None-Match, it may wait for a change where the client
+    /// prefers that and the version is known.
+    pub(super) fn may_wait(
+        &self,
+        end: End,
+        asked: &Preconditions,
+        collection: &Collection,
+        id: Option<&Id>,
+        version: Option<Version>,
+    ) -> End {
+        match (end, version, preference::wait(self.request)) {
+            (End::Answered(unchanged), Some(version), Some(limit))
+                if asked.if_none_match().is_some() =>
+            {
+                End::Answered(unchanged.with_wait(Wait {
+                    collection: collection.name().to_owned(),
+                    id: id.cloned(),
+                    version,
+                    limit,
+                }))
+            }
+            (end, _, _) => end,
+        }
     }
 
     /// The start of an answer to GET: kept by caches, and asked about each time.

@@ -1,11 +1,16 @@
+use std::sync::Arc;
+
 use crate::collection::Collection;
 use crate::document::{Id, Record};
+use crate::field::trim;
+use crate::idempotency::{IdempotencyKey, KeyedWrite};
 use crate::json::Json;
 use crate::judgement::WithoutIfMatch;
 use crate::message::Response;
+use crate::method::Method;
 use crate::precondition::Preconditions;
 use crate::preference::Return;
-use crate::problem::Problem;
+use crate::problem::{MERGE_PATCH, Problem};
 use crate::resource::read::represented;
 use crate::resource::{End, Exchange, not_found, validators};
 use crate::store::{StoreError, Swap, SwapError};
@@ -14,12 +19,20 @@ use crate::version::{Version, VersionClock};
 
 /// A write whose preconditions are true, with the state they were evaluated on.
 pub(super) enum Action<'a> {
-    /// Creates a document in the collection, while this is at that version if there is one.
-    Create(&'a Collection, Preconditions, Option<Version>),
+    Create(Creation<'a>),
     /// Replaces the document, or creates it where there is none.
     Replace(Selected<'a>),
     Patch(Selected<'a>),
     Remove(Selected<'a>),
+}
+
+/// The collection that is to get a document.
+pub(super) struct Creation<'a> {
+    pub(super) collection: &'a Collection,
+    pub(super) preconditions: Preconditions,
+    pub(super) key: Option<IdempotencyKey>,
+    /// The version for which the preconditions are true, if there are any.
+    pub(super) version: Option<Version>,
 }
 
 /// The document that a request is about, and its selected state.
@@ -27,27 +40,111 @@ pub(super) struct Selected<'a> {
     pub(super) collection: &'a Collection,
     pub(super) preconditions: Preconditions,
     pub(super) id: Id,
+    pub(super) key: Option<IdempotencyKey>,
     pub(super) record: Option<Record>,
+    /// The last write of the document, if it had the same key.
+    pub(super) earlier: Option<Arc<KeyedWrite>>,
+}
+
+impl Selected<'_> {
+    fn present(&self) -> Result<&Record, Problem> {
+        let record = self.record.as_ref();
+        record.ok_or_else(|| not_found(self.collection, self.id.as_str()))
+    }
 }
 
 impl Exchange<'_> {
-    /// Performs a write. If another writer changed the state first, selects and evaluates again.
-    pub(super) fn perform(&self, action: Action<'_>) -> Result<Response, End> {
-        match action {
-            Action::Create(collection, asked, version) => self.create(collection, &asked, version),
-            Action::Replace(selected) => self.replace(selected),
-            Action::Patch(selected) => self.patch(selected),
-            Action::Remove(selected) => self.remove(selected),
+    /// Refuses a PUT with Content-Range, whose content is a part of the representation.
+    ///
+    /// [RFC 9110 section 14.5](https://www.rfc-editor.org/rfc/rfc9110#section-14.5)
+    pub(super) fn refuse_partial(&self) -> Result<(), Problem> {
+        match self.request.field_lines("Content-Range").next() {
+            Some(_) => Err(Problem::PartialPut),
+            None => Ok(()),
         }
     }
 
-    fn create(
+    /// Whether the request is a PATCH with content that is no merge patch.
+    ///
+    /// [RFC 5789 section 2.2](https://www.rfc-editor.org/rfc/rfc5789#section-2.2)
+    pub(super) fn has_other_patch(&self) -> bool {
+        let media_type = |value: &[u8]| {
+            let essence = value.split(|byte| *byte == b';').next().map(trim);
+            essence.is_some_and(|it| it.eq_ignore_ascii_case(MERGE_PATCH.as_bytes()))
+        };
+        let mut types = self.request.field_lines("Content-Type");
+        let is_one = (types.next().map(media_type), types.next()) == (Some(true), None);
+        self.request.method == Method::Patch && !is_one
+    }
+
+    /// Performs a write. If another writer changed the state first, selects and evaluates again.
+    pub(super) fn perform(&self, action: Action<'_>) -> Result<Response, End> {
+        match action {
+            Action::Create(creation) => self.create(creation),
+            Action::Replace(selected) => self.replace(self.unless_repeated(selected)?),
+            Action::Patch(selected) => self.patch(self.unless_repeated(selected)?),
+            Action::Remove(selected) => self.remove(self.unless_repeated(selected)?),
+        }
+    }
+
+    /// Ends the request if it repeats an earlier write.
+    fn unless_repeated<'c>(&self, selected: Selected<'c>) -> Result<Selected<'c>, End> {
+        let (record, earlier) = (selected.record.as_ref(), selected.earlier.as_deref());
+        self.end_repetition(selected.collection, &selected.id, record, earlier)?;
+        Ok(selected)
+    }
+
+    /// Selects and evaluates again what another writer has changed.
+    fn select_again<'c>(&self, outdated: Selected<'c>) -> Result<Selected<'c>, End> {
+        let Selected {
+            collection,
+            preconditions,
+            id,
+            key,
+            ..
+        } = outdated;
+        let selected = self.select_document(collection, preconditions, id, key)?;
+        self.unless_repeated(selected)
+    }
+
+    /// Reads the preconditions and evaluates them on the collection.
+    ///
+    /// With a key, they are evaluated when the content is there: the id in it tells whether the
+    /// request is a repetition, to which they do not apply.
+    pub(super) fn select_for_creation<'c>(
         &self,
-        collection: &Collection,
-        asked: &Preconditions,
-        mut judged: Option<Version>,
-    ) -> Result<Response, End> {
-        let (given, document) = collection.read_new(self.request.content)?;
+        collection: &'c Collection,
+    ) -> Result<Creation<'c>, End> {
+        let (key, preconditions) = (self.key()?, self.preconditions()?);
+        let version = match key {
+            Some(_) => None,
+            None => self.select_collection(&preconditions, collection)?,
+        };
+        Ok(Creation {
+            collection,
+            preconditions,
+            key,
+            version,
+        })
+    }
+
+    fn create(&self, creation: Creation<'_>) -> Result<Response, End> {
+        let Creation {
+            collection,
+            preconditions,
+            key,
+            mut version,
+        } = creation;
+        let key = key.as_ref();
+        let read = collection.read_new(self.request.content);
+        let given = read.as_ref().ok().and_then(|(id, _)| id.clone());
+        // Without an id a repetition would create another document.
+        let given = given.or(key.filter(|_| read.is_ok()).map(Id::from));
+        if key.is_some() {
+            version =
+                self.select_unless_created(&preconditions, collection, given.as_ref(), key)?;
+        }
+        let (_, document) = read?;
         let mut made = Version::FIRST;
         loop {
             let id = if let Some(id) = &given {
@@ -56,20 +153,53 @@ impl Exchange<'_> {
                 made = self.next_version(collection, made)?;
                 Id::from(made)
             };
+            let write = self.keyed_write(key, collection, &id, true);
             let mut swap = Swap::create(collection.name(), &id, &document);
-            if let Some(judged) = judged {
-                swap = swap.while_collection_at(judged);
+            if let Some(version) = version {
+                swap = swap.while_collection_at(version);
             }
-            if let Some(version) = self.put(collection, &swap)? {
+            if let Some(version) = self.put(collection, swap, write.as_ref())? {
                 let record = Record::new(id, document, version);
                 return Ok(self.written(collection, true, &record));
             }
-            if given.is_some() && self.store.get(collection.name(), &id)?.is_some() {
+            if given.is_some() && self.present(collection, &id, key)?.is_some() {
                 let noun = collection.form().noun();
                 return Err(Problem::AlreadyExists { noun, id }.into());
             }
-            judged = self.select_collection(asked, collection)?;
+            version =
+                self.select_unless_created(&preconditions, collection, given.as_ref(), key)?;
         }
+    }
+
+    /// Evaluates the preconditions on the collection, unless the request is a repetition.
+    ///
+    /// The document is looked for after that: if the first try has come in between and has made
+    /// them false, its document is there.
+    fn select_unless_created(
+        &self,
+        asked: &Preconditions,
+        collection: &Collection,
+        given: Option<&Id>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<Version>, End> {
+        let version = self.select_collection(asked, collection);
+        if let (Some(id), Some(_)) = (given, key) {
+            self.present(collection, id, key)?;
+        }
+        version
+    }
+
+    /// The document of this id, if there is one. Ends the request if it repeats an earlier write.
+    fn present(
+        &self,
+        collection: &Collection,
+        id: &Id,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<Record>, End> {
+        let record = self.store.get(collection.name(), id)?;
+        let earlier = self.earlier_write(key, collection, id, record.as_ref())?;
+        self.end_repetition(collection, id, record.as_ref(), earlier.as_deref())?;
+        Ok(record)
     }
 
     /// A version that is later than all of the collection, and later than one that was tried.
@@ -83,94 +213,89 @@ impl Exchange<'_> {
         next.ok_or_else(StoreError::exhausted)
     }
 
-    fn replace(&self, selected: Selected<'_>) -> Result<Response, End> {
-        let Selected {
-            collection,
-            preconditions,
-            id,
-            mut record,
-        } = selected;
-        let document = collection.read_state(&id, self.request.content)?;
+    fn replace(&self, mut selected: Selected<'_>) -> Result<Response, End> {
+        let collection = selected.collection;
+        let document = collection.read_state(&selected.id, self.request.content)?;
         loop {
-            let swap = match &record {
+            let (id, record) = (&selected.id, &selected.record);
+            let swap = match record {
                 Some(record) => {
-                    self.require_if_match(&preconditions, record.version)?;
-                    Swap::replace(collection.name(), &id, record.version, &document)
+                    self.require_if_match(&selected.preconditions, record.version)?;
+                    Swap::replace(collection.name(), id, record.version, &document)
                 }
-                None => Swap::create(collection.name(), &id, &document),
+                None => Swap::create(collection.name(), id, &document),
             };
-            if let Some(version) = self.put(collection, &swap)? {
-                let created = record.is_none();
-                let record = Record::new(id, document, version);
+            let created = record.is_none();
+            let write = self.keyed_write(selected.key.as_ref(), collection, id, created);
+            if let Some(version) = self.put(collection, swap, write.as_ref())? {
+                let record = Record::new(selected.id, document, version);
                 return Ok(self.written(collection, created, &record));
             }
-            record = self.select_document(&preconditions, collection, &id)?;
+            selected = self.select_again(selected)?;
         }
     }
 
     /// Applies the patch to the version for which the preconditions are true.
     ///
     /// [RFC 5789 section 2](https://www.rfc-editor.org/rfc/rfc5789#section-2)
-    fn patch(&self, selected: Selected<'_>) -> Result<Response, End> {
-        let Selected {
-            collection,
-            preconditions,
-            id,
-            mut record,
-        } = selected;
-        let form = collection.form();
-        let patch = form.read_patch(collection, &id, self.request.content)?;
+    fn patch(&self, mut selected: Selected<'_>) -> Result<Response, End> {
+        let (collection, form) = (selected.collection, selected.collection.form());
+        let patch = form.read_patch(collection, &selected.id, self.request.content)?;
         loop {
-            let current = record.ok_or_else(|| not_found(collection, id.as_str()))?;
-            self.require_if_match(&preconditions, current.version)?;
-            let patched = stored_json(collection, &current)?.merged(&patch);
+            let (id, current) = (&selected.id, selected.present()?);
+            self.require_if_match(&selected.preconditions, current.version)?;
+            let patched = stored_json(collection, current)?.merged(&patch);
             let document = collection
                 .read_patched(&patched)
                 .map_err(Problem::Unprocessable)?;
-            let swap = Swap::replace(collection.name(), &id, current.version, &document);
-            if let Some(version) = self.put(collection, &swap)? {
-                let record = Record::new(id, document, version);
+            let swap = Swap::replace(collection.name(), id, current.version, &document);
+            let write = self.keyed_write(selected.key.as_ref(), collection, id, false);
+            if let Some(version) = self.put(collection, swap, write.as_ref())? {
+                let record = Record::new(selected.id, document, version);
                 return Ok(self.written(collection, false, &record));
             }
-            record = self.select_document(&preconditions, collection, &id)?;
+            selected = self.select_again(selected)?;
         }
     }
 
-    fn remove(&self, selected: Selected<'_>) -> Result<Response, End> {
-        let Selected {
-            collection,
-            preconditions,
-            id,
-            mut record,
-        } = selected;
+    fn remove(&self, mut selected: Selected<'_>) -> Result<Response, End> {
+        let collection = selected.collection;
         loop {
-            let current = record.ok_or_else(|| not_found(collection, id.as_str()))?;
-            self.require_if_match(&preconditions, current.version)?;
-            let swap = Swap::remove(collection.name(), &id, current.version);
-            if self.swap(&swap)?.is_some() {
+            let (id, current) = (&selected.id, selected.present()?);
+            self.require_if_match(&selected.preconditions, current.version)?;
+            let swap = Swap::remove(collection.name(), id, current.version);
+            let write = self.keyed_write(selected.key.as_ref(), collection, id, false);
+            if self.swap(swap, write.as_ref())?.is_some() {
                 return Ok(Response::new(204));
             }
-            record = self.select_document(&preconditions, collection, &id)?;
+            selected = self.select_again(selected)?;
         }
     }
 
     /// Swaps in a document, if it is not too long to be sent back as it is shown.
-    fn put(&self, collection: &Collection, swap: &Swap<'_>) -> Result<Option<Version>, Problem> {
+    fn put(
+        &self,
+        collection: &Collection,
+        swap: Swap<'_>,
+        write: Option<&KeyedWrite>,
+    ) -> Result<Option<Version>, Problem> {
         let limit = self.policy.max_content;
         match swap.new_document() {
             Some(document) if collection.is_too_long(swap.id(), document, limit) => {
                 Err(Problem::DocumentTooLong { limit })
             }
-            _ => Ok(self.swap(swap)?),
+            _ => self.swap(swap, write),
         }
     }
 
     /// The version the swap made, or nothing when another writer was faster.
-    fn swap(&self, swap: &Swap<'_>) -> Result<Option<Version>, StoreError> {
-        match self.store.swap(swap, self.now) {
+    fn swap(&self, swap: Swap<'_>, write: Option<&KeyedWrite>) -> Result<Option<Version>, Problem> {
+        let swap = write.map_or(swap, |write| swap.with_keyed_write(write));
+        match self.store.swap(&swap, self.now) {
             Ok(version) => Ok(Some(version)),
             Err(SwapError::Conflict) => Ok(None),
-            Err(SwapError::Store(error)) => Err(error),
+            Err(SwapError::KeyTaken) => Err(Problem::KeyReused),
+            Err(SwapError::Store(error)) => Err(error.into()),
         }
     }
 
@@ -195,7 +320,12 @@ impl Exchange<'_> {
     /// an `ETag` where the server changed what it was sent. Here the representation is
     /// enclosed, and Content-Location says so; or the client has asked not to be sent it, and
     /// knows that there is more to it than it sent.
-    fn written(&self, collection: &Collection, created: bool, record: &Record) -> Response {
+    pub(super) fn written(
+        &self,
+        collection: &Collection,
+        created: bool,
+        record: &Record,
+    ) -> Response {
         let preference = Return::of(self.request);
         let minimal = preference == Some(Return::Minimal);
         let mut response = Response::new(match (created, minimal) {

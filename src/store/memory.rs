@@ -1,13 +1,18 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use crate::document::{Document, Id, Record};
+use crate::idempotency::KeyedWrite;
 use crate::store::{
     List, Listener, Listeners, Portion, Store, StoreError, Swap, SwapError, refuse_repeated,
 };
 use crate::version::{Version, VersionClock};
+
+mod keys;
+
+use keys::Keys;
 
 /// The documents in memory, for as long as the process lives.
 #[derive(Debug, Default)]
@@ -22,6 +27,7 @@ struct Contents {
     records: BTreeMap<Id, Record>,
     /// Ticks with every change and nothing else: its latest version is the collection's.
     clock: VersionClock,
+    keys: Keys,
 }
 
 impl Default for Contents {
@@ -29,7 +35,43 @@ impl Default for Contents {
         Self {
             records: BTreeMap::new(),
             clock: VersionClock::after(Version::FIRST),
+            keys: Keys::default(),
         }
+    }
+}
+
+impl Contents {
+    fn swap(&mut self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
+        let id = swap.id();
+        let current = self.records.get(id).map(|record| record.version);
+        let latest = self.clock.latest();
+        if current != swap.expected() || swap.expected_collection().is_some_and(|it| it != latest) {
+            return Err(SwapError::Conflict);
+        }
+        if let Some(write) = swap.keyed_write() {
+            self.keys.purge(now);
+            if self.keys.is_taken(&write.key, id) {
+                return Err(SwapError::KeyTaken);
+            }
+        }
+        let version = self.clock.next(now).ok_or_else(StoreError::exhausted)?;
+        let keyed_write = swap.keyed_write();
+        let before = match swap.new_document().cloned() {
+            Some(document) => {
+                let mut record = Record::new(id.clone(), document, version);
+                record.keyed_write = keyed_write.cloned().map(Arc::new);
+                self.records.insert(id.clone(), record)
+            }
+            None => self.records.remove(id),
+        };
+        let before = before.as_ref().and_then(|it| it.keyed_write.as_deref());
+        self.keys.forget(id, before);
+        match (keyed_write, swap.new_document()) {
+            (Some(write), Some(_)) => self.keys.keep(id, write),
+            (Some(write), None) => self.keys.keep_removal(id, write, version),
+            (None, _) => {}
+        }
+        Ok(version)
     }
 }
 
@@ -41,8 +83,8 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Contents>> {
-        // A panic cannot have left the state half-written: a swap changes a map in one call, after
-        // everything that could fail.
+        // A panic cannot have left the state half-written: a swap changes the maps after everything
+        // that could fail.
         self.collections
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -93,27 +135,21 @@ impl Store for MemoryStore {
             Some(contents) => contents,
             None => guard.entry(swap.collection().to_owned()).or_default(),
         };
-        let current = contents.records.get(swap.id()).map(|record| record.version);
-        let latest = contents.clock.latest();
-        if current != swap.expected() || swap.expected_collection().is_some_and(|it| it != latest) {
-            return Err(SwapError::Conflict);
-        }
-        let version = contents.clock.next(now).ok_or_else(StoreError::exhausted)?;
-        let id = swap.id().clone();
-        match swap.new_document().cloned() {
-            Some(document) => contents.records.insert(
-                id.clone(),
-                Record {
-                    id,
-                    document,
-                    version,
-                },
-            ),
-            None => contents.records.remove(&id),
-        };
+        let version = contents.swap(swap, now)?;
         drop(guard);
         self.listeners.tell(swap.collection(), Some(swap.id()));
         Ok(version)
+    }
+
+    fn removal(
+        &self,
+        collection: &str,
+        id: &Id,
+        now: SystemTime,
+    ) -> Result<Option<KeyedWrite>, StoreError> {
+        let guard = self.lock();
+        let contents = guard.get(collection);
+        Ok(contents.and_then(|contents| contents.keys.removal(id, now)))
     }
 
     fn fill(
@@ -131,14 +167,15 @@ impl Store for MemoryStore {
         let mut clock = contents.clock.clone();
         let mut records = BTreeMap::new();
         for (id, document) in documents {
-            let record = Record {
-                id: id.clone(),
-                document: document.clone(),
-                version: clock.next(now).ok_or_else(StoreError::exhausted)?,
-            };
+            let version = clock.next(now).ok_or_else(StoreError::exhausted)?;
+            let record = Record::new(id.clone(), document.clone(), version);
             records.insert(id.clone(), record);
         }
-        *contents = Contents { records, clock };
+        for id in records.keys() {
+            contents.keys.forget(id, None);
+        }
+        contents.records = records;
+        contents.clock = clock;
         drop(guard);
         self.listeners.tell(collection, None);
         Ok(())

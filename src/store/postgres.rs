@@ -10,6 +10,9 @@ mod connections;
 /// Many documents at once.
 mod fill;
 
+/// The keys of requests.
+mod keys;
+
 /// Reads of a collection, or of a part of it.
 mod page;
 
@@ -26,13 +29,14 @@ mod takeover;
 mod url;
 
 use std::ops::ControlFlow;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use postgres::Client;
 use postgres::types::Type;
 
 use crate::document::{Document, Id, Record};
+use crate::idempotency::KeyedWrite;
 use crate::store::postgres::connections::{Connections, Failure};
 use crate::store::{
     List, Listener, Listeners, OpenError, Portion, Store, StoreError, Swap, SwapError,
@@ -83,6 +87,9 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// granted again, on `ifmatch`, `collection` and `document`. A server of 0.1.0 that still runs
 /// answers 503 from then on.
 ///
+/// A database that was made before there were keys gets the columns and indexes for them in the same
+/// way, from the owner of the tables.
+///
 /// # What the database has to understand
 ///
 /// Its distributed relatives, which speak the same protocol, should do as well. No more is asked
@@ -90,7 +97,7 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// `LIMIT`, with `LEFT JOIN`, with the window functions `row_number` and `sum`, and `FOR UPDATE` of
 /// one row), `INSERT ... ON CONFLICT`
 /// with `DO NOTHING` and `DO UPDATE`, `UPDATE` and `DELETE` in a transaction that is `READ
-/// COMMITTED` or stricter, and one partial index.
+/// COMMITTED` or stricter, and three partial indexes, one of them unique.
 ///
 /// While requests wait for a change, `id = ANY` of an array asks for the versions of the documents
 /// they wait for. [`fill`](Store::fill) inserts from `unnest` of several arrays, and asks for `ANALYZE` afterwards,
@@ -99,8 +106,8 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// the former after `SET LOCAL` of a timeout.
 ///
 /// A connection begins with `SET` of two timeouts; at the start come `SHOW server_encoding`, a look
-/// at `pg_catalog` (`pg_namespace`, `pg_class`, `pg_attribute`, `pg_type`), and three `CREATE TABLE`
-/// and one `CREATE INDEX` in one transaction. Only a database of ifmatch 0.1.0 is asked for `LOCK
+/// at `pg_catalog` (`pg_namespace`, `pg_class`, `pg_attribute`, `pg_type`), and three `CREATE TABLE`,
+/// three `CREATE INDEX` and one `ALTER TABLE` in one transaction. Only a database of ifmatch 0.1.0 is asked for `LOCK
 /// TABLE` and `DROP TABLE`, in a transaction too. There are no procedures, no sequences, no `LISTEN`
 /// and no advisory locks, and no statement is prepared for longer than one use. The names and ids
 /// are `COLLATE "C"`: it is the one collation that orders them byte for byte, whatever the
@@ -137,7 +144,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open); and when it has none of the tables, or those of version 0.1.0.
+    /// As [`open`](Self::open); and when it has none of the tables, or those of an earlier version.
     pub fn open_existing(url: PostgresUrl) -> Result<Self, OpenError> {
         let connections = Connections::new(url);
         let tagged = connections.ask(tables::check_existing);
@@ -186,11 +193,16 @@ impl Store for PostgresStore {
     fn get(&self, collection: &str, id: &Id) -> Result<Option<Record>, StoreError> {
         self.ask(|client| {
             let row = client.query_typed_opt(
-                "SELECT id, content, change_date, dated FROM document \
-                 WHERE collection = $1 AND id = $2 AND NOT removed",
+                "SELECT id, content, change_date, dated, idempotency_key, request_digest, created \
+                 FROM document WHERE collection = $1 AND id = $2 AND NOT removed",
                 &[(&collection, Type::TEXT), (&id.as_str(), Type::TEXT)],
             )?;
-            row.map(|row| row::record(&row, 0)).transpose()
+            let Some(row) = row else { return Ok(None) };
+            let keyed_write = keys::keyed_write(&row, 4)?.map(Arc::new);
+            Ok(Some(Record {
+                keyed_write,
+                ..row::record(&row, 0)?
+            }))
         })
     }
 
@@ -219,6 +231,15 @@ impl Store for PostgresStore {
         let version = self.ask(|client| change::swap(client, swap, self.tagged, now))??;
         self.listeners.tell(swap.collection(), Some(swap.id()));
         Ok(version)
+    }
+
+    fn removal(
+        &self,
+        collection: &str,
+        id: &Id,
+        now: SystemTime,
+    ) -> Result<Option<KeyedWrite>, StoreError> {
+        self.ask(|client| keys::removal(client, collection, id, now))
     }
 
     fn fill(

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::document::{Document, Id, Record};
+use crate::idempotency::KeyedWrite;
 use crate::store::{
     List, Listener, Listeners, OpenError, Portion, Store, StoreError, Swap, SwapError,
     refuse_repeated,
@@ -14,6 +15,7 @@ use crate::store::{
 use crate::version::{Version, VersionClock};
 
 mod file;
+mod keys;
 mod rows;
 mod tables;
 
@@ -22,7 +24,7 @@ mod tables;
 /// The shell `sqlite3` can read it, while it is served:
 ///
 /// ```text
-/// sqlite> SELECT * FROM document;
+/// sqlite> SELECT collection, id, content, change_date, dated FROM document;
 /// persons|1|{"person_name":"Wim"}|2026-11-23T04:50:08.177130|1
 /// notes|milk|{"litres":1.0,"title":"Milk"}|2026-11-23T04:50:09.001482|1
 /// sqlite> SELECT id, content->>'title' FROM document WHERE collection = 'notes';
@@ -36,7 +38,8 @@ mod tables;
 /// A file of version 0.1.0, which had persons only, is taken over when it is opened: in one
 /// transaction, with all entity tags unchanged. It grows to twice its size; the old half is used
 /// again, or given back by `VACUUM`. Servers of version 0.1.0 can neither read nor write the persons
-/// from then on.
+/// from then on. A file that was made before there were keys gets the columns for them in the same
+/// way.
 ///
 /// ```no_run
 /// use ifmatch::{Options, Server, SqliteStore, Synchronous};
@@ -91,7 +94,7 @@ impl SqliteStore {
     /// # Errors
     ///
     /// As [`open`](Self::open); and when there is no such file, it is empty, or has the tables of
-    /// version 0.1.0.
+    /// an earlier version.
     pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
         file::check_existing(path).map_err(|error| OpenError::new(path.display(), error))?;
@@ -205,14 +208,25 @@ impl Store for SqliteStore {
                 return Err(Failure::Refused(SwapError::Conflict));
             }
             let version = tick(clock, now)?;
-            if rows::compare_and_swap(transaction, swap, version)? {
-                Ok(())
-            } else {
-                Err(Failure::Refused(SwapError::Conflict))
+            if !rows::compare_and_swap(transaction, swap, version)? {
+                return Err(Failure::Refused(SwapError::Conflict));
             }
+            if !keys::keep(transaction, swap, version, now)? {
+                return Err(Failure::Refused(SwapError::KeyTaken));
+            }
+            Ok(())
         })?;
         self.listeners.tell(swap.collection(), Some(swap.id()));
         Ok(version)
+    }
+
+    fn removal(
+        &self,
+        collection: &str,
+        id: &Id,
+        now: SystemTime,
+    ) -> Result<Option<KeyedWrite>, StoreError> {
+        self.read(|reader| keys::removal(reader, collection, id, now))
     }
 
     fn fill(
@@ -228,8 +242,9 @@ impl Store for SqliteStore {
             }
             for (id, document) in documents {
                 let version = tick(clock, now)?;
-                rows::insert(transaction, collection, id, document, version)?;
+                rows::insert(transaction, collection, id, document, version, None)?;
             }
+            keys::forget_removals(transaction, collection)?;
             Ok(())
         };
         self.write(collection, fill)?;

@@ -2,6 +2,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::document::{Document, Id};
+use crate::idempotency::KeyedWrite;
 use crate::store::StoreError;
 use crate::version::Version;
 
@@ -16,6 +17,7 @@ pub struct Swap<'a> {
     expected: Option<Version>,
     new: Option<&'a Document>,
     expected_collection: Option<Version>,
+    keyed_write: Option<&'a KeyedWrite>,
 }
 
 impl<'a> Swap<'a> {
@@ -28,6 +30,7 @@ impl<'a> Swap<'a> {
             expected: None,
             new: Some(document),
             expected_collection: None,
+            keyed_write: None,
         }
     }
 
@@ -54,6 +57,7 @@ impl<'a> Swap<'a> {
             expected: Some(expected),
             new: None,
             expected_collection: None,
+            keyed_write: None,
         }
     }
 
@@ -62,6 +66,15 @@ impl<'a> Swap<'a> {
     pub fn while_collection_at(self, version: Version) -> Self {
         Self {
             expected_collection: Some(version),
+            ..self
+        }
+    }
+
+    /// Keeps this write with what the swap makes, so that its repetition is recognised.
+    #[must_use]
+    pub fn with_keyed_write(self, write: &'a KeyedWrite) -> Self {
+        Self {
+            keyed_write: Some(write),
             ..self
         }
     }
@@ -96,6 +109,13 @@ impl<'a> Swap<'a> {
     pub fn expected_collection(&self) -> Option<Version> {
         self.expected_collection
     }
+
+    /// The write that is to be kept with what the swap makes. Without one, the swap removes the one
+    /// that was kept for the document.
+    #[must_use]
+    pub fn keyed_write(&self) -> Option<&'a KeyedWrite> {
+        self.keyed_write
+    }
 }
 
 /// Why a swap was not performed.
@@ -103,6 +123,8 @@ impl<'a> Swap<'a> {
 pub enum SwapError {
     /// What the swap expects is not what there is.
     Conflict,
+    /// The store keeps the key of the swap for another document of the collection.
+    KeyTaken,
     /// The store failed.
     Store(StoreError),
 }
@@ -111,6 +133,7 @@ impl fmt::Display for SwapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Conflict => f.write_str("the state has changed"),
+            Self::KeyTaken => f.write_str("the key belongs to another write"),
             Self::Store(error) => error.fmt(f),
         }
     }

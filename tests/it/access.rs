@@ -268,7 +268,7 @@ fn pages_of_allowed_origins_read_every_answer() {
 #[test]
 fn preflights_allow_what_the_target_has() {
     let accepted = "If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, Prefer, \
-                    Content-Type, Authorization";
+                    Idempotency-Key, Content-Type, Authorization";
     let serving = serve(|access| {
         access.allow_origin("https://app.example").unwrap();
         access.require_token(Token::new("secret").unwrap());

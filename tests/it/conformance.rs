@@ -31,6 +31,7 @@
 //!   of the calendar.
 //! - `fill`: a collection without documents is filled at once, or not at all.
 //! - `collections`: the store can tell which collections have documents.
+//! - `keys`: a swap keeps its key with what it makes, and a removal with a key is known for a day.
 //!
 //! Every store follows `documents`. The other groups are optional:
 //!
@@ -41,6 +42,7 @@
 //!   also counts the last microseconds of the calendar as a `VersionClock` does.
 //! - A store that leaves `Store::fill` or `Store::collections` at its default leaves out `fill` or
 //!   `collections`.
+//! - A store that ignores the keys of swaps leaves out `keys`.
 //! - `Store::visit` and `Store::id_member` are tested with their defaults, too. A store that keeps
 //!   the member with the ids says so in [`Place::keeps_id_member`].
 //!
@@ -55,7 +57,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ifmatch::{Document, Id, List, Portion, Record, Store, Swap, SwapError, Version, VersionClock};
+use ifmatch::{
+    Document, Id, IdempotencyKey, KeyedWrite, List, Portion, Record, Store, Swap, SwapError,
+    Version, VersionClock,
+};
 
 /// The collection of most rules.
 pub const PERSONS: &str = "persons";
@@ -92,7 +97,7 @@ macro_rules! suite {
     ($place:expr) => {
         $crate::conformance::suite!(
             $place,
-            documents collection_version clock fill collections
+            documents collection_version clock fill collections keys
         );
     };
     ($place:expr, $($group:ident)+) => {
@@ -142,6 +147,14 @@ macro_rules! suite {
     (@collections $place:expr) => {
         $crate::conformance::suite!(@tests $place,
             collections_are_those_that_have_documents,
+        );
+    };
+    (@keys $place:expr) => {
+        $crate::conformance::suite!(@tests $place,
+            a_swap_keeps_its_key_with_what_it_makes,
+            a_removal_with_a_key_is_known_for_24_hours,
+            a_key_is_kept_for_one_document_of_a_collection,
+            of_swaps_with_one_key_at_once_exactly_one_is_performed,
         );
     };
     (@tests $place:expr, $($rule:ident,)+) => {
@@ -1156,4 +1169,234 @@ pub fn what_does_not_fit_into_the_calendar_is_not_begun(place: &dyn Place) {
     assert_eq!(all(&*store), nothing);
     store.fill(PERSONS, &shuffled(10, "x"), late).unwrap();
     assert_eq!(store.version(PERSONS), Ok(place.kept(Version::LAST)));
+}
+
+fn keyed_write(key: &str, digest: u128, created: bool) -> KeyedWrite {
+    KeyedWrite::new(IdempotencyKey::new(key).unwrap(), digest, created)
+}
+
+/// What is kept for a document that is there.
+fn kept_write(store: &dyn Store, collection: &str, id: &Id) -> Option<KeyedWrite> {
+    let record = store.get(collection, id).unwrap().unwrap();
+    record.keyed_write.as_deref().cloned()
+}
+
+pub fn a_swap_keeps_its_key_with_what_it_makes(place: &dyn Place) {
+    let (store, beside) = (place.open(), place.open());
+    let (one, two, x) = (id("1"), id("2"), person("x"));
+    create(&*store, "2");
+    let writes = [
+        keyed_write("one", 0, true),
+        keyed_write("'; \"\\ ~", u128::MAX, false),
+        keyed_write(&"x".repeat(255), 1 << 127, true),
+        keyed_write(" ", 10, false),
+    ];
+    let mut version = None;
+    for write in &writes {
+        for write in [Some(write), None, Some(write)] {
+            let swap = match version {
+                None => Swap::create(PERSONS, &one, &x),
+                Some(version) => Swap::replace(PERSONS, &one, version, &x),
+            };
+            let swap = write.map_or(swap, |write| swap.with_keyed_write(write));
+            version = Some(store.swap(&swap, now()).unwrap());
+            assert_eq!(kept_write(&*store, PERSONS, &one).as_ref(), write);
+            assert_eq!(kept_write(&*beside, PERSONS, &one).as_ref(), write);
+        }
+    }
+    // A swap that is not performed changes nothing.
+    let stale = Swap::replace(PERSONS, &one, Version::FIRST, &x);
+    let other = keyed_write("other", 1, false);
+    let refused = store.swap(&stale.with_keyed_write(&other), now());
+    assert_eq!(refused, Err(SwapError::Conflict));
+    assert_eq!(
+        kept_write(&*store, PERSONS, &one).as_ref(),
+        Some(&writes[3])
+    );
+    assert_eq!(kept_write(&*store, PERSONS, &two), None);
+    assert_eq!(store.removal(PERSONS, &one, now()), Ok(None), "it is there");
+    let listed = all(&*store).records;
+    assert_eq!(listed.len(), 2, "keys are no documents");
+    let removed = remove_from(&*store, PERSONS, &one);
+    assert_eq!(store.removal(PERSONS, &one, now()), Ok(None));
+    assert_eq!(store.version(PERSONS), Ok(place.kept(removed)));
+}
+
+pub fn a_removal_with_a_key_is_known_for_24_hours(place: &dyn Place) {
+    let (store, beside) = (place.open(), place.open());
+    let (one, two, x) = (id("1"), id("2"), person("x"));
+    let second = Duration::from_secs(1);
+    let day = KeyedWrite::REMOVAL_KEPT;
+    let write = keyed_write("one", 7, false);
+    let remove = |id: &Id, write: &KeyedWrite, now| {
+        let version = store.get(PERSONS, id).unwrap().unwrap().version;
+        let swap = Swap::remove(PERSONS, id, version);
+        store.swap(&swap.with_keyed_write(write), now)
+    };
+    assert_eq!(store.removal(PERSONS, &one, now()), Ok(None), "never there");
+    create(&*store, "1");
+    let version = remove(&one, &write, now()).unwrap();
+    assert_eq!(store.version(PERSONS), Ok(place.kept(version)));
+    for store in [&store, &beside] {
+        assert_eq!(store.get(PERSONS, &one), Ok(None));
+        assert_eq!(all(&**store).records, []);
+        let known = |now| store.removal(PERSONS, &one, now).unwrap();
+        assert_eq!(known(now()).as_ref(), Some(&write));
+        assert_eq!(known(now() + day - second).as_ref(), Some(&write));
+        assert_eq!(known(now() + day + second), None);
+        assert_eq!(
+            known(now() - day).as_ref(),
+            Some(&write),
+            "a clock set back"
+        );
+        assert_eq!(store.removal("notes", &one, now()), Ok(None));
+        assert_eq!(store.removal(PERSONS, &two, now()), Ok(None));
+        // What was removed is expected by no swap.
+        for swap in [
+            Swap::replace(PERSONS, &one, version, &x),
+            Swap::remove(PERSONS, &one, version),
+        ] {
+            assert_eq!(store.swap(&swap, now()), Err(SwapError::Conflict));
+        }
+    }
+    // Until a document of this id is created, whether or not with a key.
+    for key in [None, Some(keyed_write("two", 8, true))] {
+        let swap = Swap::create(PERSONS, &one, &x);
+        let swap = key.as_ref().map_or(swap, |key| swap.with_keyed_write(key));
+        let created = store.swap(&swap, now()).unwrap();
+        assert!(created > version);
+        assert_eq!(kept_write(&*store, PERSONS, &one), key);
+        remove_from(&*store, PERSONS, &one);
+        assert_eq!(store.removal(PERSONS, &one, now()), Ok(None));
+        create(&*store, "1");
+        remove(&one, &write, now()).unwrap();
+        assert!(store.removal(PERSONS, &one, now()).unwrap().is_some());
+    }
+    // A later removal takes nothing else away, until it is a day old.
+    let day = KeyedWrite::REMOVAL_KEPT.as_secs();
+    for (later, kept) in [(day - 1, true), (day + 1, false)] {
+        let later = Duration::from_secs(later);
+        create(&*store, "2");
+        let other = keyed_write(&format!("{later:?}"), 9, false);
+        remove(&two, &other, now() + later).unwrap();
+        let known = store.removal(PERSONS, &one, now()).unwrap();
+        assert!(known.is_some() || !kept, "{later:?}");
+        assert!(
+            store
+                .removal(PERSONS, &two, now() + later)
+                .unwrap()
+                .is_some()
+        );
+    }
+    // Filled again, if the store can be filled.
+    if store.fill(PERSONS, &[(two.clone(), x)], now()).is_ok() {
+        remove_from(&*store, PERSONS, &two);
+        assert_eq!(store.removal(PERSONS, &two, now()), Ok(None));
+    }
+}
+
+pub fn a_key_is_kept_for_one_document_of_a_collection(place: &dyn Place) {
+    let store = place.open();
+    let (one, two, x) = (id("1"), id("2"), person("x"));
+    let write = keyed_write("one", 7, true);
+    let swap = |swap: Swap<'_>, now| store.swap(&swap.with_keyed_write(&write), now);
+    let first = swap(Swap::create(PERSONS, &one, &x), now()).unwrap();
+    let other = create(&*store, "2");
+    let before = all(&*store);
+    let three = id("3");
+    for refused in [
+        Swap::create(PERSONS, &three, &x),
+        Swap::replace(PERSONS, &two, other, &x),
+        Swap::remove(PERSONS, &two, other),
+    ] {
+        assert_eq!(
+            swap(refused, now()),
+            Err(SwapError::KeyTaken),
+            "{refused:?}"
+        );
+        assert_eq!(all(&*store), before, "{refused:?}");
+    }
+    assert_eq!(kept_write(&*store, PERSONS, &two), None);
+    // A conflict is told before that, and that of the same document is one.
+    for conflict in [
+        Swap::create(PERSONS, &one, &x),
+        Swap::create(PERSONS, &two, &x),
+        Swap::replace(PERSONS, &two, Version::FIRST, &x),
+        Swap::remove(PERSONS, &three, first),
+    ] {
+        assert_eq!(
+            swap(conflict, now()),
+            Err(SwapError::Conflict),
+            "{conflict:?}"
+        );
+    }
+    // Keys have a case, and those of another collection are others.
+    let capital = keyed_write("One", 7, true);
+    let replace = Swap::replace(PERSONS, &two, other, &x);
+    let other = store
+        .swap(&replace.with_keyed_write(&capital), now())
+        .unwrap();
+    swap(Swap::create("notes", &two, &x), now()).unwrap();
+    // The same document may have it again, and its next swap sets it free.
+    let second = swap(Swap::replace(PERSONS, &one, first, &x), now()).unwrap();
+    store
+        .swap(&Swap::replace(PERSONS, &one, second, &x), now())
+        .unwrap();
+    let other = swap(Swap::replace(PERSONS, &two, other, &x), now()).unwrap();
+    // A removal keeps it, as long as the removal is known.
+    swap(Swap::remove(PERSONS, &two, other), now()).unwrap();
+    let create = Swap::create(PERSONS, &three, &x);
+    assert_eq!(swap(create, now()), Err(SwapError::KeyTaken));
+    let later = now() + KeyedWrite::REMOVAL_KEPT;
+    let before = later - Duration::from_secs(1);
+    assert_eq!(swap(create, before), Err(SwapError::KeyTaken));
+    swap(create, later + Duration::from_secs(1)).unwrap();
+    assert_eq!(
+        store.removal(PERSONS, &two, later + Duration::from_secs(1)),
+        Ok(None)
+    );
+    remove_from(&*store, PERSONS, &three);
+    swap(Swap::create(PERSONS, &one_more(&*store), &x), later).unwrap();
+}
+
+/// An id that there is no document of.
+fn one_more(store: &dyn Store) -> Id {
+    let free = (0..).map(|number| id(&format!("free {number}")));
+    let mut free = free.filter(|id| store.get(PERSONS, id).unwrap().is_none());
+    free.next().unwrap()
+}
+
+/// Of swaps of one document, and of swaps of one document each.
+pub fn of_swaps_with_one_key_at_once_exactly_one_is_performed(place: &dyn Place) {
+    let handles = [place.open(), place.open()];
+    for round in 0..60 {
+        let same = round % 2 == 0;
+        let write = keyed_write(&format!("{round}"), 7, true);
+        let results: Vec<_> = thread::scope(|scope| {
+            let writers: Vec<_> = (0..4)
+                .map(|writer| {
+                    let (store, write) = (&handles[writer % 2], &write);
+                    scope.spawn(move || {
+                        let document = if same { 0 } else { writer };
+                        let (id, x) = (id(&format!("{round}/{document}")), person("x"));
+                        let swap = Swap::create(PERSONS, &id, &x);
+                        store.swap(&swap.with_keyed_write(write), now())
+                    })
+                })
+                .collect();
+            let results = writers.into_iter().map(|writer| writer.join().unwrap());
+            results.collect()
+        });
+        let count = |wanted: &dyn Fn(&Result<Version, SwapError>) -> bool| {
+            results.iter().filter(|result| wanted(result)).count()
+        };
+        assert_eq!(count(&|it| it.is_ok()), 1, "{results:?}");
+        let late = if same {
+            SwapError::Conflict
+        } else {
+            SwapError::KeyTaken
+        };
+        assert_eq!(count(&|it| *it == Err(late.clone())), 3, "{results:?}");
+    }
+    assert_eq!(all(&*handles[1]).records.len(), 60);
 }

@@ -59,6 +59,17 @@ impl Desk {
         self.ask_bytes(line, fields, content.as_bytes())
     }
 
+    /// Asks with these values of `Idempotency-Key`, and no other field.
+    pub fn ask_with_key(&self, line: &str, keys: &[&[u8]], content: &str) -> Response {
+        let (method, target) = line.split_once(' ').unwrap();
+        let mut request = Request::new(Method::from_name(method), target);
+        for key in keys {
+            request = request.with_field("Idempotency-Key", *key);
+        }
+        let request = request.with_content(content.as_bytes());
+        respond(&self.store, &self.policy, &request, self.now)
+    }
+
     pub fn ask_bytes(&self, line: &str, fields: &[(&str, &str)], content: &[u8]) -> Response {
         let (method, target) = line.split_once(' ').unwrap();
         let mut request = Request::new(Method::from_name(method), target).with_content(content);

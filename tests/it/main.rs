@@ -37,6 +37,7 @@ mod framing;
 mod hyper;
 mod load;
 mod log;
+mod lossy;
 #[cfg(target_os = "linux")]
 mod nginx;
 mod openapi;
@@ -52,6 +53,7 @@ mod property;
 mod race;
 mod readme;
 mod resource;
+mod retry;
 mod seeded;
 #[cfg(feature = "postgres")]
 mod servers;

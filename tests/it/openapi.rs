@@ -224,6 +224,8 @@ fn content(path: &str, id: Option<&str>) -> String {
 
 const MERGE_PATCH: &str = "Content-Type: application/merge-patch+json\r\n";
 
+const KEY: &str = "Idempotency-Key: \"key\"\r\n";
+
 /// A request that must be answered with this status, and the server that answers it so.
 fn provoke(method: &str, path: &str, status: u16) -> (Serving, String) {
     let serving = match status {
@@ -255,6 +257,16 @@ fn provoke(method: &str, path: &str, status: u16) -> (Serving, String) {
         "DELETE" => ("If-Match: *\r\n", String::new()),
         _ => ("", String::new()),
     };
+    if status == 422 {
+        let put = format!("PUT {}", path.replace("{id}", "1"));
+        let put = if path.contains("{id}") {
+            put
+        } else {
+            format!("{put}/1")
+        };
+        let first = serving.ask(&put, &format!("If-Match: *\r\n{KEY}"), &state);
+        assert_eq!(first.status, 200, "{first:?}");
+    }
     let plain = request(&line, fields, &body);
     let minimal = format!("{fields}Prefer: return=minimal\r\n");
     let other = match status {
@@ -274,7 +286,7 @@ fn provoke(method: &str, path: &str, status: u16) -> (Serving, String) {
         413 => format!("{line} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n"),
         414 => plain.replace(" HTTP/1.1", &format!("?{} HTTP/1.1", "x".repeat(9000))),
         415 => request(&line, "If-Match: *\r\n", &body),
-        422 => request(&line, fields, "[]"),
+        422 => request(&line, &format!("{fields}{KEY}"), &format!(" {body}")),
         428 => request(&line, MERGE_PATCH, &body),
         _ => plain,
     };

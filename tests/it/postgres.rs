@@ -162,7 +162,9 @@ fn without_a_tag_of_the_list() {
     assert!(removed > first && !removed.is_dated());
     assert_eq!(store.get(PERSONS, &one), Ok(None));
     assert_eq!(all(&*store).records.len(), 1);
-    let rows = schema.rows("SELECT * FROM document WHERE removed");
+    let rows = schema.rows(
+        "SELECT collection, id, content, change_date, dated, removed FROM document WHERE removed",
+    );
     assert_eq!(rows, format!("persons|1|{{}}|{removed}|f|t"));
     for stale in [first, removed] {
         for swap in [
@@ -226,7 +228,7 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
         (person_id text, person_name text, change_date text, dated boolean, removed boolean)";
     let mark = "CREATE TABLE ifmatch \
         (only_row boolean, schema_version integer, tagged boolean)";
-    let marked = format!("{mark}; INSERT INTO ifmatch VALUES (true, 2, true)");
+    let marked = format!("{mark}; INSERT INTO ifmatch VALUES (true, 3, true)");
     let collection = "CREATE TABLE collection \
         (name text, change_date text, dated boolean, id_member text)";
     for (sql, reason) in [
@@ -275,8 +277,8 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
             "its table document belongs to another program",
         ),
         (
-            format!("{mark}; INSERT INTO ifmatch VALUES (true, 3, true)"),
-            "a newer ifmatch made it; its schema version is 3, and this one knows 2",
+            format!("{mark}; INSERT INTO ifmatch VALUES (true, 4, true)"),
+            "a newer ifmatch made it; its schema version is 4, and this one knows 3",
         ),
         (
             format!("{mark}; INSERT INTO ifmatch VALUES (true, 1, true)"),
@@ -315,14 +317,15 @@ fn what_psql_reads_and_writes() {
         schema.rows("SELECT * FROM collection"),
         "persons|2026-11-23T12:00:00.000001|f|"
     );
-    assert_eq!(schema.rows("SELECT * FROM ifmatch"), "t|2|t");
+    assert_eq!(schema.rows("SELECT * FROM ifmatch"), "t|3|t");
     assert_eq!(
         schema.rows(
             "SELECT string_agg(concat(table_name, '.', column_name), ' ' ORDER BY 1) \
              FROM information_schema.columns \
              WHERE table_schema = current_schema() AND collation_name = 'C'"
         ),
-        "collection.name document.collection document.id"
+        "collection.name document.collection document.id document.idempotency_key \
+         document.removed_at"
     );
     let refused = |change: &str, sentence: &str| {
         schema.sql(&format!("UPDATE document SET {change} WHERE id = '2'"));

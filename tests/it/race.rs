@@ -9,10 +9,10 @@ use crate::client::request;
 use crate::desk::{Desk, tag, text};
 use crate::serving::Serving;
 
-const WRITERS: usize = 16;
+pub const WRITERS: usize = 16;
 
 /// Lets every writer loose at the same moment.
-fn race<A: Send>(write: impl Fn(usize) -> A + Sync) -> Vec<A> {
+pub fn race<A: Send>(write: impl Fn(usize) -> A + Sync) -> Vec<A> {
     let barrier = Barrier::new(WRITERS);
     thread::scope(|scope| {
         let (write, barrier) = (&write, &barrier);

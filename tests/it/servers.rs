@@ -296,3 +296,82 @@ fn no_update_is_lost_between_three_servers() {
         "{done} {unknown} {last}"
     );
 }
+
+/// Everybody sends one write with one key, to whichever server, and all are told of the same state.
+fn a_write_is_performed_once_whichever_servers_are_asked(tagged: bool) {
+    const ROUNDS: usize = 30;
+    let Some(schema) = Schema::new() else { return };
+    let schema = schema.tagged(tagged);
+    let servers = start(&schema);
+    let created = request(
+        "POST /persons",
+        "Idempotency-Key: \"create\"\r\n",
+        r#"{"person_id": "1", "person_name": "0"}"#,
+    );
+    let mut tag_seen = String::new();
+    for server in &servers {
+        let answer = Caller::new(server).insist(&created);
+        assert_eq!(answer.status, 201);
+        tag_seen = tag(&answer);
+    }
+    let mut callers: Vec<_> = (0..CLIENTS)
+        .map(|client| Caller::new(&servers[client % 3]))
+        .collect();
+    let barrier = Barrier::new(CLIENTS);
+    for round in 0..ROUNDS {
+        let key = format!("Idempotency-Key: \"{round}\"\r\n");
+        let put = put(&tag_seen, &round.to_string()).replace("If-Match", &format!("{key}If-Match"));
+        let answers: Vec<Answer> = thread::scope(|scope| {
+            let asked: Vec<_> = callers
+                .iter_mut()
+                .map(|caller| {
+                    let (barrier, put) = (&barrier, &put);
+                    scope.spawn(move || {
+                        barrier.wait();
+                        caller.insist(put)
+                    })
+                })
+                .collect();
+            asked.into_iter().map(|it| it.join().unwrap()).collect()
+        });
+        for answer in &answers {
+            assert_eq!(answer.status, 200, "{answer:?}");
+            assert_eq!(answer.content, answers[0].content);
+        }
+        let current = Caller::new(&servers[round % 3]).insist(&get());
+        assert_eq!(tag(&current), tag(&answers[0]), "no other version was made");
+        tag_seen = tag(&current);
+        // A server that has just started knows the key, too.
+        if round % 10 == 9 {
+            servers[0].kill();
+            servers[0].go_on();
+            callers = (0..CLIENTS)
+                .map(|client| Caller::new(&servers[client % 3]))
+                .collect();
+            let again = Caller::new(&servers[0]).insist(&put);
+            assert_eq!((again.status, tag(&again)), (200, tag_seen.clone()));
+        }
+    }
+    let delete = request(
+        "DELETE /persons/1",
+        &format!("If-Match: {tag_seen}\r\nIdempotency-Key: \"delete\"\r\n"),
+        "",
+    );
+    for _ in 0..2 {
+        for server in &servers {
+            assert_eq!(Caller::new(server).insist(&delete).status, 204);
+        }
+        servers[1].kill();
+        servers[1].go_on();
+    }
+}
+
+#[test]
+fn a_write_is_performed_once_whichever_servers_are_asked_where_lists_have_a_tag() {
+    a_write_is_performed_once_whichever_servers_are_asked(true);
+}
+
+#[test]
+fn a_write_is_performed_once_whichever_servers_are_asked_where_lists_have_none() {
+    a_write_is_performed_once_whichever_servers_are_asked(false);
+}

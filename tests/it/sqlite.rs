@@ -189,10 +189,10 @@ fn refused(file: &File, reason: &str) {
 
 #[test]
 fn what_is_not_ours_is_refused_and_left_as_it_is() {
-    let newer = "a newer ifmatch made it; its schema version is 3, and this one knows 2";
+    let newer = "a newer ifmatch made it; its schema version is 4, and this one knows 3";
     let foreign = "it belongs to another program";
     let none = "file is not a database";
-    let ours = "PRAGMA user_version = 3";
+    let ours = "PRAGMA user_version = 4";
     let marked = "PRAGMA application_id = 7; CREATE TABLE t (x)";
     let unmarked = "CREATE TABLE person (person_id TEXT PRIMARY KEY)";
     for (begun, changes, reason) in [
@@ -258,13 +258,13 @@ fn a_foreign_journal_is_not_rolled_back() {
     assert_eq!(killed.contents().len(), 1);
 }
 
-/// Of four pages one was written when it was killed, and the journal says that there were none.
+/// Of eight pages one was written when it was killed, and the journal says that there were none.
 #[test]
 fn a_file_half_made_is_made_again() {
     let file = File::default();
     create(&*file.open(), "1");
     let mut first = fs::read(file.path()).unwrap();
-    assert_eq!(first.len(), 4 * 4096);
+    assert_eq!(first.len(), 8 * 4096);
     first.truncate(4096);
     first[18..20].copy_from_slice(&[1, 1]); // before it had a WAL
     fs::write(file.path(), first).unwrap();

@@ -8,6 +8,7 @@ use ifmatch::{MemoryStore, Store, Swap, Version};
 use crate::conformance::{PERSONS, Place, id, now, person, suite};
 
 mod broken;
+mod broken_keys;
 mod foreign;
 
 /// One store in this process: every handle is the same.
@@ -48,7 +49,7 @@ mod untagged {
     use super::*;
     suite!(
         crate::cluster::Schema::new().map(|it| it.tagged(false)),
-        documents fill collections
+        documents fill collections keys
     );
 }
 

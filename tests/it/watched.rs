@@ -5,7 +5,8 @@ use std::sync::Weak;
 use std::time::{Duration, SystemTime};
 
 use ifmatch::{
-    Document, Id, List, Listener, Portion, Record, Store, StoreError, Swap, SwapError, Version,
+    Document, Id, KeyedWrite, List, Listener, Portion, Record, Store, StoreError, Swap, SwapError,
+    Version,
 };
 
 /// Which call is about to be made.
@@ -64,6 +65,16 @@ where
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
         (self.before)(Call::Swap)?;
         self.store.swap(swap, now)
+    }
+
+    fn removal(
+        &self,
+        collection: &str,
+        id: &Id,
+        now: SystemTime,
+    ) -> Result<Option<KeyedWrite>, StoreError> {
+        (self.before)(Call::Get(id))?;
+        self.store.removal(collection, id, now)
     }
 
     fn fill(

@@ -58,7 +58,9 @@ impl Batch {
                  AS new_row (id, content, change_date, dated, removed) \
              ON CONFLICT (collection, id) DO UPDATE \
              SET content = excluded.content, change_date = excluded.change_date, \
-                 dated = excluded.dated, removed = excluded.removed \
+                 dated = excluded.dated, removed = excluded.removed, \
+                 idempotency_key = NULL, request_digest = NULL, created = NULL, \
+                 removed_at = NULL \
              WHERE document.removed \
                  AND document.change_date COLLATE \"C\" < excluded.change_date COLLATE \"C\"",
             &[

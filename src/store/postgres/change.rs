@@ -1,16 +1,30 @@
 use std::time::SystemTime;
 
+use postgres::error::SqlState;
 use postgres::types::Type;
 use postgres::{Client, IsolationLevel, Transaction};
 
 use crate::document::Document;
 use crate::store::postgres::connections::Failure;
+use crate::store::postgres::keys::{columns, purge, refused};
 use crate::store::postgres::row::{collection_version, unreadable, version};
 use crate::store::{StoreError, Swap, SwapError};
 use crate::version::{Version, VersionClock};
 
 /// Performs `swap` in one transaction. Whatever ends it before the commit, it is rolled back.
 pub(super) fn swap(
+    client: &mut Client,
+    swap: &Swap<'_>,
+    tagged: bool,
+    now: SystemTime,
+) -> Result<Result<Version, SwapError>, Failure> {
+    match try_swap(client, swap, tagged, now) {
+        Ok(Err(SwapError::KeyTaken)) => refused(client, swap),
+        result => result,
+    }
+}
+
+fn try_swap(
     client: &mut Client,
     swap: &Swap<'_>,
     tagged: bool,
@@ -30,15 +44,26 @@ pub(super) fn swap(
     let Some(version) = VersionClock::after(latest).next(now) else {
         return Ok(Err(StoreError::exhausted().into()));
     };
+    if swap.keyed_write().is_some() {
+        purge(&mut transaction, swap.collection(), tagged, now)?;
+    }
     let changed = match (swap.new_document(), swap.expected()) {
-        (Some(document), expected) => {
-            put(&mut transaction, swap, document, expected, latest, version)?
+        (Some(document), Some(old)) => replace(&mut transaction, swap, document, old, version),
+        (Some(document), None) => {
+            // Other servers may create it, too, unless the collection is locked.
+            let removed = (!tagged).then_some(latest);
+            create(&mut transaction, swap, document, removed, version)
         }
-        (None, Some(old)) => remove(&mut transaction, swap, old, tagged, version)?,
-        (None, None) => false,
+        (None, Some(old)) => remove(&mut transaction, swap, old, tagged, version),
+        (None, None) => Ok(false),
     };
-    if !changed {
-        return Ok(Err(SwapError::Conflict));
+    match changed {
+        Ok(true) => {}
+        Ok(false) => return Ok(Err(SwapError::Conflict)),
+        Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+            return Ok(Err(SwapError::KeyTaken));
+        }
+        Err(error) => return Err(error.into()),
     }
     if tagged {
         set_collection(&mut transaction, swap.collection(), version)?;
@@ -142,39 +167,61 @@ pub(super) fn set_collection(
     Ok(())
 }
 
-/// Puts a document in the place of what is expected, if that is there; whether it was.
+/// Creates a document if there is none of this id; whether there was none.
 ///
-/// A document that was removed can be created if no other server did so since `latest` was read.
-fn put(
+/// One that was removed can be created if it has this version, where one is given.
+fn create(
     transaction: &mut Transaction<'_>,
     swap: &Swap<'_>,
     document: &Document,
-    expected: Option<Version>,
-    latest: Version,
+    removed: Option<Version>,
     version: Version,
 ) -> Result<bool, postgres::Error> {
-    let (statement, old) = match expected {
-        None => (
-            "INSERT INTO document VALUES ($1, $2, $3, $4, $5, false) \
-             ON CONFLICT (collection, id) DO UPDATE \
-             SET content = $3, change_date = $4, dated = $5, removed = false \
-             WHERE document.removed AND document.change_date = $6",
-            latest,
-        ),
-        Some(old) => (
-            "UPDATE document SET content = $3, change_date = $4, dated = $5 \
-             WHERE collection = $1 AND id = $2 AND change_date = $6 AND NOT removed",
-            old,
-        ),
-    };
+    let (key, digest, created) = columns(swap.keyed_write());
+    let removed = removed.map(|version| version.to_string());
     let changed = transaction.execute_typed(
-        statement,
+        "INSERT INTO document VALUES ($1, $2, $3, $4, $5, false, $6, $7, $8) \
+         ON CONFLICT (collection, id) DO UPDATE \
+         SET content = $3, change_date = $4, dated = $5, removed = false, \
+             idempotency_key = $6, request_digest = $7, created = $8, removed_at = NULL \
+         WHERE document.removed AND document.change_date = coalesce($9, document.change_date)",
         &[
             (&swap.collection(), Type::TEXT),
             (&swap.id().as_str(), Type::TEXT),
             (&document.as_str(), Type::TEXT),
             (&version.to_string(), Type::TEXT),
             (&version.is_dated(), Type::BOOL),
+            (&key, Type::TEXT),
+            (&digest, Type::TEXT),
+            (&created, Type::BOOL),
+            (&removed, Type::TEXT),
+        ],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Puts a document in the place of what is expected, if that is there; whether it was.
+fn replace(
+    transaction: &mut Transaction<'_>,
+    swap: &Swap<'_>,
+    document: &Document,
+    old: Version,
+    version: Version,
+) -> Result<bool, postgres::Error> {
+    let (key, digest, created) = columns(swap.keyed_write());
+    let changed = transaction.execute_typed(
+        "UPDATE document SET content = $3, change_date = $4, dated = $5, \
+             idempotency_key = $6, request_digest = $7, created = $8 \
+         WHERE collection = $1 AND id = $2 AND change_date = $9 AND NOT removed",
+        &[
+            (&swap.collection(), Type::TEXT),
+            (&swap.id().as_str(), Type::TEXT),
+            (&document.as_str(), Type::TEXT),
+            (&version.to_string(), Type::TEXT),
+            (&version.is_dated(), Type::BOOL),
+            (&key, Type::TEXT),
+            (&digest, Type::TEXT),
+            (&created, Type::BOOL),
             (&old.to_string(), Type::TEXT),
         ],
     )?;
@@ -183,7 +230,8 @@ fn put(
 
 /// Removes a document if it is the one that is expected; whether it was.
 ///
-/// Where the collection has no version, the id and the last change date stay.
+/// The id and the last change date stay where the collection has no version, and where the swap has
+/// a key.
 fn remove(
     transaction: &mut Transaction<'_>,
     swap: &Swap<'_>,
@@ -192,9 +240,10 @@ fn remove(
     version: Version,
 ) -> Result<bool, postgres::Error> {
     let (collection, id, old) = (swap.collection(), swap.id().as_str(), old.to_string());
-    let changed = if tagged {
+    let changed = if tagged && swap.keyed_write().is_none() {
         transaction.execute_typed(
-            "DELETE FROM document WHERE collection = $1 AND id = $2 AND change_date = $3",
+            "DELETE FROM document \
+             WHERE collection = $1 AND id = $2 AND change_date = $3 AND NOT removed",
             &[
                 (&collection, Type::TEXT),
                 (&id, Type::TEXT),
@@ -202,8 +251,11 @@ fn remove(
             ],
         )?
     } else {
+        let (key, digest, created) = columns(swap.keyed_write());
         transaction.execute_typed(
-            "UPDATE document SET content = '{}', change_date = $4, dated = $5, removed = true \
+            "UPDATE document SET content = '{}', change_date = $4, dated = $5, removed = true, \
+                 idempotency_key = $6, request_digest = $7, created = $8, \
+                 removed_at = CASE WHEN $6 IS NOT NULL THEN $4 END \
              WHERE collection = $1 AND id = $2 AND change_date = $3 AND NOT removed",
             &[
                 (&collection, Type::TEXT),
@@ -211,6 +263,9 @@ fn remove(
                 (&old, Type::TEXT),
                 (&version.to_string(), Type::TEXT),
                 (&version.is_dated(), Type::BOOL),
+                (&key, Type::TEXT),
+                (&digest, Type::TEXT),
+                (&created, Type::BOOL),
             ],
         )?
     };

@@ -176,7 +176,7 @@ pub(super) fn collections(client: &mut Client) -> Result<Vec<String>, Failure> {
 }
 
 /// A transaction whose statements all see the same moment.
-fn moment(client: &mut Client) -> Result<Transaction<'_>, postgres::Error> {
+pub(super) fn moment(client: &mut Client) -> Result<Transaction<'_>, postgres::Error> {
     let transaction = client.build_transaction().read_only(true);
     let level = IsolationLevel::RepeatableRead;
     transaction.isolation_level(level).start()

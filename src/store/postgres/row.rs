@@ -13,11 +13,7 @@ pub(super) fn record(row: &Row, first: usize) -> Result<Record, Failure> {
     let content: &str = row.try_get(first + 1).map_err(unreadable)?;
     let document = Document::from_stored(content)
         .ok_or_else(|| Failure::Refused(format!("the content of `{id}` is not a JSON object")))?;
-    Ok(Record {
-        id,
-        document,
-        version: version(row, first + 2)?,
-    })
+    Ok(Record::new(id, document, version(row, first + 2)?))
 }
 
 /// The version in the columns from `first` on: change date, dated.

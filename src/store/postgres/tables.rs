@@ -6,11 +6,16 @@ use postgres::{Client, GenericClient, Transaction};
 
 use crate::store::postgres::change::{begin, commit};
 use crate::store::postgres::connections::{Failure, reason};
+use crate::store::postgres::keys::add_keys;
+use crate::store::postgres::page::moment;
 use crate::store::postgres::row::unreadable;
 use crate::store::postgres::takeover::take_over;
 
 /// The version of the tables below. Version 1, of ifmatch 0.1.0, is what `takeover` reads.
-const SCHEMA_VERSION: i32 = 2;
+pub(super) const SCHEMA_VERSION: i32 = 3;
+
+/// The version of the tables before there were keys: without what [`KEYS`] adds.
+pub(super) const WITHOUT_KEYS_VERSION: i32 = 2;
 
 /// All are created in one transaction, and `ifmatch` marks them as ours.
 ///
@@ -43,10 +48,26 @@ CREATE TABLE document (
 CREATE INDEX present_document ON document (collection, id) WHERE NOT removed;
 "#;
 
+/// What the tables above get for the keys of requests.
+///
+/// A document has the key of the request that made its last state. One that was removed with a key
+/// stays for 24 hours, without its content; `removed_at` is its change date then, in a column that
+/// other writes do not change, so that they need no new entry in an index.
+pub(super) const KEYS: &str = r#"
+ALTER TABLE document
+    ADD COLUMN idempotency_key TEXT COLLATE "C",
+    ADD COLUMN request_digest TEXT,
+    ADD COLUMN created BOOLEAN,
+    ADD COLUMN removed_at TEXT COLLATE "C";
+CREATE UNIQUE INDEX keyed_document ON document (collection, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
+CREATE INDEX keyed_removal ON document (collection, removed_at) WHERE removed_at IS NOT NULL;
+"#;
+
 /// What begins the columns of `ifmatch` in every version.
 const MARK: &str = "only_row bool, schema_version int4";
 
-/// The columns of our tables, as the database tells them.
+/// The columns of our tables, as the database tells them, but for those of keys.
 const OURS: [(&str, &str); 3] = [
     ("ifmatch", "only_row bool, schema_version int4, tagged bool"),
     (
@@ -58,6 +79,10 @@ const OURS: [(&str, &str); 3] = [
         "collection text, id text, content text, change_date text, dated bool, removed bool",
     ),
 ];
+
+/// The columns that [`KEYS`] adds to `document`.
+const KEY_COLUMNS: &str =
+    ", idempotency_key text, request_digest text, created bool, removed_at text";
 
 /// The columns of the tables of ifmatch 0.1.0, in the order in which it creates the tables.
 const OLD: [(&str, &str); 2] = [
@@ -100,7 +125,15 @@ pub(super) fn prepare(client: &mut Client, tagged: bool) -> Result<(), Failure> 
             commit(transaction)
         }
         Shape::Old { persons } => take_over(client, persons, tagged),
-        Shape::Marked => check_tagged(tagged, check_mark(client)?),
+        Shape::Marked => {
+            let mark = check_mark(client)?;
+            check_tagged(tagged, mark.tagged)?;
+            if mark.has_keys {
+                Ok(())
+            } else {
+                add_keys(client)
+            }
+        }
     }
 }
 
@@ -112,7 +145,12 @@ pub(super) fn check_existing(client: &mut Client) -> Result<bool, Failure> {
         Shape::Old { .. } => {
             refused("ifmatch 0.1.0 made it; a server of this version takes it over when it starts")
         }
-        Shape::Marked => check_mark(client),
+        Shape::Marked => match check_mark(client)? {
+            mark if mark.has_keys => Ok(mark.tagged),
+            _ => refused(
+                "an earlier ifmatch made it; a server of this version takes it over when it starts",
+            ),
+        },
     }
 }
 
@@ -143,6 +181,7 @@ pub(super) fn shape(client: &mut impl GenericClient) -> Result<Shape, Failure> {
 /// Creates the tables. Of several servers the first one decides whether lists have a tag.
 pub(super) fn create(transaction: &mut Transaction<'_>, tagged: bool) -> Result<(), Failure> {
     transaction.batch_execute(TABLES).map_err(overtaken)?;
+    transaction.batch_execute(KEYS).map_err(overtaken)?;
     transaction.execute_typed(
         "INSERT INTO ifmatch VALUES (true, $1, $2)",
         &[(&SCHEMA_VERSION, Type::INT4), (&tagged, Type::BOOL)],
@@ -178,9 +217,18 @@ pub(super) fn check_tagged(asked: bool, is_tagged: bool) -> Result<(), Failure> 
     }
 }
 
-/// Refuses tables that are marked as ours, but not those that this version serves. Returns whether
-/// lists have a tag.
-fn check_mark(client: &mut Client) -> Result<bool, Failure> {
+/// What tables that are marked as ours have.
+struct Mark {
+    /// Lists have a tag.
+    tagged: bool,
+    /// There are the columns for keys.
+    has_keys: bool,
+}
+
+/// Refuses tables that are marked as ours, but not those that this version serves.
+fn check_mark(client: &mut Client) -> Result<Mark, Failure> {
+    // Another server may be adding the columns for keys.
+    let mut client = moment(client)?;
     let row = client.query_typed_opt("SELECT schema_version FROM ifmatch", &[])?;
     let row = row.ok_or_else(|| Failure::Refused("its table ifmatch is empty".into()))?;
     let version: i32 = row.try_get(0).map_err(unreadable)?;
@@ -190,21 +238,28 @@ fn check_mark(client: &mut Client) -> Result<bool, Failure> {
              {SCHEMA_VERSION}"
         )));
     }
-    if version < SCHEMA_VERSION {
+    if version < WITHOUT_KEYS_VERSION {
         return Err(Failure::Refused(format!(
             "its schema version is {version}, which no ifmatch has made"
         )));
     }
-    let columns = columns(client)?;
+    let columns = columns(&mut client)?;
+    let has_keys = version == SCHEMA_VERSION;
     for (table, ours) in OURS {
+        let keys = if has_keys && table == "document" {
+            KEY_COLUMNS
+        } else {
+            ""
+        };
         match columns.get(table) {
-            Some(columns) if columns == ours => {}
+            Some(columns) if columns.strip_prefix(ours) == Some(keys) => {}
             Some(_) => return Err(foreign(table)),
             None => return Err(missing(table)),
         }
     }
     let row = client.query_typed_one("SELECT tagged FROM ifmatch", &[])?;
-    row.try_get(0).map_err(unreadable)
+    let tagged = row.try_get(0).map_err(unreadable)?;
+    Ok(Mark { tagged, has_keys })
 }
 
 /// The columns of the tables of our names, old or new, by table.

@@ -78,6 +78,10 @@ pub(super) fn check_existing(path: &Path) -> Result<(), Box<dyn Error>> {
         Schema::Persons => Err(
             "ifmatch 0.1.0 made it; a server of this version takes it over when it starts".into(),
         ),
+        Schema::WithoutKeys => Err(
+            "an earlier ifmatch made it; a server of this version takes it over when it starts"
+                .into(),
+        ),
     }
 }
 

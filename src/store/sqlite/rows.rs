@@ -8,6 +8,8 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::document::{Document, Id, Record};
+use crate::idempotency::KeyedWrite;
+use crate::store::sqlite::keys::{in_hex, keyed_write_of};
 use crate::store::{List, Portion, Swap};
 use crate::version::Version;
 
@@ -68,7 +70,13 @@ pub(super) fn record(
 ) -> rusqlite::Result<Option<Record>> {
     connection
         .prepare_cached("SELECT * FROM document WHERE collection = ?1 AND id = ?2")?
-        .query_row([collection, id.as_str()], record_of)
+        .query_row([collection, id.as_str()], |row| {
+            let keyed_write = keyed_write_of(row)?.map(Arc::new);
+            Ok(Record {
+                keyed_write,
+                ..record_of(row)?
+            })
+        })
         .optional()
 }
 
@@ -101,7 +109,8 @@ pub(super) fn list(
     let more = read > fitting || sizes.next().transpose()?.is_some();
     let records = snapshot
         .prepare_cached(
-            "SELECT * FROM document WHERE collection = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+            "SELECT id, content, change_date, dated FROM document \
+             WHERE collection = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
         )?
         .query_map(
             params![
@@ -125,8 +134,9 @@ pub(super) fn visit(
     collection: &str,
     visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
 ) -> rusqlite::Result<()> {
-    let mut statement =
-        connection.prepare("SELECT * FROM document WHERE collection = ?1 ORDER BY id")?;
+    let mut statement = connection.prepare(
+        "SELECT id, content, change_date, dated FROM document WHERE collection = ?1 ORDER BY id",
+    )?;
     for record in statement.query_map([collection], record_of)? {
         if visit(&record?).is_break() {
             break;
@@ -163,17 +173,34 @@ pub(super) fn compare_and_swap(
 ) -> rusqlite::Result<bool> {
     let (collection, id) = (swap.collection(), swap.id().as_str());
     let (new, dated) = (version.to_string(), version.is_dated());
+    let write = swap.keyed_write();
+    let key = write.map(|it| it.key.as_str());
+    let (digest, created) = (
+        write.map(|it| in_hex(it.digest)),
+        write.map(|it| it.created),
+    );
     let expected = swap.expected().map(|it| it.to_string());
     let changed = match (swap.new_document(), &expected) {
         (Some(document), None) => {
-            return insert(transaction, collection, swap.id(), document, version);
+            return insert(transaction, collection, swap.id(), document, version, write);
         }
         (Some(document), Some(old)) => transaction
             .prepare_cached(
-                "UPDATE document SET content = ?3, change_date = ?4, dated = ?5 \
+                "UPDATE document SET content = ?3, change_date = ?4, dated = ?5, \
+                     idempotency_key = ?7, request_digest = ?8, created = ?9 \
                  WHERE collection = ?1 AND id = ?2 AND change_date = ?6",
             )?
-            .execute(params![collection, id, document.as_str(), new, dated, old])?,
+            .execute(params![
+                collection,
+                id,
+                document.as_str(),
+                new,
+                dated,
+                old,
+                key,
+                digest,
+                created
+            ])?,
         // No document equals NULL.
         (None, old) => transaction
             .prepare_cached(
@@ -191,19 +218,24 @@ pub(super) fn insert(
     id: &Id,
     document: &Document,
     version: Version,
+    write: Option<&KeyedWrite>,
 ) -> rusqlite::Result<bool> {
     let (new, dated) = (version.to_string(), version.is_dated());
     let inserted = transaction
         .prepare_cached(
-            "INSERT INTO document (collection, id, content, change_date, dated) \
-             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+            "INSERT INTO document (collection, id, content, change_date, dated, \
+                 idempotency_key, request_digest, created) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             collection,
             id.as_str(),
             document.as_str(),
             new,
-            dated
+            dated,
+            write.map(|it| it.key.as_str()),
+            write.map(|it| in_hex(it.digest)),
+            write.map(|it| it.created),
         ])?;
     Ok(inserted == 1)
 }
@@ -211,11 +243,8 @@ pub(super) fn insert(
 fn record_of(row: &Row<'_>) -> rusqlite::Result<Record> {
     let id = Id::new(row.get::<_, Arc<str>>("id")?).map_err(unreadable)?;
     let document = Document::from_stored(row.get::<_, Arc<str>>("content")?);
-    Ok(Record {
-        id,
-        document: document.ok_or_else(|| unreadable("not a JSON object"))?,
-        version: version_of(row)?,
-    })
+    let document = document.ok_or_else(|| unreadable("not a JSON object"))?;
+    Ok(Record::new(id, document, version_of(row)?))
 }
 
 fn version_of(row: &Row<'_>) -> rusqlite::Result<Version> {
@@ -229,6 +258,6 @@ fn version_of(row: &Row<'_>) -> rusqlite::Result<Version> {
 }
 
 /// Another program has written to the file.
-fn unreadable(error: impl Into<Box<dyn Error + Send + Sync>>) -> rusqlite::Error {
+pub(super) fn unreadable(error: impl Into<Box<dyn Error + Send + Sync>>) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into())
 }

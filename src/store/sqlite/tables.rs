@@ -10,7 +10,10 @@ use crate::collection::document_of_name;
 const APPLICATION_ID: i32 = 0x6966_6d61;
 
 /// The version of the tables below.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
+
+/// The version of the tables before there were keys: without what [`KEYS`] adds.
+const WITHOUT_KEYS_VERSION: i32 = 2;
 
 /// The version of the tables of ifmatch 0.1.0: persons in the table `person`, and their version in
 /// the one row of the table `collection`.
@@ -37,6 +40,26 @@ CREATE TABLE collection ( -- the latest change of any document, the removed ones
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What the tables above get for the keys of requests: a document has that of the request which made
+/// its last state, and a removed one that of the request which removed it, for 24 hours.
+const KEYS: &str = "
+ALTER TABLE document ADD COLUMN idempotency_key TEXT;
+ALTER TABLE document ADD COLUMN request_digest TEXT; -- MD5 of method, target and content
+ALTER TABLE document ADD COLUMN created INTEGER; -- 1: the request with the key created the document
+CREATE INDEX keyed_document ON document (collection, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
+CREATE TABLE removal (
+    collection TEXT NOT NULL,
+    id TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    request_digest TEXT NOT NULL,
+    change_date TEXT NOT NULL,
+    PRIMARY KEY (collection, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX removal_by_key ON removal (collection, idempotency_key);
+CREATE INDEX removal_by_date ON removal (collection, change_date);
+";
+
 /// What a database has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Schema {
@@ -44,6 +67,8 @@ pub(super) enum Schema {
     Nothing,
     /// The tables of ifmatch 0.1.0.
     Persons,
+    /// Our tables, but for what is needed for keys.
+    WithoutKeys,
     /// Our tables.
     Documents,
 }
@@ -56,6 +81,7 @@ impl Schema {
         let version = number("PRAGMA user_version")?;
         match (application, version) {
             (APPLICATION_ID, SCHEMA_VERSION) => Ok(Self::Documents),
+            (APPLICATION_ID, WITHOUT_KEYS_VERSION) => Ok(Self::WithoutKeys),
             (APPLICATION_ID, PERSONS_VERSION) => Ok(Self::Persons),
             (APPLICATION_ID, newer) if newer > SCHEMA_VERSION => Err(format!(
                 "a newer ifmatch made it; its schema version is {newer}, and this one knows \
@@ -73,8 +99,10 @@ pub(super) fn prepare(transaction: &Transaction<'_>) -> Result<(), Box<dyn Error
     match Schema::of(transaction)? {
         Schema::Documents => return Ok(()),
         Schema::Persons => take_over(transaction)?,
+        Schema::WithoutKeys => {}
         Schema::Nothing => transaction.execute_batch(TABLES)?,
     }
+    transaction.execute_batch(KEYS)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     Ok(())

@@ -5,7 +5,9 @@
 use std::thread;
 use std::time::Duration;
 
-use ifmatch::{PostgresStore, PostgresUrl, Record, Store, Swap, SwapError, Version};
+use ifmatch::{
+    IdempotencyKey, KeyedWrite, PostgresStore, PostgresUrl, Record, Store, Swap, SwapError, Version,
+};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Schema};
@@ -271,4 +273,119 @@ fn a_server_of_0_1_0_that_still_runs_cannot_write() {
     let error = shell.execute(insert, &[]).unwrap_err();
     let reason = error.as_db_error().unwrap().message();
     assert_eq!(reason, "relation \"person\" does not exist");
+}
+
+/// The tables of version 2, which had no keys.
+const WITHOUT_KEYS: &str = r#"
+    CREATE TABLE ifmatch (only_row BOOLEAN NOT NULL PRIMARY KEY CHECK (only_row),
+        schema_version INTEGER NOT NULL, tagged BOOLEAN NOT NULL);
+    CREATE TABLE collection (name TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+        change_date TEXT NOT NULL, dated BOOLEAN NOT NULL, id_member TEXT);
+    CREATE TABLE document (collection TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL,
+        content TEXT NOT NULL, change_date TEXT NOT NULL, dated BOOLEAN NOT NULL,
+        removed BOOLEAN NOT NULL, PRIMARY KEY (collection, id));
+    CREATE INDEX present_document ON document (collection, id) WHERE NOT removed;
+    INSERT INTO collection VALUES ('notes', '2024-03-01T00:00:00.000002', false, 'slug');
+    INSERT INTO document VALUES
+        ('notes', 'a', '{"n":1.0}', '2024-02-01T00:00:00.000000', true, false),
+        ('notes', 'b', '{}', '2024-02-01T00:00:00.000001', false, false);
+"#;
+
+#[test]
+fn a_database_without_keys_gets_them_and_keeps_its_tags() {
+    for tagged in [true, false] {
+        let Some(schema) = Schema::new() else { return };
+        schema.sql(WITHOUT_KEYS);
+        schema.sql(&format!("INSERT INTO ifmatch VALUES (true, 2, {tagged})"));
+        let schema = schema.tagged(tagged);
+        let columns = "SELECT count(*) FROM information_schema.columns \
+            WHERE table_schema = current_schema()";
+        let before = schema.rows(columns);
+        let url: PostgresUrl = schema.url.parse().unwrap();
+        let error = PostgresStore::open_existing(url.clone()).unwrap_err();
+        let reason =
+            "an earlier ifmatch made it; a server of this version takes it over when it starts";
+        assert_eq!(
+            error.to_string(),
+            format!("cannot use the store {url}: {reason}")
+        );
+        assert_eq!(schema.rows(columns), before, "it was touched");
+        let version = |text: &str| text.parse::<Version>().unwrap();
+        thread::scope(|scope| {
+            for opened in [0; 4].map(|_| scope.spawn(|| schema.store())) {
+                let store = opened.join().unwrap();
+                let list = store.list("notes", ifmatch::Portion::ALL).unwrap();
+                let latest = version("2024-03-01T00:00:00.000002").undated();
+                assert_eq!(list.version, tagged.then_some(latest));
+                let [a, b] = &list.records[..] else {
+                    panic!("{list:?}")
+                };
+                assert_eq!(a.document.as_str(), "{\"n\":1.0}");
+                assert_eq!(a.version, version("2024-02-01T00:00:00.000000"));
+                assert_eq!(b.version, version("2024-02-01T00:00:00.000001").undated());
+                assert_eq!(store.id_member("notes", None), Ok(Some("slug".to_owned())));
+                assert_eq!(store.get("notes", &id("a")), Ok(Some(a.clone())));
+            }
+        });
+        assert_eq!(schema.rows("SELECT schema_version FROM ifmatch"), "3");
+        assert!(PostgresStore::open_existing(url).is_ok());
+        let key = IdempotencyKey::new("one").unwrap();
+        let write = KeyedWrite::new(key, 7, false);
+        let (store, a) = (schema.store(), id("a"));
+        let old = store.get("notes", &a).unwrap().unwrap();
+        let swap = Swap::replace("notes", &a, old.version, &old.document);
+        let new = store.swap(&swap.with_keyed_write(&write), now()).unwrap();
+        assert!(new > old.version);
+        let record = schema.store().get("notes", &a).unwrap().unwrap();
+        assert_eq!(record.keyed_write.as_deref(), Some(&write));
+    }
+}
+
+/// Another role is told so, and the tables stay as they are until the owner opens them.
+#[test]
+fn only_the_owner_adds_the_keys() {
+    let Some(schema) = Schema::new() else { return };
+    schema.sql(WITHOUT_KEYS);
+    schema.sql(
+        "INSERT INTO ifmatch VALUES (true, 2, true); CREATE ROLE guest LOGIN PASSWORD 'right'; \
+         DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO guest', current_schema()); \
+         END $$; GRANT SELECT, INSERT, UPDATE, DELETE ON document, collection, ifmatch TO guest",
+    );
+    let url: PostgresUrl = schema
+        .url
+        .replace("postgres@", "guest:right@")
+        .parse()
+        .unwrap();
+    let error = PostgresStore::open(url.clone()).unwrap_err();
+    let sentence = format!("cannot use the store {url}: must be owner of table document");
+    assert_eq!(error.to_string(), sentence);
+    assert_eq!(schema.rows("SELECT schema_version FROM ifmatch"), "2");
+    drop(schema.store());
+    let store = PostgresStore::open(url).unwrap();
+    assert!(create(&store, "1") > Version::FIRST);
+}
+
+/// The columns of new tables and of those that were taken over are the same.
+#[test]
+fn the_tables_are_those_of_a_new_database() {
+    let shape = |tables: &str| {
+        let schema = Schema::new()?;
+        schema.sql(tables);
+        let url: PostgresUrl = schema.url.parse().unwrap();
+        PostgresStore::open(url).unwrap();
+        let columns = schema.rows(
+            "SELECT table_name, column_name, data_type, collation_name, is_nullable \
+             FROM information_schema.columns WHERE table_schema = current_schema() \
+             ORDER BY table_name, ordinal_position",
+        );
+        let indexes = schema.rows(
+            "SELECT replace(indexdef, current_schema(), '') FROM pg_indexes \
+             WHERE schemaname = current_schema() ORDER BY indexname",
+        );
+        Some((columns, indexes))
+    };
+    let Some(new) = shape("") else { return };
+    let marked = format!("{WITHOUT_KEYS}; INSERT INTO ifmatch VALUES (true, 2, true)");
+    assert_eq!(shape(&marked).unwrap(), new);
+    assert_eq!(shape(TABLES).unwrap(), new);
 }

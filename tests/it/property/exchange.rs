@@ -14,7 +14,7 @@ use super::target::{Named, named};
 use super::{Reached, answer, field_lines};
 use crate::oracle::{NOON, Selected, at};
 
-pub const EXAMPLES: [&str; 18] = [
+pub const EXAMPLES: [&str; 20] = [
     "compatible\nGET /persons/1\n--\nGET /persons/1\nIf-None-Match: \"$1\"\n--\nHEAD /persons\nIf-None-Match: W/\"$c\"",
     "strict\nPUT /persons/1\nIf-Match: \"$1\"\n\n{\"person_name\": \"Tim\"}\n--\nPUT /persons/1\nIf-Match: \"$o\"\n\n{\"person_name\": \"Jet\"}",
     "compatible\nPUT /persons/1\nIf-Match: $1\nPrefer: return=minimal\n\n{\"person_name\": \"Tim\"}\n--\nGET /persons?limit=1",
@@ -33,6 +33,8 @@ pub const EXAMPLES: [&str; 18] = [
     "strict\nPUT /persons/1\nIf-Match: malformed\n\n{\"person_name\": \"Tim\"}\n--\nGET /persons/1 -1\nIf-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT\n--\nPUT /persons/1\nIf-Match: \"$1\"\n\n{\"person_name\": 1}",
     "strict\nPATCH /persons/1\nIf-Match: \"$1\"\nContent-Type: application/merge-patch+json\n\n{\"person_name\": \"Tim\"}\n--\nPATCH /persons/1\nIf-Match: \"$o\"\nContent-Type: application/merge-patch+json\n\n{}\n--\nPATCH /persons/1\nIf-Match: *\nContent-Type: application/json\n\n{}",
     "compatible unconditional\nPATCH /persons/2\nContent-Type: Application/Merge-Patch+JSON; charset=utf-8\nPrefer: return=minimal\n\n{\"person_id\": \"2\", \"change_date\": null, \"y\": {\"a\": null}}\n--\nPATCH /persons/2\nContent-Type: application/merge-patch+json\n\n{\"person_name\": null}\n--\nPATCH /persons/9\nContent-Type: application/merge-patch+json\n\n[1]",
+    "compatible\nPUT /persons/1\nIf-Match: \"$1\"\nIdempotency-Key: \"a\"\n\n{\"person_name\": \"Tim\"}\n--\nPUT /persons/1\nIf-Match: \"$o\"\nIdempotency-Key: \"a\"\n\n{\"person_name\": \"Tim\"}\n--\nPUT /persons/1\nIf-Match: *\nIdempotency-Key: \"a\"\n\n{}\n--\nDELETE /persons/2\nIf-Match: *\nIdempotency-Key: \"a\"",
+    "strict\nPOST /persons\nIdempotency-Key: \"\\\"\"\nIf-Match: \"$c\"\n\n{\"person_id\": \"3\", \"person_name\": \"x\"}\n--\nPOST /persons\nIdempotency-Key: \"\\\"\"\nIf-Match: \"$o\"\nPrefer: return=minimal\n\n{\"person_id\": \"3\", \"person_name\": \"x\"}\n--\nDELETE /persons/3\nIf-Match: *\nIdempotency-Key: \"b\"\n--\nDELETE /persons/3\nIf-Match: *\nIdempotency-Key: \"b\"\n--\nDELETE /persons/3\nIf-Match: *\nIdempotency-Key: b",
 ];
 
 /// The first line is the policy. Requests follow, with `--` between two of them: the method, the
@@ -204,6 +206,10 @@ impl World {
             answer: &answer,
             before: &before,
         };
+        if is_write(method) && answer.status() < 300 && self.all() == before {
+            self.repeats(exchange);
+            return name;
+        }
         self.follows_preconditions(exchange);
         if method == Method::Get && answer.status() == 200 {
             exchange.shows_what_there_is();
@@ -270,6 +276,34 @@ impl World {
             let current = tag.filter(|_| method != Method::Options);
             assert_eq!(shown, current.map(|tag| tag.to_string()), "{exchange:?}");
         }
+    }
+
+    /// A write that was answered and not performed has the key of the last write of its person.
+    fn repeats(&self, exchange: Exchange<'_>) {
+        let Exchange {
+            request, answer, ..
+        } = exchange;
+        let (id, _) = exchange.sent();
+        let id = Id::new(id).unwrap();
+        let key: Vec<_> = request.field_lines("Idempotency-Key").collect();
+        let [key] = key[..] else {
+            panic!("{exchange:?}")
+        };
+        let kept = if let Some(record) = self.store.get("persons", &id).unwrap() {
+            if !answer.content().is_empty() {
+                let content = answer::content(answer);
+                assert_eq!(content, answer::shown(&record), "{exchange:?}");
+            }
+            let tag = record.version.entity_tag().to_string();
+            assert_eq!(answer.field("ETag"), Some(&*tag), "{exchange:?}");
+            record.keyed_write.as_deref().cloned()
+        } else {
+            assert_eq!(answer.status(), 204, "{exchange:?}");
+            let now = at(self.now / 1000);
+            self.store.removal("persons", &id, now).unwrap()
+        };
+        let key = std::str::from_utf8(key).unwrap().parse();
+        assert_eq!(kept.map(|it| it.key), key.ok(), "{exchange:?}");
     }
 
     /// A write that was performed changed the person it named, and no other; and gave it a

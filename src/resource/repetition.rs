@@ -1,0 +1,90 @@
+use std::sync::Arc;
+
+use crate::collection::Collection;
+use crate::document::{Id, Record};
+use crate::idempotency::{IdempotencyKey, IdempotencyKeyError, KeyedWrite, digest};
+use crate::message::Response;
+use crate::method::Method;
+use crate::problem::Problem;
+use crate::resource::{End, Exchange};
+use crate::store::StoreError;
+
+impl Exchange<'_> {
+    /// The key of a write, if it has one. On other methods the field is ignored.
+    pub(super) fn key(&self) -> Result<Option<IdempotencyKey>, IdempotencyKeyError> {
+        match self.request.method {
+            Method::Post | Method::Put | Method::Patch | Method::Delete => {
+                IdempotencyKey::from_lines(self.request.field_lines("Idempotency-Key"))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The last write of a document, or of one that was removed, if it has the key of this request.
+    ///
+    /// Then no precondition is evaluated: the write itself has made it false. RFC 9110 allows the
+    /// server to answer 2xx when the request has been performed already
+    /// ([section 13.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1)).
+    pub(super) fn earlier_write(
+        &self,
+        key: Option<&IdempotencyKey>,
+        collection: &Collection,
+        id: &Id,
+        record: Option<&Record>,
+    ) -> Result<Option<Arc<KeyedWrite>>, StoreError> {
+        let Some(key) = key else {
+            return Ok(None);
+        };
+        let write = if let Some(record) = record {
+            record.keyed_write.clone()
+        } else {
+            let removal = self.store.removal(collection.name(), id, self.now)?;
+            removal.map(Arc::new)
+        };
+        Ok(write.filter(|write| write.key == *key))
+    }
+
+    /// Ends the request if an earlier write has its key: with the answer to that write if this is
+    /// the same request again, and with a problem if it is another request.
+    pub(super) fn end_repetition(
+        &self,
+        collection: &Collection,
+        id: &Id,
+        record: Option<&Record>,
+        earlier: Option<&KeyedWrite>,
+    ) -> Result<(), End> {
+        let Some(earlier) = earlier else {
+            return Ok(());
+        };
+        if earlier.digest != self.digest(collection, id) {
+            return Err(Problem::KeyReused.into());
+        }
+        Err(End::Answered(match record {
+            Some(record) => self.written(collection, earlier.created, record),
+            None => Response::new(204),
+        }))
+    }
+
+    /// What the store is to keep of this write, if it has a key.
+    pub(super) fn keyed_write(
+        &self,
+        key: Option<&IdempotencyKey>,
+        collection: &Collection,
+        id: &Id,
+        creates: bool,
+    ) -> Option<KeyedWrite> {
+        let key = key?.clone();
+        Some(KeyedWrite::new(key, self.digest(collection, id), creates))
+    }
+
+    /// The digest of this request. The target of POST is the collection.
+    fn digest(&self, collection: &Collection, id: &Id) -> u128 {
+        let (method, id) = match self.request.method {
+            Method::Post => ("POST", ""),
+            Method::Put => ("PUT", id.as_str()),
+            Method::Patch => ("PATCH", id.as_str()),
+            _ => ("DELETE", id.as_str()),
+        };
+        digest(method, collection.name(), id, self.request.content)
+    }
+}

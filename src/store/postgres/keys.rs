@@ -1,0 +1,124 @@
+use std::time::SystemTime;
+
+use postgres::types::Type;
+use postgres::{Client, Row, Transaction};
+
+use crate::document::Id;
+use crate::idempotency::{IdempotencyKey, KeyedWrite};
+use crate::store::postgres::change::{begin, commit};
+use crate::store::postgres::connections::Failure;
+use crate::store::postgres::row::unreadable;
+use crate::store::postgres::tables::{KEYS, SCHEMA_VERSION, WITHOUT_KEYS_VERSION, overtaken};
+use crate::store::{Swap, SwapError};
+use crate::version::Version;
+
+/// Adds to our tables what is needed for keys, in one transaction. Only the owner of the tables
+/// can do that.
+pub(super) fn add_keys(client: &mut Client) -> Result<(), Failure> {
+    let mut transaction = begin(client)?;
+    transaction.batch_execute("SET LOCAL statement_timeout = '10min'")?;
+    // Of several servers the first one does it, and the others find the new version.
+    let updated = transaction.execute_typed(
+        "UPDATE ifmatch SET schema_version = $1 WHERE schema_version = $2",
+        &[
+            (&SCHEMA_VERSION, Type::INT4),
+            (&WITHOUT_KEYS_VERSION, Type::INT4),
+        ],
+    )?;
+    if updated == 0 {
+        return Err(Failure::Overtaken("another server adds the keys".into()));
+    }
+    transaction.batch_execute(KEYS).map_err(overtaken)?;
+    commit(transaction)
+}
+
+/// What the columns of a document keep of a write with a key: key, digest, created.
+pub(super) type Columns<'a> = (Option<&'a str>, Option<String>, Option<bool>);
+
+pub(super) fn columns(write: Option<&KeyedWrite>) -> Columns<'_> {
+    (
+        write.map(|it| it.key.as_str()),
+        write.map(|it| format!("{:032x}", it.digest)),
+        write.map(|it| it.created),
+    )
+}
+
+/// The write in the columns from `first` on, if it had a key.
+pub(super) fn keyed_write(row: &Row, first: usize) -> Result<Option<KeyedWrite>, Failure> {
+    let key: Option<&str> = row.try_get(first).map_err(unreadable)?;
+    let Some(key) = key else {
+        return Ok(None);
+    };
+    let key = IdempotencyKey::new(key).map_err(unreadable)?;
+    let digest: &str = row.try_get(first + 1).map_err(unreadable)?;
+    let digest = u128::from_str_radix(digest, 16).map_err(unreadable)?;
+    let created = row.try_get(first + 2).map_err(unreadable)?;
+    Ok(Some(KeyedWrite::new(key, digest, created)))
+}
+
+/// The write that removed a document, if it is kept still.
+pub(super) fn removal(
+    client: &mut Client,
+    collection: &str,
+    id: &Id,
+    now: SystemTime,
+) -> Result<Option<KeyedWrite>, Failure> {
+    let oldest = KeyedWrite::oldest_removal(now).to_string();
+    let row = client.query_typed_opt(
+        "SELECT idempotency_key, request_digest, created FROM document \
+         WHERE collection = $1 AND id = $2 AND removed AND removed_at > $3",
+        &[
+            (&collection, Type::TEXT),
+            (&id.as_str(), Type::TEXT),
+            (&oldest, Type::TEXT),
+        ],
+    )?;
+    row.map_or(Ok(None), |row| keyed_write(&row, 0))
+}
+
+/// Forgets the removals that are 24 hours old. Where the collection has no version, their ids and
+/// change dates stay.
+pub(super) fn purge(
+    transaction: &mut Transaction<'_>,
+    collection: &str,
+    tagged: bool,
+    now: SystemTime,
+) -> Result<(), postgres::Error> {
+    let statement = if tagged {
+        "DELETE FROM document WHERE collection = $1 AND removed AND removed_at <= $2"
+    } else {
+        "UPDATE document \
+         SET idempotency_key = NULL, request_digest = NULL, created = NULL, removed_at = NULL \
+         WHERE collection = $1 AND removed AND removed_at <= $2"
+    };
+    let oldest = KeyedWrite::oldest_removal(now).to_string();
+    transaction.execute_typed(
+        statement,
+        &[(&collection, Type::TEXT), (&oldest, Type::TEXT)],
+    )?;
+    Ok(())
+}
+
+/// Why the database refused a key twice in a collection.
+///
+/// Two swaps of one document with one key are a conflict, whichever index the database has looked
+/// at first.
+pub(super) fn refused(
+    client: &mut Client,
+    swap: &Swap<'_>,
+) -> Result<Result<Version, SwapError>, Failure> {
+    let key = swap.keyed_write().map(|write| write.key.as_str());
+    let row = client.query_typed_opt(
+        "SELECT id FROM document WHERE collection = $1 AND idempotency_key = $2",
+        &[(&swap.collection(), Type::TEXT), (&key, Type::TEXT)],
+    )?;
+    let Some(row) = row else {
+        return Err(Failure::Overtaken("the key was set free".into()));
+    };
+    let id: &str = row.try_get(0).map_err(unreadable)?;
+    Ok(Err(if id == swap.id().as_str() {
+        SwapError::Conflict
+    } else {
+        SwapError::KeyTaken
+    }))
+}

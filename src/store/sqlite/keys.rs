@@ -1,0 +1,132 @@
+//! The statements that read and write the keys of requests.
+
+use std::time::SystemTime;
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use crate::document::Id;
+use crate::idempotency::{IdempotencyKey, KeyedWrite};
+use crate::store::Swap;
+use crate::store::sqlite::rows::unreadable;
+use crate::version::Version;
+
+/// Finishes a swap that has been performed. Returns whether its key may be kept: whether it is kept
+/// for no other document.
+pub(super) fn keep(
+    transaction: &Transaction<'_>,
+    swap: &Swap<'_>,
+    version: Version,
+    now: SystemTime,
+) -> rusqlite::Result<bool> {
+    if swap.expected().is_none() {
+        forget_removal(transaction, swap)?;
+    }
+    let Some(write) = swap.keyed_write() else {
+        return Ok(true);
+    };
+    purge(transaction, swap.collection(), now)?;
+    if is_taken(transaction, swap, &write.key)? {
+        return Ok(false);
+    }
+    if swap.new_document().is_none() {
+        keep_removal(transaction, swap, write, version)?;
+    }
+    Ok(true)
+}
+
+/// Whether the key is kept for a document of another id, removed or not.
+fn is_taken(
+    transaction: &Transaction<'_>,
+    swap: &Swap<'_>,
+    key: &IdempotencyKey,
+) -> rusqlite::Result<bool> {
+    transaction
+        .prepare_cached(
+            "SELECT 1 FROM document \
+             WHERE collection = ?1 AND idempotency_key = ?2 AND id <> ?3 \
+             UNION ALL SELECT 1 FROM removal \
+             WHERE collection = ?1 AND idempotency_key = ?2 AND id <> ?3",
+        )?
+        .exists([swap.collection(), key.as_str(), swap.id().as_str()])
+}
+
+fn keep_removal(
+    transaction: &Transaction<'_>,
+    swap: &Swap<'_>,
+    write: &KeyedWrite,
+    version: Version,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO removal VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![
+            swap.collection(),
+            swap.id().as_str(),
+            write.key.as_str(),
+            in_hex(write.digest),
+            version.to_string(),
+        ])?;
+    Ok(())
+}
+
+fn forget_removal(transaction: &Transaction<'_>, swap: &Swap<'_>) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("DELETE FROM removal WHERE collection = ?1 AND id = ?2")?
+        .execute([swap.collection(), swap.id().as_str()])?;
+    Ok(())
+}
+
+/// Forgets the removals of what has been created again.
+pub(super) fn forget_removals(
+    transaction: &Transaction<'_>,
+    collection: &str,
+) -> rusqlite::Result<()> {
+    transaction.execute(
+        "DELETE FROM removal WHERE collection = ?1 \
+         AND id IN (SELECT id FROM document WHERE collection = ?1)",
+        [collection],
+    )?;
+    Ok(())
+}
+
+/// Forgets the removals that are 24 hours old.
+fn purge(transaction: &Transaction<'_>, collection: &str, now: SystemTime) -> rusqlite::Result<()> {
+    let oldest = KeyedWrite::oldest_removal(now).to_string();
+    transaction
+        .prepare_cached("DELETE FROM removal WHERE collection = ?1 AND change_date <= ?2")?
+        .execute([collection, &oldest])?;
+    Ok(())
+}
+
+/// The write that removed a document, if it is kept still.
+pub(super) fn removal(
+    connection: &Connection,
+    collection: &str,
+    id: &Id,
+    now: SystemTime,
+) -> rusqlite::Result<Option<KeyedWrite>> {
+    let oldest = KeyedWrite::oldest_removal(now).to_string();
+    let removal = connection
+        .prepare_cached(
+            "SELECT idempotency_key, request_digest, 0 AS created FROM removal \
+             WHERE collection = ?1 AND id = ?2 AND change_date > ?3",
+        )?
+        .query_row([collection, id.as_str(), &oldest], keyed_write_of)
+        .optional()?;
+    Ok(removal.flatten())
+}
+
+/// The write that made a row, if it had a key.
+pub(super) fn keyed_write_of(row: &Row<'_>) -> rusqlite::Result<Option<KeyedWrite>> {
+    let Some(key) = row.get::<_, Option<String>>("idempotency_key")? else {
+        return Ok(None);
+    };
+    let key = IdempotencyKey::new(key).map_err(unreadable)?;
+    let digest: String = row.get("request_digest")?;
+    let digest = u128::from_str_radix(&digest, 16).map_err(unreadable)?;
+    Ok(Some(KeyedWrite::new(key, digest, row.get("created")?)))
+}
+
+/// A digest as it is kept.
+pub(super) fn in_hex(digest: u128) -> String {
+    format!("{digest:032x}")
+}

@@ -1,0 +1,158 @@
+//! Clients whose connection is cut before the answer in one of ten requests, and who repeat it then.
+
+use std::thread;
+
+use crate::client::{Answer, Client, request};
+use crate::dice::Dice;
+use crate::serving::Serving;
+
+const CLIENTS: usize = 8;
+
+const STEPS: usize = 60;
+
+/// A client on a bad network.
+struct Caller<'a> {
+    serving: &'a Serving,
+    client: Client,
+    dice: Dice,
+    /// Whether its writes have keys.
+    keys: bool,
+    name: usize,
+    writes: usize,
+    repeated: usize,
+}
+
+impl<'a> Caller<'a> {
+    fn new(serving: &'a Serving, name: usize, keys: bool) -> Self {
+        Self {
+            serving,
+            client: serving.client(),
+            dice: Dice::new(name as u64),
+            keys,
+            name,
+            writes: 0,
+            repeated: 0,
+        }
+    }
+
+    /// Sends one write, again and again until its answer comes through.
+    fn write(&mut self, line: &str, fields: &str, content: &str) -> Answer {
+        self.writes += 1;
+        let key = if self.keys {
+            format!("Idempotency-Key: \"{} {}\"\r\n", self.name, self.writes)
+        } else {
+            String::new()
+        };
+        let write = request(line, &format!("{fields}{key}"), content);
+        loop {
+            if self.dice.roll(10) != 0 {
+                return self.client.ask(&write);
+            }
+            self.client.send(&write);
+            // The answer is on its way, or not even that.
+            if self.dice.roll(2) == 0 {
+                self.client.wait();
+            }
+            self.client = self.serving.client();
+            self.repeated += 1;
+        }
+    }
+}
+
+/// What came of one run: how many writes were repeated, and how many were told that another writer
+/// was first. There is none.
+#[derive(Default)]
+struct Run {
+    repeated: usize,
+    conflicts: usize,
+}
+
+/// Each client creates a counter and counts; then it creates some documents, and removes others.
+///
+/// It does not remove what it has just created: a first try that the server has received, and not
+/// yet performed, would create that again.
+fn run(serving: &Serving, name: usize, keys: bool) -> Run {
+    let mut caller = Caller::new(serving, name, keys);
+    let mut conflicts = 0;
+    let created = caller.write("POST /notes", "", r#"{"n": 0}"#);
+    assert_eq!(created.status, 201);
+    let path = created.field("Location").unwrap().to_owned();
+    let mut tag = created.field("ETag").unwrap().to_owned();
+    for step in 1..=STEPS {
+        let content = format!(r#"{{"n": {step}}}"#);
+        let fields = format!("If-Match: {tag}\r\nContent-Type: application/merge-patch+json\r\n");
+        let method = ["PUT", "PATCH"][step % 2];
+        let answer = caller.write(&format!("{method} {path}"), &fields, &content);
+        if answer.status != 200 {
+            assert_eq!(answer.status, 412, "{answer:?}");
+            conflicts += 1;
+        }
+        answer.field("ETag").unwrap().clone_into(&mut tag);
+    }
+    for step in 0..STEPS / 4 {
+        let (kept, removed) = (
+            format!("/notes/{name}-{step}"),
+            format!("/notes/x{name}-{step}"),
+        );
+        let create = "If-None-Match: *\r\n";
+        let put = caller.write(&format!("PUT {kept}"), create, r#"{"n": 0}"#);
+        conflicts += usize::from(put.status != 201);
+        let put = serving.ask(&format!("PUT {removed}"), create, r#"{"n": 1}"#);
+        assert_eq!(put.status, 201);
+        let delete = caller.write(&format!("DELETE {removed}"), "If-Match: *\r\n", "");
+        conflicts += usize::from(delete.status != 204);
+    }
+    Run {
+        repeated: caller.repeated,
+        conflicts,
+    }
+}
+
+fn run_all(keys: bool) -> (Serving, Run) {
+    let serving = Serving::configured(|options| {
+        let notes = "notes".parse().unwrap();
+        options.policy.collections = ifmatch::Collections::new([notes]).unwrap();
+    });
+    let runs: Vec<Run> = thread::scope(|scope| {
+        let serving = &serving;
+        let start = |name| scope.spawn(move || run(serving, name, keys));
+        let runs: Vec<_> = (0..CLIENTS).map(start).collect();
+        runs.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    let sum = |part: fn(&Run) -> usize| runs.iter().map(part).sum();
+    let run = Run {
+        repeated: sum(|it| it.repeated),
+        conflicts: sum(|it| it.conflicts),
+    };
+    assert!(run.repeated > 20, "{}", run.repeated);
+    (serving, run)
+}
+
+/// The numbers in all documents, in order.
+fn numbers(serving: &Serving) -> Vec<usize> {
+    let list = serving.ask("GET /notes", "", "");
+    let notes: Vec<serde_json::Value> = serde_json::from_str(&list.content).unwrap();
+    let number = |note: &serde_json::Value| usize::try_from(note["n"].as_u64().unwrap()).unwrap();
+    let mut numbers: Vec<_> = notes.iter().map(number).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// Each write was performed once, and no client was told of a conflict.
+#[test]
+fn with_keys_every_write_is_acknowledged_and_performed_once() {
+    let (serving, run) = run_all(true);
+    assert_eq!(run.conflicts, 0);
+    let created = [0; CLIENTS * (STEPS / 4)];
+    assert_eq!(
+        numbers(&serving),
+        [&created[..], &[STEPS; CLIENTS]].concat()
+    );
+}
+
+/// Without keys clients are told of conflicts with themselves.
+#[test]
+fn without_keys_repetitions_are_conflicts() {
+    let (_, run) = run_all(false);
+    assert!(run.conflicts > 0);
+}
