@@ -385,7 +385,14 @@ mod kept {
         drop(server);
         let reason = "the ids of `pages` are in `slug`, and not in `id`";
         fails(
-            &["--store", &store, "--collection", "pages"],
+            &[
+                "--listen",
+                "127.0.0.1:0",
+                "--store",
+                &store,
+                "--collection",
+                "pages",
+            ],
             1,
             &format!("cannot use the store {}: {reason}", file.path().display()),
         );
@@ -399,7 +406,14 @@ mod kept {
         drop(serve("notes:name"));
         let reason = "the ids of `notes` are in `name`, and not in `id`";
         fails(
-            &["--store", &store, "--collection", "notes"],
+            &[
+                "--listen",
+                "127.0.0.1:0",
+                "--store",
+                &store,
+                "--collection",
+                "notes",
+            ],
             1,
             &format!("cannot use the store {}: {reason}", file.path().display()),
         );
