@@ -215,6 +215,10 @@ impl Place for Schema {
         self.store()
     }
 
+    fn many(&self) -> usize {
+        20_000
+    }
+
     fn tags_lists(&self) -> bool {
         self.tagged
     }

@@ -32,6 +32,7 @@
 //! - `fill`: a collection without documents is filled at once, or not at all.
 //! - `collections`: the store can tell which collections have documents.
 //! - `keys`: a swap keeps its key with what it makes, and a removal with a key is known for a day.
+//! - `listeners`: a listener is called after each change.
 //!
 //! Every store follows `documents`. The other groups are optional:
 //!
@@ -42,24 +43,25 @@
 //!   also counts the last microseconds of the calendar as a `VersionClock` does.
 //! - A store that leaves `Store::fill` or `Store::collections` at its default leaves out `fill` or
 //!   `collections`.
-//! - A store that ignores the keys of swaps leaves out `keys`.
+//! - A store that ignores the keys of swaps leaves out `keys`, and one that calls no listeners
+//!   `listeners`.
 //! - `Store::visit` and `Store::id_member` are tested with their defaults, too. A store that keeps
 //!   the member with the ids says so in [`Place::keeps_id_member`].
 //!
 //! All of it takes two seconds in a debug build for a store in memory. For a database most of the
-//! time goes into one rule, which creates 100,000 documents one by one through
-//! [`Place::open_fast`].
+//! time goes into one rule, which creates as many documents as [`Place::many`] says, one by one
+//! through [`Place::open_fast`].
 #![allow(dead_code, reason = "a store may leave out groups")]
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ifmatch::{
-    Document, Id, IdempotencyKey, KeyedWrite, List, Portion, Record, Store, Swap, SwapError,
-    Version, VersionClock,
+    Document, Id, IdempotencyKey, KeyedWrite, List, Listener, Portion, Record, Store, Swap,
+    SwapError, Version, VersionClock,
 };
 
 /// The collection of most rules.
@@ -74,6 +76,11 @@ pub trait Place {
     /// Opens the store for many writes: they may be lost in a power failure.
     fn open_fast(&self) -> Arc<dyn Store> {
         self.open()
+    }
+
+    /// How many documents are many: with more the rules take too long.
+    fn many(&self) -> usize {
+        100_000
     }
 
     /// Whether the store keeps a version of each collection.
@@ -97,7 +104,7 @@ macro_rules! suite {
     ($place:expr) => {
         $crate::conformance::suite!(
             $place,
-            documents collection_version clock fill collections keys
+            documents collection_version clock fill collections keys listeners
         );
     };
     ($place:expr, $($group:ident)+) => {
@@ -114,7 +121,8 @@ macro_rules! suite {
             collections_are_independent_of_each_other,
             a_list_is_ordered_by_id_and_has_the_version_of_its_last_change,
             a_portion_is_bounded_by_count_and_bytes,
-            a_hundred_thousand_persons,
+            many_persons,
+            versions_are_those_of_the_documents,
             a_visit_sees_all_in_order_until_it_breaks_off,
             a_visit_is_of_one_moment,
             the_member_with_the_ids_is_the_one_given_first,
@@ -155,6 +163,11 @@ macro_rules! suite {
             a_removal_with_a_key_is_known_for_24_hours,
             a_key_is_kept_for_one_document_of_a_collection,
             of_swaps_with_one_key_at_once_exactly_one_is_performed,
+        );
+    };
+    (@listeners $place:expr) => {
+        $crate::conformance::suite!(@tests $place,
+            a_listener_is_called_after_each_change,
         );
     };
     (@tests $place:expr, $($rule:ident,)+) => {
@@ -942,14 +955,89 @@ pub fn a_visit_is_of_one_moment(place: &dyn Place) {
     });
 }
 
-pub fn a_hundred_thousand_persons(place: &dyn Place) {
-    const MANY: usize = 100_000;
+/// The versions at the moment, in the order that is asked for, also of what is not there.
+pub fn versions_are_those_of_the_documents(place: &dyn Place) {
+    let store = place.open();
+    let ids = ["b", "none", "a", "gone", "ü", "b"].map(id);
+    let expected = |store: &dyn Store| -> Vec<Option<Version>> {
+        let version = |id| store.get(PERSONS, id).unwrap().map(|it| it.version);
+        ids.iter().map(version).collect()
+    };
+    assert_eq!(store.versions(PERSONS, &[]), Ok(vec![]));
+    assert_eq!(store.versions(PERSONS, &ids), Ok(vec![None; ids.len()]));
+    for id in ["a", "b", "gone", "ü"] {
+        create(&*store, id);
+    }
+    create_in(&*store, "notes", "none");
+    remove_from(&*store, PERSONS, &id("gone"));
+    let versions = store.versions(PERSONS, &ids).unwrap();
+    assert_eq!(versions, expected(&*store));
+    let are_there = versions.iter().map(Option::is_some);
+    assert!(are_there.eq([true, false, true, false, true, true]));
+}
+
+/// What a listener was told.
+#[derive(Default)]
+struct Told(Mutex<Vec<(String, Option<Id>)>>);
+
+impl Listener for Told {
+    fn changed(&self, collection: &str, id: Option<&Id>) {
+        self.0
+            .lock()
+            .unwrap()
+            .push((collection.to_owned(), id.cloned()));
+    }
+}
+
+impl Told {
+    #[track_caller]
+    fn is(&self, collection: &str, id: Option<&Id>) {
+        let told = std::mem::take(&mut *self.0.lock().unwrap());
+        assert_eq!(told, [(collection.to_owned(), id.cloned())]);
+    }
+}
+
+pub fn a_listener_is_called_after_each_change(place: &dyn Place) {
+    let store = place.open();
+    let listeners = [Arc::new(Told::default()), Arc::new(Told::default())];
+    for listener in &listeners {
+        let listener: Arc<dyn Listener> = Arc::clone(listener) as _;
+        store.listen(Arc::downgrade(&listener));
+    }
+    let both_are_told = |collection: &str, id: Option<&Id>| {
+        for listener in &listeners {
+            listener.is(collection, id);
+        }
+    };
+    let (one, person) = (id("1"), person("x"));
+    let first = create_in(&*store, "notes", "1");
+    both_are_told("notes", Some(&one));
+    let replace = Swap::replace("notes", &one, first, &person);
+    let second = store.swap(&replace, now()).unwrap();
+    both_are_told("notes", Some(&one));
+    // A conflict is no change.
+    assert_eq!(store.swap(&replace, now()), Err(SwapError::Conflict));
+    let remove = Swap::remove("notes", &one, second);
+    store.swap(&remove, now()).unwrap();
+    both_are_told("notes", Some(&one));
+    if store.fill(PERSONS, &shuffled(3, "x"), now()).is_ok() {
+        both_are_told(PERSONS, None);
+    }
+    // A listener that exists no longer is not called.
+    let [gone, left] = listeners;
+    drop(gone);
+    create_in(&*store, "notes", "1");
+    left.is("notes", Some(&one));
+}
+
+pub fn many_persons(place: &dyn Place) {
+    let many = place.many();
     let store = place.open_fast();
     let id = |number: usize| format!("{number:06}");
     let mut made = Version::FIRST;
-    for number in 0..MANY {
+    for number in 0..many {
         // Each once, far from the one before.
-        made = create(&*store, &id(number * 61_803 % MANY));
+        made = create(&*store, &id(number * 61_803 % many));
     }
     let (mut after, mut seen) = (None, 0);
     loop {
@@ -962,10 +1050,10 @@ pub fn a_hundred_thousand_persons(place: &dyn Place) {
             assert_eq!(record.id.as_str(), id(seen));
             seen += 1;
         }
-        assert_eq!(list.more, seen < MANY);
+        assert_eq!(list.more, seen < many);
         after = Some(end.id.as_str().to_owned());
     }
-    assert_eq!(seen, MANY);
+    assert_eq!(seen, many);
 }
 
 /// A clock that stands, goes back, jumps and staggers, and a store that is left and opened again.

@@ -49,7 +49,7 @@ mod untagged {
     use super::*;
     suite!(
         crate::cluster::Schema::new().map(|it| it.tagged(false)),
-        documents fill collections keys
+        documents fill collections keys listeners
     );
 }
 
