@@ -16,6 +16,7 @@
 mod access;
 mod bad_input;
 mod bounds;
+mod browser;
 mod cli;
 mod client;
 #[cfg(feature = "postgres")]
