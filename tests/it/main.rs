@@ -72,3 +72,7 @@ mod vectors;
 mod version;
 mod waiting;
 mod watched;
+#[cfg(target_os = "linux")]
+mod webdriver;
+#[cfg(target_os = "linux")]
+mod windows;
