@@ -60,7 +60,8 @@ impl Access {
         Ok(())
     }
 
-    /// Asks every request but OPTIONS for this token.
+    /// Asks every request but OPTIONS for this token, and those for the page for browsers, which holds
+    /// no data: it asks for the token itself.
     pub fn require_token(&mut self, token: Token) {
         self.token = Some(token);
     }
@@ -70,8 +71,13 @@ impl Access {
         self.own = own;
     }
 
-    /// Whether the request may be looked at further.
-    pub(crate) fn check(&self, request: &Request<'_>) -> Result<(), Denial> {
+    /// Whether the request may be looked at further. It needs no token where `is_open` says that it
+    /// asks for nothing that is to be protected.
+    pub(crate) fn check(
+        &self,
+        request: &Request<'_>,
+        is_open: impl FnOnce() -> bool,
+    ) -> Result<(), Denial> {
         let host = match authority(request.target) {
             Some(host) => Some(host.into()),
             None => request.field_texts("Host").next(),
@@ -91,7 +97,7 @@ impl Access {
             return Err(Denial::Origin);
         }
         match &self.token {
-            Some(token) if request.method != Method::Options => token.check(request),
+            Some(token) if request.method != Method::Options && !is_open() => token.check(request),
             _ => Ok(()),
         }
     }
@@ -104,7 +110,7 @@ impl Access {
             return response;
         }
         if !self.any_origin {
-            response = response.with_field("Vary", "Origin");
+            response = response.with_vary("Origin");
         }
         let mut origins = request.field_texts("Origin");
         let (Some(origin), None) = (origins.next(), origins.next()) else {

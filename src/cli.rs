@@ -67,6 +67,7 @@ Options:
   --access-log            tell of each answer on stderr, in the Common Log Format
                           with microseconds at the end
   --token-file FILE       ask every request for the bearer token in this file
+  --no-page               show no page to browsers at /
   --door NAME             tiny_http, for callers you trust, or hyper, for others
                           (a build with the feature `hyper`) [default: tiny_http]
   --max-connections N     hyper: the most that are open at once [default: 256]
@@ -201,6 +202,7 @@ impl Config {
             "--strict" => policy.profile = Profile::Strict,
             "--access-log" => self.access_log = true,
             "--no-collection-tag" => self.no_collection_tag = true,
+            "--no-page" => policy.page = false,
             "--unconditional-writes" => policy.unconditional_writes = true,
             _ => return false,
         }

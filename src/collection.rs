@@ -77,9 +77,9 @@ impl Collection {
     /// # Errors
     ///
     /// When it is no such name, longer than 64 bytes, or one that the server uses: `openapi.json`,
-    /// and `persons`, whose documents have another form.
+    /// `page.js`, `page.css`, and `persons`, whose documents have another form.
     pub fn new(name: &str) -> Result<Self, CollectionError> {
-        if ["openapi.json", "persons"].contains(&name) {
+        if ["openapi.json", "page.js", "page.css", "persons"].contains(&name) {
             return Err(CollectionError::Reserved(name.to_owned()));
         }
         if !is_segment(name) {

@@ -157,6 +157,16 @@ impl Response {
         self
     }
 
+    /// The response with one more request field in Vary, on which the answer depends.
+    pub(crate) fn with_vary(mut self, field: &str) -> Self {
+        let vary = self.fields.iter_mut().find(|(name, _)| *name == "Vary");
+        match vary {
+            Some((_, fields)) => *fields = format!("{fields}, {field}").into(),
+            None => self.fields.push(("Vary", field.to_owned().into())),
+        }
+        self
+    }
+
     /// The response with content of this type, and its length.
     pub(crate) fn with_content(self, content_type: &'static str, content: Vec<u8>) -> Self {
         let length = content.len().to_string();

@@ -18,6 +18,9 @@ pub struct Policy {
     pub access: Access,
     /// What is served.
     pub collections: Collections,
+    /// Whether `/` shows a page to browsers, from which documents can be edited. The page itself is
+    /// sent without a token; the documents are not.
+    pub page: bool,
 }
 
 impl Default for Policy {
@@ -28,6 +31,7 @@ impl Default for Policy {
             max_content: 64 * 1024,
             access: Access::default(),
             collections: Collections::default(),
+            page: true,
         }
     }
 }

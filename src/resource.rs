@@ -19,6 +19,7 @@ use crate::target::{Target, TargetError};
 use crate::validators::Validators;
 use crate::version::Version;
 
+mod browser;
 mod current;
 mod description;
 mod read;
@@ -123,14 +124,14 @@ impl<'a> Exchange<'a> {
     /// Judges a request by all but its content: it comes to its end, or it is a write whose
     /// preconditions are true.
     fn judge(&self) -> Result<Action<'a>, End> {
-        self.policy.access.check(self.request)?;
+        self.policy.access.check(self.request, || self.is_page())?;
         let method = self.request.method;
         if method == Method::Other {
             return Err(Problem::UnknownMethod.into());
         }
         let served = &self.policy.collections;
         let target = Target::parse(self.request.target, served)?;
-        let Some(allow) = allow(&target) else {
+        let Some(allow) = allow(&target, self.policy) else {
             let targets = targets(served);
             return Err(Problem::UnknownTarget { targets }.into());
         };
@@ -293,10 +294,11 @@ fn options(target: &Target<'_>, allow: &'static str) -> Response {
 }
 
 /// The methods of each target, or nothing where there is no such target.
-fn allow(target: &Target<'_>) -> Option<&'static str> {
+fn allow(target: &Target<'_>, policy: &Policy) -> Option<&'static str> {
     match target {
         Target::Server => Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
         Target::Root | Target::OpenApi => Some("GET, HEAD, OPTIONS"),
+        Target::Script | Target::Style => policy.page.then_some("GET, HEAD, OPTIONS"),
         Target::Collection(_) => Some("GET, HEAD, POST, OPTIONS"),
         Target::Document(..) => Some("GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
         Target::Unknown => None,

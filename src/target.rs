@@ -19,6 +19,10 @@ pub(crate) enum Target<'c> {
     Root,
     /// `/openapi.json`: the description of the API.
     OpenApi,
+    /// `/page.js`: the script of the page for browsers.
+    Script,
+    /// `/page.css`: the style of the page for browsers.
+    Style,
     /// `/notes`
     Collection(&'c Collection),
     /// `/notes/{id}`, with the id decoded; it may be one that no document can have.
@@ -54,6 +58,8 @@ impl<'c> Target<'c> {
         Ok(match (next()?.as_deref(), next()?, next()?) {
             (Some(""), None, None) => Self::Root,
             (Some("openapi.json"), None, None) => Self::OpenApi,
+            (Some("page.js"), None, None) => Self::Script,
+            (Some("page.css"), None, None) => Self::Style,
             (Some(name), None, None) => collection(name).map_or(Self::Unknown, Self::Collection),
             (Some(name), Some(id), None) if !id.is_empty() => match collection(name) {
                 Some(collection) => Self::Document(collection, id.into_owned()),

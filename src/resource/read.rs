@@ -52,9 +52,11 @@ impl Exchange<'_> {
         let served = &self.policy.collections;
         match target {
             Target::Root => self.read_root(),
+            Target::Script => self.read_script(),
+            Target::Style => self.read_style(),
             Target::OpenApi => {
                 let (content, entity_tag) = served.description(description::describe);
-                self.read_fixed(content.clone(), entity_tag.clone())
+                self.read_fixed(JSON, content.clone(), entity_tag.clone())
             }
             Target::Collection(collection) => self.read_collection(collection),
             Target::Document(collection, id) => self.read_document(collection, &id),
@@ -65,7 +67,8 @@ impl Exchange<'_> {
         }
     }
 
-    fn read_root(&self) -> Result<Response, End> {
+    /// Reads the service document.
+    pub(super) fn read_service(&self) -> Result<Response, End> {
         let served = &self.policy.collections;
         let link = |it: &Collection| (it.name().to_owned(), json!(served.path(it)));
         let links: Map<String, Value> = served.iter().map(link).collect();
@@ -80,19 +83,25 @@ impl Exchange<'_> {
         }
         let content = to_json(&root);
         let entity_tag = EntityTag::digest(&content);
-        let response = self.read_fixed(content, entity_tag)?;
+        let response = self.read_fixed(JSON, content, entity_tag)?;
         let link = format!("<{}/openapi.json>; rel=\"service-desc\"", served.prefix());
         Ok(response.with_field("Link", link))
     }
 
     /// Reads what stays as it is while the server runs.
-    fn read_fixed(&self, content: Vec<u8>, entity_tag: EntityTag) -> Result<Response, End> {
+    pub(super) fn read_fixed(
+        &self,
+        content_type: &'static str,
+        content: Vec<u8>,
+        entity_tag: EntityTag,
+    ) -> Result<Response, End> {
         let validators = Validators {
             entity_tag: Some(entity_tag),
             last_modified: None,
         };
         self.evaluate(&self.preconditions()?, Some(&validators))?;
-        Ok(self.begin(200, &validators).with_content(JSON, content))
+        let response = self.begin(200, &validators);
+        Ok(response.with_content(content_type, content))
     }
 
     fn read_collection(&self, collection: &Collection) -> Result<Response, End> {

@@ -55,7 +55,9 @@ fn names() {
         let error = Collection::new(name).unwrap_err();
         assert_eq!(error, CollectionError::Name(name.to_owned()));
     }
-    refused(Collection::new("openapi.json"), RESERVED, "openapi.json");
+    for name in ["openapi.json", "page.js", "page.css"] {
+        refused(Collection::new(name), RESERVED, name);
+    }
 }
 
 #[test]

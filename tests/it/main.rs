@@ -16,6 +16,7 @@
 mod access;
 mod bad_input;
 mod bounds;
+mod browser;
 mod cli;
 mod client;
 #[cfg(feature = "postgres")]
@@ -73,3 +74,7 @@ mod vectors;
 mod version;
 mod waiting;
 mod watched;
+#[cfg(target_os = "linux")]
+mod webdriver;
+#[cfg(target_os = "linux")]
+mod windows;

@@ -1,0 +1,103 @@
+//! The page for browsers: three files, which hold no data. The script reads and writes documents
+//! by the same requests as any client.
+
+use std::sync::OnceLock;
+
+use crate::accept::prefers_html;
+use crate::entity_tag::EntityTag;
+use crate::message::Response;
+use crate::resource::{End, Exchange};
+use crate::target::Target;
+
+/// A file of the page, with its fields, and its tag once it is computed.
+struct File {
+    content_type: &'static str,
+    content: &'static str,
+    fields: &'static [(&'static str, &'static str)],
+    entity_tag: OnceLock<EntityTag>,
+}
+
+static HTML: File = File {
+    content_type: "text/html; charset=utf-8",
+    content: include_str!("browser/index.html"),
+    fields: &[
+        NO_SNIFFING,
+        ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+        ("Referrer-Policy", "no-referrer"),
+    ],
+    entity_tag: OnceLock::new(),
+};
+
+static SCRIPT: File = File {
+    content_type: "text/javascript; charset=utf-8",
+    content: include_str!("browser/page.js"),
+    fields: &[NO_SNIFFING],
+    entity_tag: OnceLock::new(),
+};
+
+static STYLE: File = File {
+    content_type: "text/css; charset=utf-8",
+    content: include_str!("browser/page.css"),
+    fields: &[NO_SNIFFING],
+    entity_tag: OnceLock::new(),
+};
+
+const NO_SNIFFING: (&str, &str) = ("X-Content-Type-Options", "nosniff");
+
+/// The page may load its script and its style, and ask this server; nothing else, and no other site
+/// may frame it.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'";
+
+impl Exchange<'_> {
+    /// Whether the request reads the page or a part of it, which needs no token: a browser has to
+    /// load the page before it can ask for the token.
+    pub(super) fn is_page(&self) -> bool {
+        let reads = self.policy.page && self.request.method.is_read();
+        let target = reads.then(|| Target::parse(self.request.target, &self.policy.collections));
+        match target {
+            Some(Ok(Target::Root)) => prefers_html(self.request),
+            Some(Ok(Target::Script | Target::Style)) => true,
+            _ => false,
+        }
+    }
+
+    /// Reads `/`: as the page, or as JSON. Caches are told that this depends on Accept.
+    pub(super) fn read_root(&self) -> Result<Response, End> {
+        if !self.policy.page {
+            return self.read_service();
+        }
+        let read = if prefers_html(self.request) {
+            self.read_file(&HTML)
+        } else {
+            self.read_service()
+        };
+        let vary = |response: Response| response.with_vary("Accept");
+        match read {
+            Ok(response) => Ok(vary(response)),
+            Err(End::Answered(unchanged)) => Err(End::Answered(vary(unchanged))),
+            problem => problem,
+        }
+    }
+
+    pub(super) fn read_script(&self) -> Result<Response, End> {
+        self.read_file(&SCRIPT)
+    }
+
+    pub(super) fn read_style(&self) -> Result<Response, End> {
+        self.read_file(&STYLE)
+    }
+
+    fn read_file(&self, file: &File) -> Result<Response, End> {
+        let entity_tag = file
+            .entity_tag
+            .get_or_init(|| EntityTag::digest(file.content.as_bytes()));
+        let content = file.content.as_bytes().to_vec();
+        let mut response = self.read_fixed(file.content_type, content, entity_tag.clone())?;
+        for (name, value) in file.fields {
+            response = response.with_field(name, *value);
+        }
+        Ok(response)
+    }
+}
