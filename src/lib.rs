@@ -99,9 +99,10 @@
 //! - No lock is held while content is read or parsed, or an answer written.
 //! - No loop waits for a network, for a write to reach the disk, or for a client (10 ms at most).
 //!
-//! Absent are routers, middleware, content negotiation other than at `/`, ranges, TLS and users: for other resources
-//! than collections, put a server of yours around [`judge`]. `server::tiny_http` is mostly
-//! precautions, which `server::hyper`, the one place with `async`, leaves to hyper: see [`Door`].
+//! Absent are routers, middleware, content negotiation other than at `/`, ranges, TLS and users: for
+//! other resources than collections, put a server of yours around [`judge`]. `server::tiny_http` is
+//! mostly precautions, which `server::hyper`, the one place with `async`, leaves to hyper: see
+//! [`Door`].
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(feature = "server"),
