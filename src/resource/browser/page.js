@@ -454,7 +454,7 @@ function showDocument() {
   const { collection, id, base, mine, choices } = open ?? {}
   show(find('head'), open ? [
     make('a.back', { id: 'back', href: `#/${collection}` }, `Back to ${collection}`),
-    make('h2', { id: 'title', tabIndex: -1 }, id || `New document in ${collection}`),
+    make('h2', { id: 'title', tabIndex: -1 }, id ? `${collection}/${id}` : `New document in ${collection}`),
     base && make('p.note', 'Version ', make('code', base.tag), `, saved ${base.date.slice(0, 19).replace('T', ' ')} UTC`),
   ] : [
     make('h2', 'Open a document, or create one'),
