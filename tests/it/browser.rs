@@ -133,7 +133,7 @@ fn the_files_are_small_and_need_nothing_else() {
     let files = FILES
         .map(|(target, _)| text(&desk.ask(&format!("GET {target}"), &[("Accept", BROWSER)], "")));
     let size: usize = files.iter().map(String::len).sum();
-    assert!(size <= 40 * 1024, "{size}");
+    assert!(size <= 40_000, "{size}");
     for file in &files {
         for foreign in [
             "http://",

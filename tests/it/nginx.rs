@@ -40,15 +40,20 @@ fn configuration(directory: &str, backends: &[SocketAddr], port: u16) -> String 
     )
 }
 
-struct Nginx {
+pub struct Nginx {
     child: Child,
-    address: SocketAddr,
+    pub address: SocketAddr,
     _directory: Directory,
 }
 
 impl Nginx {
     /// nginx in front of these; nothing where it is not installed.
     fn start(programs: &[&Program]) -> Option<Self> {
+        Self::start_below("/", programs)
+    }
+
+    /// The same, with what it passes on below this path, which the servers do not see.
+    pub fn start_below(place: &str, programs: &[&Program]) -> Option<Self> {
         // It cannot be asked which port it took. This one is free, or was a moment ago.
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
@@ -58,6 +63,12 @@ impl Nginx {
         let file = directory.0.join("nginx.conf");
         let backends: Vec<_> = programs.iter().map(|program| program.address).collect();
         let text = configuration(path, &backends, address.port());
+        let text = match place {
+            "/" => text,
+            _ => text
+                .replace("location / {", &format!("location {place} {{"))
+                .replace("http://ifmatch;", "http://ifmatch/;"),
+        };
         fs::write(&file, text).unwrap();
         let mut command = Command::new("nginx");
         command.arg("-p").arg(path).arg("-c").arg(&file);
@@ -175,6 +186,6 @@ fn nginx_in_front_of_three_servers() {
 }
 
 #[expect(clippy::print_stderr, reason = "so that nobody takes it for tested")]
-fn skipped() {
+pub fn skipped() {
     eprintln!("skipped: nginx is not installed");
 }

@@ -1,9 +1,11 @@
 //! The page in a real browser: two windows, one document.
 
+use ifmatch::{Collection, Collections};
 use serde_json::json;
 
 use crate::client::{Answer, Client, request};
-use crate::serving::Program;
+use crate::nginx::{Nginx, skipped};
+use crate::serving::{Program, Serving};
 use crate::webdriver::{Browser, DOWN, ENTER, SPACE};
 
 /// Numbers that JavaScript cannot hold; with them a note is sent, and must come back.
@@ -338,4 +340,81 @@ fn the_keyboard_is_enough() {
     browser.reads("#notice", "Saved");
     assert_eq!(note(&program, "1"), r#""id":"1","title":"Milk and honey"}"#);
     browser.is_clean();
+}
+
+/// What both changed as JSON, again while one chooses, and by hand from what is chosen.
+#[test]
+fn a_collision_can_go_on() {
+    let Some(browser) = Browser::start() else {
+        return;
+    };
+    let program = Program::start(&["--collection", "notes"]);
+    create(&program, "1", "Milk");
+    browser.open(&format!("http://{}/#/notes/1", program.address));
+    browser.click("#as-json");
+    let typed = r#"{"title": "Oat milk", "litres": 2.50, "of": {"b": [1, 2]}}"#;
+    browser.fill("#json", typed);
+    put(&program, "1", r#"{"title": "Bread", "litres": 1.0}"#);
+    browser.reads("#notice", "Somebody else has just saved it");
+    browser.click("#compare");
+    browser.reads("#row-0", "both changed it");
+    put(&program, "1", r#"{"title": "Bread", "litres": 3}"#);
+    browser.reads("#row-1", "both changed it");
+    browser.reads("#collision", "3");
+    for row in ["#row-0", "#row-1"] {
+        browser.click(&format!("{row} .choice:nth-child(3)"));
+    }
+    browser.click("#further");
+    let chosen = browser.wait("document.querySelector('#json')?.value");
+    let chosen: serde_json::Value = serde_json::from_str(chosen.as_str().unwrap()).unwrap();
+    assert_eq!(
+        chosen,
+        serde_json::from_str::<serde_json::Value>(typed).unwrap()
+    );
+    browser.click("#save");
+    browser.reads("#notice", "Saved");
+    let expected = r#""id":"1","litres":2.50,"of":{"b":[1,2]},"title":"Oat milk"}"#;
+    assert_eq!(note(&program, "1"), expected);
+    browser.is_clean();
+}
+
+/// Creates a note, changes it, and turns a page: so that every kind of link is followed.
+fn works_at(browser: &Browser, url: &str) {
+    browser.open(url);
+    for id in ["1", "2"] {
+        browser.click("#new");
+        browser.fill("#new-id", id);
+        browser.fill("#member-0", "Milk");
+        browser.click("#save");
+        browser.wait(&format!("location.hash === '#/notes/{id}'"));
+    }
+    fill(browser, "title", "Tea");
+    browser.click("#save");
+    browser.reads("#notice", "Saved");
+    browser.reads("#open-2", "Tea");
+    browser.click("#new");
+    browser.fill("#member-0", "Nameless");
+    browser.click("#save");
+    browser.wait("/^#.notes.[0-9a-z]{12}$/.test(location.hash)");
+    shows(browser, "title", "Nameless");
+    browser.is_clean();
+}
+
+#[test]
+fn the_page_works_below_a_path() {
+    let Some(browser) = Browser::start() else {
+        return;
+    };
+    let serving = Serving::configured(|options| {
+        let notes = Collection::new("notes").unwrap();
+        let served = Collections::new([notes]).unwrap();
+        options.policy.collections = served.under("/api/v1").unwrap();
+    });
+    works_at(&browser, &format!("http://{}/api/v1/", serving.address));
+    // The public port of nginx is known only when it runs: any origin may write here.
+    let program = Program::start(&["--collection", "notes", "--allow-origin", "*"]);
+    let Some(nginx) = Nginx::start_below("/data/", &[&program]) else {
+        return skipped();
+    };
+    works_at(&browser, &format!("http://{}/data/", nginx.address));
 }

@@ -19,7 +19,7 @@ function make(kind, ...children) {
   return element
 }
 
-/** Replaces the children of an element, and gives the focus back to the element with the same id. */
+/** Replaces the children of an element. The focus stays at its id. */
 function show(parent, ...children) {
   const { id, selectionStart, selectionEnd } = document.activeElement ?? {}
   parent.replaceChildren(...children.flat().filter(Boolean))
@@ -28,8 +28,6 @@ function show(parent, ...children) {
   focused.focus({ preventScroll: true })
   if (selectionEnd != null) focused.setSelectionRange(selectionStart, selectionEnd)
 }
-
-const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 
 // ---- JSON as text
 //
@@ -59,7 +57,7 @@ function split(text) {
   return parts.filter(Boolean)
 }
 
-/** A text without the white space between its values, which the server does not keep either. */
+/** A text without the white space between its values; the server does not keep it. */
 const tight = (text) => text.replace(/"(\\.|[^"\\])*"|\s+/g, (found) => (found[0] === '"' ? found : ''))
 
 /** The members of an object: each name, the text of the name, and the text of the value. */
@@ -70,7 +68,7 @@ function membersOf(text) {
   })
 }
 
-/** The members of an object that was typed. Throws a sentence if it is none. */
+/** The members of an object that was typed. */
 function typedMembers(text) {
   try {
     JSON.parse(text)
@@ -90,14 +88,14 @@ function unique(members) {
   return members
 }
 
-/** Checks the members of a form. Throws a sentence if a value is not JSON. */
+/** The members of a form, checked. */
 function checkedMembers(members) {
   for (const [index, { name, value }] of members.entries()) {
     try {
       JSON.parse(value)
     } catch {
       find(`member-${index}`)?.focus()
-      throw Error(`The value of ${name} is not JSON: a number, true, null, [a list], {an object} or "a text"`)
+      throw Error(`The value of ${name} is not JSON; a text has " around it`)
     }
   }
   return unique(members.map((member) => ({ ...member, value: tight(member.value) })))
@@ -105,15 +103,15 @@ function checkedMembers(members) {
 
 const compact = (members) => `{${members.map(({ key, value }) => `${key}:${value}`)}}`
 const spread = (members) => members.length ? `{\n${members.map(({ key, value }) => `  ${key}: ${value}`).join(',\n')}\n}` : '{}'
-const newMember = (name, value = '""') => ({ name, key: JSON.stringify(name), value })
+const newMember = (name) => ({ name, key: JSON.stringify(name), value: '""' })
 
-/** Whether the members are the same, in whatever order. */
+/** Whether the members are the same, in any order. */
 function same(some, others) {
   const sorted = (members) => `${members.map((member) => compact([member])).sort()}`
   return sorted(some) === sorted(others)
 }
 
-/** Whether a value can be edited as plain text: a text area would change a carriage return. */
+/** Whether a value can be edited as text: a text area would change a carriage return. */
 function isPlain(value) {
   try {
     return value.startsWith('"') && !JSON.parse(value).includes('\r')
@@ -134,7 +132,7 @@ const place = new URL('.', location).pathname
 let token = store.get(`${place} token`)
 let tokenAsked = null
 
-/** Sends a request. The answer has status 0 if the server cannot be reached; it is null if it was aborted. */
+/** Sends a request. The answer has status 0 if the server cannot be reached, and is null if it was aborted. */
 async function ask(method, path, fields = {}, content, signal) {
   for (;;) {
     const used = token
@@ -150,11 +148,11 @@ async function attempt(method, path, fields, content, signal) {
   if (token) headers.Authorization = `Bearer ${token}`
   const entry = logRequest(method, new URL(path, location), fields, content)
   try {
-    const response = await fetch(path, { method, headers, body: content, signal, cache: 'no-store' })
+    const response = await fetch(path, { method, headers, body: content, signal, cache: 'no-store', priority: signal ? 'low' : 'high' })
     const field = (name) => response.headers.get(name)
     const answer = { status: response.status, reason: response.statusText, field, tag: field('ETag'), text: await response.text() }
     entry.answered(answer)
-    tellState(true)
+    tellState(answer.status < 500)
     return answer
   } catch {
     entry.failed(signal?.aborted)
@@ -171,13 +169,13 @@ function tellState(reached) {
   find('state').className = reached ? '' : 'gone'
 }
 
-/** Asks for the token, once for all requests that need it. */
+/** Asks for the token, once for all requests. */
 function askToken(wrong) {
   tokenAsked ??= new Promise((resolve) => {
     const dialog = find('token'), input = find('token-text')
     find('token-message').textContent = wrong ? 'The server does not take this token.' : ''
     input.value = ''
-    // Escape closes a dialog; without a token there is nothing to show.
+    // Escape closes a dialog.
     dialog.onclose = () => tokenAsked && dialog.showModal()
     dialog.onsubmit = (event) => {
       event.preventDefault()
@@ -213,8 +211,8 @@ const MEANING = {
 /** Shows a request in the panel, and then its answer. */
 function logRequest(method, url, fields, content) {
   const title = `${method} ${url.pathname}${url.search}`
-  const conditions = Object.entries(fields).map(([name, value]) =>
-    make(name.startsWith('If-') ? 'span.condition' : 'span.quiet', `\n${name}: ${value}`))
+  const conditions = Object.entries(fields).flatMap(([name, value]) =>
+    ['\n', make(name.startsWith('If-') ? 'span.condition' : 'span.quiet', `${name}: ${value}`)])
   const short = content && content.length > 300 ? `${content.slice(0, 300)}…` : content
   const answer = make('pre', fields.Prefer?.startsWith('wait') ? 'waits for a change …' : '…')
   const curl = make('details', make('summary', { 'aria-label': `curl for ${title}` }, 'curl'), make('pre', curlOf(method, url, fields, content)))
@@ -250,8 +248,8 @@ function curlOf(method, url, fields, content) {
 
 // ---- Waiting for changes
 //
-// Browsers open six connections to a server over HTTP/1.1. A tab waits on two, for the list and for
-// the open document, and on none while it is hidden.
+// Browsers open six connections to a server. A tab waits on two, for the list and for the open
+// document, on none while it is hidden, and not for long while another has the focus.
 
 /** Reports each new answer to GET, until the function that it returns is called. */
 function watch(path, tag, arrived) {
@@ -263,7 +261,7 @@ function watch(path, tag, arrived) {
       if (document.hidden) await new Promise((resolve) => document.addEventListener('visibilitychange', resolve, { once: true }))
       if (stopped || document.hidden) continue
       request = new AbortController()
-      const fields = tag ? { 'If-None-Match': tag, Prefer: 'wait=50' } : {}
+      const fields = tag ? { 'If-None-Match': tag, Prefer: `wait=${document.hasFocus() ? 25 : 5}` } : {}
       const answer = await ask('GET', path, fields, undefined, request.signal)
       if (stopped || !answer) continue
       if (answer.status !== 304) {
@@ -271,7 +269,7 @@ function watch(path, tag, arrived) {
         arrived(answer)
       }
       // If the server has not waited, this pause keeps the loop from being busy.
-      if (!(tag && answer.status === 200) && !answer.field('Preference-Applied')) await pause(2000)
+      if (!(tag && answer.status === 200) && !answer.field('Preference-Applied')) await new Promise((resolve) => setTimeout(resolve, 2000))
     }
     document.removeEventListener('visibilitychange', hide)
   }
@@ -279,7 +277,7 @@ function watch(path, tag, arrived) {
   return () => { stopped = true; request?.abort() }
 }
 
-// ---- Drafts: what is typed is kept until it is saved
+// ---- Drafts: what is not saved yet
 
 const drafts = new Map(Object.entries(JSON.parse(store.get(`${place} drafts`) ?? '{}')))
 
@@ -321,9 +319,9 @@ function watchList() {
   list.stop()
   list.stop = watch(`${collection}?limit=50${after}`, null, (answer) => {
     if (answer.status === 200) {
-      const before = list.documents && new Map(list.documents.map(({ id, text }) => [id, text]))
+      const before = list.documents
       list.documents = split(answer.text).map((text) => documentOf(collection, text))
-      for (const it of list.documents) it.fresh = before && before.get(it.id) !== it.text
+      for (const it of list.documents) it.fresh = before && !before.some(({ text }) => text === it.text)
       list.next = /after=([^>&]*)>; rel="next"/.exec(answer.field('Link'))?.[1]
       list.message = list.documents.length ? '' : 'There is no document here yet.'
     } else if (answer.status) list.message = problem(answer)
@@ -345,7 +343,6 @@ function showList() {
   if (!list) return
   const { collection, documents, message, after, next } = list
   find('list-message').textContent = message
-  find('list-message').hidden = !message
   show(find('documents'), (documents ?? []).map((it) => {
     const path = pathOf(collection, it.id)
     const current = open?.path === path ? 'page' : undefined
@@ -374,7 +371,7 @@ function openDocument(collection, id) {
   closeDocument()
   const draft = drafts.get(path)
   open = { collection, id, path, base: null, mine: null, text: null, newId: '', theirs: null, gone: false, choices: null, fresh: [], stop: () => {}, ...draft }
-  if (draft) open.told = ['warn', 'This is what you typed. It is not saved yet.']
+  if (draft) open.told = ['warn', 'What you typed is not saved yet.']
   if (!id) open.mine ??= [newMember(collection === 'persons' ? 'person_name' : 'title')]
   document.body.classList.add('open')
   showDocument()
@@ -432,9 +429,9 @@ function arrived(it, answer) {
 
 const differing = (members, others) => members.filter(({ name, value }) => !others?.some((other) => other.name === name && other.value === value)).map(({ name }) => name)
 
-/** Shows a version that another client has saved, as long as nothing is typed. */
+/** Shows a version that another client has saved; nothing is typed. */
 function takeOver(it, version) {
-  it.told = it.base && ['good', 'Somebody else has just saved it. You see the latest version.']
+  if (it.told?.[0] !== 'bad') it.told = it.base && ['good', 'Somebody else has just saved it. You see the latest version.']
   it.fresh = it.base ? differing(version.own, it.base.own) : []
   settle(it, version)
 }
@@ -457,7 +454,7 @@ function showDocument() {
   const { collection, id, base, mine, choices } = open ?? {}
   show(find('head'), open ? [
     make('a.back', { id: 'back', href: `#/${collection}` }, `Back to ${collection}`),
-    make('h2', { id: 'title', tabIndex: -1 }, id || `New document in ${collection}`),
+    make('h2', { id: 'title', tabIndex: -1 }, id ? `${collection}/${id}` : `New document in ${collection}`),
     base && make('p.note', 'Version ', make('code', base.tag), `, saved ${base.date.slice(0, 19).replace('T', ' ')} UTC`),
   ] : [
     make('h2', 'Open a document, or create one'),
@@ -473,8 +470,7 @@ const showNotice = () => show(find('notice'), open && notice())
 /** The message above the document, with what can be done about it. */
 function notice() {
   const box = (kind, text, action) => make(`div.told.${kind}`, make('p', text), action && make('div.bar', action))
-  const boxes = []
-  if (open.told) boxes.push(box(...open.told))
+  const boxes = open.told ? [box(...open.told)] : []
   if (open.gone) {
     const text = open.base ? 'Somebody else has deleted this document. What you see is only in this tab.' : 'There is no document with this id.'
     boxes.push(box('warn', text, open.base && button('again', 'Create it again', () => find('editor').requestSubmit(), 'first')))
@@ -495,7 +491,7 @@ function editor() {
   const mode = (id, name, act, pressed) => make('button', { id, type: 'button', onclick: () => guarded(act), 'aria-pressed': `${pressed}` }, name)
   return make('form', { id: 'editor', onsubmit: submit, noValidate: true },
     make('div.bar', { role: 'group', 'aria-label': 'Edit as' }, mode('as-form', 'Form', editForm, text === null), mode('as-json', 'JSON', editJson, text !== null)),
-    !id && make('div.member', make('label', { htmlFor: 'new-id' }, isPerson ? 'Id' : 'Id (if it is empty, the server makes one)'),
+    !id && make('div.member', make('label', { htmlFor: 'new-id' }, isPerson ? 'Id' : 'Id (or the server makes one)'),
       make('input', { id: 'new-id', value: newId, autocomplete: 'off', oninput: ({ target }) => { open.newId = target.value; keepDraft() } })),
     text === null ? mine.map(field) : jsonField(text),
     text === null && !isPerson && adder(),
@@ -507,7 +503,7 @@ function editor() {
 
 function jsonField(text) {
   return make('div.member.json', make('label', { htmlFor: 'json' }, 'The document as JSON'),
-    make('textarea', { id: 'json', value: text, rows: Math.min(text.split('\n').length + 1, 24), spellcheck: false, oninput: ({ target }) => { open.text = target.value; keepDraft() } }))
+    make('textarea', { id: 'json', value: text, rows: 12, spellcheck: false, oninput: ({ target }) => { open.text = target.value; keepDraft() } }))
 }
 
 /** A text is edited as it is, any other value as JSON. */
@@ -526,7 +522,7 @@ function field(member, index) {
   const remove = button(`remove-${index}`, 'Remove', () => edit(open.mine.filter((other) => other !== member)))
   remove.setAttribute('aria-label', `Remove ${name}`)
   return make('div', { className: `member ${isText ? '' : 'json'} ${open.fresh.includes(name) ? 'fresh' : ''}` },
-    make('div.bar', make('label', { htmlFor: id }, name || '(no name)', !isText && make('span.badge', ' JSON')), open.collection !== 'persons' && remove),
+    make('div.bar', make('label', { htmlFor: id }, name, !isText && make('span.badge', ' JSON')), open.collection !== 'persons' && remove),
     make('textarea', { id, value, rows: Math.min(value.split('\n').length, 8), oninput }))
 }
 
@@ -540,7 +536,7 @@ function adder() {
   }
   const onkeydown = (event) => { if (event.key === 'Enter') { event.preventDefault(); add() } }
   return make('div.member', make('label', { htmlFor: 'add-name' }, 'New member'),
-    make('div.adder', make('input', { id: 'add-name', autocomplete: 'off', value: find('add-name')?.value ?? '', onkeydown }), button('add', 'Add member', add)))
+    make('div.adder', make('input', { id: 'add-name', value: find('add-name')?.value ?? '', onkeydown }), button('add', 'Add member', add)))
 }
 
 const edit = (members) => guarded(() => { open.mine = members })
@@ -553,7 +549,7 @@ function editForm() {
   if (open.text !== null) [open.mine, open.text] = [typedMembers(open.text), null]
 }
 
-/** Does something with what is typed, or says why that cannot be done. */
+/** Does something, or says why that cannot be done. */
 function guarded(act) {
   open.told = null
   try {
@@ -565,7 +561,6 @@ function guarded(act) {
   showDocument()
 }
 
-/** What is typed, checked. */
 const typed = () => (open.text === null ? checkedMembers(open.mine) : typedMembers(open.text))
 
 function discard() {
@@ -578,7 +573,7 @@ function discard() {
   })
 }
 
-// ---- A collision: two versions that began with the same one
+// ---- A collision
 
 function compare() {
   guarded(() => {
@@ -591,11 +586,10 @@ function compare() {
 
 /** The members of the three versions by name, and what is chosen of them. */
 function rows() {
-  const by = (members) => new Map(members.map((member) => [member.name, member]))
-  const versions = { base: by(open.base.own), theirs: by(open.theirs.own), mine: by(open.mine) }
-  const names = new Set(Object.values(versions).flatMap((version) => [...version.keys()]))
+  const versions = [open.base.own, open.theirs.own, open.mine]
+  const names = new Set(versions.flat().map(({ name }) => name))
   const all = [...names].map((name) => {
-    const [base, theirs, mine] = ['base', 'theirs', 'mine'].map((who) => versions[who].get(name))
+    const [base, theirs, mine] = versions.map((members) => members.find((member) => member.name === name))
     const [b, t, m] = [base, theirs, mine].map((member) => member?.value)
     const both = b !== t && b !== m && t !== m
     const chosen = open.choices.get(name) ?? (both ? undefined : b !== m ? 'mine' : 'theirs')
@@ -626,11 +620,11 @@ function choice(row, index) {
       make('span.who', title), make('span.value', shown(row[who], who === 'base' ? null : row.base)))
   }
   return make('fieldset', { id: `row-${index}`, className: row.both ? 'both' : '' },
-    make('legend', row.name, make('span.badge', row.told)),
+    make('legend', row.name, ' ', make('span.badge', row.told)),
     make('div.three', card('base', 'You began with'), card('theirs', 'Theirs'), card('mine', 'Yours')))
 }
 
-/** A value, with the words marked that differ from what one began with. */
+/** A value; the words that differ from the base are marked. */
 function shown(member, base) {
   if (!member) return make('span.absent', 'not there')
   const text = readable(member.value)
@@ -645,7 +639,7 @@ function shown(member, base) {
   return [part(0, start), make('mark', part(start, now.length - end) || '⌫'), part(now.length - end)]
 }
 
-/** The members that are chosen. Throws a sentence if one is not decided. */
+/** The members that are chosen. */
 function chosenMembers() {
   const all = rows()
   const undecided = all.findIndex((row) => !row.chosen)
@@ -681,11 +675,12 @@ function submit(event) {
 async function save(members, fields) {
   const it = open
   if (it.busy) return
-  it.stop()
   it.busy = true
   const before = compact(it.mine) + it.text
   const content = it.text !== null && !it.choices ? it.text : compact(members)
-  const answer = await ask('PUT', it.path, { ...fields, Prefer: 'return=representation' }, content)
+  const sent = ask('PUT', it.path, { ...fields, Prefer: 'return=representation' }, content)
+  it.stop()
+  const answer = await sent
   it.busy = false
   const version = [200, 201, 412].includes(answer.status) && answer.text.startsWith('{') && answer.field('Content-Location') && documentOf(it.collection, answer.text, answer.tag)
   if (version && (answer.status !== 412 || same(version.own, members))) {
@@ -695,7 +690,7 @@ async function save(members, fields) {
     it.told = ['good', 'Saved.']
   } else if (version) {
     meet(it, version)
-    if (it.choices) it.told = ['warn', 'Somebody else was faster again. Look at the choices, and save again.']
+    if (it.choices) it.told = ['warn', 'Somebody else was faster again. Look at the choices.']
     else if (it === open) compare()
   } else if (answer.status === 404) Object.assign(it, { gone: true, theirs: null, choices: null, told: ['bad', 'It could not be saved.'] })
   else it.told = ['bad', `Not saved. ${problem(answer)} What you typed is kept here.`]
@@ -723,14 +718,15 @@ async function create(members, newId) {
 async function remove() {
   const it = open
   if (!confirm(`Delete ${it.id}? If its latest version is not the one you have seen, the server deletes nothing.`)) return
+  const sent = ask('DELETE', it.path, { 'If-Match': it.base.tag })
   it.stop()
-  const answer = await ask('DELETE', it.path, { 'If-Match': it.base.tag })
+  const answer = await sent
   if (answer.status === 204) {
     setDraft(it.path, null)
     if (it === open) location.hash = `#/${it.collection}`
     return
   }
-  const changed = 'Not deleted. Somebody else has just saved it: look at the latest version first.'
+  const changed = 'Not deleted: somebody else has just saved it.'
   it.told = ['bad', answer.status === 412 ? changed : `Not deleted. ${problem(answer)}`]
   if (it !== open) return
   showDocument()
@@ -739,7 +735,7 @@ async function remove() {
 
 // ---- The start
 
-/** Opens what the part of the address after `#` names: /notes, /notes/1, or /notes/ for a new one. */
+/** Opens what the address names: #/notes, #/notes/1, or #/notes/ for a new one. */
 function route() {
   if (location.hash && !location.hash.startsWith('#/')) return
   const [name, id] = location.hash.slice(2).split('/')
