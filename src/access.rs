@@ -97,7 +97,9 @@ impl Access {
             return Err(Denial::Origin);
         }
         match &self.token {
-            Some(token) if request.method != Method::Options && !is_open() => token.check(request),
+            Some(token) if request.method != Method::Options => token
+                .check(request)
+                .or_else(|denial| if is_open() { Ok(()) } else { Err(denial) }),
             _ => Ok(()),
         }
     }

@@ -90,10 +90,8 @@ impl Exchange<'_> {
     }
 
     fn read_file(&self, file: &File) -> Result<Response, End> {
-        let entity_tag = file
-            .entity_tag
-            .get_or_init(|| EntityTag::digest(file.content.as_bytes()));
-        let content = file.content.as_bytes().to_vec();
+        let content = file.content.as_bytes();
+        let entity_tag = file.entity_tag.get_or_init(|| EntityTag::digest(content));
         let mut response = self.read_fixed(file.content_type, content, entity_tag.clone())?;
         for (name, value) in file.fields {
             response = response.with_field(name, *value);

@@ -56,7 +56,7 @@ impl Exchange<'_> {
             Target::Style => self.read_style(),
             Target::OpenApi => {
                 let (content, entity_tag) = served.description(description::describe);
-                self.read_fixed(JSON, content.clone(), entity_tag.clone())
+                self.read_fixed(JSON, content, entity_tag.clone())
             }
             Target::Collection(collection) => self.read_collection(collection),
             Target::Document(collection, id) => self.read_document(collection, &id),
@@ -83,7 +83,7 @@ impl Exchange<'_> {
         }
         let content = to_json(&root);
         let entity_tag = EntityTag::digest(&content);
-        let response = self.read_fixed(JSON, content, entity_tag)?;
+        let response = self.read_fixed(JSON, &content, entity_tag)?;
         let link = format!("<{}/openapi.json>; rel=\"service-desc\"", served.prefix());
         Ok(response.with_field("Link", link))
     }
@@ -92,16 +92,13 @@ impl Exchange<'_> {
     pub(super) fn read_fixed(
         &self,
         content_type: &'static str,
-        content: Vec<u8>,
+        content: &[u8],
         entity_tag: EntityTag,
     ) -> Result<Response, End> {
-        let validators = Validators {
-            entity_tag: Some(entity_tag),
-            last_modified: None,
-        };
+        let validators = Validators::from(entity_tag);
         self.evaluate(&self.preconditions()?, Some(&validators))?;
         let response = self.begin(200, &validators);
-        Ok(response.with_content(content_type, content))
+        Ok(response.with_content(content_type, content.to_vec()))
     }
 
     fn read_collection(&self, collection: &Collection) -> Result<Response, End> {

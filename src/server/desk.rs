@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::framing::{Framing, Refusal};
@@ -10,6 +10,7 @@ use crate::policy::Policy;
 use crate::problem::Problem;
 use crate::resource;
 use crate::server::Options;
+use crate::server::lock;
 use crate::server::log::Log;
 use crate::server::waiters::Waiters;
 use crate::store::Store;
@@ -98,7 +99,7 @@ impl Desk {
         let Some(failures) = self.failures.get() else {
             return;
         };
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = lock(&self.told);
         let is_known = told
             .as_ref()
             .is_some_and(|(last, at)| last == reason && at.elapsed() < REMINDER);

@@ -63,6 +63,8 @@ pub(super) fn serve(
     address: &Address,
 ) -> io::Result<()> {
     limits.timeout = limits.timeout.min(LONGEST);
+    limits.connections = limits.connections.clamp(1, MOST);
+    limits.waiting = limits.waiting.min(MOST);
     let (word, stop) = watch::channel(false);
     let woken = Arc::downgrade(&desk);
     stopper.on_stop(move || {
@@ -81,8 +83,8 @@ pub(super) fn serve(
         desk,
         limits,
         lists: Arc::new(Semaphore::new(MAX_LISTS)),
-        places: Arc::new(Semaphore::new(permits(limits.connections.max(1)) as usize)),
-        waiting: Arc::new(Semaphore::new(permits(limits.waiting) as usize)),
+        places: Arc::new(Semaphore::new(limits.connections as usize)),
+        waiting: Arc::new(Semaphore::new(limits.waiting as usize)),
         stop,
     };
     runtime.block_on(door.run(listener))?;
@@ -134,14 +136,8 @@ impl Door {
         }
         drop(listener);
         let ended = async {
-            let _ = self
-                .places
-                .acquire_many(permits(self.limits.connections.max(1)))
-                .await;
-            let _ = self
-                .waiting
-                .acquire_many(permits(self.limits.waiting))
-                .await;
+            let _ = self.places.acquire_many(self.limits.connections).await;
+            let _ = self.waiting.acquire_many(self.limits.waiting).await;
         };
         let _ = timeout(self.limits.timeout, ended).await;
         Ok(())
@@ -283,11 +279,6 @@ impl Door {
         };
         tokio::task::spawn_blocking(call).await.ok()
     }
-}
-
-/// So many permits, but no more than any machine has descriptors for.
-fn permits(number: u32) -> u32 {
-    number.min(MOST)
 }
 
 /// What came of reading the content.

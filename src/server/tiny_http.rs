@@ -1,6 +1,6 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use crate::framing::{Framing, Refusal};
 use crate::message::Response;
 use crate::server::address::{Address, Listener};
 use crate::server::desk::Desk;
+use crate::server::lock;
 use crate::server::stopper::Stopper;
 
 mod arrival;
@@ -283,9 +284,4 @@ impl Door {
             thread::sleep(Duration::from_millis(1));
         }
     }
-}
-
-/// Locks what no panic can leave half-changed: lists that grow and shrink by whole items.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

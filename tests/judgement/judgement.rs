@@ -15,28 +15,17 @@ fn current() -> Validators {
     }
 }
 
+fn ask(method: Method, fields: &[(&str, &str)]) -> Result<(), NotPerformed> {
+    let (fields, rule) = (fields.iter().copied(), WithoutIfMatch::Refuse);
+    judge(method, fields, Some(&current()), rule, at(NOON))
+}
+
 fn put(fields: &[(&str, &str)]) -> Result<(), NotPerformed> {
-    let fields = fields.iter().copied();
-    let current = current();
-    judge(
-        Method::Put,
-        fields,
-        Some(&current),
-        WithoutIfMatch::Refuse,
-        at(NOON),
-    )
+    ask(Method::Put, fields)
 }
 
 fn get(fields: &[(&str, &str)]) -> Result<(), NotPerformed> {
-    let fields = fields.iter().copied();
-    let current = current();
-    judge(
-        Method::Get,
-        fields,
-        Some(&current),
-        WithoutIfMatch::Refuse,
-        at(NOON),
-    )
+    ask(Method::Get, fields)
 }
 
 /// What the oracle says of the whole request, and which statuses say so.

@@ -1,6 +1,9 @@
 //! The vectors of `vectors/conditional.json`, whose format its README describes.
 
+use ifmatch::HttpDate;
 use serde::Deserialize;
+
+use crate::oracle::at;
 
 #[derive(Deserialize)]
 struct Vectors {
@@ -107,56 +110,34 @@ fn placeholder(name: &str, tag: &str, modified: i64, now: i64) -> Option<String>
     date(form, start + offset.parse::<i64>().ok()?)
 }
 
-/// The date of so many seconds after the epoch.
+/// The date of so many seconds after the epoch: the parts of an IMF-fixdate, whose printing has tests
+/// of its own, in another order.
 fn date(form: &str, seconds: i64) -> Option<String> {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     const WEEKDAYS: [&str; 7] = [
+        "Monday",
+        "Tuesday",
+        "Wednesday",
         "Thursday",
         "Friday",
         "Saturday",
         "Sunday",
-        "Monday",
-        "Tuesday",
-        "Wednesday",
     ];
-    let weekday = WEEKDAYS[usize::try_from(seconds / 86_400 % 7).unwrap()];
-    let is_leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let (mut year, mut month, mut days) = (1970, 0, seconds / 86_400);
-    while days >= 365 + i64::from(is_leap(year)) {
-        days -= 365 + i64::from(is_leap(year));
-        year += 1;
-    }
-    for length in [
-        31,
-        28 + i64::from(is_leap(year)),
-        31,
-        30,
-        31,
-        30,
-        31,
-        31,
-        30,
-        31,
-        30,
-    ] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    let (day, name, short) = (days + 1, MONTHS[month], &weekday[..3]);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let time = format!("{hour:02}:{minute:02}:{second:02}");
+    let imf = HttpDate::from(at(seconds)).to_string();
+    let (weekday, day, month) = (&imf[..3], &imf[5..7], &imf[8..11]);
+    let (year, time) = (&imf[12..16], &imf[17..25]);
+    let long = WEEKDAYS.iter().find(|it| it.starts_with(weekday)).unwrap();
+    let number = MONTHS.find(month).unwrap() / 3 + 1;
     Some(match form {
-        "imf" => format!("{short}, {day:02} {name} {year} {time} GMT"),
-        "stem" => format!("{short}, {day:02} {name} {year} {time}"),
-        "rfc850" => format!("{weekday}, {day:02}-{name}-{:02} {time} GMT", year % 100),
-        "asctime" => format!("{short} {name} {day:2} {time} {year}"),
-        "iso" => format!("{year}-{:02}-{day:02}T{time}Z", month + 1),
+        "stem" => imf[..25].to_owned(),
+        "rfc850" => format!("{long}, {day}-{month}-{} {time} GMT", &year[2..]),
+        "asctime" => format!(
+            "{weekday} {month} {:>2} {time} {year}",
+            day.trim_start_matches('0')
+        ),
+        "iso" => format!("{year}-{number:02}-{day}T{time}Z"),
         "epoch" => seconds.to_string(),
+        "imf" => imf,
         _ => return None,
     })
 }

@@ -5,8 +5,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::server::address::{Address, Listener};
+use crate::server::lock;
 use crate::server::tiny_http::Door;
-use crate::server::tiny_http::lock;
 use crate::server::tiny_http::visit::visit;
 
 /// The pause between two visits while no requests come.

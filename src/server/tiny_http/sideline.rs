@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use crate::server::lock;
 use crate::server::tiny_http::Door;
 use crate::server::tiny_http::arrival::Arrival;
 use crate::server::tiny_http::delivery::{Delivery, Progress};
-use crate::server::tiny_http::lock;
 
 /// How long after a connection's end requests may still turn up that were left in its buffer.
 const AFTERMATH: Duration = Duration::from_secs(1);
