@@ -78,18 +78,12 @@ impl Access {
         request: &Request<'_>,
         is_open: impl FnOnce() -> bool,
     ) -> Result<(), Denial> {
-        let host = match authority(request.target) {
-            Some(host) => Some(host.into()),
-            None => request.field_texts("Host").next(),
-        };
-        let is_named = host
-            .as_ref()
-            .is_some_and(|host| self.hosts.iter().any(|known| is_called(known, host)));
-        if host.is_some() && !self.hosts.is_empty() && !is_named {
-            return Err(Denial::Host);
-        }
-        if is_https(request.target) && !is_named {
-            return Err(Denial::Https);
+        if self.hosts.is_empty() {
+            if is_https(request.target) {
+                return Err(Denial::Https);
+            }
+        } else {
+            self.check_host(request)?;
         }
         let reads = request.method.is_read() || request.method == Method::Options;
         let mut origins = request.field_texts("Origin");
@@ -100,6 +94,19 @@ impl Access {
             Some(token) if request.method != Method::Options => token
                 .check(request)
                 .or_else(|denial| if is_open() { Ok(()) } else { Err(denial) }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the request is for a host by whose name the server is known.
+    fn check_host(&self, request: &Request<'_>) -> Result<(), Denial> {
+        let host = match authority(request.target) {
+            Some(host) => Some(host.into()),
+            None => request.field_texts("Host").next(),
+        };
+        let is_named = |host: &str| self.hosts.iter().any(|known| is_called(known, host));
+        match host {
+            Some(host) if !is_named(&host) => Err(Denial::Host),
             _ => Ok(()),
         }
     }

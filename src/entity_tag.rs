@@ -5,6 +5,9 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
+#[cfg(feature = "server")]
+use crate::field::ascii;
+
 /// An entity tag: the name of one version of a representation.
 ///
 /// Valid by construction: parsing and the constructors check every character. Displaying a tag
@@ -80,15 +83,12 @@ impl EntityTag {
     /// Names `content` by its MD5: a strong tag of 32 lower-case hex digits.
     #[cfg(feature = "server")]
     pub(crate) fn digest(content: &[u8]) -> Self {
-        let digit = |value: u8| char::from(if value < 10 { b'0' } else { b'a' - 10 } + value);
-        let digits = |byte: u8| [digit(byte >> 4), digit(byte & 15)];
-        let opaque = md5::compute(content)
-            .0
-            .into_iter()
-            .flat_map(digits)
-            .collect();
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or_default();
+        let bytes = md5::compute(content).0;
+        let digits = bytes.map(|byte| [digit(byte >> 4), digit(byte & 15)]);
         Self {
-            opaque,
+            opaque: ascii(digits.as_flattened()).to_owned(),
             weak: false,
         }
     }
@@ -121,6 +121,18 @@ impl EntityTag {
         self.opaque == other.opaque
     }
 
+    /// The tag as the value of a field.
+    pub(crate) fn field_value(&self) -> String {
+        let mut value = String::with_capacity(self.opaque.len() + 4);
+        if self.weak {
+            value.push_str("W/");
+        }
+        value.push('"');
+        value.push_str(&self.opaque);
+        value.push('"');
+        value
+    }
+
     fn checked(opaque: String, weak: bool) -> Result<Self, ParseEntityTagError> {
         check(opaque.as_bytes(), 0)?;
         Ok(Self { opaque, weak })
@@ -140,8 +152,7 @@ impl FromStr for EntityTag {
 
 impl fmt::Display for EntityTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mark = if self.weak { "W/" } else { "" };
-        write!(f, "{mark}\"{}\"", self.opaque)
+        f.write_str(&self.field_value())
     }
 }
 

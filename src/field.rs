@@ -31,3 +31,8 @@ pub(crate) fn trim(value: &[u8]) -> &[u8] {
         .map_or(start, |last| last + 1);
     value.get(start..end).unwrap_or_default()
 }
+
+/// Bytes that are all ASCII, as text.
+pub(crate) fn ascii(text: &[u8]) -> &str {
+    std::str::from_utf8(text).unwrap_or_default()
+}

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ::http::header::{HeaderMap, HeaderName, HeaderValue};
+use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Response, StatusCode};
 use bytes::Bytes;
 
@@ -44,30 +44,41 @@ impl<B: From<Vec<u8>>> From<NotPerformed> for Response<B> {
         }
         let fields = fields.into_iter();
         let fields = fields.map(|(name, value)| (name, value.into()));
-        response(answer.status(), fields, content)
+        response(answer.status(), fields, content, HeaderMap::new())
     }
 }
 
 #[cfg(feature = "server")]
 impl<B: From<Vec<u8>>> From<crate::message::Response> for Response<B> {
     fn from(answer: crate::message::Response) -> Self {
-        let (status, fields, content) = answer.into_parts();
-        response(status, fields, content)
+        into_http(answer, HeaderMap::new())
     }
+}
+
+/// The response with its fields in `headers`, in place of those there are.
+#[cfg(feature = "server")]
+pub(crate) fn into_http<B: From<Vec<u8>>>(
+    answer: crate::message::Response,
+    headers: HeaderMap,
+) -> Response<B> {
+    let (status, fields, content) = answer.into_parts();
+    response(status, fields, content, headers)
 }
 
 fn response<B: From<Vec<u8>>>(
     status: u16,
     fields: impl IntoIterator<Item = (&'static str, Cow<'static, str>)>,
     content: Vec<u8>,
+    mut headers: HeaderMap,
 ) -> Response<B> {
     let mut response = Response::new(B::from(content));
     // All of these are made by this crate, and valid.
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let lines = fields.into_iter();
-    let lines = lines.filter_map(|(name, value)| field_line(name, value));
-    response.headers_mut().extend(lines);
+    let fields = fields.into_iter();
+    headers.clear();
+    headers.extend(fields.filter_map(|(name, value)| field_line(name, value)));
+    *response.headers_mut() = headers;
     response
 }
 
@@ -78,5 +89,20 @@ fn field_line(name: &'static str, value: Cow<'static, str>) -> Option<(HeaderNam
         Cow::Owned(text) => text.into(),
     };
     let value = HeaderValue::from_maybe_shared(value).ok()?;
-    Some((HeaderName::try_from(name).ok()?, value))
+    Some((header_name(name)?, value))
+}
+
+/// The name of a field. Those that most answers have need not be parsed.
+fn header_name(name: &'static str) -> Option<HeaderName> {
+    Some(match name {
+        "Cache-Control" => header::CACHE_CONTROL,
+        "Content-Length" => header::CONTENT_LENGTH,
+        "Content-Location" => header::CONTENT_LOCATION,
+        "Content-Type" => header::CONTENT_TYPE,
+        "Date" => header::DATE,
+        "ETag" => header::ETAG,
+        "Last-Modified" => header::LAST_MODIFIED,
+        "Server" => header::SERVER,
+        _ => return HeaderName::try_from(name).ok(),
+    })
 }

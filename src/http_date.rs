@@ -7,7 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use time::format_description::BorrowedFormatItem;
 use time::macros::{format_description, utc_datetime};
 use time::parsing::Parsed;
-use time::{Duration, Month, PrimitiveDateTime, UtcDateTime, Weekday};
+use time::{Month, PrimitiveDateTime, UtcDateTime, Weekday};
+
+use crate::field::ascii;
 
 /// A point in time with the one-second resolution that HTTP gives its dates.
 ///
@@ -34,7 +36,10 @@ use time::{Duration, Month, PrimitiveDateTime, UtcDateTime, Weekday};
 ///
 /// [RFC 9110 section 5.6.7](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HttpDate(UtcDateTime);
+pub struct HttpDate {
+    /// Seconds since the beginning of 1970, in the years 0 to 9999.
+    seconds: i64,
+}
 
 type Form = &'static [BorrowedFormatItem<'static>];
 
@@ -64,35 +69,57 @@ impl HttpDate {
             .find_map(|form| read(text, form, now))
             .ok_or(ParseHttpDateError)
     }
+
+    /// The second in which this microsecond after the beginning of 1970 is.
+    pub(crate) fn from_microseconds(microseconds: i64) -> Self {
+        Self {
+            seconds: microseconds.div_euclid(MICROSECONDS),
+        }
+    }
+}
+
+impl HttpDate {
+    /// The date as an IMF-fixdate.
+    ///
+    /// It is written digit by digit: several go into each answer, and `time` takes five times as
+    /// long for one.
+    fn text(self) -> [u8; 29] {
+        let mut text = *b"Sun, 06 Nov 1994 08:49:37 GMT";
+        let at = utc(self.seconds);
+        let (year, month, day) = at.to_calendar_date();
+        let (hour, minute, second) = at.as_hms();
+        text[..3].copy_from_slice(day_name(at.weekday()));
+        write_digits(&mut text[5..7], day.into());
+        text[8..11].copy_from_slice(month_name(month));
+        write_digits(&mut text[12..16], year.unsigned_abs().into());
+        write_digits(&mut text[17..19], hour.into());
+        write_digits(&mut text[20..22], minute.into());
+        write_digits(&mut text[23..25], second.into());
+        text
+    }
+
+    /// The date as the value of a field.
+    pub(crate) fn field_value(self) -> String {
+        ascii(&self.text()).to_owned()
+    }
 }
 
 impl From<SystemTime> for HttpDate {
     /// Cuts off the fraction of the second.
     fn from(at: SystemTime) -> Self {
-        Self(to_second(utc(at)))
+        Self::from_microseconds(microseconds(at))
     }
 }
 
 impl fmt::Display for HttpDate {
-    /// Prints an IMF-fixdate, digit by digit: several go into each answer, and `time` takes five
-    /// times as long for one.
+    /// Prints an IMF-fixdate.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = *b"Sun, 06 Nov 1994 08:49:37 GMT";
-        let (year, month, day) = self.0.to_calendar_date();
-        let (hour, minute, second) = self.0.as_hms();
-        text[..3].copy_from_slice(day_name(self.0.weekday()));
-        write_digits(&mut text[5..7], day.into());
-        text[8..11].copy_from_slice(month_name(month));
-        write_digits(&mut text[12..16], year.unsigned_abs());
-        write_digits(&mut text[17..19], hour.into());
-        write_digits(&mut text[20..22], minute.into());
-        write_digits(&mut text[23..25], second.into());
-        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        f.write_str(ascii(&self.text()))
     }
 }
 
 /// Writes the last decimal digits of `number`, as many as there is place for.
-pub(crate) fn write_digits(place: &mut [u8], mut number: u32) {
+pub(crate) fn write_digits(place: &mut [u8], mut number: u64) {
     for digit in place.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;
@@ -128,24 +155,29 @@ fn month_name(month: Month) -> &'static [u8; 3] {
     }
 }
 
-/// `at` as a calendar date. Beyond the years 0 to 9999, which HTTP cannot write, the nearest end.
-pub(crate) fn utc(at: SystemTime) -> UtcDateTime {
-    const FIRST: UtcDateTime = utc_datetime!(0000-01-01 0:00);
+/// The first and the last microsecond of the years that HTTP can write, since the beginning of 1970.
+const FIRST: i64 = utc_datetime!(0000-01-01 0:00).unix_timestamp() * MICROSECONDS;
+pub(crate) const LAST: i64 =
+    (utc_datetime!(9999-12-31 23:59:59).unix_timestamp() + 1) * MICROSECONDS - 1;
+
+/// In one second.
+pub(crate) const MICROSECONDS: i64 = 1_000_000;
+
+/// The microseconds from the beginning of 1970 to `at`, cut to a whole number. Beyond the years 0 to
+/// 9999, which HTTP cannot write, the nearest end.
+pub(crate) fn microseconds(at: SystemTime) -> i64 {
     match at.duration_since(UNIX_EPOCH) {
-        Ok(after) => match after.try_into() {
-            Ok(after) => UtcDateTime::UNIX_EPOCH.saturating_add(after),
-            Err(_) => UtcDateTime::MAX,
-        },
-        Err(before) => match before.duration().try_into() {
-            Ok(before) => UtcDateTime::UNIX_EPOCH.saturating_sub(before).max(FIRST),
-            Err(_) => FIRST,
-        },
+        Ok(after) => i64::try_from(after.as_micros()).map_or(LAST, |it| it.min(LAST)),
+        Err(before) => {
+            let before = before.duration().as_nanos().div_ceil(1000);
+            i64::try_from(before).map_or(FIRST, |it| FIRST.max(-it))
+        }
     }
 }
 
-/// The beginning of the second.
-pub(crate) fn to_second(at: UtcDateTime) -> UtcDateTime {
-    at.replace_nanosecond(0).unwrap_or(at)
+/// The date and the time of day that many seconds after the beginning of 1970.
+pub(crate) fn utc(seconds: i64) -> UtcDateTime {
+    UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::UNIX_EPOCH)
 }
 
 fn read(text: &str, form: Form, now: HttpDate) -> Option<HttpDate> {
@@ -158,13 +190,14 @@ fn read(text: &str, form: Form, now: HttpDate) -> Option<HttpDate> {
         return None;
     }
     if let Some(two_digits) = parsed.year_last_two() {
+        let now = utc(now.seconds);
         // The latest year with these digits that begins no more than 50 years ahead ...
-        let horizon = now.0.year() + 50;
+        let horizon = now.year() + 50;
         let year = horizon - (horizon - i32::from(two_digits)).rem_euclid(100);
         // ... and the one a century before, if the very date lies beyond.
         let day = (year, parsed.month()?, parsed.day()?.get());
         let time = (parsed.hour_24()?, parsed.minute()?, parsed.second()?);
-        let ahead = (day, time) > ((horizon, now.0.month(), now.0.day()), now.0.as_hms());
+        let ahead = (day, time) > ((horizon, now.month(), now.day()), now.as_hms());
         parsed.set_year(if ahead { year - 100 } else { year })?;
     }
     // A leap second, which the grammar has and calendars leave out.
@@ -173,9 +206,9 @@ fn read(text: &str, form: Form, now: HttpDate) -> Option<HttpDate> {
         parsed.set_second(59)?;
     }
     let read = PrimitiveDateTime::try_from(parsed).ok()?.as_utc();
-    let read = read.saturating_add(Duration::seconds(leap.into()));
-    // The end of the calendar, which a leap second can reach, has a fraction.
-    Some(HttpDate(to_second(read)))
+    // The calendar ends with the year 9999, even if that has a leap second.
+    let seconds = (read.unix_timestamp() + i64::from(leap)).min(LAST.div_euclid(MICROSECONDS));
+    Some(HttpDate { seconds })
 }
 
 /// The text is none of the three forms of an HTTP-date.

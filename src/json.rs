@@ -122,6 +122,11 @@ pub(crate) fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a string always serializes into memory")
 }
 
+/// Writes the text as a JSON string.
+pub(crate) fn write_quoted(text: &str, content: &mut Vec<u8>) {
+    serde_json::to_writer(content, text).expect("a string always serializes into memory");
+}
+
 /// Begins a member of an object to which `text` was written last.
 fn begin_member(text: &mut String, raw_name: &str) {
     if !text.ends_with('{') {

@@ -112,9 +112,10 @@
     )
 )]
 
+// Field values.
+mod field;
 // Vocabulary: values without state.
 mod entity_tag;
-mod field;
 mod http_date;
 mod method;
 mod validators;

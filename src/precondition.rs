@@ -1,5 +1,6 @@
 //! The preconditions of a request, and their evaluation.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
@@ -70,11 +71,12 @@ impl Preconditions {
         syntax: TagSyntax,
         now: impl Into<HttpDate>,
     ) -> Result<Self, PreconditionsError> {
-        let fields: Vec<_> = fields.into_iter().collect();
+        let fields = fields.into_iter();
+        let fields: Vec<_> = fields
+            .filter_map(|(name, value)| Some((Precondition::of_name(name.as_ref())?, value)))
+            .collect();
         let lines = |field: Precondition| -> Vec<&[u8]> {
-            let named = fields
-                .iter()
-                .filter(|(name, _)| name.as_ref().eq_ignore_ascii_case(field.name()));
+            let named = fields.iter().filter(|(given, _)| *given == field);
             named.map(|(_, value)| value.as_ref()).collect()
         };
         let now = now.into();
@@ -182,6 +184,13 @@ pub enum Precondition {
 }
 
 impl Precondition {
+    fn of_name(name: &str) -> Option<Self> {
+        let is_named = |field: &Self| name.eq_ignore_ascii_case(field.name());
+        let match_fields = [Self::IfMatch, Self::IfNoneMatch];
+        let date_fields = [Self::IfUnmodifiedSince, Self::IfModifiedSince];
+        match_fields.into_iter().chain(date_fields).find(is_named)
+    }
+
     /// The field's name.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -298,7 +307,10 @@ impl EntityTags {
         if lines.iter().map(|line| line.len()).sum::<usize>() > MAX_FIELD_VALUE {
             return Err(PreconditionsError::TooLong(field));
         }
-        let value = lines.join(&b", "[..]);
+        let value = match *lines {
+            [line] => Cow::Borrowed(line),
+            _ => lines.join(&b", "[..]).into(),
+        };
         if trim(&value) == b"*" {
             return Ok(Some(Self::Any));
         }

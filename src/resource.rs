@@ -345,7 +345,7 @@ fn finished(
 ) -> Response {
     let response = policy.access.share(request, response);
     let response = response
-        .with_field("Date", HttpDate::from(now).to_string())
+        .with_field("Date", HttpDate::from(now).field_value())
         .with_field("Server", concat!("ifmatch/", env!("CARGO_PKG_VERSION")));
     if request.method == Method::Head {
         response.without_content()

@@ -12,7 +12,7 @@ use crate::collection::{Collection, Collections};
 ///
 /// [RFC 9112 section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)
 #[derive(Clone, Debug)]
-pub(crate) enum Target<'c> {
+pub(crate) enum Target<'a> {
     /// `*`: the server as a whole.
     Server,
     /// `/`: the service document.
@@ -24,31 +24,38 @@ pub(crate) enum Target<'c> {
     /// `/page.css`: the style of the page for browsers.
     Style,
     /// `/notes`
-    Collection(&'c Collection),
+    Collection(&'a Collection),
     /// `/notes/{id}`, with the id decoded; it may be one that no document can have.
-    Document(&'c Collection, String),
+    Document(&'a Collection, Cow<'a, str>),
     /// Anything else.
     Unknown,
 }
 
-impl<'c> Target<'c> {
+impl<'a> Target<'a> {
     /// Reads the target of a request line to a server of these collections.
     ///
     /// # Errors
     ///
     /// When it is percent-encoded wrongly.
-    pub(crate) fn parse(target: &str, served: &'c Collections) -> Result<Self, TargetError> {
+    pub(crate) fn parse(target: &'a str, served: &'a Collections) -> Result<Self, TargetError> {
         if target == "*" {
             return Ok(Self::Server);
         }
-        let path = without_authority(without_fragment(target));
-        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        let (path, _) = cut(target, |byte| matches!(byte, b'?' | b'#'));
+        let path = without_authority(path);
+        let is_encoded = path.contains('%');
+        let mut segments = split_path(path).map(|segment| {
+            if is_encoded {
+                decode(segment)
+            } else {
+                Ok(segment.into())
+            }
+        });
         // A malformed escape is an error even in a path that names nothing.
-        let mut segments = path.split('/').map(decode);
-        if path.contains('%') {
+        if is_encoded {
             segments.clone().try_for_each(|segment| segment.map(drop))?;
         }
-        for expected in served.prefix().split('/') {
+        for expected in split_path(served.prefix()) {
             if segments.next().transpose()?.as_deref() != Some(expected) {
                 return Ok(Self::Unknown);
             }
@@ -62,12 +69,29 @@ impl<'c> Target<'c> {
             (Some("page.css"), None, None) => Self::Style,
             (Some(name), None, None) => collection(name).map_or(Self::Unknown, Self::Collection),
             (Some(name), Some(id), None) if !id.is_empty() => match collection(name) {
-                Some(collection) => Self::Document(collection, id.into_owned()),
+                Some(collection) => Self::Document(collection, id),
                 None => Self::Unknown,
             },
             _ => Self::Unknown,
         })
     }
+}
+
+/// The segments of a path. What is before its first slash, mostly nothing, is the first.
+fn split_path(path: &str) -> impl Iterator<Item = &str> + Clone {
+    let mut rest = Some(path);
+    std::iter::from_fn(move || {
+        let (segment, after) = cut(rest?, |byte| byte == b'/');
+        rest = after.get(1..);
+        Some(segment)
+    })
+}
+
+/// Cuts before the first of some ASCII characters. Targets are short: the byte by byte search is
+/// faster for them than those of `str`.
+fn cut(text: &str, is_end: impl Fn(u8) -> bool) -> (&str, &str) {
+    let end = text.bytes().position(is_end);
+    text.split_at(end.unwrap_or(text.len()))
 }
 
 /// The path of a document, such that [`Target::parse`] reads the id back.

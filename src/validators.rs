@@ -33,11 +33,18 @@ impl Validators {
     /// set back ([RFC 9110 section 8.8.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.1)).
     #[must_use]
     pub fn fields(&self, now: impl Into<HttpDate>) -> Vec<(&'static str, String)> {
-        let now = now.into();
+        self.field_lines(now.into()).collect()
+    }
+
+    /// The same, one after the other.
+    pub(crate) fn field_lines(
+        &self,
+        now: HttpDate,
+    ) -> impl Iterator<Item = (&'static str, String)> {
         let tag = self.entity_tag.as_ref();
         let date = self.last_modified.map(|date| date.min(now));
-        let tag = tag.map(|tag| ("ETag", tag.to_string()));
-        let date = date.map(|date| ("Last-Modified", date.to_string()));
-        tag.into_iter().chain(date).collect()
+        let tag = tag.map(|tag| ("ETag", tag.field_value()));
+        let date = date.map(|date| ("Last-Modified", date.field_value()));
+        tag.into_iter().chain(date)
     }
 }

@@ -3,14 +3,15 @@
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use time::PrimitiveDateTime;
 use time::format_description::BorrowedFormatItem;
-use time::macros::{format_description, utc_datetime};
-use time::{Duration, PrimitiveDateTime, UtcDateTime};
+use time::macros::format_description;
 
 use crate::entity_tag::EntityTag;
-use crate::http_date::{HttpDate, to_second, utc, write_digits};
+use crate::field::ascii;
+use crate::http_date::{HttpDate, LAST, MICROSECONDS, microseconds, utc, write_digits};
 
 /// The version of a resource: the moment of its last change, in microseconds.
 ///
@@ -31,8 +32,9 @@ use crate::http_date::{HttpDate, to_second, utc, write_digits};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
-    at: UtcDateTime,
-    dated: bool,
+    /// The microseconds since the beginning of 1970, times two, and one more if it is dated: eight
+    /// bytes that sort as versions do.
+    number: i64,
 }
 
 const CHANGE_DATE: &[BorrowedFormatItem<'static>] =
@@ -40,16 +42,20 @@ const CHANGE_DATE: &[BorrowedFormatItem<'static>] =
 
 impl Version {
     /// The version of what has never changed.
-    pub const FIRST: Self = Self {
-        at: UtcDateTime::UNIX_EPOCH,
-        dated: true,
-    };
+    pub const FIRST: Self = Self::new(0, true);
 
     /// The last version there can be: the end of the year 9999.
-    pub const LAST: Self = Self {
-        at: utc_datetime!(9999-12-31 23:59:59.999_999),
-        dated: true,
-    };
+    pub const LAST: Self = Self::new(LAST, true);
+
+    const fn new(microseconds: i64, dated: bool) -> Self {
+        Self {
+            number: microseconds * 2 + dated as i64,
+        }
+    }
+
+    const fn at(self) -> i64 {
+        self.number >> 1
+    }
 
     /// The strong tag of this version: the lower-case hex MD5 of the change date.
     ///
@@ -59,28 +65,41 @@ impl Version {
     /// [RFC 9110 section 8.8.3](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.3)
     #[must_use]
     pub fn entity_tag(self) -> EntityTag {
-        EntityTag::digest(self.to_string().as_bytes())
+        EntityTag::digest(&self.text())
     }
 
     /// The change date in microseconds after the beginning of 1970; 0 before it.
     pub(crate) fn microseconds(self) -> u64 {
-        let microseconds = self.at.unix_timestamp_nanos() / 1000;
-        microseconds.try_into().unwrap_or(0)
+        self.at().try_into().unwrap_or(0)
+    }
+
+    /// The change date as it is shown.
+    pub(crate) fn text(self) -> [u8; 26] {
+        let mut text = *b"2020-12-24T10:11:52.200311";
+        let at = utc(self.at().div_euclid(MICROSECONDS));
+        let (year, month, day) = at.to_calendar_date();
+        let (hour, minute, second) = at.as_hms();
+        let microsecond = self.at().rem_euclid(MICROSECONDS).unsigned_abs();
+        write_digits(&mut text[..4], year.unsigned_abs().into());
+        write_digits(&mut text[5..7], u8::from(month).into());
+        write_digits(&mut text[8..10], day.into());
+        write_digits(&mut text[11..13], hour.into());
+        write_digits(&mut text[14..16], minute.into());
+        write_digits(&mut text[17..19], second.into());
+        write_digits(&mut text[20..], microsecond);
+        text
     }
 
     /// The same version, undated.
     #[must_use]
     pub fn undated(self) -> Self {
-        Self {
-            dated: false,
-            ..self
-        }
+        Self::new(self.at(), false)
     }
 
     /// Whether something happened at that moment.
     #[must_use]
     pub fn is_dated(self) -> bool {
-        self.dated
+        self.number & 1 == 1
     }
 
     /// The change date cut to seconds, for Last-Modified and the fields that ask about it; none
@@ -93,41 +112,32 @@ impl Version {
     /// [RFC 9110 section 8.8.2](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2)
     #[must_use]
     pub fn last_modified(self) -> Option<HttpDate> {
-        let known = if self.dated { self } else { Self::LAST };
-        (self != Self::FIRST).then(|| HttpDate::from(SystemTime::from(known)))
+        let known = if self.is_dated() { self } else { Self::LAST };
+        (self != Self::FIRST).then(|| HttpDate::from_microseconds(known.at()))
     }
 }
 
 impl From<SystemTime> for Version {
     /// Cuts off what is finer than a microsecond.
     fn from(at: SystemTime) -> Self {
-        let at = utc(at);
-        Self {
-            at: at.replace_microsecond(at.microsecond()).unwrap_or(at),
-            dated: true,
-        }
+        Self::new(microseconds(at), true)
     }
 }
 
 impl From<Version> for SystemTime {
     fn from(version: Version) -> Self {
-        version.at.into()
+        let distance = Duration::from_micros(version.at().unsigned_abs());
+        if version.at() < 0 {
+            UNIX_EPOCH - distance
+        } else {
+            UNIX_EPOCH + distance
+        }
     }
 }
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = *b"2020-12-24T10:11:52.200311";
-        let (year, month, day) = self.at.to_calendar_date();
-        let (hour, minute, second, microsecond) = self.at.as_hms_micro();
-        write_digits(&mut text[..4], year.unsigned_abs());
-        write_digits(&mut text[5..7], u8::from(month).into());
-        write_digits(&mut text[8..10], day.into());
-        write_digits(&mut text[11..13], hour.into());
-        write_digits(&mut text[14..16], minute.into());
-        write_digits(&mut text[17..19], second.into());
-        write_digits(&mut text[20..], microsecond);
-        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        f.write_str(ascii(&self.text()))
     }
 }
 
@@ -137,10 +147,11 @@ impl FromStr for Version {
     fn from_str(text: &str) -> Result<Self, ParseVersionError> {
         // The parser would take a sign before the year.
         match PrimitiveDateTime::parse(text, CHANGE_DATE) {
-            Ok(at) if text.starts_with(|c: char| c.is_ascii_digit()) => Ok(Self {
-                at: at.as_utc(),
-                dated: true,
-            }),
+            Ok(at) if text.starts_with(|c: char| c.is_ascii_digit()) => {
+                let at = at.as_utc();
+                let microseconds = at.unix_timestamp() * MICROSECONDS + i64::from(at.microsecond());
+                Ok(Self::new(microseconds, true))
+            }
             _ => Err(ParseVersionError),
         }
     }
@@ -184,13 +195,16 @@ impl VersionClock {
 
     /// The version of a change made `now`, or nothing when the calendar has come to its end.
     pub fn next(&mut self, now: SystemTime) -> Option<Version> {
-        let at = self.latest.at.checked_add(Duration::microseconds(1))?;
+        let at = self.latest.at() + 1;
+        if at > Version::LAST.at() {
+            return None;
+        }
         let reading = Version::from(now);
-        self.latest = if reading.at >= at {
+        self.latest = if reading.at() >= at {
             reading
         } else {
-            let dated = to_second(reading.at) == to_second(at);
-            Version { at, dated }
+            let second = |at: i64| at.div_euclid(MICROSECONDS);
+            Version::new(at, second(reading.at()) == second(at))
         };
         Some(self.latest)
     }

@@ -75,7 +75,9 @@ fn dump_collection(
     let mut separator = "\n";
     store.visit(collection.name(), &mut |record| {
         text.clear();
-        collection.form().show(collection, record, &mut text);
+        collection
+            .form()
+            .show(collection, record, &record.version.entity_tag(), &mut text);
         written = match Json::read(&text) {
             Err(error) => Err(DumpError::Document {
                 collection: collection.name().to_owned(),

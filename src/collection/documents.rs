@@ -3,7 +3,8 @@ use serde_json::{Value, json};
 use crate::collection::Collection;
 use crate::collection::form::{Form, change_date_schema, id_schema, with_members};
 use crate::document::{ContentError, Document, Id, IdError, Record, not_an_object};
-use crate::json::{Json, Member, quoted};
+use crate::entity_tag::EntityTag;
+use crate::json::{Json, Member, quoted, write_quoted};
 
 /// The members that the server adds to every document, beside its id. What a client sends in them
 /// is ignored, so that what was read can be edited and sent back.
@@ -62,8 +63,14 @@ impl Form for Documents {
         names + values + id + comma.len() + document.as_str().len()
     }
 
-    fn show(&self, collection: &Collection, record: &Record, content: &mut Vec<u8>) {
-        write(collection, record, content);
+    fn show(
+        &self,
+        collection: &Collection,
+        record: &Record,
+        entity_tag: &EntityTag,
+        content: &mut Vec<u8>,
+    ) {
+        write(collection, record, entity_tag, content);
         content.push(b'\n');
     }
 
@@ -71,7 +78,7 @@ impl Form for Documents {
         let is_empty = records.is_empty();
         for (index, record) in records.into_iter().enumerate() {
             content.extend_from_slice(if index == 0 { b"[\n" } else { b",\n" });
-            write(collection, &record, content);
+            write(collection, &record, &record.version.entity_tag(), content);
         }
         content.extend_from_slice(if is_empty { b"[]\n" } else { b"\n]\n" });
     }
@@ -171,20 +178,21 @@ fn bad_id(member: &str, error: IdError) -> ContentError {
     ContentError::new(format!("The member `{member}` {error}"))
 }
 
-fn write(collection: &Collection, record: &Record, content: &mut Vec<u8>) {
+fn write(collection: &Collection, record: &Record, entity_tag: &EntityTag, content: &mut Vec<u8>) {
     let Record {
         id,
         document,
         version,
         ..
     } = record;
-    let head = format!(
-        "{{\"_change_date\":\"{version}\",\"_etag\":\"{}\",{}:{}",
-        version.entity_tag().opaque(),
-        quoted(collection.id_member()),
-        quoted(id.as_str()),
-    );
-    content.extend_from_slice(head.as_bytes());
+    content.extend_from_slice(b"{\"_change_date\":\"");
+    content.extend_from_slice(&version.text());
+    content.extend_from_slice(b"\",\"_etag\":\"");
+    content.extend_from_slice(entity_tag.opaque().as_bytes());
+    content.extend_from_slice(b"\",");
+    write_quoted(collection.id_member(), content);
+    content.push(b':');
+    write_quoted(id.as_str(), content);
     let (comma, members) = document.following_members();
     content.extend_from_slice(comma.as_bytes());
     content.extend_from_slice(members.as_bytes());

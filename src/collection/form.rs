@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use crate::collection::Collection;
 use crate::document::{ContentError, Document, Id, IdError, Record};
+use crate::entity_tag::EntityTag;
 use crate::json::Json;
 
 /// How the documents of a collection are read and shown.
@@ -51,8 +52,14 @@ pub(crate) trait Form: Sync {
     /// How long the representation of a document is, in bytes, where that is bounded; else 0.
     fn bounded_length(&self, collection: &Collection, id: &Id, document: &Document) -> usize;
 
-    /// Writes the representation of a document.
-    fn show(&self, collection: &Collection, record: &Record, content: &mut Vec<u8>);
+    /// Writes the representation of a document, whose tag is that of its version.
+    fn show(
+        &self,
+        collection: &Collection,
+        record: &Record,
+        entity_tag: &EntityTag,
+        content: &mut Vec<u8>,
+    );
 
     /// Writes the representation of a list of documents. Each is let go once it is written, so that
     /// a long list is not held twice.

@@ -3,7 +3,9 @@ use serde_json::{Map, Value, json};
 use crate::collection::Collection;
 use crate::collection::form::{Form, change_date_schema, id_schema, with_members};
 use crate::document::{ContentError, Document, Id, IdError, Record, not_an_object};
-use crate::json::{Json, JsonError, quoted};
+use crate::entity_tag::EntityTag;
+use crate::field::ascii;
+use crate::json::{Json, JsonError, quoted, write_quoted};
 
 pub(super) const ID_MEMBER: &str = "person_id";
 
@@ -69,7 +71,7 @@ impl Form for Persons {
         0
     }
 
-    fn show(&self, _: &Collection, record: &Record, content: &mut Vec<u8>) {
+    fn show(&self, _: &Collection, record: &Record, _: &EntityTag, content: &mut Vec<u8>) {
         write(record, "\n", content);
         content.push(b'\n');
     }
@@ -119,12 +121,17 @@ fn write(record: &Record, line: &str, content: &mut Vec<u8>) {
     } = record;
     let name = document.as_str().strip_prefix(HEAD);
     let name = name.and_then(|it| it.strip_suffix('}')).unwrap_or("null");
-    let text = format!(
-        "{{{line}  \"{CHANGE_DATE}\": \"{version}\", {line}  \"{ID_MEMBER}\": {}, {line}  \
-         \"{NAME_MEMBER}\": {name}{line}}}",
-        quoted(id.as_str()),
-    );
-    content.extend_from_slice(text.as_bytes());
+    let version = version.text();
+    for text in ["{", line, "  \"", CHANGE_DATE, "\": \"", ascii(&version)] {
+        content.extend_from_slice(text.as_bytes());
+    }
+    for text in ["\", ", line, "  \"", ID_MEMBER, "\": "] {
+        content.extend_from_slice(text.as_bytes());
+    }
+    write_quoted(id.as_str(), content);
+    for text in [", ", line, "  \"", NAME_MEMBER, "\": ", name, line, "}"] {
+        content.extend_from_slice(text.as_bytes());
+    }
 }
 
 /// The JSON Schema of a person's document.

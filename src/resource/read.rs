@@ -18,7 +18,7 @@ use crate::preference;
 #[cfg(feature = "hyper")]
 use crate::preference::Return;
 use crate::problem::Problem;
-use crate::resource::{End, Exchange, description, not_found, of_collection, targets, validators};
+use crate::resource::{End, Exchange, description, not_found, of_collection, targets};
 use crate::store::List;
 use crate::target::Target;
 use crate::validators::Validators;
@@ -37,13 +37,13 @@ const SHORT_PAGE: usize = 100;
 pub(crate) fn may_list_much(policy: &Policy, request: &Request<'_>) -> bool {
     let has = |name| request.field_lines(name).next().is_some();
     let is_long = || Page::from_target(request.target).is_ok_and(|it| it.limit > SHORT_PAGE);
-    let may = match request.method {
-        Method::Get | Method::Head => !has("If-None-Match") && is_long(),
-        Method::Post => Return::of(request) == Some(Return::Representation),
-        _ => false,
-    };
-    let target = may.then(|| Target::parse(request.target, &policy.collections));
-    matches!(target, Some(Ok(Target::Collection(_))))
+    let target = Target::parse(request.target, &policy.collections);
+    matches!(target, Ok(Target::Collection(_)))
+        && match request.method {
+            Method::Get | Method::Head => !has("If-None-Match") && is_long(),
+            Method::Post => Return::of(request) == Some(Return::Representation),
+            _ => false,
+        }
 }
 
 impl Exchange<'_> {
@@ -119,8 +119,13 @@ impl Exchange<'_> {
         let record = selected
             .record
             .ok_or_else(|| not_found(collection, selected.id.as_str()))?;
-        let response = self.begin(200, &validators(record.version));
-        Ok(represented(response, collection, &record))
+        let entity_tag = record.version.entity_tag();
+        let validators = Validators {
+            last_modified: record.version.last_modified(),
+            ..entity_tag.clone().into()
+        };
+        let response = self.begin(200, &validators);
+        Ok(represented(response, collection, &record, &entity_tag))
     }
 
     /// The same end. If it is a 304 to If-None-Match, it may wait for a change where the client
@@ -151,7 +156,7 @@ impl Exchange<'_> {
     /// The start of an answer to GET: kept by caches, and asked about each time.
     pub(super) fn begin(&self, status: u16, validators: &Validators) -> Response {
         let mut response = Response::new(status).with_field("Cache-Control", "no-cache");
-        for (name, value) in validators.fields(self.now) {
+        for (name, value) in validators.field_lines(self.now.into()) {
             response = response.with_field(name, value);
         }
         response
@@ -183,8 +188,10 @@ pub(super) fn represented(
     response: Response,
     collection: &Collection,
     record: &Record,
+    entity_tag: &EntityTag,
 ) -> Response {
     let mut content = Vec::with_capacity(record.size() + 128);
-    collection.form().show(collection, record, &mut content);
+    let form = collection.form();
+    form.show(collection, record, entity_tag, &mut content);
     response.with_content(JSON, content)
 }

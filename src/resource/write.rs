@@ -340,14 +340,15 @@ impl Exchange<'_> {
         if !minimal {
             response = response.with_field("Content-Location", path);
         }
+        let entity_tag = record.version.entity_tag();
         response = response
-            .with_field("ETag", record.version.entity_tag().to_string())
+            .with_field("ETag", entity_tag.field_value())
             .with_field("Cache-Control", "no-cache");
         if let Some(preference) = preference {
             response = response.with_field("Preference-Applied", preference.applied());
         }
         match (minimal, created) {
-            (false, _) => represented(response, collection, record),
+            (false, _) => represented(response, collection, record, &entity_tag),
             (true, true) => response.with_field("Content-Length", "0"),
             (true, false) => response,
         }

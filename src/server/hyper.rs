@@ -9,7 +9,7 @@ use ::hyper::body::{Body, Bytes, Incoming};
 use ::hyper::server::conn::http1;
 use ::hyper::service::service_fn;
 use http_body_util::{BodyExt, Full};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -27,7 +27,7 @@ mod head;
 mod listener;
 mod waiting;
 
-use connection::{Connection, Observed, Shared};
+use connection::{Connection, Observed};
 use head::Head;
 use listener::{Accepted, AsyncListener};
 
@@ -148,10 +148,8 @@ impl Door {
     where
         S: Observed + Send + 'static,
     {
-        let door = self.clone();
-        let (stream, ended) = Shared::new(stream);
-        let connection = Connection::new(peer, place, ended);
-        tokio::spawn(door.attend(stream, connection));
+        let (connection, stream) = Connection::new(stream, peer, place);
+        tokio::spawn(self.clone().attend(stream, connection));
     }
 
     /// Answers the requests of one connection, until it ends or the server stops.
@@ -161,16 +159,14 @@ impl Door {
         stream.set_write_timeout(Some(self.limits.timeout));
         let stream = pin!(stream);
         let (door, connection) = (&self, &connection);
+        // hyper itself lets other connections have a turn after every sixteen requests.
         let service = service_fn(|request| async move {
-            // hyper goes on to the next request as long as there is one. Others have a turn between
-            // two of them.
-            tokio::task::yield_now().await;
-            Ok::<_, Infallible>(door.answer(request, connection).await)
+            connection.begin_request();
+            let response = door.answer(request, connection).await;
+            connection.end_request();
+            Ok::<_, Infallible>(response)
         });
         let served = http1::Builder::new()
-            .timer(TokioTimer::new())
-            // From one answer to the end of the next head: idle connections end by it, too.
-            .header_read_timeout(self.limits.timeout)
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_HEAD)
             .half_close(true)
@@ -178,8 +174,10 @@ impl Door {
             .serve_connection(TokioIo::new(stream), service);
         let mut served = pin!(served);
         tokio::select! {
+            biased;
             // Why it ended is of no interest: its client is gone, or was told.
             _ = served.as_mut() => return,
+            () = connection.idle_for(self.limits.timeout) => return,
             _ = stop.wait_for(|stop| *stop) => {}
         }
         served.as_mut().graceful_shutdown();
@@ -193,89 +191,97 @@ impl Door {
         connection: &Connection,
     ) -> ::hyper::Response<Full<Bytes>> {
         let since = self.desk.arrival_time();
-        let (head, mut content) = request.into_parts();
-        let head = Arc::new(Head(head));
-        let read = self.read(&head, &mut content).await;
+        let (head, mut body) = request.into_parts();
+        let head = Head(head);
+        let target = head.target();
+        let request = head.request(&target);
+        let read = self.read(&head, &request, &mut body).await;
         // Chunks that were read to their end do not say so themselves.
-        let unread = !matches!(read, Ok(Read::Content(_))) && !content.is_end_stream();
+        let unread = !matches!(read, Ok(Read::Content(_))) && !body.is_end_stream();
         // A client that waits for 100, or has not come to its end in time, is not waited for.
         let patient = !head.expects_continue() && !matches!(read, Err(Refusal::ContentLate));
         // Where the next request begins is too far away, or unclear.
-        let far = content.size_hint().upper().is_none_or(|it| it > DRAINABLE);
+        let far = body.size_hint().upper().is_none_or(|it| it > DRAINABLE);
         let unclear = matches!(&read, Err(refusal) if !refusal.leaves_framing_clear());
         let last = unclear || unread && (far || !patient);
         let response = match read {
             Ok(Read::Content(content)) => {
-                let response = self.respond(&head, content).await;
-                self.wait(response, &head, connection).await
+                let request = request.with_content(&content);
+                let response = self.respond(&head, &request, &content).await;
+                self.wait(response, &head, &request, connection).await
             }
             Ok(Read::Answered(response)) => response,
-            Err(refusal) => head.with(|request| self.desk.refuse(&request, refusal)),
+            Err(refusal) => self.desk.refuse(&request, refusal),
         };
         self.desk
             .note(connection.peer, || head.request_line(), &response, since);
         if patient && unread {
-            tokio::spawn(timeout(self.limits.timeout, drain(content)));
+            tokio::spawn(timeout(self.limits.timeout, drain(body)));
         }
-        let mut response = response.into();
-        if last {
-            head.end_with(&mut response);
-        }
-        response
+        head.answer(response, last)
     }
 
     /// Judges a request and reads its content, unless the client waits to be told first, and there
     /// is something to tell.
-    async fn read(&self, head: &Arc<Head>, content: &mut Incoming) -> Result<Read, Refusal> {
-        let framing = head.with(|request| self.desk.framing(&request))?;
-        if framing == Framing::Empty {
-            return Ok(Read::Content(Vec::new()));
+    async fn read(
+        &self,
+        head: &Head,
+        request: &Request<'_>,
+        body: &mut Incoming,
+    ) -> Result<Read, Refusal> {
+        if self.desk.framing(request)? == Framing::Empty {
+            return Ok(Read::Content(Bytes::new()));
         }
         if head.expects_continue() {
-            let early = |desk: &Desk, request: Request<'_>| desk.respond_early(&request);
-            if let Some(response) = self.beside(head, early).await.flatten() {
+            let early = if self.answers_here(request) {
+                self.desk.respond_early(request)
+            } else {
+                let early = |desk: &Desk, request: Request<'_>| desk.respond_early(&request);
+                self.beside(head, early).await.flatten()
+            };
+            if let Some(response) = early {
                 return Ok(Read::Answered(response));
             }
         }
         let limit = self.desk.max_content();
-        match timeout(self.limits.timeout, collect(content, limit)).await {
+        match timeout(self.limits.timeout, collect(body, limit)).await {
             Ok(collected) => collected.map(Read::Content),
             Err(_) => Err(Refusal::ContentLate),
         }
     }
 
-    async fn respond(&self, head: &Arc<Head>, content: Vec<u8>) -> Response {
+    async fn respond(&self, head: &Head, request: &Request<'_>, content: &Bytes) -> Response {
+        if self.answers_here(request) {
+            return self.desk.respond(request);
+        }
+        let content = content.clone();
         let respond =
             move |desk: &Desk, request: Request<'_>| desk.respond(&request.with_content(&content));
         let answered = self.beside(head, respond).await;
-        answered.unwrap_or_else(|| head.with(|request| self.desk.fail(&request)))
+        answered.unwrap_or_else(|| self.desk.fail(request))
     }
 
-    /// Does something with a request that asks the store: here, or beside the loop if it may have
-    /// to wait, or take long. Nothing comes back when the server is going meanwhile.
+    /// Whether the answer is made on the thread of the loop: it takes microseconds then.
+    fn answers_here(&self, request: &Request<'_>) -> bool {
+        !self.desk.waits(request.method) && !self.desk.may_list_much(request)
+    }
+
+    /// Does something with a request that asks the store, beside the loop: it may have to wait, or
+    /// take long. Nothing comes back when the server is going meanwhile.
     async fn beside<R: Send + 'static>(
         &self,
-        head: &Arc<Head>,
+        head: &Head,
         work: impl FnOnce(&Desk, Request<'_>) -> R + Send + 'static,
     ) -> Option<R> {
-        let mut work = Some(work);
-        let mut permit = None;
-        if !self.desk.waits(head.method()) {
-            let here = head.with(|request| {
-                let is_short = !self.desk.may_list_much(&request);
-                let work = work.take_if(|_| is_short)?;
-                Some(work(&self.desk, request))
-            });
-            if here.is_some() {
-                return here;
-            }
-            permit = Arc::clone(&self.lists).acquire_owned().await.ok();
-        }
-        let work = work?;
-        let (desk, head) = (Arc::clone(&self.desk), Arc::clone(head));
+        let permit = if self.desk.waits(head.method()) {
+            None
+        } else {
+            Arc::clone(&self.lists).acquire_owned().await.ok()
+        };
+        let (desk, head) = (Arc::clone(&self.desk), head.clone());
         let call = move || {
             let _permit = permit;
-            head.with(|request| work(&desk, request))
+            work(&desk, head.request(&head.target()))
         };
         tokio::task::spawn_blocking(call).await.ok()
     }
@@ -283,26 +289,31 @@ impl Door {
 
 /// What came of reading the content.
 enum Read {
-    Content(Vec<u8>),
+    Content(Bytes),
     /// It was not read: the answer does not depend on it.
     Answered(Response),
 }
 
-/// Reads content of no more than `limit` bytes.
-async fn collect(content: &mut Incoming, limit: u64) -> Result<Vec<u8>, Refusal> {
-    let mut collected = Vec::new();
-    while let Some(frame) = content.frame().await {
+/// Reads content of no more than `limit` bytes. What comes in one piece is not copied.
+async fn collect(body: &mut Incoming, limit: u64) -> Result<Bytes, Refusal> {
+    let (mut first, mut all) = (Bytes::new(), Vec::new());
+    while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| broken(&error))?;
         // Trailer fields say nothing here.
-        let Some(data) = frame.data_ref() else {
+        let Ok(data) = frame.into_data() else {
             continue;
         };
-        if (collected.len() + data.len()) as u64 > limit {
+        if (first.len() + all.len() + data.len()) as u64 > limit {
             return Err(Refusal::ContentTooLong { limit });
         }
-        collected.extend_from_slice(data);
+        if first.is_empty() && all.is_empty() {
+            first = data;
+        } else {
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&data);
+        }
     }
-    Ok(collected)
+    Ok(if all.is_empty() { first } else { all.into() })
 }
 
 /// Why content could not be read to its end.

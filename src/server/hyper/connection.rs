@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 #[cfg(unix)]
 use socket2::SockRef;
@@ -15,6 +16,7 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until};
 
 use crate::server::lock;
 
@@ -24,6 +26,18 @@ pub(super) struct Connection {
     pub(super) peer: Option<IpAddr>,
     pub(super) ended: Ended,
     permit: Mutex<Permit>,
+    activity: Arc<Mutex<Activity>>,
+}
+
+/// What a connection is at.
+#[derive(Clone, Copy)]
+enum Activity {
+    /// It waits for the head of a request to be complete, since then.
+    Idle(Instant),
+    /// It has a request.
+    Busy,
+    /// The request has its answer, which is not sent yet.
+    Answered,
 }
 
 /// Why a connection may be open.
@@ -33,11 +47,50 @@ enum Permit {
 }
 
 impl Connection {
-    pub(super) fn new(peer: Option<IpAddr>, place: OwnedSemaphorePermit, ended: Ended) -> Self {
-        Self {
+    /// The connection that is open on `stream`, and the stream for hyper.
+    pub(super) fn new<S: Observed + Send + 'static>(
+        stream: S,
+        peer: Option<IpAddr>,
+        place: OwnedSemaphorePermit,
+    ) -> (Self, Shared<S>) {
+        let stream = Arc::new(Mutex::new(stream));
+        let activity = Arc::new(Mutex::new(Activity::Idle(Instant::now())));
+        let observed = Arc::clone(&stream);
+        let ended = move |context: &mut Context<'_>| lock(&observed).poll_ended(context);
+        let connection = Self {
             peer,
-            ended,
+            ended: Box::new(ended),
             permit: Mutex::new(Permit::Place(place)),
+            activity: Arc::clone(&activity),
+        };
+        (connection, Shared { stream, activity })
+    }
+
+    /// Notes that a request has begun.
+    pub(super) fn begin_request(&self) {
+        *lock(&self.activity) = Activity::Busy;
+    }
+
+    /// Notes that the request has its answer.
+    pub(super) fn end_request(&self) {
+        *lock(&self.activity) = Activity::Answered;
+    }
+
+    /// Ends when no request has begun for so long after the last answer was sent.
+    ///
+    /// This is one timer for each connection, where hyper takes one for each request. The time begins
+    /// when an answer has been sent, so that a slow client gets a long one to its end.
+    pub(super) async fn idle_for(&self, timeout: Duration) {
+        loop {
+            let now = Instant::now();
+            let since = match *lock(&self.activity) {
+                Activity::Idle(since) => since,
+                Activity::Busy | Activity::Answered => now,
+            };
+            if now >= since + timeout {
+                return;
+            }
+            sleep_until(since + timeout).await;
         }
     }
 
@@ -67,19 +120,13 @@ impl Connection {
 ///
 /// While an answer is being made, hyper does not look whether the client has left, since a client
 /// may end its side once it has sent everything.
-pub(super) struct Shared<S>(Arc<Mutex<S>>);
+pub(super) struct Shared<S> {
+    stream: Arc<Mutex<S>>,
+    activity: Arc<Mutex<Activity>>,
+}
 
 /// Is ready when the client sends no more. Not polled while hyper reads.
-pub(super) type Ended = Box<dyn Fn(&mut Context<'_>) -> Poll<()> + Send + Sync>;
-
-impl<S: Observed + Send + 'static> Shared<S> {
-    pub(super) fn new(stream: S) -> (Self, Ended) {
-        let stream = Arc::new(Mutex::new(stream));
-        let observed = Arc::clone(&stream);
-        let ended = move |context: &mut Context<'_>| lock(&observed).poll_ended(context);
-        (Self(stream), Box::new(ended))
-    }
-}
+type Ended = Box<dyn Fn(&mut Context<'_>) -> Poll<()> + Send + Sync>;
 
 /// A stream of which one can find out whether its other side has ended it, without reading.
 pub(super) trait Observed: AsyncRead + AsyncWrite + Unpin {
@@ -114,13 +161,28 @@ impl Observed for UnixStream {
     }
 }
 
+/// The longest answer that is sent in one piece, in bytes. Up to there it costs less to copy the
+/// content behind the head than to have the kernel collect two pieces.
+const SHORT: usize = 1024;
+
+/// Copies pieces one after the other, if they fit. Gives back how long they are together.
+fn copy_short(slices: &[IoSlice<'_>], piece: &mut [u8; SHORT]) -> Option<usize> {
+    let mut length = 0;
+    for slice in slices {
+        let end = length + slice.len();
+        piece.get_mut(length..end)?.copy_from_slice(slice);
+        length = end;
+    }
+    Some(length)
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Shared<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *lock(&self.0)).poll_read(context, buffer)
+        Pin::new(&mut *lock(&self.stream)).poll_read(context, buffer)
     }
 }
 
@@ -130,7 +192,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Shared<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *lock(&self.0)).poll_write(context, bytes)
+        Pin::new(&mut *lock(&self.stream)).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -138,18 +200,28 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Shared<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *lock(&self.0)).poll_write_vectored(context, slices)
+        let mut piece = [0; SHORT];
+        if let Some(length) = copy_short(slices, &mut piece) {
+            let piece = piece.get(..length).unwrap_or_default();
+            return Pin::new(&mut *lock(&self.stream)).poll_write(context, piece);
+        }
+        Pin::new(&mut *lock(&self.stream)).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        lock(&self.0).is_write_vectored()
+        lock(&self.stream).is_write_vectored()
     }
 
+    /// hyper flushes when it has written everything.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *lock(&self.0)).poll_flush(context)
+        let mut activity = lock(&self.activity);
+        if let Activity::Answered = *activity {
+            *activity = Activity::Idle(Instant::now());
+        }
+        Pin::new(&mut *lock(&self.stream)).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *lock(&self.0)).poll_shutdown(context)
+        Pin::new(&mut *lock(&self.stream)).poll_shutdown(context)
     }
 }

@@ -1,20 +1,23 @@
 use std::borrow::Cow;
 
 use ::hyper::Version;
+use ::hyper::body::Bytes;
 use ::hyper::header::{CONNECTION, EXPECT, HeaderValue};
 use ::hyper::http::request::Parts;
+use http_body_util::Full;
 
-use crate::message::{Protocol, Request};
+use crate::http::into_http;
+use crate::message::{Protocol, Request, Response};
 use crate::method::Method;
 
 /// The head of a request.
+#[derive(Clone)]
 pub(super) struct Head(pub(super) Parts);
 
 impl Head {
-    /// Hands the head over as a value.
-    pub(super) fn with<R>(&self, work: impl FnOnce(Request<'_>) -> R) -> R {
-        let target = self.target();
-        let mut request = Request::new(self.method(), &target);
+    /// The head as a value, for the target that [`target`](Self::target) returned.
+    pub(super) fn request<'a>(&'a self, target: &'a str) -> Request<'a> {
+        let mut request = Request::new(self.method(), target);
         if self.0.version == Version::HTTP_10 {
             request.protocol = Protocol::Http10;
         }
@@ -22,14 +25,15 @@ impl Head {
         request.fields = fields
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect();
-        work(request)
+        request
     }
 
     pub(super) fn method(&self) -> Method {
         Method::from_name(self.0.method.as_str())
     }
 
-    fn target(&self) -> Cow<'_, str> {
+    /// The target, as it stood in the request line.
+    pub(super) fn target(&self) -> Cow<'_, str> {
         let uri = &self.0.uri;
         match (uri.authority(), uri.path_and_query()) {
             (None, Some(path)) => path.as_str().into(),
@@ -46,15 +50,23 @@ impl Head {
             && expected.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"))
     }
 
-    /// Has the connection end with this response.
-    pub(super) fn end_with<B>(&self, response: &mut ::hyper::Response<B>) {
-        if self.0.version >= Version::HTTP_11 {
+    /// The response as hyper sends it; the connection ends with the `last` one.
+    ///
+    /// It gets the map of the request's fields, which hyper uses again for the next request: so
+    /// most requests need no new one.
+    pub(super) fn answer(self, response: Response, last: bool) -> ::hyper::Response<Full<Bytes>> {
+        let Parts {
+            headers, version, ..
+        } = self.0;
+        let mut response = into_http(response, headers);
+        if last && version >= Version::HTTP_11 {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
-        } else {
+        } else if last {
             // An answer in HTTP/1.0 ends it unless it says otherwise.
             *response.version_mut() = Version::HTTP_10;
         }
+        response
     }
 
     /// The first line, as hyper read it.

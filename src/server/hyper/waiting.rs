@@ -1,9 +1,9 @@
 use std::future::poll_fn;
-use std::sync::Arc;
 
+use ::hyper::body::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use crate::message::Response;
+use crate::message::{Request, Response};
 use crate::server::hyper::Door;
 use crate::server::hyper::connection::Connection;
 use crate::server::hyper::head::Head;
@@ -16,7 +16,8 @@ impl Door {
     pub(super) async fn wait(
         &self,
         first: Response,
-        head: &Arc<Head>,
+        head: &Head,
+        request: &Request<'_>,
         connection: &Connection,
     ) -> Response {
         let Some(wait) = first.wait().cloned() else {
@@ -33,7 +34,7 @@ impl Door {
         let mut is_over = false;
         loop {
             is_over |= self.desk.waiters().is_closed();
-            let response = self.respond(head, Vec::new()).await;
+            let response = self.respond(head, request, &Bytes::new()).await;
             match response.wait() {
                 Some(unchanged) if !is_over => ticket.expect(unchanged.version),
                 _ => {
