@@ -91,10 +91,12 @@ impl Framing {
 /// [RFC 9110 section 5.5](https://www.rfc-editor.org/rfc/rfc9110#section-5.5)
 fn check_fields(request: &Request<'_>) -> Result<(), Refusal> {
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    // To look at every byte is faster here than to stop at the first that is found.
+    let is_control = |b: u8| b.is_ascii_control() & (b != b'\t');
     let is_sound = |(name, value): &(&str, &[u8])| {
         !name.is_empty()
             && name.bytes().all(is_token)
-            && !value.iter().any(|b| b.is_ascii_control() && *b != b'\t')
+            && !value.iter().fold(false, |found, b| found | is_control(*b))
     };
     if request.fields.iter().all(is_sound) {
         Ok(())

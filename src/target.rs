@@ -96,15 +96,23 @@ fn cut(text: &str, is_end: impl Fn(u8) -> bool) -> (&str, &str) {
 
 /// The path of a document, such that [`Target::parse`] reads the id back.
 pub(crate) fn document_path(served: &Collections, collection: &Collection, id: &str) -> String {
-    format!("{}/{}", served.path(collection), encode(id))
+    let mut path = served.path(collection);
+    path.push('/');
+    encode_to(&mut path, id);
+    path
 }
 
 /// Percent-encodes all but the characters that mean themselves everywhere.
 pub(crate) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    encode_to(&mut encoded, text);
+    encoded
+}
+
+fn encode_to(encoded: &mut String, text: &str) {
     const HEX: [char; 16] = [
         '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
     ];
-    let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             encoded.push(byte.into());
@@ -114,7 +122,6 @@ pub(crate) fn encode(text: &str) -> String {
             encoded.extend(digits.iter().filter_map(|digit| HEX.get(*digit)));
         }
     }
-    encoded
 }
 
 /// A target has no fragment; should one be sent all the same, it names nothing here. hyper does not

@@ -154,7 +154,7 @@ fn document(members: &Map<String, Value>) -> Result<Document, ContentError> {
 
 /// The text of the document of a person of this name.
 pub(crate) fn document_of_name(name: &str) -> String {
-    format!("{HEAD}{}}}", quoted(name))
+    [HEAD, &quoted(name), "}"].concat()
 }
 
 fn bad_id(error: IdError) -> ContentError {

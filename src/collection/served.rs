@@ -78,7 +78,7 @@ impl Collections {
 
     /// The path of a collection.
     pub(crate) fn path(&self, collection: &Collection) -> String {
-        format!("{}/{}", self.0.prefix, collection.name)
+        [&self.0.prefix, "/", &collection.name].concat()
     }
 
     /// The description of the API and its tag: made once, because making it takes longer than

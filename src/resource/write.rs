@@ -68,13 +68,15 @@ impl Exchange<'_> {
     ///
     /// [RFC 5789 section 2.2](https://www.rfc-editor.org/rfc/rfc5789#section-2.2)
     pub(super) fn has_other_patch(&self) -> bool {
+        if self.request.method != Method::Patch {
+            return false;
+        }
         let media_type = |value: &[u8]| {
             let essence = value.split(|byte| *byte == b';').next().map(trim);
             essence.is_some_and(|it| it.eq_ignore_ascii_case(MERGE_PATCH.as_bytes()))
         };
         let mut types = self.request.field_lines("Content-Type");
-        let is_one = (types.next().map(media_type), types.next()) == (Some(true), None);
-        self.request.method == Method::Patch && !is_one
+        (types.next().map(media_type), types.next()) != (Some(true), None)
     }
 
     /// Performs a write. If another writer changed the state first, selects and evaluates again.
