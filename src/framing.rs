@@ -92,7 +92,7 @@ impl Framing {
 fn check_fields(request: &Request<'_>) -> Result<(), Refusal> {
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     // To look at every byte is faster here than to stop at the first that is found.
-    let is_control = |b: u8| b.is_ascii_control() & (b != b'\t');
+    let is_control = |b: u8| b.is_ascii_control() && b != b'\t';
     let is_sound = |(name, value): &(&str, &[u8])| {
         !name.is_empty()
             && name.bytes().all(is_token)

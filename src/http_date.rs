@@ -89,12 +89,13 @@ impl HttpDate {
         let (year, month, day) = at.to_calendar_date();
         let (hour, minute, second) = at.as_hms();
         text[..3].copy_from_slice(day_name(at.weekday()));
-        write_digits(&mut text[5..7], day.into());
+        text[5..7].copy_from_slice(&two_digits(day));
         text[8..11].copy_from_slice(month_name(month));
-        write_digits(&mut text[12..16], year.unsigned_abs().into());
-        write_digits(&mut text[17..19], hour.into());
-        write_digits(&mut text[20..22], minute.into());
-        write_digits(&mut text[23..25], second.into());
+        text[12..14].copy_from_slice(&two_digits(year.unsigned_abs() / 100));
+        text[14..16].copy_from_slice(&two_digits(year.unsigned_abs()));
+        text[17..19].copy_from_slice(&two_digits(hour));
+        text[20..22].copy_from_slice(&two_digits(minute));
+        text[23..25].copy_from_slice(&two_digits(second));
         text
     }
 
@@ -118,12 +119,25 @@ impl fmt::Display for HttpDate {
     }
 }
 
-/// Writes the last decimal digits of `number`, as many as there is place for.
-pub(crate) fn write_digits(place: &mut [u8], mut number: u64) {
-    for digit in place.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
+/// The decimal digits of the numbers below 100.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the compiler would refuse a constant that panics"
+)]
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [*b"00"; 100];
+    let mut number: u8 = 0;
+    while number < 100 {
+        pairs[number as usize] = [b'0' + number / 10, b'0' + number % 10];
+        number += 1;
     }
+    pairs
+};
+
+/// The last two decimal digits of a number.
+pub(crate) fn two_digits(number: impl Into<u64>) -> [u8; 2] {
+    let pair = PAIRS.get((number.into() % 100) as usize);
+    pair.copied().unwrap_or_default()
 }
 
 fn day_name(day: Weekday) -> &'static [u8; 3] {

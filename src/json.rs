@@ -122,9 +122,16 @@ pub(crate) fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a string always serializes into memory")
 }
 
-/// Writes the text as a JSON string.
+/// Writes the text as a JSON string. Most texts have nothing to escape, and are copied.
 pub(crate) fn write_quoted(text: &str, content: &mut Vec<u8>) {
-    serde_json::to_writer(content, text).expect("a string always serializes into memory");
+    let is_escaped = |byte: u8| matches!(byte, 0..b' ' | b'"' | b'\\');
+    if text.bytes().any(is_escaped) {
+        content.extend_from_slice(quoted(text).as_bytes());
+    } else {
+        content.push(b'"');
+        content.extend_from_slice(text.as_bytes());
+        content.push(b'"');
+    }
 }
 
 /// Begins a member of an object to which `text` was written last.

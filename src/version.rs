@@ -11,7 +11,7 @@ use time::macros::format_description;
 
 use crate::entity_tag::EntityTag;
 use crate::field::ascii;
-use crate::http_date::{HttpDate, LAST, MICROSECONDS, microseconds, utc, write_digits};
+use crate::http_date::{HttpDate, LAST, MICROSECONDS, microseconds, two_digits, utc};
 
 /// The version of a resource: the moment of its last change, in microseconds.
 ///
@@ -79,14 +79,17 @@ impl Version {
         let at = utc(self.at().div_euclid(MICROSECONDS));
         let (year, month, day) = at.to_calendar_date();
         let (hour, minute, second) = at.as_hms();
-        let microsecond = self.at().rem_euclid(MICROSECONDS).unsigned_abs();
-        write_digits(&mut text[..4], year.unsigned_abs().into());
-        write_digits(&mut text[5..7], u8::from(month).into());
-        write_digits(&mut text[8..10], day.into());
-        write_digits(&mut text[11..13], hour.into());
-        write_digits(&mut text[14..16], minute.into());
-        write_digits(&mut text[17..19], second.into());
-        write_digits(&mut text[20..], microsecond);
+        let fraction = self.at().rem_euclid(MICROSECONDS).unsigned_abs();
+        text[..2].copy_from_slice(&two_digits(year.unsigned_abs() / 100));
+        text[2..4].copy_from_slice(&two_digits(year.unsigned_abs()));
+        text[5..7].copy_from_slice(&two_digits(month as u8));
+        text[8..10].copy_from_slice(&two_digits(day));
+        text[11..13].copy_from_slice(&two_digits(hour));
+        text[14..16].copy_from_slice(&two_digits(minute));
+        text[17..19].copy_from_slice(&two_digits(second));
+        text[20..22].copy_from_slice(&two_digits(fraction / 10_000));
+        text[22..24].copy_from_slice(&two_digits(fraction / 100));
+        text[24..].copy_from_slice(&two_digits(fraction));
         text
     }
 

@@ -4,7 +4,6 @@ use crate::collection::Collection;
 use crate::collection::form::{Form, change_date_schema, id_schema, with_members};
 use crate::document::{ContentError, Document, Id, IdError, Record, not_an_object};
 use crate::entity_tag::EntityTag;
-use crate::field::ascii;
 use crate::json::{Json, JsonError, quoted, write_quoted};
 
 pub(super) const ID_MEMBER: &str = "person_id";
@@ -72,7 +71,7 @@ impl Form for Persons {
     }
 
     fn show(&self, _: &Collection, record: &Record, _: &EntityTag, content: &mut Vec<u8>) {
-        write(record, "\n", content);
+        ALONE.write(record, content);
         content.push(b'\n');
     }
 
@@ -80,7 +79,7 @@ impl Form for Persons {
         let is_empty = records.is_empty();
         for (index, record) in records.into_iter().enumerate() {
             content.extend_from_slice(if index == 0 { b"[\n  " } else { b", \n  " });
-            write(&record, "\n  ", content);
+            LISTED.write(&record, content);
         }
         content.extend_from_slice(if is_empty { b"[]\n" } else { b"\n]\n" });
     }
@@ -110,27 +109,40 @@ impl Form for Persons {
     }
 }
 
-/// Writes a person in the layout of the older service: two spaces of indentation, and a comma *and
-/// a space* before each line break.
-fn write(record: &Record, line: &str, content: &mut Vec<u8>) {
-    let Record {
-        id,
-        document,
-        version,
-        ..
-    } = record;
-    let name = document.as_str().strip_prefix(HEAD);
-    let name = name.and_then(|it| it.strip_suffix('}')).unwrap_or("null");
-    let version = version.text();
-    for text in ["{", line, "  \"", CHANGE_DATE, "\": \"", ascii(&version)] {
-        content.extend_from_slice(text.as_bytes());
-    }
-    for text in ["\", ", line, "  \"", ID_MEMBER, "\": "] {
-        content.extend_from_slice(text.as_bytes());
-    }
-    write_quoted(id.as_str(), content);
-    for text in [", ", line, "  \"", NAME_MEMBER, "\": ", name, line, "}"] {
-        content.extend_from_slice(text.as_bytes());
+/// The layout of the older service: two spaces of indentation, and a comma *and a space* before
+/// each line break.
+struct Layout {
+    before_change_date: &'static str,
+    before_id: &'static str,
+    before_name: &'static str,
+    end: &'static str,
+}
+
+const ALONE: Layout = Layout {
+    before_change_date: "{\n  \"change_date\": \"",
+    before_id: "\", \n  \"person_id\": ",
+    before_name: ", \n  \"person_name\": ",
+    end: "\n}",
+};
+
+const LISTED: Layout = Layout {
+    before_change_date: "{\n    \"change_date\": \"",
+    before_id: "\", \n    \"person_id\": ",
+    before_name: ", \n    \"person_name\": ",
+    end: "\n  }",
+};
+
+impl Layout {
+    fn write(&self, record: &Record, content: &mut Vec<u8>) {
+        let name = record.document.as_str().strip_prefix(HEAD);
+        let name = name.and_then(|it| it.strip_suffix('}')).unwrap_or("null");
+        content.extend_from_slice(self.before_change_date.as_bytes());
+        content.extend_from_slice(&record.version.text());
+        content.extend_from_slice(self.before_id.as_bytes());
+        write_quoted(record.id.as_str(), content);
+        content.extend_from_slice(self.before_name.as_bytes());
+        content.extend_from_slice(name.as_bytes());
+        content.extend_from_slice(self.end.as_bytes());
     }
 }
 
