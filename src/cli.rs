@@ -4,25 +4,24 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::collection::{Collection, Collections};
 use crate::policy::Profile;
-#[cfg(feature = "hyper")]
-use crate::server::Limits;
-use crate::server::{Address, Door, Options};
+use crate::server::{Address, Options};
 #[cfg(feature = "sqlite")]
 use crate::store::SqliteStore;
 use crate::store::{MemoryStore, OpenError, Store};
 #[cfg(feature = "postgres")]
 use crate::store::{PostgresStore, PostgresUrl};
 
+mod door_flags;
 mod dump;
 mod load;
 mod store_name;
 mod token_file;
 mod usage;
 
+use door_flags::DoorFlags;
 pub use dump::DumpError;
 pub use load::LoadError;
 use store_name::StoreName;
@@ -75,6 +74,7 @@ Options:
                           content, and to take more of an answer [default: 10]
   --max-waiting N         hyper: the most requests that wait for a change at once
                           [default: 1000]
+  --threads N             hyper: how many serve the connections [default: 1]
   --help                  print this
   --version               print the version
 ";
@@ -110,15 +110,6 @@ pub struct Config {
     store: StoreName,
     no_collection_tag: bool,
     door: DoorFlags,
-}
-
-/// The flags of the hyper door; they are also read in builds without it.
-#[derive(Clone, Debug, Default)]
-struct DoorFlags {
-    hyper: bool,
-    max_connections: Option<u32>,
-    max_waiting: Option<u32>,
-    timeout: Option<Duration>,
 }
 
 impl Default for Config {
@@ -225,31 +216,28 @@ impl Config {
             "--door" => "`tiny_http` or `hyper`",
             "--max-connections" => "a number of connections such as 256",
             "--max-waiting" => "a number of requests such as 1000",
+            "--threads" => "a number of threads such as 4",
             "--timeout" => "a number of seconds such as 10",
             _ => return None,
         })
     }
 
     fn set(&mut self, flag: &str, wanted: &'static str, value: String) -> Result<(), UsageError> {
-        let access = &mut self.options.policy.access;
+        let policy = &mut self.options.policy;
         let read = match flag {
             "--listen" => value.parse().ok().map(|address| self.address = address),
             "--store" => match StoreName::missing(&value) {
                 Some(feature) => return Err(UsageError::NotBuilt(feature)),
                 None => StoreName::read(&value).map(|store| self.store = store),
             },
-            "--max-content" => value
-                .parse()
-                .ok()
-                .map(|most| self.options.policy.max_content = most),
-            "--allow-origin" => access.allow_origin(&value).ok(),
-            "--allow-host" => access.allow_host(&value).ok(),
+            "--max-content" => value.parse().ok().map(|most| policy.max_content = most),
+            "--allow-origin" => policy.access.allow_origin(&value).ok(),
+            "--allow-host" => policy.access.allow_host(&value).ok(),
             "--door" => self.door.name(&value),
             "--max-connections" => positive(&value).map(|n| self.door.max_connections = Some(n)),
             "--max-waiting" => number(&value).map(|n| self.door.max_waiting = Some(n)),
-            "--timeout" => {
-                positive(&value).map(|n| self.door.timeout = Some(Duration::from_secs(n.into())))
-            }
+            "--threads" => positive(&value).map(|n| self.door.threads = Some(n)),
+            "--timeout" => positive(&value).map(|n| self.door.timeout = Some(n)),
             "--collection" => {
                 let collection = value.parse().map_err(UsageError::Collection)?;
                 self.collections.push(collection);
@@ -333,42 +321,6 @@ impl Config {
             options.policy.access.require_token(token);
         }
         Ok(options)
-    }
-}
-
-impl DoorFlags {
-    fn name(&mut self, name: &str) -> Option<()> {
-        self.hyper = match name {
-            "tiny_http" => false,
-            "hyper" => true,
-            _ => return None,
-        };
-        Some(())
-    }
-
-    /// The door that was asked for.
-    fn door(&self) -> Result<Door, UsageError> {
-        #[cfg(feature = "hyper")]
-        if self.hyper {
-            let limits = Limits::default();
-            return Ok(Door::Hyper(Limits {
-                connections: self.max_connections.unwrap_or(limits.connections),
-                timeout: self.timeout.unwrap_or(limits.timeout),
-                waiting: self.max_waiting.unwrap_or(limits.waiting),
-            }));
-        }
-        if self.hyper {
-            return Err(UsageError::NotBuilt("hyper"));
-        }
-        let given = [
-            ("--max-connections", self.max_connections.is_some()),
-            ("--max-waiting", self.max_waiting.is_some()),
-            ("--timeout", self.timeout.is_some()),
-        ];
-        match given.into_iter().find(|(_, is_given)| *is_given) {
-            Some((flag, _)) => Err(UsageError::Needs(flag, "--door hyper")),
-            None => Ok(Door::TinyHttp),
-        }
     }
 }
 

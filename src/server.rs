@@ -49,7 +49,7 @@ pub enum Door {
     /// not read can stop it.
     #[default]
     TinyHttp,
-    /// hyper, on a runtime of one thread: for networks that are not trusted, and for high load.
+    /// hyper, on one thread or several: for networks that are not trusted, and for high load.
     /// With the cargo feature `hyper`.
     ///
     /// It costs some twenty crates and half a megabyte more.
@@ -71,6 +71,9 @@ pub struct Limits {
     /// The most requests that wait for a change at once; 1,000 unless set. They do not count as
     /// connections. Others get their 304 at once.
     pub waiting: u32,
+    /// How many threads serve the connections, at least one; one unless set. Connections go to them
+    /// in turn. The other limits are for all of them together.
+    pub threads: u32,
 }
 
 #[cfg(feature = "hyper")]
@@ -80,6 +83,7 @@ impl Default for Limits {
             connections: 256,
             timeout: Duration::from_secs(10),
             waiting: 1000,
+            threads: 1,
         }
     }
 }

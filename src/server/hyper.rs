@@ -10,7 +10,7 @@ use ::hyper::server::conn::http1;
 use ::hyper::service::service_fn;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
@@ -26,10 +26,12 @@ mod connection;
 mod head;
 mod listener;
 mod waiting;
+mod workers;
 
 use connection::{Connection, Observed};
 use head::Head;
 use listener::{Accepted, AsyncListener};
+use workers::Workers;
 
 /// The longest head of a request, in bytes: target, fields and all.
 const MAX_HEAD: usize = 32 * 1024;
@@ -43,6 +45,9 @@ const MAX_LISTS: usize = 2;
 
 /// More connections than any machine has descriptors for.
 const MOST: u32 = 1_000_000;
+
+/// More threads than any machine has processors for.
+const MOST_THREADS: u32 = 1024;
 
 /// Longer than anybody waits, and short enough to be added to the time of day.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -65,6 +70,7 @@ pub(super) fn serve(
     limits.timeout = limits.timeout.min(LONGEST);
     limits.connections = limits.connections.clamp(1, MOST);
     limits.waiting = limits.waiting.min(MOST);
+    limits.threads = limits.threads.clamp(1, MOST_THREADS);
     let (word, stop) = watch::channel(false);
     let woken = Arc::downgrade(&desk);
     stopper.on_stop(move || {
@@ -73,13 +79,14 @@ pub(super) fn serve(
             desk.waiters().close();
         }
     });
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
+    let runtime = workers::runtime()
         .max_blocking_threads(MAX_CALLS)
         .thread_name("ifmatch-store")
         .build()?;
+    let (workers, threads) = Workers::start(limits.threads)?;
     let door = Door {
+        calls: runtime.handle().clone(),
+        workers: Arc::new(workers),
         desk,
         limits,
         lists: Arc::new(Semaphore::new(MAX_LISTS)),
@@ -95,6 +102,7 @@ pub(super) fn serve(
     }
     // Connections that took too long to end, and what the store still does for them.
     runtime.shutdown_timeout(Duration::ZERO);
+    threads.end();
     Ok(())
 }
 
@@ -103,6 +111,9 @@ pub(super) fn serve(
 struct Door {
     desk: Arc<Desk>,
     limits: Limits,
+    workers: Arc<Workers>,
+    /// The runtime on whose threads the calls of a store that waits are made, for all workers.
+    calls: Handle,
     /// A permit for each long list that may be made.
     lists: Arc<Semaphore>,
     /// A permit for each connection that may be open, but for those whose request waits.
@@ -122,9 +133,7 @@ impl Door {
         let accepting = async {
             while let Ok(place) = Arc::clone(&self.places).acquire_owned().await {
                 match listener.accept(self.limits.timeout).await {
-                    Ok(Accepted::Tcp(stream, peer)) => self.welcome(stream, Some(peer), place),
-                    #[cfg(unix)]
-                    Ok(Accepted::Unix(stream)) => self.welcome(stream, None, place),
+                    Ok(accepted) => self.welcome(accepted, place),
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(_) => sleep(RESPITE).await,
                 }
@@ -143,17 +152,39 @@ impl Door {
         Ok(())
     }
 
-    /// Serves a connection beside the others, and gives back its place when it ends.
-    fn welcome<S>(&self, stream: S, peer: Option<IpAddr>, place: OwnedSemaphorePermit)
-    where
-        S: Observed + Send + 'static,
-    {
-        let (connection, stream) = Connection::new(stream, peer, place);
-        tokio::spawn(self.clone().attend(stream, connection));
+    /// Serves a connection on the thread whose turn it is, and gives back its place when it ends.
+    fn welcome(&self, accepted: Accepted, place: OwnedSemaphorePermit) {
+        let door = self.clone();
+        let Some(worker) = self.workers.next() else {
+            tokio::spawn(door.attend(accepted, place));
+            return;
+        };
+        // A connection that cannot be moved is closed.
+        if let Ok(detached) = accepted.detach() {
+            worker.spawn(async move {
+                if let Ok(accepted) = detached.attach() {
+                    door.attend(accepted, place).await;
+                }
+            });
+        }
+    }
+
+    async fn attend(self, accepted: Accepted, place: OwnedSemaphorePermit) {
+        match accepted {
+            Accepted::Tcp(stream, peer) => self.answer_all(stream, Some(peer), place).await,
+            #[cfg(unix)]
+            Accepted::Unix(stream) => self.answer_all(stream, None, place).await,
+        }
     }
 
     /// Answers the requests of one connection, until it ends or the server stops.
-    async fn attend(self, stream: impl AsyncRead + AsyncWrite, connection: Connection) {
+    async fn answer_all<S: Observed + Send + 'static>(
+        self,
+        stream: S,
+        peer: Option<IpAddr>,
+        place: OwnedSemaphorePermit,
+    ) {
+        let (connection, stream) = Connection::new(stream, peer, place);
         let mut stop = self.stop.clone();
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.limits.timeout));
@@ -283,7 +314,7 @@ impl Door {
             let _permit = permit;
             work(&desk, head.request(&head.target()))
         };
-        tokio::task::spawn_blocking(call).await.ok()
+        self.calls.spawn_blocking(call).await.ok()
     }
 }
 

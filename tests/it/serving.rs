@@ -19,9 +19,20 @@ pub fn door() -> Door {
     match env::var("IFMATCH_TEST_DOOR").as_deref() {
         Err(_) | Ok("tiny_http") => Door::TinyHttp,
         #[cfg(feature = "hyper")]
-        Ok("hyper") => Door::Hyper(ifmatch::Limits::default()),
+        Ok("hyper") => {
+            let mut limits = ifmatch::Limits::default();
+            limits.threads = threads().unwrap_or(limits.threads);
+            Door::Hyper(limits)
+        }
         Ok(other) => panic!("there is no door {other} in this build"),
     }
+}
+
+/// How many threads the hyper door has under test, if not one.
+#[cfg(feature = "hyper")]
+fn threads() -> Option<u32> {
+    let threads = env::var("IFMATCH_TEST_THREADS").ok()?;
+    Some(threads.parse().unwrap())
 }
 
 pub fn is_hyper() -> bool {
@@ -70,6 +81,10 @@ pub fn options() -> Options {
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
     command.args(["--door", if is_hyper() { "hyper" } else { "tiny_http" }]);
+    #[cfg(feature = "hyper")]
+    if let (true, Some(threads)) = (is_hyper(), threads()) {
+        command.args(["--threads", &threads.to_string()]);
+    }
     command
 }
 

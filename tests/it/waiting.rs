@@ -35,6 +35,11 @@ impl Observed {
     /// On this store, with the person 1.
     fn on(store: Arc<dyn Store>, options: Options) -> Self {
         create(&*store, "1");
+        Self::beside(store, options)
+    }
+
+    /// On a store that has the person 1.
+    fn beside(store: Arc<dyn Store>, options: Options) -> Self {
         let (read, reads) = channel();
         let signal = move |call: Call<'_>| {
             if matches!(call, Call::Get(_) | Call::Version) {
@@ -361,13 +366,15 @@ fn a_pipelined_request_is_answered_afterwards() {
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 fn a_change_by_another_process_is_told(place: &dyn crate::conformance::Place) {
     let observed = Observed::on(place.open(), options());
+    // With a store of its own: what is read for one of two that wait must not count for the other.
+    let lists = Observed::beside(place.open(), options());
     let other = place.open();
     for name in ["Tim", "Tom", "Wim"] {
         let tag = observed.tag("/persons/1");
         let mut document = observed.waiting("/persons/1", &tag, 50);
         let mut list = place.tags_lists().then(|| {
-            let tag = observed.tag("/persons");
-            observed.waiting("/persons", &tag, 50)
+            let tag = lists.tag("/persons");
+            lists.waiting("/persons", &tag, 50)
         });
         replace(&*other, name);
         for client in std::iter::once(&mut document).chain(list.as_mut()) {

@@ -1,5 +1,7 @@
 use std::io;
-use std::net::IpAddr;
+use std::net::{self, IpAddr};
+#[cfg(unix)]
+use std::os::unix::net as net_unix;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -25,6 +27,35 @@ pub(super) enum Accepted {
     Tcp(TcpStream, IpAddr),
     #[cfg(unix)]
     Unix(UnixStream),
+}
+
+/// A connection that no runtime looks after.
+pub(super) enum Detached {
+    Tcp(net::TcpStream, IpAddr),
+    #[cfg(unix)]
+    Unix(net_unix::UnixStream),
+}
+
+impl Accepted {
+    /// Takes the connection from the runtime that accepted it.
+    pub(super) fn detach(self) -> io::Result<Detached> {
+        Ok(match self {
+            Self::Tcp(stream, peer) => Detached::Tcp(stream.into_std()?, peer),
+            #[cfg(unix)]
+            Self::Unix(stream) => Detached::Unix(stream.into_std()?),
+        })
+    }
+}
+
+impl Detached {
+    /// Gives the connection to the runtime of this thread.
+    pub(super) fn attach(self) -> io::Result<Accepted> {
+        Ok(match self {
+            Self::Tcp(stream, peer) => Accepted::Tcp(TcpStream::from_std(stream)?, peer),
+            #[cfg(unix)]
+            Self::Unix(stream) => Accepted::Unix(UnixStream::from_std(stream)?),
+        })
+    }
 }
 
 impl AsyncListener {

@@ -1,0 +1,58 @@
+#[cfg(feature = "hyper")]
+use std::time::Duration;
+
+use crate::cli::usage::UsageError;
+use crate::server::Door;
+#[cfg(feature = "hyper")]
+use crate::server::Limits;
+
+/// The flags of the hyper door; they are also read in builds without it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DoorFlags {
+    hyper: bool,
+    pub(super) max_connections: Option<u32>,
+    pub(super) max_waiting: Option<u32>,
+    pub(super) threads: Option<u32>,
+    /// In seconds.
+    pub(super) timeout: Option<u32>,
+}
+
+impl DoorFlags {
+    pub(super) fn name(&mut self, name: &str) -> Option<()> {
+        self.hyper = match name {
+            "tiny_http" => false,
+            "hyper" => true,
+            _ => return None,
+        };
+        Some(())
+    }
+
+    /// The door that was asked for.
+    pub(super) fn door(&self) -> Result<Door, UsageError> {
+        #[cfg(feature = "hyper")]
+        if self.hyper {
+            let limits = Limits::default();
+            return Ok(Door::Hyper(Limits {
+                connections: self.max_connections.unwrap_or(limits.connections),
+                timeout: self
+                    .timeout
+                    .map_or(limits.timeout, |n| Duration::from_secs(n.into())),
+                waiting: self.max_waiting.unwrap_or(limits.waiting),
+                threads: self.threads.unwrap_or(limits.threads),
+            }));
+        }
+        if self.hyper {
+            return Err(UsageError::NotBuilt("hyper"));
+        }
+        let given = [
+            ("--max-connections", self.max_connections.is_some()),
+            ("--max-waiting", self.max_waiting.is_some()),
+            ("--threads", self.threads.is_some()),
+            ("--timeout", self.timeout.is_some()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((flag, _)) => Err(UsageError::Needs(flag, "--door hyper")),
+            None => Ok(Door::TinyHttp),
+        }
+    }
+}
