@@ -40,6 +40,10 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
             }
         }
     }
+    // What one client alone waits for, beside the writes that wait together.
+    for kind in [Kind::Sqlite, Kind::SqliteNormal] {
+        row(bench, Door::Hyper, kind, Ask::Put, 1)?;
+    }
     across(bench)?;
     peer(bench)
 }

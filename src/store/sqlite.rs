@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 
 use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
@@ -12,12 +12,18 @@ use crate::store::{
     List, Listener, Listeners, OpenError, Portion, Store, StoreError, Swap, SwapError,
     refuse_repeated,
 };
-use crate::version::{Version, VersionClock};
+use crate::version::Version;
 
+mod batch;
 mod file;
 mod keys;
+mod queue;
 mod rows;
 mod tables;
+mod writer;
+
+use queue::OwnedSwap;
+use writer::Writer;
 
 /// The documents in a `SQLite` file, which several processes on one machine may serve at once.
 ///
@@ -31,9 +37,11 @@ mod tables;
 /// milk|Milk
 /// ```
 ///
-/// A write is one short transaction: it compares and swaps in one statement, and sets the version
-/// of the collection, which is the latest there ever was. So a version does not come back after a
-/// restart, a removal, or both and a clock that was set back.
+/// A write compares and swaps in one statement, and sets the version of the collection, which is the
+/// latest there ever was. So a version does not come back after a restart, a removal, or both and a
+/// clock that was set back. Writes that wait for the disk or for another process are performed
+/// together, in one short transaction: each on what the earlier ones made. All of them are
+/// acknowledged after the commit, or none.
 ///
 /// A file of version 0.1.0, which had persons only, is taken over when it is opened: in one
 /// transaction, with all entity tags unchanged. It grows to twice its size; the old half is used
@@ -57,7 +65,7 @@ pub struct SqliteStore {
     /// are none left. They may not write, and they are closed before the writer: the connection
     /// that is closed last moves the content of the WAL into the file.
     readers: [Mutex<Connection>; 4],
-    writer: Mutex<Connection>,
+    writer: Writer,
     listeners: Listeners,
 }
 
@@ -110,7 +118,7 @@ impl SqliteStore {
         let reader = || file::reader(&path).map(Mutex::new);
         Ok(Self {
             readers: [reader()?, reader()?, reader()?, reader()?],
-            writer: Mutex::new(writer),
+            writer: Writer::new(writer),
             listeners: Listeners::default(),
             path,
         })
@@ -131,56 +139,9 @@ impl SqliteStore {
         query(&reader).map_err(|error| self.failed(&error))
     }
 
-    /// Runs `change` in one transaction, in which the version of the collection follows the clock.
-    ///
-    /// A transaction that is not committed is rolled back when it is dropped.
-    fn write(
-        &self,
-        collection: &str,
-        change: impl FnOnce(&Transaction<'_>, &mut VersionClock) -> Result<(), Failure>,
-    ) -> Result<Version, SwapError> {
-        let write = || {
-            let mut writer = lock(&self.writer);
-            // Immediate: from here on no other process writes.
-            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let before = rows::version(&transaction, collection)?;
-            let mut clock = VersionClock::after(before);
-            change(&transaction, &mut clock)?;
-            if clock.latest() != before {
-                rows::set_version(&transaction, collection, clock.latest())?;
-            }
-            transaction.commit()?;
-            Ok(clock.latest())
-        };
-        write().map_err(|failure| match failure {
-            Failure::Refused(error) => error,
-            Failure::Sqlite(error) => self.failed(&error).into(),
-        })
-    }
-
     fn failed(&self, error: &rusqlite::Error) -> StoreError {
         StoreError::new(format!("the store {} failed: {error}", self.path.display()))
     }
-}
-
-/// Why a transaction is not committed.
-enum Failure {
-    /// The change cannot be made.
-    Refused(SwapError),
-    /// The database failed.
-    Sqlite(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-/// The version of a change made `now`.
-fn tick(clock: &mut VersionClock, now: SystemTime) -> Result<Version, Failure> {
-    let exhausted = || Failure::Refused(StoreError::exhausted().into());
-    clock.next(now).ok_or_else(exhausted)
 }
 
 impl Store for SqliteStore {
@@ -202,20 +163,8 @@ impl Store for SqliteStore {
     }
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        let version = self.write(swap.collection(), |transaction, clock| {
-            let latest = clock.latest();
-            if swap.expected_collection().is_some_and(|it| it != latest) {
-                return Err(Failure::Refused(SwapError::Conflict));
-            }
-            let version = tick(clock, now)?;
-            if !rows::compare_and_swap(transaction, swap, version)? {
-                return Err(Failure::Refused(SwapError::Conflict));
-            }
-            if !keys::keep(transaction, swap, version, now)? {
-                return Err(Failure::Refused(SwapError::KeyTaken));
-            }
-            Ok(())
-        })?;
+        let owned = OwnedSwap::new(swap, now);
+        let version = self.writer.swap(owned, |error| self.failed(error))?;
         self.listeners.tell(swap.collection(), Some(swap.id()));
         Ok(version)
     }
@@ -236,18 +185,9 @@ impl Store for SqliteStore {
         now: SystemTime,
     ) -> Result<(), SwapError> {
         refuse_repeated(documents)?;
-        let fill = |transaction: &Transaction<'_>, clock: &mut VersionClock| {
-            if rows::has_documents(transaction, collection)? {
-                return Err(Failure::Refused(SwapError::Conflict));
-            }
-            for (id, document) in documents {
-                let version = tick(clock, now)?;
-                rows::insert(transaction, collection, id, document, version, None)?;
-            }
-            keys::forget_removals(transaction, collection)?;
-            Ok(())
-        };
-        self.write(collection, fill)?;
+        self.writer
+            .fill(collection, documents, now)
+            .map_err(|error| self.failed(&error))??;
         self.listeners.tell(collection, None);
         Ok(())
     }
@@ -272,7 +212,7 @@ impl Store for SqliteStore {
         let (None, Some(given)) = (&kept, given) else {
             return Ok(kept);
         };
-        let writer = lock(&self.writer);
+        let writer = self.writer.lock();
         rows::keep_id_member(&writer, collection, given)
             .and_then(|()| rows::id_member(&writer, collection))
             .map_err(|error| self.failed(&error))

@@ -396,9 +396,9 @@ fn killed_at_any_moment_it_has_what_it_acknowledged() {
             thread::sleep(Duration::from_micros(random(100_000)));
             program.child.kill().unwrap();
         });
+        assert!(written.into_inner(), "no write was acknowledged");
     }
     let told: usize = writers.iter().map(|writer| writer.tags.len()).sum();
-    assert!(told > 500, "there was load: {told}");
     let mut tags: Vec<_> = writers
         .iter()
         .flat_map(|writer| writer.tags.keys())

@@ -18,7 +18,7 @@ const READ_WRITE: OpenFlags =
 const READ_ONLY: OpenFlags =
     OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
-/// How long a request waits for another process that writes.
+/// How long a transaction waits for another process that writes.
 const BUSY: Duration = Duration::from_secs(2);
 
 /// How long the start waits for one, which may be taking over a large file.

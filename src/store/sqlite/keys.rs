@@ -6,61 +6,61 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::document::Id;
 use crate::idempotency::{IdempotencyKey, KeyedWrite};
-use crate::store::Swap;
+use crate::store::sqlite::queue::OwnedSwap;
 use crate::store::sqlite::rows::unreadable;
 use crate::version::Version;
 
-/// Finishes a swap that has been performed. Returns whether its key may be kept: whether it is kept
-/// for no other document.
+/// Finishes a swap that has been performed, and whose key is not [taken](is_taken).
 pub(super) fn keep(
     transaction: &Transaction<'_>,
-    swap: &Swap<'_>,
+    swap: &OwnedSwap,
     version: Version,
-    now: SystemTime,
-) -> rusqlite::Result<bool> {
-    if swap.expected().is_none() {
+) -> rusqlite::Result<()> {
+    if swap.expected.is_none() {
         forget_removal(transaction, swap)?;
     }
-    let Some(write) = swap.keyed_write() else {
-        return Ok(true);
+    let Some(write) = &swap.keyed_write else {
+        return Ok(());
     };
-    purge(transaction, swap.collection(), now)?;
-    if is_taken(transaction, swap, &write.key)? {
-        return Ok(false);
-    }
-    if swap.new_document().is_none() {
+    purge(transaction, &swap.collection, swap.now)?;
+    if swap.document.is_none() {
         keep_removal(transaction, swap, write, version)?;
     }
-    Ok(true)
+    Ok(())
 }
 
-/// Whether the key is kept for a document of another id, removed or not.
-fn is_taken(
-    transaction: &Transaction<'_>,
-    swap: &Swap<'_>,
-    key: &IdempotencyKey,
-) -> rusqlite::Result<bool> {
+/// Whether the key of a swap is kept for a document of another id, removed or not.
+pub(super) fn is_taken(transaction: &Transaction<'_>, swap: &OwnedSwap) -> rusqlite::Result<bool> {
+    let Some(write) = &swap.keyed_write else {
+        return Ok(false);
+    };
+    let oldest = KeyedWrite::oldest_removal(swap.now).to_string();
     transaction
         .prepare_cached(
             "SELECT 1 FROM document \
              WHERE collection = ?1 AND idempotency_key = ?2 AND id <> ?3 \
              UNION ALL SELECT 1 FROM removal \
-             WHERE collection = ?1 AND idempotency_key = ?2 AND id <> ?3",
+             WHERE collection = ?1 AND idempotency_key = ?2 AND id <> ?3 AND change_date > ?4",
         )?
-        .exists([swap.collection(), key.as_str(), swap.id().as_str()])
+        .exists([
+            &swap.collection,
+            write.key.as_str(),
+            swap.id.as_str(),
+            &oldest,
+        ])
 }
 
 fn keep_removal(
     transaction: &Transaction<'_>,
-    swap: &Swap<'_>,
+    swap: &OwnedSwap,
     write: &KeyedWrite,
     version: Version,
 ) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("INSERT OR REPLACE INTO removal VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![
-            swap.collection(),
-            swap.id().as_str(),
+            swap.collection,
+            swap.id.as_str(),
             write.key.as_str(),
             in_hex(write.digest),
             version.to_string(),
@@ -68,10 +68,10 @@ fn keep_removal(
     Ok(())
 }
 
-fn forget_removal(transaction: &Transaction<'_>, swap: &Swap<'_>) -> rusqlite::Result<()> {
+fn forget_removal(transaction: &Transaction<'_>, swap: &OwnedSwap) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("DELETE FROM removal WHERE collection = ?1 AND id = ?2")?
-        .execute([swap.collection(), swap.id().as_str()])?;
+        .execute([&swap.collection, swap.id.as_str()])?;
     Ok(())
 }
 

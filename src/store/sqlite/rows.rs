@@ -10,7 +10,8 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
 use crate::store::sqlite::keys::{in_hex, keyed_write_of};
-use crate::store::{List, Portion, Swap};
+use crate::store::sqlite::queue::OwnedSwap;
+use crate::store::{List, Portion};
 use crate::version::Version;
 
 /// The version of a collection. Without a row, nothing was ever written to it.
@@ -168,21 +169,21 @@ pub(super) fn has_documents(connection: &Connection, collection: &str) -> rusqli
 /// Changes the document to what is wanted if it is what is expected; whether it was.
 pub(super) fn compare_and_swap(
     transaction: &Transaction<'_>,
-    swap: &Swap<'_>,
+    swap: &OwnedSwap,
     version: Version,
 ) -> rusqlite::Result<bool> {
-    let (collection, id) = (swap.collection(), swap.id().as_str());
+    let (collection, id) = (swap.collection.as_str(), swap.id.as_str());
     let (new, dated) = (version.to_string(), version.is_dated());
-    let write = swap.keyed_write();
+    let write = swap.keyed_write.as_ref();
     let key = write.map(|it| it.key.as_str());
     let (digest, created) = (
         write.map(|it| in_hex(it.digest)),
         write.map(|it| it.created),
     );
-    let expected = swap.expected().map(|it| it.to_string());
-    let changed = match (swap.new_document(), &expected) {
+    let expected = swap.expected.map(|it| it.to_string());
+    let changed = match (&swap.document, &expected) {
         (Some(document), None) => {
-            return insert(transaction, collection, swap.id(), document, version, write);
+            return insert(transaction, collection, &swap.id, document, version, write);
         }
         (Some(document), Some(old)) => transaction
             .prepare_cached(

@@ -1,0 +1,273 @@
+//! The swaps that wait for the one connection that writes.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use crate::document::{Document, Id};
+use crate::idempotency::KeyedWrite;
+use crate::store::{Swap, SwapError};
+use crate::version::Version;
+
+/// The most swaps of one batch, and the most bytes of their documents: other processes that share
+/// the file wait meanwhile.
+const MAX_SWAPS: usize = 64;
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// What became of a swap.
+pub(super) type Outcome = Result<Version, SwapError>;
+
+/// A swap that another thread may perform, and when it was asked for.
+#[derive(Debug)]
+pub(super) struct OwnedSwap {
+    pub(super) collection: String,
+    pub(super) id: Id,
+    pub(super) expected: Option<Version>,
+    pub(super) document: Option<Document>,
+    pub(super) expected_collection: Option<Version>,
+    pub(super) keyed_write: Option<KeyedWrite>,
+    pub(super) now: SystemTime,
+}
+
+impl OwnedSwap {
+    pub(super) fn new(swap: &Swap<'_>, now: SystemTime) -> Self {
+        Self {
+            collection: swap.collection().to_owned(),
+            id: swap.id().clone(),
+            expected: swap.expected(),
+            document: swap.new_document().cloned(),
+            expected_collection: swap.expected_collection(),
+            keyed_write: swap.keyed_write().cloned(),
+            now,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.document.as_ref().map_or(0, |it| it.as_str().len())
+    }
+}
+
+/// The swaps that wait, the oldest first.
+///
+/// One thread at a time performs swaps, its own and those that wait, while the threads of these
+/// sleep. Then the thread of the oldest swap that waits is the next.
+#[derive(Debug, Default)]
+pub(super) struct Queue(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    entries: VecDeque<Entry>,
+    /// Whether a thread performs swaps, or has been told to.
+    busy: bool,
+}
+
+/// A swap, and how its thread is told what became of it if it waits.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) swap: OwnedSwap,
+    thread: Option<SyncSender<Message>>,
+}
+
+/// What a thread that waits is told.
+#[derive(Debug)]
+enum Message {
+    /// To perform this swap, which is its own, and others with it.
+    Perform(Entry),
+    /// Another thread has performed its swap.
+    Performed(Outcome),
+}
+
+impl Queue {
+    /// Has a swap performed, and waits for its outcome. There is none if the thread that performed
+    /// it panicked.
+    ///
+    /// `perform` takes swaps from the queue and returns their outcomes, in the same order and after
+    /// their commit. It is called unless another thread performs this swap.
+    pub(super) fn submit(
+        &self,
+        swap: OwnedSwap,
+        perform: impl FnOnce(&mut Turn<'_>) -> Vec<(Entry, Outcome)>,
+    ) -> Option<Outcome> {
+        let mut turn = match self.enter(swap) {
+            Ok(turn) => turn,
+            // There is no message if the entry was dropped.
+            Err(messages) => match messages.recv().ok()? {
+                Message::Perform(own) => Turn::new(self, own),
+                Message::Performed(outcome) => return Some(outcome),
+            },
+        };
+        let mut performed = perform(&mut turn).into_iter();
+        // The next thread begins before those of this batch are told.
+        drop(turn);
+        let (_, outcome) = performed.next()?;
+        for (entry, outcome) in performed {
+            if let Some(thread) = entry.thread {
+                let _ = thread.send(Message::Performed(outcome));
+            }
+        }
+        Some(outcome)
+    }
+
+    /// Adds a swap to those that wait, if a thread performs swaps now. If not, it is the turn of
+    /// this one.
+    fn enter(&self, swap: OwnedSwap) -> Result<Turn<'_>, Receiver<Message>> {
+        let mut state = self.lock();
+        let thread = None;
+        if !std::mem::replace(&mut state.busy, true) {
+            return Ok(Turn::new(self, Entry { swap, thread }));
+        }
+        let (thread, messages) = sync_channel(1);
+        let thread = Some(thread);
+        state.entries.push_back(Entry { swap, thread });
+        Err(messages)
+    }
+
+    /// How many swaps wait for the thread that performs others to finish.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().entries.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics between two changes of it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right of one thread to perform swaps. When it is dropped, by a panic too, it passes to the
+/// thread of the oldest swap that waits.
+pub(super) struct Turn<'a> {
+    queue: &'a Queue,
+    first: Option<Entry>,
+}
+
+impl<'a> Turn<'a> {
+    fn new(queue: &'a Queue, first: Entry) -> Self {
+        Self {
+            queue,
+            first: Some(first),
+        }
+    }
+
+    /// Takes the first swap, and so many that wait.
+    pub(super) fn take(&mut self, waiting: usize) -> Vec<Entry> {
+        let mut state = self.queue.lock();
+        let waiting = waiting.min(state.entries.len());
+        let first = self.first.take().into_iter();
+        first.chain(state.entries.drain(..waiting)).collect()
+    }
+
+    /// Takes the first swap, and of those that wait as many as fit into one batch with it.
+    pub(super) fn take_batch(&mut self) -> Vec<Entry> {
+        let mut bytes = self.first.as_ref().map_or(0, |it| it.swap.bytes());
+        let fits = |entry: &&Entry| {
+            bytes += entry.swap.bytes();
+            bytes <= MAX_BYTES
+        };
+        let state = self.queue.lock();
+        let fitting = state.entries.iter().take(MAX_SWAPS - 1).take_while(fits);
+        let fitting = fitting.count();
+        drop(state);
+        self.take(fitting)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        while let Some(mut oldest) = state.entries.pop_front() {
+            let thread = oldest.thread.take();
+            if thread.is_some_and(|it| it.send(Message::Perform(oldest)).is_ok()) {
+                return;
+            }
+        }
+        state.busy = false;
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+
+    /// A swap whose document has so many bytes.
+    fn swap(bytes: usize) -> OwnedSwap {
+        OwnedSwap {
+            collection: "persons".to_owned(),
+            id: Id::from(Version::FIRST),
+            expected: None,
+            document: Document::from_stored(Arc::from(format!("{{{}}}", " ".repeat(bytes - 2)))),
+            expected_collection: None,
+            keyed_write: None,
+            now: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_batch_is_bounded_by_count_and_bytes() {
+        let half = MAX_BYTES / 2;
+        for (bytes, batches) in [
+            (vec![2], vec![1]),
+            (vec![2; MAX_SWAPS], vec![MAX_SWAPS]),
+            (vec![2; 2 * MAX_SWAPS + 1], vec![MAX_SWAPS, MAX_SWAPS, 1]),
+            (vec![half, half, 2], vec![2, 1]),
+            (vec![half, half + 1, half - 1], vec![1, 2]),
+            (vec![2, 3 * half, 2, 2], vec![1, 1, 2]),
+        ] {
+            let queue = Queue::default();
+            let mut swaps = bytes.iter().copied().map(swap);
+            let mut turn = swaps.next().and_then(|first| queue.enter(first).ok());
+            let waiting: Vec<_> = swaps.map(|it| queue.enter(it).err()).collect();
+            let mut waiting = waiting.into_iter().flatten();
+            let mut taken = Vec::new();
+            while let Some(mut this) = turn.take() {
+                taken.push(this.take_batch().len());
+                drop(this);
+                turn = waiting.find_map(|messages| match messages.try_recv() {
+                    Ok(Message::Perform(own)) => Some(Turn::new(&queue, own)),
+                    _ => None,
+                });
+            }
+            assert_eq!(taken, batches, "{bytes:?}");
+            assert!(!queue.lock().busy);
+        }
+    }
+
+    /// The first of three threads takes two swaps and panics; the third swap is performed.
+    #[test]
+    fn after_a_panic_the_others_go_on() {
+        let queue = Queue::default();
+        let panics = |turn: &mut Turn<'_>| {
+            while queue.waiting() < 2 {
+                thread::yield_now();
+            }
+            let _taken = turn.take(1);
+            panic!("this panic is part of the test");
+        };
+        let performs = |turn: &mut Turn<'_>| {
+            let taken = turn.take_batch().into_iter();
+            taken.map(|it| (it, Ok(Version::LAST))).collect()
+        };
+        thread::scope(|scope| {
+            let first = scope.spawn(|| queue.submit(swap(2), panics));
+            while !queue.lock().busy {
+                thread::yield_now();
+            }
+            let others = [2, 3].map(swap);
+            let others = others.map(|it| scope.spawn(|| queue.submit(it, performs)));
+            assert!(first.join().is_err());
+            // Either of the others may have come first.
+            let mut outcomes = others.map(|it| it.join().unwrap());
+            outcomes.sort_by_key(Option::is_some);
+            assert_eq!(outcomes, [None, Some(Ok(Version::LAST))]);
+        });
+        assert!(!queue.lock().busy);
+    }
+}

@@ -1,0 +1,245 @@
+//! The one connection that writes.
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::SystemTime;
+
+use rusqlite::Connection;
+
+use crate::document::{Document, Id};
+use crate::store::sqlite::batch::Batch;
+use crate::store::sqlite::queue::{Entry, Outcome, OwnedSwap, Queue, Turn};
+use crate::store::{StoreError, SwapError};
+
+/// The connection that writes, and the swaps that wait for it.
+#[derive(Debug)]
+pub(super) struct Writer {
+    connection: Mutex<Connection>,
+    queue: Queue,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self {
+            connection: Mutex::new(connection),
+            queue: Queue::default(),
+        }
+    }
+
+    /// Performs a swap, in one transaction with those that wait at the same time. `failed` says why
+    /// the database failed.
+    pub(super) fn swap(
+        &self,
+        swap: OwnedSwap,
+        failed: impl Fn(&rusqlite::Error) -> StoreError,
+    ) -> Outcome {
+        let outcome = self.queue.submit(swap, |turn| self.perform(turn, &failed));
+        let panicked = || StoreError::new("the thread that wrote to the store panicked").into();
+        outcome.unwrap_or_else(|| Err(panicked()))
+    }
+
+    /// Creates documents in a collection that has none, in a transaction of their own.
+    pub(super) fn fill(
+        &self,
+        collection: &str,
+        documents: &[(Id, Document)],
+        now: SystemTime,
+    ) -> rusqlite::Result<Result<(), SwapError>> {
+        let mut connection = self.lock();
+        Batch::begin(&mut connection)?.fill(collection, documents, now)
+    }
+
+    /// Waits until no other thread writes.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
+        super::lock(&self.connection)
+    }
+
+    /// Performs swaps that wait, in one transaction. Returns their outcomes after the commit.
+    fn perform(
+        &self,
+        turn: &mut Turn<'_>,
+        failed: &dyn Fn(&rusqlite::Error) -> StoreError,
+    ) -> Vec<(Entry, Outcome)> {
+        let mut connection = self.lock();
+        let waiting = self.queue.waiting();
+        let (entries, outcomes) = match Batch::begin(&mut connection) {
+            Ok(batch) => {
+                let entries = turn.take_batch();
+                let outcomes = perform_all(batch, &entries, failed);
+                (entries, outcomes)
+            }
+            // These have waited for the other process as long as the transaction has.
+            Err(error) => (turn.take(waiting), Err(error)),
+        };
+        let outcomes = outcomes.unwrap_or_else(|error| {
+            let failed = SwapError::from(failed(&error));
+            vec![Err(failed); entries.len()]
+        });
+        entries.into_iter().zip(outcomes).collect()
+    }
+}
+
+fn perform_all(
+    mut batch: Batch<'_>,
+    entries: &[Entry],
+    failed: &dyn Fn(&rusqlite::Error) -> StoreError,
+) -> rusqlite::Result<Vec<Outcome>> {
+    let swaps = entries.iter().map(|entry| match batch.swap(&entry.swap) {
+        // Another program has written this. It concerns this swap alone, which has changed
+        // nothing.
+        Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
+            Ok(Err(failed(&error).into()))
+        }
+        outcome => outcome,
+    });
+    let outcomes = swaps.collect::<Result<_, _>>()?;
+    batch.commit()?;
+    Ok(outcomes)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::sync_channel;
+    use std::sync::{Arc, Weak};
+    use std::{env, fs, process, thread};
+
+    use super::*;
+    use crate::store::{Listener, SqliteStore, Store, Swap, Synchronous};
+    use crate::version::Version;
+
+    /// A store in a directory of the test's own.
+    struct Place {
+        directory: PathBuf,
+        store: SqliteStore,
+    }
+
+    impl Place {
+        fn new(test: &str) -> Self {
+            let name = format!("ifmatch-{test}-{}", process::id());
+            let directory = env::temp_dir().join(name);
+            fs::create_dir(&directory).unwrap();
+            let store = SqliteStore::open(directory.join("it.db"), Synchronous::Full).unwrap();
+            Self { directory, store }
+        }
+
+        /// What the outcome says, or nothing if the document was created.
+        fn create(&self, collection: &str, number: usize) -> String {
+            let id = Id::new(number.to_string()).unwrap();
+            let document = Document::from_stored("{}").unwrap();
+            let create = Swap::create(collection, &id, &document);
+            let outcome = self.store.swap(&create, SystemTime::UNIX_EPOCH);
+            outcome.map_or_else(|error| error.to_string(), |_| String::new())
+        }
+
+        /// Creates a document in each collection, all of them in one batch.
+        fn create_together(&self, collections: &[&str]) -> Vec<String> {
+            let writer = self.store.writer.lock();
+            thread::scope(|scope| {
+                let create = |number, name| scope.spawn(move || self.create(name, number));
+                let creators = collections.iter().enumerate();
+                let creators: Vec<_> = creators.map(|(it, name)| create(it, *name)).collect();
+                self.wait_for(creators.len() - 1);
+                drop(writer);
+                creators.into_iter().map(|it| it.join().unwrap()).collect()
+            })
+        }
+
+        fn wait_for(&self, waiting: usize) {
+            while self.store.writer.queue.waiting() < waiting {
+                thread::yield_now();
+            }
+        }
+
+        fn shell(&self) -> Connection {
+            Connection::open(&self.store.path).unwrap()
+        }
+
+        fn failed(&self, reason: &str) -> String {
+            format!("the store {} failed: {reason}", self.store.path.display())
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.directory);
+        }
+    }
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Listener for Count {
+        fn changed(&self, _: &str, _: Option<&Id>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// The first waits for the other process, and the others for the first. Then all of them wait
+    /// for the other process together.
+    #[test]
+    fn writes_wait_together_for_another_process() {
+        let place = Place::new("together");
+        let (attempt, attempts) = sync_channel(8);
+        let (go_on, word) = sync_channel::<()>(1);
+        let busy = move |_| {
+            attempt.send(()).unwrap();
+            let _ = word.recv();
+            false
+        };
+        place.store.writer.lock().busy_handler(Some(busy)).unwrap();
+        let shell = place.shell();
+        shell.execute_batch("BEGIN IMMEDIATE").unwrap();
+        thread::scope(|scope| {
+            let place = &place;
+            let create = |number| scope.spawn(move || place.create("notes", number));
+            let first = create(0);
+            attempts.recv().unwrap();
+            let others = [1, 2, 3, 4, 5, 6, 7].map(create);
+            place.wait_for(others.len());
+            drop(go_on);
+            let locked = place.failed("database is locked");
+            assert_eq!(first.join().unwrap(), locked);
+            assert!(others.into_iter().all(|it| it.join().unwrap() == locked));
+        });
+        assert_eq!(attempts.try_iter().count(), 1, "after the first");
+        shell.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(place.create("notes", 0), "");
+    }
+
+    #[test]
+    fn a_commit_that_fails_acknowledges_no_write() {
+        let place = Place::new("commit");
+        let count = Arc::new(Count::default());
+        let listener: Weak<dyn Listener> = Arc::downgrade(&count) as _;
+        place.store.listen(listener);
+        let shell = place.shell();
+        let make = "CREATE TABLE t (x REFERENCES t (y) DEFERRABLE INITIALLY DEFERRED, y UNIQUE); \
+                    CREATE TRIGGER r INSERT ON document WHEN NEW.id = '1' \
+                    BEGIN INSERT INTO t VALUES (1, 2); END";
+        shell.execute_batch(make).unwrap();
+        let failed = place.failed("FOREIGN KEY constraint failed");
+        assert_eq!(place.create_together(&["a", "b", "c"]), [&*failed; 3]);
+        assert_eq!(place.store.collections(), Ok(Vec::new()));
+        assert_eq!(place.store.version("a"), Ok(Some(Version::FIRST)));
+        assert_eq!(count.0.load(Ordering::SeqCst), 0);
+        shell.execute_batch("DROP TRIGGER r").unwrap();
+        assert_eq!(place.create_together(&["a", "b", "c"]), [""; 3]);
+        assert_eq!(count.0.load(Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn a_collection_that_another_program_broke_fails_alone() {
+        let place = Place::new("broken");
+        let broken = "INSERT INTO collection (name, change_date) VALUES ('b', 'today')";
+        place.shell().execute_batch(broken).unwrap();
+        let outcomes = place.create_together(&["a", "b", "c"]);
+        let said: Vec<_> = outcomes
+            .iter()
+            .map(|it| it.contains("not a change date"))
+            .collect();
+        assert_eq!(said, [false, true, false], "{outcomes:?}");
+        assert_eq!(place.store.collections(), Ok(vec!["a".into(), "c".into()]));
+    }
+}
