@@ -1,7 +1,6 @@
 //! Requests and responses as values.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use crate::method::Method;
 use crate::wait::Wait;
@@ -242,15 +241,15 @@ impl Response {
     ///
     /// The head is put before the content where that lies: a long one is not held twice.
     pub(crate) fn into_http1(self, connection: Option<&str>) -> Vec<u8> {
-        let mut head = String::with_capacity(512);
-        let reason = reason_phrase(self.status);
-        // Writing to a String cannot fail.
-        let _ = write!(head, "HTTP/1.1 {} {reason}\r\n", self.status);
-        for (name, value) in &self.fields {
-            let _ = write!(head, "{name}: {value}\r\n");
-        }
-        if let Some(connection) = connection {
-            let _ = write!(head, "Connection: {connection}\r\n");
+        let (status, reason) = (self.status.to_string(), reason_phrase(self.status));
+        let mut head = ["HTTP/1.1 ", &status, " ", reason, "\r\n"].concat();
+        head.reserve(512);
+        let fields = self.fields.iter().map(|(name, value)| (*name, &**value));
+        let connection = connection.map(|value| ("Connection", value));
+        for (name, value) in fields.chain(connection) {
+            for text in [name, ": ", value, "\r\n"] {
+                head.push_str(text);
+            }
         }
         head.push_str("\r\n");
         let mut message = self.content;
