@@ -1,11 +1,13 @@
 //! What the hyper door does that the other one cannot.
 
+use std::collections::HashSet;
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ifmatch::{Door, Limits, MAX_PAGE, MemoryStore, Options, Store};
 
+use crate::client::{Client, request};
 use crate::serving::Serving;
 use crate::watched::{Call, Watched};
 
@@ -14,9 +16,14 @@ const HALF: &str =
     "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nContent-Length: 22\r\n\r\n";
 
 fn serve(store: impl Store + 'static, connections: u32, seconds: u64) -> Serving {
-    let (mut limits, mut options) = (Limits::default(), Options::default());
+    let mut limits = Limits::default();
     limits.connections = connections;
     limits.timeout = Duration::from_secs(seconds);
+    serve_within(limits, store)
+}
+
+fn serve_within(limits: Limits, store: impl Store + 'static) -> Serving {
+    let mut options = Options::default();
     options.door = Door::Hyper(limits);
     Serving::with(store, options)
 }
@@ -33,6 +40,66 @@ fn connections_beyond_the_most_wait_for_a_place() {
     let mut late = serving.client();
     assert_eq!(late.ask(GET).status, 200);
     assert!(idle.iter_mut().any(|client| client.try_ask(GET).is_err()));
+}
+
+/// The time begins again with each answer.
+#[test]
+fn a_connection_that_is_used_outlives_the_timeout() {
+    let serving = serve(MemoryStore::new(), 256, 1);
+    serving.create("1");
+    let mut client = serving.client();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        assert_eq!(client.ask(GET).status, 200);
+    }
+    assert!(client.is_closed(), "it is idle now");
+}
+
+/// A short answer leaves in one piece, a longer one as head and content.
+#[test]
+fn answers_around_the_length_of_one_piece_are_whole() {
+    let serving = serve(MemoryStore::new(), 256, 20);
+    serving.create("1");
+    let mut client = serving.client();
+    for length in 500..800 {
+        let name = "x".repeat(length);
+        let content = format!(r#"{{"person_name": "{name}"}}"#);
+        let put = request("PUT /persons/1", "If-Match: *\r\n", &content);
+        for answer in [client.ask(put), client.ask(GET)] {
+            assert_eq!(answer.status, 200);
+            assert!(answer.content.contains(&format!("\"{name}\"")));
+        }
+    }
+}
+
+#[test]
+fn connections_go_to_all_threads_in_turn() {
+    let (sender, threads) = channel();
+    let tell = move |_: Call<'_>| {
+        let name = thread::current().name().map(str::to_owned);
+        sender.send(name.unwrap_or_default()).unwrap();
+        Ok(())
+    };
+    let mut store = Watched::new(MemoryStore::new(), tell);
+    store.waits = false;
+    let mut limits = Limits::default();
+    limits.threads = 3;
+    let serving = serve_within(limits, store);
+    let mut clients: Vec<_> = (0..6).map(|_| serving.client()).collect();
+    let served = |clients: &mut Vec<Client>| -> Vec<String> {
+        let ask = |client: &mut Client| {
+            assert_eq!(client.ask(GET).status, 404);
+            threads.recv().unwrap()
+        };
+        clients.iter_mut().map(ask).collect()
+    };
+    let first = served(&mut clients);
+    let (ones, others) = first.split_at(3);
+    assert_eq!(HashSet::<&String>::from_iter(ones).len(), 3, "{first:?}");
+    assert_eq!(ones, others);
+    assert_eq!(served(&mut clients), first, "they stay there");
+    drop(serving);
+    assert!(clients.iter_mut().all(Client::is_closed));
 }
 
 #[test]
