@@ -16,6 +16,7 @@ use crate::store::{PostgresStore, PostgresUrl};
 
 mod door_flags;
 mod dump;
+mod flags;
 mod load;
 mod store_name;
 mod token_file;
@@ -23,61 +24,11 @@ mod usage;
 
 use door_flags::DoorFlags;
 pub use dump::DumpError;
+pub use flags::{FLAGS, Flag, help, man};
 pub use load::LoadError;
 use store_name::StoreName;
 pub use token_file::TokenFileError;
 pub use usage::UsageError;
-
-/// What `--help` prints.
-pub const HELP: &str = "\
-Serves collections of JSON documents over HTTP, so that no update is lost.
-
-Usage: ifmatch [OPTIONS]
-       ifmatch dump --store STORE
-
-`dump` writes all documents of a store to stdout while servers go on, as a JSON
-object of arrays, which `--load` reads.
-
-Options:
-  --collection NAME[:ID_MEMBER]
-                          serve documents under /NAME, with their ids in this
-                          member [default: id]; repeatable. `persons` is built
-                          in, and all that is served without this flag
-  --load FILE             at the start, fill the collections that are empty from
-                          this file: a JSON object of arrays
-  --listen ADDRESS        where to listen: ADDR:PORT, or unix:PATH
-                          [default: 127.0.0.1:5000]
-  --store STORE           where the documents are kept: memory; sqlite:PATH, or
-                          postgres://USER@HOST/DATABASE with the password in
-                          PGPASSWORD (a build with the feature `sqlite`, or
-                          `postgres`) [default: memory]
-  --no-collection-tag     postgres: lists have no tag, so that writes of different
-                          documents do not wait for each other
-  --strict                follow the RFCs where the older service did not:
-                          428, 409, quoted tags only, application/problem+json
-  --unconditional-writes  also perform PUT, PATCH and DELETE without
-                          If-Match
-  --max-content BYTES     the longest content that is read, and the longest document
-                          [default: 65536]
-  --allow-origin ORIGIN   let pages of this origin read and write, `*` those of
-                          every origin; repeatable
-  --allow-host NAME       know the server by this name, and turn away requests
-                          for any other; repeatable
-  --access-log            tell of each answer on stderr, in the Common Log Format
-                          with microseconds at the end
-  --token-file FILE       ask every request for the bearer token in this file
-  --no-page               show no page to browsers at /
-  --door NAME             tiny_http, for callers you trust, or hyper, for others
-                          (a build with the feature `hyper`) [default: tiny_http]
-  --max-connections N     hyper: the most that are open at once [default: 256]
-  --timeout SECONDS       hyper: how long a client may take for a head, for the
-                          content, and to take more of an answer [default: 10]
-  --max-waiting N         hyper: the most requests that wait for a change at once
-                          [default: 1000]
-  --threads N             hyper: how many serve the connections [default: 1]
-  --help                  print this
-  --version               print the version
-";
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -86,8 +37,10 @@ pub enum Command {
     Serve(Box<Config>),
     /// To write what a store holds to stdout.
     Dump(Box<Config>),
-    /// To print [`HELP`].
+    /// To print the [`help`].
     Help,
+    /// To print the [manual page](man).
+    Man,
     /// To print the version.
     Version,
 }
@@ -147,38 +100,38 @@ impl Command {
         });
         let mut config = Config::default();
         let mut dumps = false;
-        let mut flags = Vec::new();
+        let mut given = Vec::new();
         while let Some(argument) = arguments.next().transpose()? {
-            let (flag, attached) = match argument.split_once('=') {
-                Some((flag, value)) => (flag, Some(value.to_owned())),
-                None => (argument.as_str(), None),
-            };
-            match flag {
-                "--help" | "-h" if attached.is_none() => return Ok(Self::Help),
-                "--version" | "-V" if attached.is_none() => return Ok(Self::Version),
-                "dump" if attached.is_none() && !dumps && flags.is_empty() => {
-                    dumps = true;
-                    continue;
-                }
-                _ => flags.push(flag.to_owned()),
-            }
-            if attached.is_none() && config.switch(flag) {
+            if argument == "dump" && !dumps && given.is_empty() {
+                dumps = true;
                 continue;
             }
-            let wanted = Config::wanted(flag)
-                .ok_or_else(|| UsageError::Unknown(without_secrets(argument.clone())))?;
-            let value = match attached {
-                Some(value) => value,
-                None => arguments
-                    .next()
-                    .transpose()?
-                    .ok_or_else(|| UsageError::MissingValue(flag.to_owned(), wanted))?,
+            let (name, attached) = match argument.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (argument.as_str(), None),
             };
-            config.set(flag, wanted, value)?;
+            let flag = Flag::named(name).ok_or_else(|| unknown(&argument, name))?;
+            if given.contains(&flag) && !flag.is_repeatable {
+                return Err(UsageError::Repeated(flag.name));
+            }
+            given.push(flag);
+            match (flag.name, flag.value, attached) {
+                (name, None, Some(_)) => return Err(UsageError::TakesNoValue(name)),
+                ("--help", ..) => return Ok(Self::Help),
+                ("--man", ..) => return Ok(Self::Man),
+                ("--version", ..) => return Ok(Self::Version),
+                (_, None, None) => config.switch(flag),
+                (_, Some(_), Some(value)) => config.set(flag, value)?,
+                (name, Some(_), None) => {
+                    let missing = || UsageError::MissingValue(name.to_owned(), flag.wanted);
+                    let value = arguments.next().transpose()?.ok_or_else(missing)?;
+                    config.set(flag, value)?;
+                }
+            }
         }
         config.complete()?;
         if dumps {
-            config.check_dump(flags)?;
+            config.check_dump(&given)?;
             return Ok(Self::Dump(Box::new(config)));
         }
         Ok(Self::Serve(Box::new(config)))
@@ -186,45 +139,22 @@ impl Command {
 }
 
 impl Config {
-    /// Switches on what a flag without a value stands for; whether there is such a flag.
-    fn switch(&mut self, flag: &str) -> bool {
+    /// Switches on what a flag without a value stands for.
+    fn switch(&mut self, flag: &Flag) {
         let policy = &mut self.options.policy;
-        match flag {
+        match flag.name {
             "--strict" => policy.profile = Profile::Strict,
             "--access-log" => self.access_log = true,
             "--no-collection-tag" => self.no_collection_tag = true,
             "--no-page" => policy.page = false,
             "--unconditional-writes" => policy.unconditional_writes = true,
-            _ => return false,
+            _ => {}
         }
-        true
     }
 
-    /// What the value of a flag has to be, if there is such a flag.
-    fn wanted(flag: &str) -> Option<&'static str> {
-        Some(match flag {
-            "--listen" => "an address and a port such as 127.0.0.1:5000",
-            "--store" => {
-                "`memory`, `sqlite:PATH`, `sqlite:PATH?synchronous=normal` or \
-                 `postgres://USER@HOST/DATABASE`"
-            }
-            "--collection" => "a name such as `notes`, or `notes:slug`",
-            "--load" | "--token-file" => "a file name",
-            "--max-content" => "a number of bytes such as 65536",
-            "--allow-origin" => "an origin such as https://example.com, or `*`",
-            "--allow-host" => "a host name such as example.com",
-            "--door" => "`tiny_http` or `hyper`",
-            "--max-connections" => "a number of connections such as 256",
-            "--max-waiting" => "a number of requests such as 1000",
-            "--threads" => "a number of threads such as 4",
-            "--timeout" => "a number of seconds such as 10",
-            _ => return None,
-        })
-    }
-
-    fn set(&mut self, flag: &str, wanted: &'static str, value: String) -> Result<(), UsageError> {
+    fn set(&mut self, flag: &Flag, value: String) -> Result<(), UsageError> {
         let policy = &mut self.options.policy;
-        let read = match flag {
+        let read = match flag.name {
             "--listen" => value.parse().ok().map(|address| self.address = address),
             "--store" => match StoreName::missing(&value) {
                 Some(feature) => return Err(UsageError::NotBuilt(feature)),
@@ -244,7 +174,7 @@ impl Config {
                 Some(())
             }
             "--load" | "--token-file" if !value.is_empty() => {
-                let file = match flag {
+                let file = match flag.name {
                     "--load" => &mut self.load,
                     _ => &mut self.token_file,
                 };
@@ -254,9 +184,9 @@ impl Config {
             _ => None,
         };
         read.ok_or_else(|| UsageError::BadValue {
-            flag: flag.to_owned(),
-            wanted,
-            value: match flag {
+            flag: flag.name.to_owned(),
+            wanted: flag.wanted,
+            value: match flag.name {
                 "--store" => without_secrets(value),
                 _ => value,
             },
@@ -280,9 +210,9 @@ impl Config {
     }
 
     /// Whether a dump can be made with these flags.
-    fn check_dump(&self, flags: Vec<String>) -> Result<(), UsageError> {
-        match flags.into_iter().find(|flag| flag != "--store") {
-            Some(flag) => Err(UsageError::NotForDump(flag)),
+    fn check_dump(&self, given: &[&Flag]) -> Result<(), UsageError> {
+        match given.iter().find(|flag| flag.name != "--store") {
+            Some(flag) => Err(UsageError::NotForDump(flag.name.to_owned())),
             None if self.store.is_memory() => Err(UsageError::DumpOfMemory),
             None => Ok(()),
         }
@@ -330,6 +260,14 @@ fn with_password(url: &PostgresUrl) -> PostgresUrl {
     match std::env::var_os("PGPASSWORD") {
         Some(password) => url.clone().or_password(password.as_encoded_bytes()),
         None => url.clone(),
+    }
+}
+
+/// The error of an argument that is no flag.
+fn unknown(argument: &str, name: &str) -> UsageError {
+    UsageError::Unknown {
+        argument: without_secrets(argument.to_owned()),
+        near: Flag::near(name).map(|flag| flag.name),
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 #[cfg(all(feature = "hyper", unix))]
 use ifmatch::Stopper;
-use ifmatch::cli::{Command, Config, HELP};
+use ifmatch::cli::{self, Command, Config};
 use ifmatch::{Address, Collections, Door, Server, Store};
 
 fn main() -> ExitCode {
@@ -30,7 +30,8 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error, 2),
     };
     match command {
-        Command::Help => print(HELP),
+        Command::Help => print(&cli::help()),
+        Command::Man => print(&cli::man()),
         Command::Version => print(concat!("ifmatch ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Serve(config) => return finish(serve(&config)),
         Command::Dump(config) => return finish(dump(&config)),

@@ -8,7 +8,16 @@ use crate::collection::CollectionError;
 #[non_exhaustive]
 pub enum UsageError {
     /// There is no such flag.
-    Unknown(String),
+    Unknown {
+        /// The argument.
+        argument: String,
+        /// A flag whose name is much like it, if there is one.
+        near: Option<&'static str>,
+    },
+    /// The flag has a value, and takes none.
+    TakesNoValue(&'static str),
+    /// The flag comes twice, and may come once.
+    Repeated(&'static str),
     /// The flag needs a value, and what kind of.
     MissingValue(String, &'static str),
     /// The flag's value is not what it needs.
@@ -37,12 +46,16 @@ pub enum UsageError {
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown(argument) => {
-                write!(
-                    f,
-                    "unknown argument `{argument}`; `ifmatch --help` lists what there is"
-                )
-            }
+            Self::Unknown {
+                argument,
+                near: Some(flag),
+            } => write!(f, "unknown argument `{argument}`; did you mean `{flag}`?"),
+            Self::Unknown { argument, .. } => write!(
+                f,
+                "unknown argument `{argument}`; `ifmatch --help` lists what there is"
+            ),
+            Self::TakesNoValue(flag) => write!(f, "{flag} takes no value"),
+            Self::Repeated(flag) => write!(f, "{flag} may come once, and comes twice"),
             Self::MissingValue(flag, wanted) => write!(f, "{flag} needs {wanted}"),
             Self::BadValue {
                 flag,

@@ -1,6 +1,9 @@
 //! What the built program says on the command line.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Output};
+
+use ifmatch::cli;
 
 use crate::client::{Client, request};
 use crate::serving::{Program, Serving};
@@ -24,24 +27,68 @@ pub fn fails(arguments: &[&str], code: i32, sentence: &str) {
 
 #[test]
 fn help_and_version() {
-    let help = run(&["--help"]);
-    let text = String::from_utf8(help.stdout).unwrap();
-    assert!(help.status.success() && help.stderr.is_empty());
-    for flag in [
-        "--listen",
-        "--strict",
-        "--unconditional-writes",
-        "--max-content",
-        "--help",
-        "--version",
+    for (flag, text) in [
+        ("--help", cli::help()),
+        ("-h", cli::help()),
+        ("--man", cli::man()),
     ] {
-        assert!(text.contains(&format!("\n  {flag}")), "{flag}");
+        let output = run(&[flag]);
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{flag}"
+        );
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), text, "{flag}");
     }
+    let (help, man) = (cli::help(), cli::man());
+    for flag in cli::FLAGS {
+        assert!(help.contains(&format!("\n  {}", flag.usage())), "{flag:?}");
+        let name = flag.name.replace('-', "\\-");
+        assert!(man.contains(&format!("\n.TP\n.B {name} ")), "{flag:?}");
+    }
+    let longest = help.lines().map(str::len).max();
+    assert!(longest <= Some(80), "{longest:?}");
     let version = run(&["--strict", "--version"]);
     assert_eq!(
         String::from_utf8(version.stdout).unwrap(),
         concat!("ifmatch ", env!("CARGO_PKG_VERSION"), "\n")
     );
+}
+
+/// What stands in the table is read, and nothing else.
+#[test]
+fn every_flag_is_read() {
+    let values = [
+        ("--collection", "notes"),
+        ("--load", "file"),
+        ("--listen", "[::1]:0"),
+        ("--store", "memory"),
+        ("--max-content", "1"),
+        ("--allow-origin", "*"),
+        ("--allow-host", "example.com"),
+        ("--token-file", "file"),
+        ("--door", "tiny_http"),
+        ("--max-connections", "1"),
+        ("--timeout", "1"),
+        ("--max-waiting", "0"),
+        ("--threads", "1"),
+    ];
+    let with_value = cli::FLAGS.iter().filter(|flag| flag.value.is_some());
+    let known: BTreeSet<_> = with_value.map(|flag| flag.name).collect();
+    assert_eq!(known, values.map(|(name, _)| name).into());
+    for (name, value) in values {
+        let of_hyper = [
+            "--max-connections",
+            "--timeout",
+            "--max-waiting",
+            "--threads",
+        ];
+        let read = cli::Command::from_arguments([format!("{name}={value}").into()]);
+        match read {
+            Ok(_) => {}
+            Err(cli::UsageError::Needs(flag, _)) => assert!(of_hyper.contains(&flag)),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 #[test]
@@ -54,8 +101,30 @@ fn usage_errors_are_one_sentence_and_exit_2() {
     fails(&["--foo"], 2, &unknown("--foo"));
     fails(&["5000"], 2, &unknown("5000"));
     fails(&[""], 2, &unknown(""));
-    fails(&["--strict=yes"], 2, &unknown("--strict=yes"));
+    fails(&["--strict=yes"], 2, "--strict takes no value");
+    fails(&["--help=yes"], 2, "--help takes no value");
     fails(&["--strict", "--no"], 2, &unknown("--no"));
+    for (argument, flag) in [
+        ("--stric", "--strict"),
+        ("-strict", "--strict"),
+        ("--maxcontent=7", "--max-content"),
+        ("--colection", "--collection"),
+        ("--helo", "--help"),
+    ] {
+        let near = format!("unknown argument `{argument}`; did you mean `{flag}`?");
+        fails(&[argument], 2, &near);
+    }
+    let twice = "--listen may come once, and comes twice";
+    fails(
+        &["--listen=127.0.0.1:0", "--listen", "127.0.0.1:1"],
+        2,
+        twice,
+    );
+    fails(
+        &["--strict", "--strict"],
+        2,
+        "--strict may come once, and comes twice",
+    );
     fails(&["--listen"], 2, address);
     fails(&["--listen", "5000"], 2, &format!("{address}, not `5000`"));
     fails(
@@ -114,7 +183,8 @@ fn usage_errors_are_one_sentence_and_exit_2() {
     fails(&["--store", url], 2, &format!("{store}, not `mysql://...`"));
     fails(&[url], 2, &unknown("mysql://..."));
     let mistyped = format!("--stoer={url}");
-    fails(&[&mistyped], 2, &unknown("--stoer=mysql://..."));
+    let near = "unknown argument `--stoer=mysql://...`; did you mean `--store`?";
+    fails(&[&mistyped], 2, near);
     fails(&["--token-file"], 2, "--token-file needs a file name");
     fails(
         &["--token-file="],
