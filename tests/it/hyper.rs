@@ -52,6 +52,11 @@ fn a_connection_that_is_used_outlives_the_timeout() {
     while begun.elapsed() < Duration::from_secs(3) {
         assert_eq!(client.ask(GET).status, 200);
     }
+    // And with the end of a request that has waited for longer.
+    let waits = "If-None-Match: *\r\nPrefer: wait=2\r\n";
+    let answer = client.ask(request("GET /persons/1", waits, ""));
+    assert_eq!(answer.status, 304);
+    assert_eq!(client.ask(GET).status, 200);
     assert!(client.is_closed(), "it is idle now");
 }
 

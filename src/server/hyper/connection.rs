@@ -1,10 +1,11 @@
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 #[cfg(unix)]
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 #[cfg(unix)]
@@ -30,8 +31,14 @@ pub(super) struct Connection {
 }
 
 /// What a connection is at.
+struct Activity {
+    phase: Phase,
+    /// Wakes the timer that has run out while there was a request, so that it begins again.
+    timer: Option<Waker>,
+}
+
 #[derive(Clone, Copy)]
-enum Activity {
+enum Phase {
     /// It waits for the head of a request to be complete, since then.
     Idle(Instant),
     /// It has a request.
@@ -54,7 +61,10 @@ impl Connection {
         place: OwnedSemaphorePermit,
     ) -> (Self, Shared<S>) {
         let stream = Arc::new(Mutex::new(stream));
-        let activity = Arc::new(Mutex::new(Activity::Idle(Instant::now())));
+        let activity = Arc::new(Mutex::new(Activity {
+            phase: Phase::Idle(Instant::now()),
+            timer: None,
+        }));
         let observed = Arc::clone(&stream);
         let ended = move |context: &mut Context<'_>| lock(&observed).poll_ended(context);
         let connection = Self {
@@ -68,12 +78,12 @@ impl Connection {
 
     /// Notes that a request has begun.
     pub(super) fn begin_request(&self) {
-        *lock(&self.activity) = Activity::Busy;
+        lock(&self.activity).phase = Phase::Busy;
     }
 
     /// Notes that the request has its answer.
     pub(super) fn end_request(&self) {
-        *lock(&self.activity) = Activity::Answered;
+        lock(&self.activity).phase = Phase::Answered;
     }
 
     /// Ends when no request has begun for so long after the last answer was sent.
@@ -82,16 +92,22 @@ impl Connection {
     /// when an answer has been sent, so that a slow client gets a long one to its end.
     pub(super) async fn idle_for(&self, timeout: Duration) {
         loop {
-            let now = Instant::now();
-            let since = match *lock(&self.activity) {
-                Activity::Idle(since) => since,
-                Activity::Busy | Activity::Answered => now,
-            };
-            if now >= since + timeout {
+            let end = poll_fn(|context| self.poll_idle(context)).await + timeout;
+            if Instant::now() >= end {
                 return;
             }
-            sleep_until(since + timeout).await;
+            sleep_until(end).await;
         }
+    }
+
+    /// Is ready when there is no request, with the moment since which there is none.
+    fn poll_idle(&self, context: &mut Context<'_>) -> Poll<Instant> {
+        let mut activity = lock(&self.activity);
+        if let Phase::Idle(since) = activity.phase {
+            return Poll::Ready(since);
+        }
+        activity.timer = Some(context.waker().clone());
+        Poll::Pending
     }
 
     /// Gives the connection's place to others while its request waits; whether there is a permit to
@@ -215,8 +231,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Shared<S> {
     /// hyper flushes when it has written everything.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut activity = lock(&self.activity);
-        if let Activity::Answered = *activity {
-            *activity = Activity::Idle(Instant::now());
+        if let Phase::Answered = activity.phase {
+            activity.phase = Phase::Idle(Instant::now());
+            if let Some(timer) = activity.timer.take() {
+                timer.wake();
+            }
         }
         Pin::new(&mut *lock(&self.stream)).poll_flush(context)
     }
