@@ -43,11 +43,7 @@ fn try_perform(
     tagged: bool,
 ) -> Result<Vec<Outcome>, Failure> {
     let mut transaction = begin(client)?;
-    // From here on no other server writes to the collection, or to this document.
-    let latest = match changes {
-        [change] if !tagged => lock_document(&mut transaction, collection, &change.id)?,
-        _ => lock_collection(&mut transaction, collection)?,
-    };
+    let (latest, is_set) = lock(&mut transaction, collection, changes, tagged)?;
     if let Some(change) = changes.iter().find(|it| it.keyed_write.is_some()) {
         purge(&mut transaction, collection, tagged, change.now)?;
     }
@@ -73,7 +69,7 @@ fn try_perform(
     let Some(last) = outcomes.iter().rev().find_map(|it| it.as_ref().ok()) else {
         return Ok(outcomes);
     };
-    if tagged {
+    if !is_set {
         set_collection(&mut transaction, collection, *last)?;
     }
     commit(transaction)?;
@@ -136,6 +132,32 @@ pub(super) fn commit(transaction: Transaction<'_>) -> Result<(), Failure> {
         }
         failure => failure,
     })
+}
+
+/// Locks the row of the collection, or where it has no version, the row of the one document: until
+/// the end of the transaction no other server writes to it. Returns a version that the next one has
+/// to be later than, and whether there is no version of the collection to be set.
+///
+/// The version of one swap is the time it came at, as a rule. So that is set as the version of the
+/// collection, unless the collection has a later one; this locks its row and saves a round trip.
+fn lock(
+    transaction: &mut Transaction<'_>,
+    collection: &str,
+    changes: &[Change],
+    tagged: bool,
+) -> Result<(Version, bool), Failure> {
+    if let [change] = changes {
+        if !tagged {
+            return Ok((lock_document(transaction, collection, &change.id)?, true));
+        }
+        let next = VersionClock::after(Version::FIRST).next(change.now);
+        if let (Some(version), None) = (next, change.expected_collection) {
+            if set_collection(transaction, collection, version)? {
+                return Ok((Version::FIRST, true));
+            }
+        }
+    }
+    Ok((lock_collection(transaction, collection)?, false))
 }
 
 /// The version of the collection, which stays that until the end of the transaction.
@@ -201,19 +223,20 @@ pub(super) fn keep_id_member(
     Ok(id_member.map_err(unreadable)?.flatten())
 }
 
-/// Sets the version of the collection, whose row is locked.
+/// Sets the version of the collection, if it is earlier; whether it was. Its row is locked then.
 pub(super) fn set_collection(
     transaction: &mut Transaction<'_>,
     collection: &str,
     version: Version,
-) -> Result<(), postgres::Error> {
-    transaction.execute_typed(
-        "UPDATE collection SET change_date = $2, dated = $3 WHERE name = $1",
+) -> Result<bool, postgres::Error> {
+    let changed = transaction.execute_typed(
+        "UPDATE collection SET change_date = $2, dated = $3 \
+         WHERE name = $1 AND change_date COLLATE \"C\" < $2",
         &[
             (&collection, Type::TEXT),
             (&version.to_string(), Type::TEXT),
             (&version.is_dated(), Type::BOOL),
         ],
     )?;
-    Ok(())
+    Ok(changed == 1)
 }
