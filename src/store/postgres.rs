@@ -1,7 +1,7 @@
 /// Rows on their way into the table of documents.
 mod batch;
 
-/// One compare-and-swap.
+/// The compare-and-swap, of one document or of several.
 mod change;
 
 /// The pool, and what is done again when it fails.
@@ -15,6 +15,9 @@ mod keys;
 
 /// Reads of a collection, or of a part of it.
 mod page;
+
+/// The swaps that wait for a transaction.
+mod queue;
 
 /// What the columns mean.
 mod row;
@@ -38,6 +41,7 @@ use postgres::types::Type;
 use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
 use crate::store::postgres::connections::{Connections, Failure};
+use crate::store::postgres::queue::{Change, Outcome, Queue};
 use crate::store::{
     List, Listener, Listeners, OpenError, Portion, Store, StoreError, Swap, SwapError,
 };
@@ -52,7 +56,11 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// compares and swaps in one statement, and sets the version. The lock is what makes the version
 /// right: no commit is overtaken by one with an earlier version, and no version comes back.
 ///
-/// It also makes every write wait for every other of the same collection. Where that is too slow,
+/// It also makes every write wait for every other of the same collection. So the writes that come
+/// to one server meanwhile are performed together, in the next transaction. Each is compared for
+/// itself; but if the connection is lost while that transaction is committed, all of them fail.
+///
+/// Where this is too slow,
 /// [`open_without_collection_tag`](Self::open_without_collection_tag) does without the versions of
 /// the collections: only writes of one document wait for each other then. So that no version of a
 /// document comes back, one that is removed leaves its id and its last change date behind. And
@@ -100,8 +108,9 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// COMMITTED` or stricter, and three partial indexes, one of them unique.
 ///
 /// While requests wait for a change, `id = ANY` of an array asks for the versions of the documents
-/// they wait for. [`fill`](Store::fill) inserts from `unnest` of several arrays, and asks for `ANALYZE` afterwards,
-/// which may fail. [`visit`](Store::visit) and
+/// they wait for. Several writes are performed with `INSERT ... SELECT`, `UPDATE ... FROM` and
+/// `DELETE ... USING` an `unnest` of several arrays, with `RETURNING`. [`fill`](Store::fill) inserts
+/// in the same way, and asks for `ANALYZE` afterwards, which may fail. [`visit`](Store::visit) and
 /// [`collections`](Store::collections) read in a transaction that is `REPEATABLE READ, READ ONLY`,
 /// the former after `SET LOCAL` of a timeout.
 ///
@@ -119,6 +128,7 @@ pub struct PostgresStore {
     connections: Connections,
     /// Whether collections have versions, and so their lists a tag.
     tagged: bool,
+    queue: Queue,
     listeners: Listeners,
 }
 
@@ -173,9 +183,22 @@ impl PostgresStore {
             Ok(tagged) => Ok(Self {
                 connections,
                 tagged,
+                queue: Queue::default(),
                 listeners: Listeners::default(),
             }),
             Err(reason) => Err(OpenError::new(&connections.url, reason)),
+        }
+    }
+
+    /// Performs swaps of one collection: together, or each alone where that is refused.
+    fn perform(&self, collection: &str, changes: &[Change]) -> Vec<Outcome> {
+        match self.ask(|client| change::perform(client, collection, changes, self.tagged)) {
+            Ok(Some(outcomes)) => outcomes,
+            Ok(None) => {
+                let alone = changes.chunks(1);
+                alone.flat_map(|it| self.perform(collection, it)).collect()
+            }
+            Err(error) => vec![Err(error.into()); changes.len()],
         }
     }
 
@@ -228,7 +251,15 @@ impl Store for PostgresStore {
     }
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        let version = self.ask(|client| change::swap(client, swap, self.tagged, now))??;
+        let (collection, change) = (swap.collection(), Change::new(swap, now));
+        let perform = |changes: &[Change]| self.perform(collection, changes);
+        let version = if self.tagged {
+            self.queue.swap(collection, change, perform)?
+        } else {
+            // Swaps of different documents do not wait for each other, nor in a batch.
+            let outcome = perform(&[change]).pop();
+            outcome.unwrap_or(Err(SwapError::Conflict))?
+        };
         self.listeners.tell(swap.collection(), Some(swap.id()));
         Ok(version)
     }

@@ -1,5 +1,6 @@
 //! The documents in `PostgreSQL`: what holds of it beyond what holds of every store.
 
+mod batches;
 mod takeover;
 
 use std::ops::ControlFlow;

@@ -1,75 +1,121 @@
-use std::time::SystemTime;
+use std::collections::HashSet;
 
-use postgres::error::SqlState;
 use postgres::types::Type;
 use postgres::{Client, IsolationLevel, Transaction};
 
-use crate::document::Document;
+use crate::document::{Document, Id};
+use crate::store::postgres::batch::{Batch, DELETE, INSERT, NewRow, UPDATE};
 use crate::store::postgres::connections::Failure;
-use crate::store::postgres::keys::{columns, purge, refused};
+use crate::store::postgres::keys::{purge, refused};
+use crate::store::postgres::queue::{Change, Outcome};
 use crate::store::postgres::row::{collection_version, unreadable, version};
-use crate::store::{StoreError, Swap, SwapError};
+use crate::store::{StoreError, SwapError};
 use crate::version::{Version, VersionClock};
 
-/// Performs `swap` in one transaction. Whatever ends it before the commit, it is rolled back.
-pub(super) fn swap(
+/// Performs swaps of one collection in one transaction. No two of them are of one document; and
+/// where the collection has no version, there is only one. A swap that conflicts changes nothing,
+/// and the others are performed.
+///
+/// Returns no outcomes if the database has refused a statement or the commit because of one of
+/// several swaps: nothing has come of any of them, and each is to be performed alone.
+pub(super) fn perform(
     client: &mut Client,
-    swap: &Swap<'_>,
+    collection: &str,
+    changes: &[Change],
     tagged: bool,
-    now: SystemTime,
-) -> Result<Result<Version, SwapError>, Failure> {
-    match try_swap(client, swap, tagged, now) {
-        Ok(Err(SwapError::KeyTaken)) => refused(client, swap),
-        result => result,
+) -> Result<Option<Vec<Outcome>>, Failure> {
+    match (try_perform(client, collection, changes, tagged), changes) {
+        (Ok(outcomes), _) => Ok(Some(outcomes)),
+        (Err(Failure::Duplicate(_)), [change]) => {
+            let error = refused(client, collection, change)?;
+            Ok(Some(vec![Err(error)]))
+        }
+        (Err(Failure::Refused(_) | Failure::Duplicate(_)), [_, _, ..]) => Ok(None),
+        (Err(failure), _) => Err(failure),
     }
 }
 
-fn try_swap(
+/// Whatever ends the transaction before the commit, it is rolled back.
+fn try_perform(
     client: &mut Client,
-    swap: &Swap<'_>,
+    collection: &str,
+    changes: &[Change],
     tagged: bool,
-    now: SystemTime,
-) -> Result<Result<Version, SwapError>, Failure> {
+) -> Result<Vec<Outcome>, Failure> {
     let mut transaction = begin(client)?;
-    // From here on no other server writes to the collection, or to this document.
-    let latest = if tagged {
-        lock_collection(&mut transaction, swap.collection())?
-    } else {
-        lock_document(&mut transaction, swap)?
-    };
-    let stands_still = |expected| tagged && expected == latest;
-    if !swap.expected_collection().is_none_or(stands_still) {
-        return Ok(Err(SwapError::Conflict));
+    let (latest, is_set) = lock(&mut transaction, collection, changes, tagged)?;
+    if let Some(change) = changes.iter().find(|it| it.keyed_write.is_some()) {
+        purge(&mut transaction, collection, tagged, change.now)?;
     }
-    let Some(version) = VersionClock::after(latest).next(now) else {
-        return Ok(Err(StoreError::exhausted().into()));
-    };
-    if swap.keyed_write().is_some() {
-        purge(&mut transaction, swap.collection(), tagged, now)?;
-    }
-    let changed = match (swap.new_document(), swap.expected()) {
-        (Some(document), Some(old)) => replace(&mut transaction, swap, document, old, version),
-        (Some(document), None) => {
-            // Other servers may create it, too, unless the collection is locked.
-            let removed = (!tagged).then_some(latest);
-            create(&mut transaction, swap, document, removed, version)
+    let mut clock = VersionClock::after(latest);
+    let mut writes = Writes::default();
+    let judge = |change: &Change| {
+        let expected = change.expected_collection;
+        if expected.is_some_and(|it| !tagged || it != latest) {
+            return Err(SwapError::Conflict);
         }
-        (None, Some(old)) => remove(&mut transaction, swap, old, tagged, version),
-        (None, None) => Ok(false),
+        let version = clock.next(change.now).ok_or_else(StoreError::exhausted)?;
+        writes.push(change, version, tagged);
+        Ok(version)
     };
-    match changed {
-        Ok(true) => {}
-        Ok(false) => return Ok(Err(SwapError::Conflict)),
-        Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
-            return Ok(Err(SwapError::KeyTaken));
+    let mut outcomes: Vec<Outcome> = changes.iter().map(judge).collect();
+    let written = writes.perform(&mut transaction, collection)?;
+    for (change, outcome) in changes.iter().zip(&mut outcomes) {
+        if outcome.is_ok() && !written.contains(change.id.as_str()) {
+            *outcome = Err(SwapError::Conflict);
         }
-        Err(error) => return Err(error.into()),
     }
-    if tagged {
-        set_collection(&mut transaction, swap.collection(), version)?;
+    // The versions increase in the order of the swaps.
+    let Some(last) = outcomes.iter().rev().find_map(|it| it.as_ref().ok()) else {
+        return Ok(outcomes);
+    };
+    if !is_set {
+        set_collection(&mut transaction, collection, *last)?;
     }
     commit(transaction)?;
-    Ok(Ok(version))
+    Ok(outcomes)
+}
+
+/// The rows that swaps make, by the statement that writes them.
+#[derive(Default)]
+struct Writes {
+    created: Batch,
+    replaced: Batch,
+    deleted: Batch,
+}
+
+impl Writes {
+    /// Adds the row that `change` makes. The id and the last change date of a document that is
+    /// removed stay where the collection has no version, and where the swap has a key.
+    fn push(&mut self, change: &Change, version: Version, tagged: bool) {
+        let keyed_write = change.keyed_write.as_ref();
+        let content = change.new.as_ref().map(Document::as_str);
+        let batch = match (change.expected, content) {
+            (None, _) => &mut self.created,
+            (Some(_), None) if tagged && keyed_write.is_none() => &mut self.deleted,
+            (Some(_), _) => &mut self.replaced,
+        };
+        batch.push(&NewRow {
+            id: change.id.as_str(),
+            content,
+            version,
+            expected: change.expected,
+            keyed_write,
+        });
+    }
+
+    /// Writes all rows that find what they expect, and returns the ids of those.
+    fn perform(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        collection: &str,
+    ) -> Result<HashSet<String>, postgres::Error> {
+        let mut written = HashSet::new();
+        written.extend(self.created.write(transaction, collection, INSERT)?);
+        written.extend(self.replaced.write(transaction, collection, UPDATE)?);
+        written.extend(self.deleted.write(transaction, collection, DELETE)?);
+        Ok(written)
+    }
 }
 
 /// Begins a transaction that writes.
@@ -86,6 +132,32 @@ pub(super) fn commit(transaction: Transaction<'_>) -> Result<(), Failure> {
         }
         failure => failure,
     })
+}
+
+/// Locks the row of the collection, or where it has no version, the row of the one document: until
+/// the end of the transaction no other server writes to it. Returns a version that the next one has
+/// to be later than, and whether there is no version of the collection to be set.
+///
+/// The version of one swap is the time it came at, as a rule. So that is set as the version of the
+/// collection, unless the collection has a later one; this locks its row and saves a round trip.
+fn lock(
+    transaction: &mut Transaction<'_>,
+    collection: &str,
+    changes: &[Change],
+    tagged: bool,
+) -> Result<(Version, bool), Failure> {
+    if let [change] = changes {
+        if !tagged {
+            return Ok((lock_document(transaction, collection, &change.id)?, true));
+        }
+        let next = VersionClock::after(Version::FIRST).next(change.now);
+        if let (Some(version), None) = (next, change.expected_collection) {
+            if set_collection(transaction, collection, version)? {
+                return Ok((Version::FIRST, true));
+            }
+        }
+    }
+    Ok((lock_collection(transaction, collection)?, false))
 }
 
 /// The version of the collection, which stays that until the end of the transaction.
@@ -112,13 +184,14 @@ pub(super) fn lock_collection(
 
 /// The latest version of this document, removed or not, which stays that until the end of the
 /// transaction; the first of all where there never was a document.
-fn lock_document(transaction: &mut Transaction<'_>, swap: &Swap<'_>) -> Result<Version, Failure> {
+fn lock_document(
+    transaction: &mut Transaction<'_>,
+    collection: &str,
+    id: &Id,
+) -> Result<Version, Failure> {
     let row = transaction.query_typed_opt(
         "SELECT change_date, dated FROM document WHERE collection = $1 AND id = $2 FOR UPDATE",
-        &[
-            (&swap.collection(), Type::TEXT),
-            (&swap.id().as_str(), Type::TEXT),
-        ],
+        &[(&collection, Type::TEXT), (&id.as_str(), Type::TEXT)],
     )?;
     row.map_or(Ok(Version::FIRST), |row| version(&row, 0))
 }
@@ -150,124 +223,20 @@ pub(super) fn keep_id_member(
     Ok(id_member.map_err(unreadable)?.flatten())
 }
 
-/// Sets the version of the collection, whose row is locked.
+/// Sets the version of the collection, if it is earlier; whether it was. Its row is locked then.
 pub(super) fn set_collection(
     transaction: &mut Transaction<'_>,
     collection: &str,
     version: Version,
-) -> Result<(), postgres::Error> {
-    transaction.execute_typed(
-        "UPDATE collection SET change_date = $2, dated = $3 WHERE name = $1",
+) -> Result<bool, postgres::Error> {
+    let changed = transaction.execute_typed(
+        "UPDATE collection SET change_date = $2, dated = $3 \
+         WHERE name = $1 AND change_date COLLATE \"C\" < $2",
         &[
             (&collection, Type::TEXT),
             (&version.to_string(), Type::TEXT),
             (&version.is_dated(), Type::BOOL),
         ],
     )?;
-    Ok(())
-}
-
-/// Creates a document if there is none of this id; whether there was none.
-///
-/// One that was removed can be created if it has this version, where one is given.
-fn create(
-    transaction: &mut Transaction<'_>,
-    swap: &Swap<'_>,
-    document: &Document,
-    removed: Option<Version>,
-    version: Version,
-) -> Result<bool, postgres::Error> {
-    let (key, digest, created) = columns(swap.keyed_write());
-    let removed = removed.map(|version| version.to_string());
-    let changed = transaction.execute_typed(
-        "INSERT INTO document VALUES ($1, $2, $3, $4, $5, false, $6, $7, $8) \
-         ON CONFLICT (collection, id) DO UPDATE \
-         SET content = $3, change_date = $4, dated = $5, removed = false, \
-             idempotency_key = $6, request_digest = $7, created = $8, removed_at = NULL \
-         WHERE document.removed AND document.change_date = coalesce($9, document.change_date)",
-        &[
-            (&swap.collection(), Type::TEXT),
-            (&swap.id().as_str(), Type::TEXT),
-            (&document.as_str(), Type::TEXT),
-            (&version.to_string(), Type::TEXT),
-            (&version.is_dated(), Type::BOOL),
-            (&key, Type::TEXT),
-            (&digest, Type::TEXT),
-            (&created, Type::BOOL),
-            (&removed, Type::TEXT),
-        ],
-    )?;
-    Ok(changed == 1)
-}
-
-/// Puts a document in the place of what is expected, if that is there; whether it was.
-fn replace(
-    transaction: &mut Transaction<'_>,
-    swap: &Swap<'_>,
-    document: &Document,
-    old: Version,
-    version: Version,
-) -> Result<bool, postgres::Error> {
-    let (key, digest, created) = columns(swap.keyed_write());
-    let changed = transaction.execute_typed(
-        "UPDATE document SET content = $3, change_date = $4, dated = $5, \
-             idempotency_key = $6, request_digest = $7, created = $8 \
-         WHERE collection = $1 AND id = $2 AND change_date = $9 AND NOT removed",
-        &[
-            (&swap.collection(), Type::TEXT),
-            (&swap.id().as_str(), Type::TEXT),
-            (&document.as_str(), Type::TEXT),
-            (&version.to_string(), Type::TEXT),
-            (&version.is_dated(), Type::BOOL),
-            (&key, Type::TEXT),
-            (&digest, Type::TEXT),
-            (&created, Type::BOOL),
-            (&old.to_string(), Type::TEXT),
-        ],
-    )?;
-    Ok(changed == 1)
-}
-
-/// Removes a document if it is the one that is expected; whether it was.
-///
-/// The id and the last change date stay where the collection has no version, and where the swap has
-/// a key.
-fn remove(
-    transaction: &mut Transaction<'_>,
-    swap: &Swap<'_>,
-    old: Version,
-    tagged: bool,
-    version: Version,
-) -> Result<bool, postgres::Error> {
-    let (collection, id, old) = (swap.collection(), swap.id().as_str(), old.to_string());
-    let changed = if tagged && swap.keyed_write().is_none() {
-        transaction.execute_typed(
-            "DELETE FROM document \
-             WHERE collection = $1 AND id = $2 AND change_date = $3 AND NOT removed",
-            &[
-                (&collection, Type::TEXT),
-                (&id, Type::TEXT),
-                (&old, Type::TEXT),
-            ],
-        )?
-    } else {
-        let (key, digest, created) = columns(swap.keyed_write());
-        transaction.execute_typed(
-            "UPDATE document SET content = '{}', change_date = $4, dated = $5, removed = true, \
-                 idempotency_key = $6, request_digest = $7, created = $8, \
-                 removed_at = CASE WHEN $6 IS NOT NULL THEN $4 END \
-             WHERE collection = $1 AND id = $2 AND change_date = $3 AND NOT removed",
-            &[
-                (&collection, Type::TEXT),
-                (&id, Type::TEXT),
-                (&old, Type::TEXT),
-                (&version.to_string(), Type::TEXT),
-                (&version.is_dated(), Type::BOOL),
-                (&key, Type::TEXT),
-                (&digest, Type::TEXT),
-                (&created, Type::BOOL),
-            ],
-        )?
-    };
     Ok(changed == 1)
 }

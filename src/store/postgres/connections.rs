@@ -64,7 +64,12 @@ impl Connections {
                 Ok(done) => return Ok(done),
                 Err(Failure::Overtaken(_)) if overtaken < MAX_OVERTAKEN => overtaken += 1,
                 Err(Failure::Lost(_)) if !fresh => *slot = None,
-                Err(Failure::Refused(reason) | Failure::Overtaken(reason)) => return Err(reason),
+                Err(
+                    Failure::Refused(reason)
+                    | Failure::Duplicate(reason)
+                    | Failure::TimedOut(reason)
+                    | Failure::Overtaken(reason),
+                ) => return Err(reason),
                 Err(Failure::Lost(reason) | Failure::Unconfirmed(reason)) => {
                     *slot = None;
                     return Err(reason);
@@ -87,6 +92,10 @@ fn connect(url: &PostgresUrl) -> Result<Client, postgres::Error> {
 pub(super) enum Failure {
     /// The database does not do it, or holds what cannot be read.
     Refused(String),
+    /// A unique index has the value already.
+    Duplicate(String),
+    /// A statement took too long, the wait for a lock included.
+    TimedOut(String),
     /// The database let another transaction pass, and nothing has come of this one.
     Overtaken(String),
     /// There is no connection any more. What was not committed is rolled back.
@@ -99,8 +108,9 @@ impl Failure {
     /// The same failure of work that must not be done again.
     pub(super) fn not_again(self) -> Self {
         match self {
-            Self::Refused(reason) | Self::Overtaken(reason) => Self::Refused(reason),
+            Self::Overtaken(reason) => Self::Refused(reason),
             Self::Lost(reason) | Self::Unconfirmed(reason) => Self::Unconfirmed(reason),
+            failure => failure,
         }
     }
 }
@@ -118,6 +128,8 @@ impl From<postgres::Error> for Failure {
         match told.parsed_severity() {
             Some(Severity::Fatal | Severity::Panic) => Self::Lost(reason),
             _ if again.contains(told.code()) => Self::Overtaken(reason),
+            _ if *told.code() == SqlState::UNIQUE_VIOLATION => Self::Duplicate(reason),
+            _ if *told.code() == SqlState::QUERY_CANCELED => Self::TimedOut(reason),
             _ => Self::Refused(reason),
         }
     }

@@ -4,7 +4,7 @@ use postgres::types::Type;
 use postgres::{Client, Transaction};
 
 use crate::document::{Document, Id};
-use crate::store::postgres::batch::{Batch, analyze};
+use crate::store::postgres::batch::{Batch, INSERT, NewRow, analyze};
 use crate::store::postgres::change::{begin, commit, lock_collection, set_collection};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::row::{collection_version, unreadable};
@@ -37,10 +37,12 @@ pub(super) fn fill(
         let Some(version) = clock.next(now) else {
             return Ok(Err(StoreError::exhausted().into()));
         };
-        batch.push(id.as_str(), document.as_str(), version, false);
-        let is_last = index + 1 == documents.len();
-        if (batch.is_full() || is_last) && !batch.insert(&mut transaction, collection)? {
-            return Err(overtaken());
+        batch.push(&NewRow::new(id.as_str(), Some(document.as_str()), version));
+        if batch.is_full() || index + 1 == documents.len() {
+            let rows = batch.len();
+            if batch.write(&mut transaction, collection, INSERT)?.len() < rows {
+                return Err(overtaken());
+            }
         }
     }
     if tagged {

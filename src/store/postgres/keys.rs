@@ -5,12 +5,12 @@ use postgres::{Client, Row, Transaction};
 
 use crate::document::Id;
 use crate::idempotency::{IdempotencyKey, KeyedWrite};
+use crate::store::SwapError;
 use crate::store::postgres::change::{begin, commit};
 use crate::store::postgres::connections::Failure;
+use crate::store::postgres::queue::Change;
 use crate::store::postgres::row::unreadable;
 use crate::store::postgres::tables::{KEYS, SCHEMA_VERSION, WITHOUT_KEYS_VERSION, overtaken};
-use crate::store::{Swap, SwapError};
-use crate::version::Version;
 
 /// Adds to our tables what is needed for keys, in one transaction. Only the owner of the tables
 /// can do that.
@@ -105,20 +105,21 @@ pub(super) fn purge(
 /// at first.
 pub(super) fn refused(
     client: &mut Client,
-    swap: &Swap<'_>,
-) -> Result<Result<Version, SwapError>, Failure> {
-    let key = swap.keyed_write().map(|write| write.key.as_str());
+    collection: &str,
+    change: &Change,
+) -> Result<SwapError, Failure> {
+    let key = change.keyed_write.as_ref().map(|write| write.key.as_str());
     let row = client.query_typed_opt(
         "SELECT id FROM document WHERE collection = $1 AND idempotency_key = $2",
-        &[(&swap.collection(), Type::TEXT), (&key, Type::TEXT)],
+        &[(&collection, Type::TEXT), (&key, Type::TEXT)],
     )?;
     let Some(row) = row else {
         return Err(Failure::Overtaken("the key was set free".into()));
     };
     let id: &str = row.try_get(0).map_err(unreadable)?;
-    Ok(Err(if id == swap.id().as_str() {
+    Ok(if id == change.id.as_str() {
         SwapError::Conflict
     } else {
         SwapError::KeyTaken
-    }))
+    })
 }

@@ -2,7 +2,7 @@ use postgres::types::Type;
 use postgres::{Client, Row, Transaction};
 
 use crate::collection::document_of_name;
-use crate::store::postgres::batch::{Batch, analyze};
+use crate::store::postgres::batch::{Batch, INSERT, NewRow, analyze};
 use crate::store::postgres::change::{begin, commit, lock_collection, set_collection};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::row::{unreadable, version};
@@ -53,9 +53,6 @@ pub(super) fn take_over(client: &mut Client, persons: bool, tagged: bool) -> Res
     Ok(())
 }
 
-/// The content of a document that was removed.
-const REMOVED: &str = "{}";
-
 /// Copies the persons in the order of their ids, some hundred at a time.
 fn copy_persons(transaction: &mut Transaction<'_>) -> Result<(), Failure> {
     let mut last = String::new();
@@ -69,11 +66,11 @@ fn copy_persons(transaction: &mut Transaction<'_>) -> Result<(), Failure> {
         for row in &rows {
             push_person(&mut batch, row)?;
             if batch.is_full() {
-                batch.insert(transaction, PERSONS)?;
+                batch.write(transaction, PERSONS, INSERT)?;
             }
         }
         let Some(row) = rows.last() else {
-            batch.insert(transaction, PERSONS)?;
+            batch.write(transaction, PERSONS, INSERT)?;
             return Ok(());
         };
         last = row.try_get(0).map_err(unreadable)?;
@@ -84,12 +81,8 @@ fn push_person(batch: &mut Batch, row: &Row) -> Result<(), Failure> {
     let id: &str = row.try_get(0).map_err(unreadable)?;
     let name = decoded(row.try_get(1).map_err(unreadable)?);
     let removed: bool = row.try_get(4).map_err(unreadable)?;
-    let content = if removed {
-        REMOVED.to_owned()
-    } else {
-        document_of_name(&name)
-    };
-    batch.push(id, &content, version(row, 2)?, removed);
+    let content = (!removed).then(|| document_of_name(&name));
+    batch.push(&NewRow::new(id, content.as_deref(), version(row, 2)?));
     Ok(())
 }
 

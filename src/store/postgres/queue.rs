@@ -1,0 +1,256 @@
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use crate::document::{Document, Id};
+use crate::idempotency::KeyedWrite;
+use crate::store::{StoreError, Swap, SwapError};
+use crate::version::Version;
+
+/// How many swaps one transaction performs, and how many bytes of documents, at most: so that no
+/// statement takes long.
+const MAX_SWAPS: usize = 64;
+const MAX_BYTES: usize = 256 * 1024;
+
+/// What came of a swap.
+pub(super) type Outcome = Result<Version, SwapError>;
+
+/// A swap of its own, which another thread may perform. Its collection is known from elsewhere.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) id: Id,
+    pub(super) expected: Option<Version>,
+    pub(super) new: Option<Document>,
+    pub(super) expected_collection: Option<Version>,
+    pub(super) keyed_write: Option<KeyedWrite>,
+    pub(super) now: SystemTime,
+}
+
+impl Change {
+    /// A copy, which shares the texts.
+    pub(super) fn new(swap: &Swap<'_>, now: SystemTime) -> Self {
+        Self {
+            id: swap.id().clone(),
+            expected: swap.expected(),
+            new: swap.new_document().cloned(),
+            expected_collection: swap.expected_collection(),
+            keyed_write: swap.keyed_write().cloned(),
+            now,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let text = self.new.as_ref().map_or(0, |new| new.as_str().len());
+        self.id.as_str().len() + text
+    }
+
+    /// Whether both can be performed in one transaction, and neither depends on what comes of the
+    /// other.
+    fn is_independent(&self, other: &Self) -> bool {
+        let expects = |it: &Self| it.expected_collection.is_some();
+        self.id != other.id && !expects(self) && !expects(other)
+    }
+}
+
+/// The swaps that wait to be performed, by collection. A collection has an entry as long as a
+/// thread performs swaps of it.
+#[derive(Debug, Default)]
+pub(super) struct Queue(Mutex<HashMap<String, VecDeque<Waiting>>>);
+
+#[derive(Debug)]
+struct Waiting {
+    change: Change,
+    caller: Sender<Message>,
+}
+
+/// What the thread that has queued a swap is told.
+#[derive(Debug)]
+enum Message {
+    /// It is to perform the swaps that wait. Its own is the first of them.
+    Perform,
+    /// Its own swap has been performed.
+    Performed(Outcome),
+}
+
+impl Queue {
+    /// Has `change` performed, together with others of the collection that wait: `perform` is given
+    /// all of them, and returns as many outcomes, in their order. It runs on the thread of one of
+    /// them, and never twice at once for one collection.
+    pub(super) fn swap(
+        &self,
+        collection: &str,
+        change: Change,
+        perform: impl Fn(&[Change]) -> Vec<Outcome>,
+    ) -> Outcome {
+        let (caller, messages) = channel();
+        self.push(collection, Waiting { change, caller });
+        while let Ok(message) = messages.recv() {
+            match message {
+                Message::Perform => self.perform(collection, &perform),
+                Message::Performed(outcome) => return outcome,
+            }
+        }
+        Err(StoreError::new("the thread that performed the write has ended").into())
+    }
+
+    fn push(&self, collection: &str, waiting: Waiting) {
+        let mut queue = self.lock();
+        if let Some(others) = queue.get_mut(collection) {
+            others.push_back(waiting);
+        } else {
+            let _ = waiting.caller.send(Message::Perform);
+            queue.insert(collection.to_owned(), VecDeque::from([waiting]));
+        }
+    }
+
+    fn perform(&self, collection: &str, perform: impl Fn(&[Change]) -> Vec<Outcome>) {
+        let (changes, callers) = self.take(collection);
+        let turn = Turn(self, collection);
+        let outcomes = perform(&changes);
+        // The next swaps are performed while these callers are told.
+        drop(turn);
+        for (caller, outcome) in callers.iter().zip(outcomes) {
+            let _ = caller.send(Message::Performed(outcome));
+        }
+    }
+
+    /// Takes swaps that can be performed in one transaction. The others stay, in their order.
+    fn take(&self, collection: &str) -> (Vec<Change>, Vec<Sender<Message>>) {
+        let mut queue = self.lock();
+        let Some(waiting) = queue.get_mut(collection) else {
+            return (Vec::new(), Vec::new());
+        };
+        let (mut changes, mut callers): (Vec<Change>, _) = (Vec::new(), Vec::new());
+        let mut bytes = 0;
+        for next in mem::take(waiting) {
+            let total = bytes + next.change.bytes();
+            let fits = changes.is_empty() || (changes.len() < MAX_SWAPS && total <= MAX_BYTES);
+            if fits && changes.iter().all(|it| it.is_independent(&next.change)) {
+                bytes = total;
+                changes.push(next.change);
+                callers.push(next.caller);
+            } else {
+                waiting.push_back(next);
+            }
+        }
+        (changes, callers)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, VecDeque<Waiting>>> {
+        // Nothing that is done under the lock can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has the next thread perform the swaps of a collection when it is dropped, after a panic too.
+struct Turn<'a>(&'a Queue, &'a str);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let Self(queue, collection) = self;
+        let mut queue = queue.lock();
+        match queue.get(*collection).and_then(VecDeque::front) {
+            Some(next) => _ = next.caller.send(Message::Perform),
+            None => _ = queue.remove(*collection),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic"
+)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    fn change(id: &str, text: &str, expected_collection: Option<Version>) -> Change {
+        let id = Id::new(id).unwrap();
+        let document = Document::from_stored(text).unwrap();
+        let mut swap = Swap::create("notes", &id, &document);
+        if let Some(version) = expected_collection {
+            swap = swap.while_collection_at(version);
+        }
+        Change::new(&swap, SystemTime::UNIX_EPOCH)
+    }
+
+    /// Queues these changes while another one is performed, and returns the ids of their batches.
+    fn batches(changes: &[(&str, &str, Option<Version>)]) -> Vec<Vec<String>> {
+        let queue = Queue::default();
+        let (batches, all_wait) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+        let perform = |batch: &[Change]| {
+            let ids: Vec<_> = batch.iter().map(|it| it.id.to_string()).collect();
+            batches.lock().unwrap().push(ids);
+            while !all_wait.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            vec![Ok(Version::FIRST); batch.len()]
+        };
+        thread::scope(|scope| {
+            let swap = |id, text, expected| {
+                let performed = queue.swap("notes", change(id, text, expected), perform);
+                assert_eq!(performed, Ok(Version::FIRST));
+            };
+            scope.spawn(move || swap("first", "{}", None));
+            while batches.lock().unwrap().is_empty() {
+                thread::yield_now();
+            }
+            for (place, &(id, text, expected)) in changes.iter().enumerate() {
+                scope.spawn(move || swap(id, text, expected));
+                while queue.lock()["notes"].len() <= place {
+                    thread::yield_now();
+                }
+            }
+            all_wait.store(true, Ordering::SeqCst);
+        });
+        assert!(queue.lock().is_empty());
+        let mut batches = batches.into_inner().unwrap();
+        assert_eq!(batches.remove(0), ["first"]);
+        batches
+    }
+
+    #[test]
+    fn a_batch_has_independent_swaps_in_their_order() {
+        let (none, first) = (None, Some(Version::FIRST));
+        assert_eq!(
+            batches(&[("1", "{}", none), ("2", "{}", none)]),
+            [["1", "2"]]
+        );
+        let repeated = [("1", "{}", none), ("1", "{}", none), ("2", "{}", none)];
+        assert_eq!(batches(&repeated), [vec!["1", "2"], vec!["1"]]);
+        let expecting = [("1", "{}", none), ("2", "{}", first), ("3", "{}", none)];
+        assert_eq!(batches(&expecting), [vec!["1", "3"], vec!["2"]]);
+        let expecting = [("1", "{}", first), ("2", "{}", none), ("3", "{}", first)];
+        assert_eq!(batches(&expecting), [["1"], ["2"], ["3"]]);
+    }
+
+    #[test]
+    fn a_batch_is_bounded() {
+        let ids: Vec<String> = (0..=MAX_SWAPS).map(|id| format!("{id:03}")).collect();
+        let many: Vec<_> = ids.iter().map(|id| (id.as_str(), "{}", None)).collect();
+        let sizes: Vec<usize> = batches(&many).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [MAX_SWAPS, 1]);
+        let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_BYTES));
+        let long = [("1", long.as_str(), None), ("2", "{}", None)];
+        assert_eq!(batches(&long), [["1"], ["2"]]);
+    }
+
+    #[test]
+    fn after_a_panic_the_next_swaps_are_performed() {
+        let queue = Queue::default();
+        let swap = |perform: fn(&[Change]) -> Vec<Outcome>| {
+            queue.swap("notes", change("1", "{}", None), perform)
+        };
+        let panicking = AssertUnwindSafe(|| swap(|_| panic!("this panic is part of the test")));
+        assert!(catch_unwind(panicking).is_err());
+        assert!(queue.lock().is_empty());
+        assert_eq!(swap(|_| vec![Ok(Version::FIRST)]), Ok(Version::FIRST));
+    }
+}
