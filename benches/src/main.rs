@@ -6,10 +6,9 @@
 //! second, in slices that alternate between the two; the spread is that of the pairs. Goals are
 //! told, and nothing fails when one is missed; any status but the expected one ends the bench.
 //!
-//! `BENCH_ONLY` is text that a row must have in its name to be measured; `p99`, `waiting`, `growth` and
-//! `footprint` stand for all of a part. `BENCH_SECONDS` is the length of a slice, 0.3 by default
-//! and no more than 4. `BENCH_QUICK` leaves most of the rows out and makes the million a hundred
-//! thousand: for trying, not for figures.
+//! `BENCH_ONLY` is text that a row must have in its name to be measured; `p99`, `waiting`,
+//! `growth` and `footprint` stand for all of a part. `BENCH_QUICK` leaves most of the rows
+//! out and makes the million a hundred thousand: for trying, not for figures.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
@@ -17,11 +16,9 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use crate::cluster::Cluster;
 use crate::figure::quotient;
-use crate::table::{Row, Table};
+use crate::table::{Row, table};
 
-mod cluster;
 mod connection;
 mod door;
 mod duel;
@@ -29,9 +26,7 @@ mod figure;
 mod footprint;
 mod growth;
 mod latency;
-mod load;
 mod matrix;
-mod peers;
 mod place;
 mod program;
 mod request;
@@ -50,32 +45,26 @@ struct Pace {
 }
 
 impl Pace {
-    fn from_environment() -> Result<Self> {
-        let quick = env::var_os("BENCH_QUICK").is_some_and(|it| !it.is_empty());
-        let seconds = match env::var("BENCH_SECONDS") {
-            Ok(seconds) => seconds.parse()?,
-            Err(_) if quick => 0.1,
-            Err(_) => 0.3,
-        };
-        // Longer, and hyper would end the connections that pause meanwhile.
-        if !(0.01..=4.0).contains(&seconds) {
-            return Err("BENCH_SECONDS must be from 0.01 to 4".into());
-        }
-        Ok(Self {
-            slice: Duration::from_secs_f64(seconds),
+    fn new(quick: bool) -> Self {
+        Self {
+            slice: Duration::from_millis(if quick { 100 } else { 300 }),
             pairs: if quick { 3 } else { 5 },
             quick,
-        })
+        }
+    }
+
+    /// How many persons are many.
+    fn million(self) -> usize {
+        if self.quick { 100_000 } else { 1_000_000 }
     }
 }
 
 /// What the parts of the bench share.
 struct Bench {
     pace: Pace,
-    cluster: Option<Cluster>,
     /// The text that a row must have in its name to be measured, if not all of them are.
     only: Option<String>,
-    table: Table,
+    rows: Vec<Row>,
 }
 
 impl Bench {
@@ -86,23 +75,23 @@ impl Bench {
     /// Adds a row, and tells how far it has come.
     fn add(&mut self, row: Row) -> Result<()> {
         writeln!(io::stderr(), "{}: {}", row.what, row.figure)?;
-        self.table.rows.push(row);
+        self.rows.push(row);
         Ok(())
     }
 }
 
 fn main() -> Result<()> {
     let begin = Instant::now();
-    let pace = Pace::from_environment()?;
+    let quick = env::var_os("BENCH_QUICK").is_some_and(|it| !it.is_empty());
+    let pace = Pace::new(quick);
     let peers = env::args().nth(1).is_some_and(|it| it == "peers");
     let mut bench = Bench {
         pace,
-        cluster: if peers { None } else { Cluster::start()? },
         only: env::var("BENCH_ONLY").ok().filter(|only| !only.is_empty()),
-        table: Table::default(),
+        rows: Vec::new(),
     };
     let path = if peers {
-        peers::measure(&mut bench)?;
+        matrix::measure_flask(&mut bench)?;
         "target/bench-peers.md"
     } else {
         matrix::measure(&mut bench)?;
@@ -113,7 +102,7 @@ fn main() -> Result<()> {
         "target/bench.md"
     };
     let took = begin.elapsed().as_secs();
-    let text = format!("{}\n{}", bench.table, note(pace, took)?);
+    let text = format!("{}\n{}", table(&bench.rows), note(pace, took)?);
     fs::write(path, &text)?;
     io::stdout().write_all(text.as_bytes())?;
     Ok(())
