@@ -32,9 +32,10 @@ impl Door {
         Program::start(&mut self.command(store, more)?)
     }
 
-    /// The least program behind the same door, whose content is so long.
-    pub fn floor(self, length: usize) -> Result<Program> {
+    /// The least program behind the same door, whose content is so long. `head` is what its answer
+    /// has beside: the status and the lines of the fields. Only that of hyper understands it.
+    pub fn floor(self, length: usize, head: &[String]) -> Result<Program> {
         let program = built(&format!("{}_floor", self.name()))?;
-        Program::start(bound(&[], program).arg(length.to_string()))
+        Program::start(bound(&[], program).arg(length.to_string()).args(head))
     }
 }
