@@ -33,16 +33,18 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     let time = format!("{:.0} s", begin.elapsed().as_secs_f64());
     bench.add(Row::figure("clean release build, default", time))?;
     let default = directory.path.join("release/ifmatch");
-    let size = mebibytes(fs::metadata(&default)?.len());
-    bench.add(Row::figure("binary, default build", size))?;
+    let size = fs::metadata(&default)?.len();
+    let row = Row::figure("binary, default build", mebibytes(size));
+    bench.add(row.goal("at most 1 MiB", size <= 1 << 20))?;
     let all = fs::metadata(built("ifmatch")?)?.len();
     bench.add(Row::figure("binary, all features", mebibytes(all)))?;
     let server = Program::start(bound(&[], &default).args(["--listen", "127.0.0.1:0"]))?;
-    let idle = mebibytes(server.memory()?);
-    bench.add(Row::figure("idle memory, default build", idle))?;
+    let idle = server.memory()?;
+    let row = Row::figure("idle memory, default build", mebibytes(idle));
+    bench.add(row.goal("at most 4 MiB", idle <= 4 << 20))?;
     let first = first_answer(&default, "memory", bench.pace)?;
-    let what = "first answer, default build";
-    bench.add(Row::figure(what, milliseconds(first)))
+    let row = Row::figure("first answer, default build", milliseconds(first));
+    bench.add(row.goal("within 10 ms", first <= 0.01))
 }
 
 /// How many crates are built into the program, itself included.

@@ -47,8 +47,8 @@ struct Pace {
 impl Pace {
     fn new(quick: bool) -> Self {
         Self {
-            slice: Duration::from_millis(if quick { 100 } else { 300 }),
-            pairs: if quick { 3 } else { 5 },
+            slice: Duration::from_millis(if quick { 100 } else { 200 }),
+            pairs: if quick { 3 } else { 9 },
             quick,
         }
     }
