@@ -113,8 +113,8 @@ fn note(pace: Pace, took: u64) -> Result<String> {
     let processors = std::thread::available_parallelism()?;
     let share = 100.0 * program::own_time()?.as_secs_f64() / quotient(took.max(1), 1);
     Ok(format!(
-        "Slices of {:?}, {} pairs; {processors} processors, of which the load took {share:.0} % of \
-        one; {took} s in all.\n",
+        "Slices of {:?}, {} pairs. The load runs on the same {processors} processors as the servers, \
+        and took {share:.0} % of one; {took} s in all.\n",
         pace.slice, pace.pairs
     ))
 }

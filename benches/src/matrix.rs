@@ -47,14 +47,16 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     for store in ["sqlite", "sqlite normal"] {
         row(bench, Door::Hyper, store, Ask::Put, 1)?;
     }
+    let hyper = |more: &[&str]| Door::Hyper.command("memory", more);
     for ask in COMPARED {
         for clients in clients.iter().filter(|clients| **clients > 1) {
-            let commands = [
-                Door::Hyper.command("memory", &[])?,
-                bound(&[], built("axum_peer")?),
-            ];
+            let commands = [hyper(&[])?, bound(&[], built("axum_peer")?)];
             compare(bench, "hyper against axum", ask, *clients, commands)?;
         }
+    }
+    for ask in [Ask::Get, Ask::Put] {
+        let commands = [hyper(&["--threads", "2"])?, hyper(&[])?];
+        compare(bench, "hyper, --threads 2 against 1", ask, 64, commands)?;
     }
     Ok(())
 }
