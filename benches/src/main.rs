@@ -7,7 +7,7 @@
 //! told, and nothing fails when one is missed; any status but the expected one ends the bench.
 //!
 //! `BENCH_ONLY` is text that a row must have in its name to be measured; `p99`, `waiting`,
-//! `growth` and `footprint` stand for all of a part. `BENCH_QUICK` leaves most of the rows
+//! `contention`, `growth` and `footprint` stand for all of a part. `BENCH_QUICK` leaves most of the rows
 //! out and makes the million a hundred thousand: for trying, not for figures.
 #![forbid(unsafe_code)]
 
@@ -20,6 +20,7 @@ use crate::figure::quotient;
 use crate::table::{Row, table};
 
 mod connection;
+mod contention;
 mod door;
 mod duel;
 mod figure;
@@ -97,6 +98,7 @@ fn main() -> Result<()> {
         matrix::measure(&mut bench)?;
         latency::measure(&mut bench)?;
         waiting::measure(&mut bench)?;
+        contention::measure(&mut bench)?;
         growth::measure(&mut bench)?;
         footprint::measure(&mut bench)?;
         "target/bench.md"
