@@ -1,11 +1,10 @@
-"""The routes of `ifmatch` as one would write them with Flask.
+"""GET and PUT of a person as one would write them with Flask.
 
 The persons are in memory, so there can be one process only; a lock makes evaluation and write one
 step. Run by itself it is Flask's development server, without its log.
 """
 
 import logging
-from bisect import bisect_right
 from datetime import datetime, timezone
 from hashlib import md5
 from threading import Lock
@@ -38,28 +37,6 @@ def problem(status, message):
     return jsonify(message=message), status
 
 
-@app.get("/persons")
-def list_persons():
-    limit = request.args.get("limit", 1000, int)
-    with lock:
-        ids = sorted(persons)
-        first = bisect_right(ids, request.args.get("after", ""))
-        return jsonify([persons[person_id] for person_id in ids[first : first + limit]])
-
-
-@app.post("/persons")
-def create():
-    content = request.get_json()
-    person_id = content["person_id"]
-    with lock:
-        if person_id in persons:
-            return problem(400, "Person already exists")
-        persons[person_id] = person = new_person(person_id, content["person_name"])
-    response = answer(person, 201)
-    response.headers["Location"] = f"/persons/{person_id}"
-    return response
-
-
 @app.get("/persons/<person_id>")
 def read(person_id):
     person = persons.get(person_id)
@@ -75,12 +52,13 @@ def replace(person_id):
     content = request.get_json()
     with lock:
         person = persons.get(person_id)
-        if person is None:
+        if person is None and "If-None-Match" not in request.headers:
             return problem(404, "Person not found")
-        if tag(person) not in request.if_match:
+        if person is not None and tag(person) not in request.if_match:
             return problem(412, "Data already changed")
+        status = 201 if person is None else 200
         persons[person_id] = person = new_person(person_id, content["person_name"])
-    return answer(person)
+    return answer(person, status)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub struct Connection {
     address: SocketAddr,
     stream: BufReader<TcpStream>,
-    line: String,
+    /// The status line and the fields of the last answer.
+    pub head: String,
     /// Whether the server has said that it ends here.
     over: bool,
 }
@@ -34,7 +35,7 @@ impl Connection {
         Ok(Self {
             address,
             stream: BufReader::with_capacity(128 * 1024, stream),
-            line: String::new(),
+            head: String::new(),
             over: false,
         })
     }
@@ -50,10 +51,17 @@ impl Connection {
     /// Reads the next answer to its end.
     pub fn receive(&mut self) -> Result<Answer> {
         let mut answer = Answer::default();
-        while self.read_line()? {
-            match self.line.trim_ascii_end().split_once(": ") {
+        self.head.clear();
+        loop {
+            let begin = self.head.len();
+            if self.stream.read_line(&mut self.head)? == 0 {
+                return Err("the server has closed the connection instead of answering".into());
+            }
+            let line = self.head.get(begin..).unwrap_or_default().trim_ascii_end();
+            match line.split_once(": ") {
                 Some((name, value)) => self.over |= answer.note(name, value)?,
-                None => answer.status = status(&self.line)?,
+                None if line.is_empty() => break,
+                None => answer.status = status(line)?,
             }
         }
         if answer.status == 304 {
@@ -75,23 +83,23 @@ impl Connection {
         self.send(request)?;
         self.receive()
     }
-
-    /// Reads a line of the head, up to the empty one.
-    fn read_line(&mut self) -> Result<bool> {
-        self.line.clear();
-        if self.stream.read_line(&mut self.line)? == 0 {
-            return Err("the server has closed the connection instead of answering".into());
-        }
-        Ok(self.line != "\r\n")
-    }
 }
 
 fn status(line: &str) -> Result<u16> {
     let status = line.split(' ').nth(1).ok_or("the answer has no status")?;
-    Ok(status.trim_ascii_end().parse()?)
+    Ok(status.parse()?)
 }
 
 impl Answer {
+    /// Ends the bench if the answer is not the one that is measured.
+    pub fn expect(self, status: u16) -> Result<Self> {
+        if self.status == status {
+            return Ok(self);
+        }
+        let other = self.status;
+        Err(format!("an answer had the status {other} instead of {status}").into())
+    }
+
     /// Notes what a field says. Gives back whether it says that the connection ends.
     fn note(&mut self, name: &str, value: &str) -> Result<bool> {
         if name.eq_ignore_ascii_case("content-length") {

@@ -1,3 +1,5 @@
+use std::process::Command;
+
 use crate::Result;
 use crate::program::{Program, bound, built};
 
@@ -19,25 +21,21 @@ impl Door {
     }
 
     /// The server under test, behind this door.
-    pub fn serve(self, store: &str) -> Result<Program> {
+    pub fn command(self, store: &str, more: &[&str]) -> Result<Command> {
         let mut command = bound(&[], built("ifmatch")?);
-        command.args([
-            "--listen",
-            "127.0.0.1:0",
-            "--door",
-            self.name(),
-            "--store",
-            store,
-        ]);
-        Program::start(&mut command)
+        command.args(["--listen", "127.0.0.1:0", "--door", self.name()]);
+        command.args(["--store", store]).args(more);
+        Ok(command)
     }
 
-    /// The least program behind the same door, whose content is so long.
-    pub fn floor(self, length: usize) -> Result<Program> {
-        let program = built(match self {
-            Self::TinyHttp => "tiny_http_floor",
-            Self::Hyper => "hyper_floor",
-        })?;
-        Program::start(bound(&[], program).arg(length.to_string()))
+    pub fn serve(self, store: &str, more: &[&str]) -> Result<Program> {
+        Program::start(&mut self.command(store, more)?)
+    }
+
+    /// The least program behind the same door, whose content is so long. `head` is what its answer
+    /// has beside: the status and the lines of the fields. Only that of hyper understands it.
+    pub fn floor(self, length: usize, head: &[String]) -> Result<Program> {
+        let program = built(&format!("{}_floor", self.name()))?;
+        Program::start(bound(&[], program).arg(length.to_string()).args(head))
     }
 }

@@ -1,87 +1,109 @@
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::figure::{Spread, grouped, microseconds, quotient};
-use crate::load::Load;
+use crate::figure::{in_turn, quotient};
 use crate::program::Program;
-use crate::request::Ask;
+use crate::request::{Ask, Client};
 use crate::table::Row;
 use crate::{Pace, Result};
 
-/// A server under load.
+/// How many threads drive the clients. With two every floor and peer was at its fastest on two
+/// processors: one lets servers of several threads wait, four take the processors from them.
+const THREADS: usize = 2;
+
+/// A server under load: so many clients, each of which waits for its answer before it asks again.
 pub struct Side<'a> {
     program: &'a Program,
-    load: Load,
+    clients: Vec<Client>,
     begun: Duration,
     requests: u64,
-    rates: Vec<f64>,
 }
 
 impl<'a> Side<'a> {
-    /// `status` is what it is to answer, which a floor does with 200 to everything.
+    /// Connects one client after the other, because `tiny_http` may leave some of a burst waiting.
+    /// `status` is what the server is to answer, which a floor does with 200 to everything.
     pub fn new(program: &'a Program, ask: Ask, clients: usize, status: u16) -> Result<Self> {
+        let clients = (0..clients).map(|person| Client::new(program.address, person, ask, status));
         Ok(Self {
-            load: Load::new(program.address, ask, clients, status)?,
             program,
+            clients: clients.collect::<Result<_>>()?,
             begun: Duration::ZERO,
             requests: 0,
-            rates: Vec::new(),
         })
     }
 
-    /// Gets it going, and begins to count.
-    pub fn warm_up(&mut self, pace: Pace) -> Result<()> {
-        self.load.run(pace.slice / 2)?;
-        self.begun = self.program.processor_time()?;
-        Ok(())
-    }
-
-    /// One slice of the load. Gives back the requests a second.
-    pub fn slice(&mut self, pace: Pace) -> Result<f64> {
-        let run = self.load.run(pace.slice)?;
-        let rate = quotient(run.requests, 1) / run.time.as_secs_f64();
-        self.requests += run.requests;
-        self.rates.push(rate);
+    /// Asks for so long. Gives back how many requests were answered a second.
+    fn run(&mut self, duration: Duration) -> Result<f64> {
+        let share = self.clients.len().div_ceil(THREADS);
+        let (requests, rate) = run(self.clients.chunks_mut(share), duration, drive)?;
+        self.requests += requests;
         Ok(rate)
     }
 
-    pub fn rate(&self) -> f64 {
-        Spread::of(self.rates.clone()).median
-    }
-
     /// Microseconds of processor time for a request, in all slices together.
-    pub fn cost(&self) -> Result<f64> {
+    fn cost(&self) -> Result<f64> {
         let spent = self.program.processor_time()?.saturating_sub(self.begun);
         Ok(spent.as_secs_f64() * 1e6 / quotient(self.requests, 1))
     }
 }
 
-/// What came of a duel.
-pub struct Outcome {
-    pub row: Row,
-    /// Our requests a second, as a ratio to those of the other.
-    pub ratio: f64,
-    /// Our processor time for a request, as a ratio to that of the other.
-    pub cost: f64,
+/// Works on a thread for each part until so much time is over. Gives back how much was done, and how
+/// much a second.
+pub fn run<T: Send>(
+    parts: impl Iterator<Item = T>,
+    duration: Duration,
+    work: impl Fn(T, Instant) -> Result<u64> + Sync,
+) -> Result<(u64, f64)> {
+    let begin = Instant::now();
+    let (end, work) = (begin + duration, &work);
+    let done = thread::scope(|scope| {
+        let threads: Vec<_> = parts
+            .map(|part| scope.spawn(move || work(part, end)))
+            .collect();
+        let counts = threads
+            .into_iter()
+            .map(|it| it.join().map_err(|_| "a thread panicked")?);
+        counts.sum::<Result<u64>>()
+    })?;
+    Ok((done, quotient(done, 1) / begin.elapsed().as_secs_f64()))
 }
 
-/// Loads two servers in turn, A B A B, so that what drifts, drifts for both.
-pub fn duel(what: &str, mut ours: Side<'_>, mut other: Side<'_>, pace: Pace) -> Result<Outcome> {
-    ours.warm_up(pace)?;
-    other.warm_up(pace)?;
-    let pairs = (0..pace.pairs).map(|_| Ok(ours.slice(pace)? / other.slice(pace)?));
-    let ratio = Spread::of(pairs.collect::<Result<_>>()?);
-    let (cost, its) = (ours.cost()?, other.cost()?);
-    let row = Row {
-        what: what.into(),
-        figure: format!("{:.2}", ratio.median),
-        spread: ratio.to_string(),
-        rates: [grouped(ours.rate()), grouped(other.rate())],
-        times: [microseconds(cost), microseconds(its)],
-        goal: String::new(),
-    };
-    Ok(Outcome {
-        row,
-        ratio: ratio.median,
-        cost: cost / its,
-    })
+/// Asks on all connections at once, and waits for the one that has waited longest: so as many
+/// requests are under way as there are clients, and one thread is enough for them.
+fn drive(clients: &mut [Client], end: Instant) -> Result<u64> {
+    let mut requests = 0;
+    for client in &mut *clients {
+        client.send()?;
+    }
+    while Instant::now() < end {
+        for client in &mut *clients {
+            client.receive()?;
+            client.send()?;
+            requests += 1;
+        }
+    }
+    for client in clients {
+        client.receive()?;
+        requests += 1;
+    }
+    Ok(requests)
+}
+
+/// Loads servers in turn. Gives back a row for each but the first, which is compared with it.
+pub fn duel(names: &[String], mut sides: Vec<Side<'_>>, pace: Pace) -> Result<Vec<Row>> {
+    for side in &mut sides {
+        side.run(pace.slice / 2)?;
+        side.begun = side.program.processor_time()?;
+        side.requests = 0;
+    }
+    let rates = in_turn(&mut sides, pace.pairs, |side| side.run(pace.slice))?;
+    let mut measured = sides.iter().zip(&rates);
+    let (first, ours) = measured.next().ok_or("there is no server")?;
+    let rows = names.iter().zip(measured).map(|(name, (other, its))| {
+        Ok(Row {
+            times: Some([first.cost()?, other.cost()?]),
+            ..Row::ratio(name, ours, its)
+        })
+    });
+    rows.collect()
 }

@@ -1,30 +1,44 @@
-use std::fmt;
+use crate::Result;
 
 /// What was measured several times.
 #[derive(Clone, Copy, Debug)]
 pub struct Spread {
-    pub median: f64,
     pub least: f64,
+    pub median: f64,
+    /// What one figure in a hundred reaches, or exceeds.
+    pub p99: f64,
     pub most: f64,
 }
 
 impl Spread {
-    /// The middle of the figures, and the outermost ones. There must be one at least.
-    pub fn of(mut figures: Vec<f64>) -> Self {
+    /// There must be one figure at least.
+    pub fn of(figures: &[f64]) -> Self {
+        let mut figures = figures.to_vec();
         figures.sort_by(f64::total_cmp);
         let at = |index: usize| figures.get(index).copied().unwrap_or(f64::NAN);
         Self {
-            median: at(figures.len() / 2),
             least: at(0),
+            median: at(figures.len() / 2),
+            p99: at(figures.len() * 99 / 100),
             most: at(figures.len().wrapping_sub(1)),
         }
     }
 }
 
-impl fmt::Display for Spread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} to {:.2}", self.least, self.most)
+/// Measures several things in turn, A B A B, so that what drifts, drifts for all of them. Gives
+/// back the figures of each.
+pub fn in_turn<T>(
+    things: &mut [T],
+    rounds: usize,
+    mut measure: impl FnMut(&mut T) -> Result<f64>,
+) -> Result<Vec<Vec<f64>>> {
+    let mut figures = vec![Vec::with_capacity(rounds); things.len()];
+    for _ in 0..rounds {
+        for (thing, figures) in things.iter_mut().zip(&mut figures) {
+            figures.push(measure(thing)?);
+        }
     }
+    Ok(figures)
 }
 
 /// A quotient of counts, which are small enough for it.
@@ -50,10 +64,6 @@ pub fn milliseconds(seconds: f64) -> String {
     format!("{:.2} ms", seconds * 1e3)
 }
 
-pub fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", quotient(bytes, 1_000_000))
-}
-
-pub fn microseconds(microseconds: f64) -> String {
-    format!("{microseconds:.1}")
+pub fn mebibytes(bytes: u64) -> String {
+    format!("{:.2} MiB", quotient(bytes, 1 << 20))
 }

@@ -1,12 +1,12 @@
-//! How large the program is, and what it takes to build it.
+//! How large the program is, how soon it answers, and what it takes to build it.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::figure::megabytes;
+use crate::figure::{mebibytes, milliseconds};
+use crate::growth::first_answer;
 use crate::place::Directory;
 use crate::program::{Program, bound, built, run};
 use crate::table::Row;
@@ -33,36 +33,29 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     let time = format!("{:.0} s", begin.elapsed().as_secs_f64());
     bench.add(Row::figure("clean release build, default", time))?;
     let default = directory.path.join("release/ifmatch");
-    bench.add(Row::figure("binary, default build", size(&default)?))?;
-    let all = size(&built("ifmatch")?)?;
-    bench.add(Row::figure("binary, all features", all))?;
-    let server = Program::start(bound(&[], default).args(["--listen", "127.0.0.1:0"]))?;
-    let idle = megabytes(server.memory()?);
-    bench.add(Row::figure("idle memory, default build", idle))
+    let size = fs::metadata(&default)?.len();
+    let row = Row::figure("binary, default build", mebibytes(size));
+    bench.add(row.goal("at most 1 MiB", size <= 1 << 20))?;
+    let all = fs::metadata(built("ifmatch")?)?.len();
+    bench.add(Row::figure("binary, all features", mebibytes(all)))?;
+    let server = Program::start(bound(&[], &default).args(["--listen", "127.0.0.1:0"]))?;
+    let idle = server.memory()?;
+    let row = Row::figure("idle memory, default build", mebibytes(idle));
+    bench.add(row.goal("at most 4 MiB", idle <= 4 << 20))?;
+    let first = first_answer(&default, "memory", bench.pace)?;
+    let row = Row::figure("first answer, default build", milliseconds(first));
+    bench.add(row.goal("within 10 ms", first <= 0.01))
 }
 
 /// How many crates are built into the program, itself included.
 fn crates(features: &str) -> Result<usize> {
     let mut tree = Command::new("cargo");
-    tree.args([
-        "tree",
-        "--locked",
-        "--edges",
-        "normal",
-        "--prefix",
-        "none",
-        "--features",
-        features,
-    ]);
-    let output = tree.output()?;
+    tree.args("tree --locked --edges normal --prefix none --features".split(' '));
+    let output = tree.arg(features).output()?;
     if !output.status.success() {
         return Err(format!("{tree:?} failed").into());
     }
     let tree = String::from_utf8(output.stdout)?;
     let crates = tree.lines().map(|line| line.trim_end_matches(" (*)"));
     Ok(crates.collect::<BTreeSet<_>>().len())
-}
-
-fn size(path: &Path) -> Result<String> {
-    Ok(megabytes(fs::metadata(path)?.len()))
 }

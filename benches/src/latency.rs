@@ -7,71 +7,55 @@ use std::time::{Duration, Instant};
 
 use crate::connection::Connection;
 use crate::door::Door;
-use crate::figure::{Spread, milliseconds};
-use crate::request::{Ask, Client, FLIGHT, PERSONS, fill, page};
-use crate::table::{Row, verdict};
-use crate::{Bench, Pace, Result};
+use crate::figure::{Spread, in_turn};
+use crate::request::{Ask, Client, PERSONS, fill, page};
+use crate::table::Row;
+use crate::{Bench, Result};
 
 pub fn measure(bench: &mut Bench) -> Result<()> {
-    let persons = if bench.pace.quick { 100_000 } else { 1_000_000 };
-    for door in Door::BOTH {
-        if !bench.wants("p99") {
-            break;
-        }
-        let server = door.serve("memory")?;
-        fill(
-            &mut Connection::open(server.address)?,
-            &PERSONS,
-            persons,
-            FLIGHT,
-        )?;
-        let ask = Ask::GetAny(persons);
-        let mut client = Client::new(Connection::open(server.address)?, 0, ask, 200)?;
-        let (mut alone, mut beside, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..bench.pace.pairs {
-            let one = slowest(&mut client, bench.pace)?;
-            let other = beside_pages(server.address, persons, || slowest(&mut client, bench.pace))?;
-            ratios.push(other.as_secs_f64() / one.as_secs_f64());
-            alone.push(one.as_secs_f64());
-            beside.push(other.as_secs_f64());
-        }
-        let ratio = Spread::of(ratios);
-        let [alone, beside] = [alone, beside].map(|it| milliseconds(Spread::of(it).median));
-        let name = door.name();
-        bench.add(Row {
-            what: format!("{name}: p99 of a GET beside paging, {beside} to {alone} alone"),
-            figure: format!("{:.2}", ratio.median),
-            spread: ratio.to_string(),
-            goal: verdict("at most 2", ratio.median <= 2.0),
-            ..Row::default()
+    if !bench.wants("p99") {
+        return Ok(());
+    }
+    let persons = bench.pace.million();
+    for (door, goal) in [(Door::TinyHttp, 3.0), (Door::Hyper, 2.0)] {
+        let server = door.serve("memory", &[])?;
+        let address = server.address;
+        fill(address, PERSONS, persons)?;
+        let mut client = Client::new(address, 0, Ask::GetAny(persons, PERSONS), 200)?;
+        let slice = bench.pace.slice;
+        let figures = in_turn(&mut [true, false], bench.pace.pairs, |beside| {
+            let reads = beside.then_some(persons);
+            Ok(beside_pages(address, reads, || answer_times(&mut client, slice))?.p99)
         })?;
+        let (beside, alone) = figures.split_first().ok_or("nothing was measured")?;
+        let alone = alone.concat();
+        let what = format!("{}: p99 of a GET beside paging, to alone", door.name());
+        bench.add(Row::ratio(what, beside, &alone).of_times().at_most(goal))?;
     }
     Ok(())
 }
 
-/// The time that one in a hundred answers takes, or longer.
-fn slowest(client: &mut Client, pace: Pace) -> Result<Duration> {
-    let end = Instant::now() + pace.slice;
+/// How many seconds answers take, one after the other for so long.
+pub fn answer_times(client: &mut Client, duration: Duration) -> Result<Spread> {
+    let end = Instant::now() + duration;
     let mut times = Vec::new();
-    while Instant::now() < end {
+    while times.is_empty() || Instant::now() < end {
         let begin = Instant::now();
-        client.send()?;
-        client.receive()?;
-        times.push(begin.elapsed());
+        client.ask()?;
+        times.push(begin.elapsed().as_secs_f64());
     }
-    times.sort();
-    Ok(times
-        .get(times.len() * 99 / 100)
-        .copied()
-        .unwrap_or_default())
+    Ok(Spread::of(&times))
 }
 
-/// Does something while another client reads all persons, page after page, and begins again.
+/// Does something while another client reads so many persons, if any, page after page.
 fn beside_pages<R>(
     address: SocketAddr,
-    persons: usize,
+    persons: Option<usize>,
     work: impl FnOnce() -> Result<R>,
 ) -> Result<R> {
+    let Some(persons) = persons else {
+        return work();
+    };
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let reader = scope.spawn(|| -> Result<()> {
@@ -82,11 +66,8 @@ fn beside_pages<R>(
                     break;
                 }
                 request.clear();
-                page(&mut request, 1000, Some(after))?;
-                let answer = connection.ask(&request)?;
-                if answer.status != 200 {
-                    return Err(format!("a page was answered with {}", answer.status).into());
-                }
+                page(&mut request, 1000, &format!("&after={after:07}"))?;
+                connection.ask(&request)?.expect(200)?;
             }
             Ok(())
         });

@@ -6,10 +6,9 @@
 //! second, in slices that alternate between the two; the spread is that of the pairs. Goals are
 //! told, and nothing fails when one is missed; any status but the expected one ends the bench.
 //!
-//! `BENCH_ONLY` is text that a row must have in its name to be measured; `p99`, `waiting`, `growth` and
-//! `footprint` stand for all of a part. `BENCH_SECONDS` is the length of a slice, 0.3 by default
-//! and no more than 4. `BENCH_QUICK` leaves most of the rows out and makes the million a hundred
-//! thousand: for trying, not for figures.
+//! `BENCH_ONLY` is text that a row must have in its name to be measured; `p99`, `waiting`,
+//! `contention`, `growth` and `footprint` stand for all of a part. `BENCH_QUICK` leaves most of the rows
+//! out and makes the million a hundred thousand: for trying, not for figures.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
@@ -17,21 +16,18 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use crate::cluster::Cluster;
 use crate::figure::quotient;
-use crate::table::{Row, Table};
+use crate::table::{Row, table};
 
-mod cluster;
 mod connection;
+mod contention;
 mod door;
 mod duel;
 mod figure;
 mod footprint;
 mod growth;
 mod latency;
-mod load;
 mod matrix;
-mod peers;
 mod place;
 mod program;
 mod request;
@@ -50,32 +46,26 @@ struct Pace {
 }
 
 impl Pace {
-    fn from_environment() -> Result<Self> {
-        let quick = env::var_os("BENCH_QUICK").is_some_and(|it| !it.is_empty());
-        let seconds = match env::var("BENCH_SECONDS") {
-            Ok(seconds) => seconds.parse()?,
-            Err(_) if quick => 0.1,
-            Err(_) => 0.3,
-        };
-        // Longer, and hyper would end the connections that pause meanwhile.
-        if !(0.01..=4.0).contains(&seconds) {
-            return Err("BENCH_SECONDS must be from 0.01 to 4".into());
-        }
-        Ok(Self {
-            slice: Duration::from_secs_f64(seconds),
-            pairs: if quick { 3 } else { 5 },
+    fn new(quick: bool) -> Self {
+        Self {
+            slice: Duration::from_millis(if quick { 100 } else { 200 }),
+            pairs: if quick { 3 } else { 9 },
             quick,
-        })
+        }
+    }
+
+    /// How many persons are many.
+    fn million(self) -> usize {
+        if self.quick { 100_000 } else { 1_000_000 }
     }
 }
 
 /// What the parts of the bench share.
 struct Bench {
     pace: Pace,
-    cluster: Option<Cluster>,
     /// The text that a row must have in its name to be measured, if not all of them are.
     only: Option<String>,
-    table: Table,
+    rows: Vec<Row>,
 }
 
 impl Bench {
@@ -86,34 +76,35 @@ impl Bench {
     /// Adds a row, and tells how far it has come.
     fn add(&mut self, row: Row) -> Result<()> {
         writeln!(io::stderr(), "{}: {}", row.what, row.figure)?;
-        self.table.rows.push(row);
+        self.rows.push(row);
         Ok(())
     }
 }
 
 fn main() -> Result<()> {
     let begin = Instant::now();
-    let pace = Pace::from_environment()?;
+    let quick = env::var_os("BENCH_QUICK").is_some_and(|it| !it.is_empty());
+    let pace = Pace::new(quick);
     let peers = env::args().nth(1).is_some_and(|it| it == "peers");
     let mut bench = Bench {
         pace,
-        cluster: if peers { None } else { Cluster::start()? },
         only: env::var("BENCH_ONLY").ok().filter(|only| !only.is_empty()),
-        table: Table::default(),
+        rows: Vec::new(),
     };
     let path = if peers {
-        peers::measure(&mut bench)?;
+        matrix::measure_flask(&mut bench)?;
         "target/bench-peers.md"
     } else {
         matrix::measure(&mut bench)?;
         latency::measure(&mut bench)?;
         waiting::measure(&mut bench)?;
+        contention::measure(&mut bench)?;
         growth::measure(&mut bench)?;
         footprint::measure(&mut bench)?;
         "target/bench.md"
     };
     let took = begin.elapsed().as_secs();
-    let text = format!("{}\n{}", bench.table, note(pace, took)?);
+    let text = format!("{}\n{}", table(&bench.rows), note(pace, took)?);
     fs::write(path, &text)?;
     io::stdout().write_all(text.as_bytes())?;
     Ok(())
@@ -124,8 +115,8 @@ fn note(pace: Pace, took: u64) -> Result<String> {
     let processors = std::thread::available_parallelism()?;
     let share = 100.0 * program::own_time()?.as_secs_f64() / quotient(took.max(1), 1);
     Ok(format!(
-        "Slices of {:?}, {} pairs; {processors} processors, of which the load took {share:.0} % of \
-        one; {took} s in all.\n",
+        "Slices of {:?}, {} pairs. The load runs on the same {processors} processors as the servers, \
+        and took {share:.0} % of one; {took} s in all.\n",
         pace.slice, pace.pairs
     ))
 }

@@ -1,12 +1,15 @@
-//! Every method, status and length, with few and many clients, behind each door and with each store.
+//! Every method, status and length, with few and many clients, behind each door and with each store;
+//! and against other servers.
 
-use crate::connection::Connection;
+use std::path::Path;
+use std::process::Command;
+
 use crate::door::Door;
-use crate::duel::{Outcome, Side, duel};
-use crate::place::{Kind, Place};
+use crate::duel::{Side, duel};
+use crate::place::Place;
 use crate::program::{Program, bound, built};
-use crate::request::{Ask, FLIGHT, PERSONS, content_length, fill};
-use crate::table::verdict;
+use crate::request::{Ask, Client, PERSONS, fill};
+use crate::table::Row;
 use crate::{Bench, Result};
 
 const ALL: [Ask; 8] = [
@@ -20,122 +23,157 @@ const ALL: [Ask; 8] = [
     Ask::List(1000),
 ];
 
+/// What is compared with other servers.
+const COMPARED: [Ask; 4] = [Ask::Get, Ask::Unchanged, Ask::Put, Ask::PutChanged];
+
 pub fn measure(bench: &mut Bench) -> Result<()> {
-    let clients: &[usize] = if bench.pace.quick {
-        &[64]
-    } else {
-        &[1, 16, 64]
-    };
+    let counts = if bench.pace.quick { 1 } else { 3 };
+    let clients: Vec<usize> = [64, 16, 1].into_iter().take(counts).collect();
     for door in Door::BOTH {
         for ask in ALL {
-            for clients in clients {
-                row(bench, door, Kind::Memory, ask, *clients)?;
+            for clients in &clients {
+                row(bench, door, "memory", ask, *clients)?;
             }
         }
     }
-    for kind in [Kind::Sqlite, Kind::SqliteNormal, Kind::Postgres] {
+    for store in ["sqlite", "sqlite normal", "postgres"] {
         for door in Door::BOTH {
             for ask in [Ask::Get, Ask::Put, Ask::PutChanged] {
-                row(bench, door, kind, ask, 16)?;
+                row(bench, door, store, ask, 16)?;
             }
         }
     }
     // What one client alone waits for, beside the writes that wait together.
-    for kind in [Kind::Sqlite, Kind::SqliteNormal] {
-        row(bench, Door::Hyper, kind, Ask::Put, 1)?;
+    for store in ["sqlite", "sqlite normal"] {
+        row(bench, Door::Hyper, store, Ask::Put, 1)?;
     }
-    across(bench)?;
-    peer(bench)
+    let hyper = |more: &[&str]| Door::Hyper.command("memory", more);
+    for ask in COMPARED {
+        for clients in clients.iter().filter(|clients| **clients > 1) {
+            let commands = [hyper(&[])?, bound(&[], built("axum_peer")?)];
+            compare(bench, "hyper against axum", ask, *clients, commands)?;
+        }
+    }
+    for ask in [Ask::Get, Ask::Put] {
+        let commands = [hyper(&["--threads", "2"])?, hyper(&[])?];
+        compare(bench, "hyper, --threads 2 against 1", ask, 64, commands)?;
+    }
+    Ok(())
 }
 
-/// One row against the floor of the same door, if the machine has the store.
-fn row(bench: &mut Bench, door: Door, kind: Kind, ask: Ask, clients: usize) -> Result<()> {
-    let what = format!(
-        "{}, {}: {}, {clients}",
-        door.name(),
-        kind.name(),
-        ask.name()
-    );
+/// One row against each floor of the same door, if the machine has the store.
+fn row(bench: &mut Bench, door: Door, store: &str, ask: Ask, clients: usize) -> Result<()> {
+    let what = format!("{}, {store}: {}, {clients}", door.name(), ask.name());
+    let mut names = vec![what.clone()];
+    let fair = matches!(ask, Ask::Get | Ask::Unchanged | Ask::Put);
+    if fair && (door, store) == (Door::Hyper, "memory") {
+        names.push(format!("{what}, to the same fields"));
+    }
+    if !names.iter().any(|name| bench.wants(name)) {
+        return Ok(());
+    }
+    let Some(place) = Place::new(store)? else {
+        return Ok(());
+    };
+    let server = door.serve(&place.argument, &[])?;
+    let (plain, persons) = match ask {
+        Ask::List(persons) => (ask, persons),
+        _ => (Ask::Get, clients),
+    };
+    fill(server.address, PERSONS, persons)?;
+    let mut floors = vec![(door.floor(sample(&server, plain)?.0, &[])?, 200)];
+    if names.len() > 1 {
+        let (length, head) = sample(&server, ask)?;
+        floors.push((door.floor(length, &head)?, ask.status()));
+    }
+    let mut sides = vec![Side::new(&server, ask, clients, ask.status())?];
+    for (floor, status) in &floors {
+        sides.push(Side::new(floor, ask, clients, *status)?);
+    }
+    let rows = duel(&names, sides, bench.pace)?;
+    for (index, mut row) in rows.into_iter().enumerate() {
+        if store == "memory" && index == 0 && clients > 1 {
+            row = with_goals(row, door, ask);
+        }
+        bench.add(row)?;
+    }
+    Ok(())
+}
+
+/// The length of the content of the right answer, and its head without it.
+fn sample(server: &Program, ask: Ask) -> Result<(usize, Vec<String>)> {
+    let mut client = Client::new(server.address, 0, ask, ask.status())?;
+    let length = client.ask()?.length;
+    let lines = client.connection.head.lines().skip(1).map(String::from);
+    let fields = lines.filter(|line| !line.is_empty() && !line.starts_with("Content-Length"));
+    let mut head = vec![ask.status().to_string()];
+    head.extend(fields);
+    Ok((length, head))
+}
+
+fn with_goals(row: Row, door: Door, ask: Ask) -> Row {
+    let [ours, its] = row.times.unwrap_or_default();
+    let within = |row: Row, most: f64| {
+        let more = ours - its;
+        row.goal(&format!("{more:+.2} us, at most {most}"), more <= most)
+    };
+    match (door, ask) {
+        (_, Ask::List(100)) => row.at_least(0.7),
+        (_, Ask::List(_)) => row.at_least(0.5),
+        (Door::TinyHttp, Ask::Get | Ask::Unchanged) => row.at_least(0.97),
+        (Door::Hyper, Ask::Get | Ask::Unchanged) => within(row.at_least(0.92), 0.8),
+        (Door::Hyper, Ask::Put) => within(row.at_least(0.85), 1.5),
+        (Door::Hyper, Ask::PutChanged) => row.at_least(0.85),
+        _ => row,
+    }
+}
+
+/// One row of two servers that do the same.
+fn compare(
+    bench: &mut Bench,
+    name: &str,
+    ask: Ask,
+    clients: usize,
+    commands: [Command; 2],
+) -> Result<()> {
+    let what = format!("{name}: {}, {clients}", ask.name());
     if !bench.wants(&what) {
         return Ok(());
     }
-    let Some(place) = Place::new(kind, bench.cluster.as_ref())? else {
-        return Ok(());
-    };
-    let server = door.serve(&place.argument)?;
-    prepare(&server, ask, clients)?;
-    let floor = door.floor(content_length(server.address, ask)?)?;
-    let ours = Side::new(&server, ask, clients, ask.status())?;
-    let mut outcome = duel(
-        &what,
-        ours,
-        Side::new(&floor, ask, clients, 200)?,
-        bench.pace,
-    )?;
-    if kind == Kind::Memory && clients == 64 {
-        outcome.row.goal = goal(ask, &outcome);
+    let mut servers = Vec::new();
+    for mut command in commands {
+        let server = Program::start(&mut command)?;
+        fill(server.address, PERSONS, clients)?;
+        servers.push(server);
     }
-    bench.add(outcome.row)
-}
-
-/// Creates the persons that are asked for.
-fn prepare(server: &Program, ask: Ask, clients: usize) -> Result<()> {
-    let persons = ask.persons(clients);
-    fill(
-        &mut Connection::open(server.address)?,
-        &PERSONS,
-        persons,
-        FLIGHT,
-    )
-}
-
-fn goal(ask: Ask, outcome: &Outcome) -> String {
-    let (ratio, cost) = (outcome.ratio, outcome.cost);
-    match ask {
-        Ask::Get | Ask::Unchanged => {
-            let time = verdict("us at most the floor's", cost <= 1.0);
-            format!("{}; {time}", verdict("at least 0.95", ratio >= 0.95))
+    let sides = servers
+        .iter()
+        .map(|it| Side::new(it, ask, clients, ask.status()));
+    for mut row in duel(&[what], sides.collect::<Result<_>>()?, bench.pace)? {
+        if name.ends_with("axum") {
+            let met = row.ratio > 1.0;
+            row = row.goal("above 1", met);
         }
-        Ask::Put | Ask::PutChanged => verdict("at least 0.85", ratio >= 0.85),
-        _ => String::new(),
+        bench.add(row)?;
     }
+    Ok(())
 }
 
-/// The faster door against the floor of the slower one.
-fn across(bench: &mut Bench) -> Result<()> {
-    let what = "hyper against the tiny_http floor: GET 200, 64";
-    if !bench.wants(what) {
-        return Ok(());
-    }
-    let server = Door::Hyper.serve("memory")?;
-    prepare(&server, Ask::Get, 64)?;
-    let floor = Door::TinyHttp.floor(content_length(server.address, Ask::Get)?)?;
-    let ours = Side::new(&server, Ask::Get, 64, 200)?;
-    let mut outcome = duel(
-        what,
-        ours,
-        Side::new(&floor, Ask::Get, 64, 200)?,
-        bench.pace,
-    )?;
-    outcome.row.goal = verdict("at least 1.7", outcome.ratio >= 1.7);
-    bench.add(outcome.row)
-}
-
-/// Against the same routes on axum, with two threads.
-fn peer(bench: &mut Bench) -> Result<()> {
-    for ask in [Ask::Get, Ask::Unchanged, Ask::Put, Ask::PutChanged] {
-        let what = format!("hyper against axum: {}, 64", ask.name());
-        if !bench.wants(&what) {
-            continue;
+/// Against what one would use instead: the same routes with Flask, which `make bench-peers` installs.
+pub fn measure_flask(bench: &mut Bench) -> Result<()> {
+    let bin = Path::new("target/flask/bin");
+    for ask in COMPARED {
+        let mut development = bound(&[], bin.join("python"));
+        development.arg("benches/flask/app.py");
+        // One process, because the persons are in it, with a few threads.
+        let mut gunicorn = bound(&[], bin.join("gunicorn"));
+        gunicorn.args(["--chdir", "benches/flask", "--bind", "127.0.0.1:0"]);
+        gunicorn.args("--workers 1 --threads 4 --keep-alive 30 app:app".split(' '));
+        for (name, peer) in [("its own server", development), ("gunicorn", gunicorn)] {
+            let name = format!("tiny_http against Flask on {name}");
+            let commands = [Door::TinyHttp.command("memory", &[])?, peer];
+            compare(bench, &name, ask, 16, commands)?;
         }
-        let server = Door::Hyper.serve("memory")?;
-        let peer = Program::start(&mut bound(&[], built("axum_peer")?))?;
-        prepare(&server, ask, 64)?;
-        prepare(&peer, ask, 64)?;
-        let [ours, its] = [&server, &peer].map(|it| Side::new(it, ask, 64, ask.status()));
-        let mut outcome = duel(&what, ours?, its?, bench.pace)?;
-        outcome.row.goal = verdict("above 1", outcome.ratio > 1.0);
-        bench.add(outcome.row)?;
     }
     Ok(())
 }

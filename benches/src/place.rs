@@ -1,63 +1,79 @@
-use std::fs;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{env, process};
+use std::{env, fs};
 
 use crate::Result;
-use crate::cluster::Cluster;
+use crate::program::{Process, bound, run};
 
-/// What keeps the persons of a server under test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Memory,
-    Sqlite,
-    SqliteNormal,
-    Postgres,
-}
-
-impl Kind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Sqlite => "sqlite",
-            Self::SqliteNormal => "sqlite normal",
-            Self::Postgres => "postgres",
-        }
-    }
-}
-
-/// Where one server keeps its persons: nobody else's, and gone with it.
+/// Where one server keeps its persons: no other server's, and gone with it.
 pub struct Place {
     /// What `--store` is given.
     pub argument: String,
-    _directory: Option<Directory>,
+    /// Ends before its directory goes.
+    _server: Option<Process>,
+    _directory: Directory,
 }
 
 impl Place {
-    /// A new place, if the machine has that kind.
-    pub fn new(kind: Kind, cluster: Option<&Cluster>) -> Result<Option<Self>> {
-        let file = |suffix: &str| -> Result<Self> {
-            let directory = Directory::new()?;
-            let path = directory.path.join("persons.db");
-            Ok(Self {
-                argument: format!("sqlite:{}{suffix}", path.display()),
-                _directory: Some(directory),
-            })
+    /// A new place, if the machine has that store.
+    pub fn new(store: &str) -> Result<Option<Self>> {
+        let directory = Directory::new()?;
+        let path = directory.path.display().to_string();
+        let server = match store {
+            "postgres" => postgres(&directory.path)?,
+            _ => None,
         };
-        let argument = match kind {
-            Kind::Memory => "memory".into(),
-            Kind::Sqlite => return file("").map(Some),
-            Kind::SqliteNormal => return file("?synchronous=normal").map(Some),
-            Kind::Postgres => match cluster {
-                Some(cluster) => cluster.schema()?,
-                None => return Ok(None),
-            },
+        let argument = match store {
+            "sqlite" => format!("sqlite:{path}/persons.db"),
+            "sqlite normal" => format!("sqlite:{path}/persons.db?synchronous=normal"),
+            "postgres" if server.is_none() => return Ok(None),
+            "postgres" => format!("postgres://postgres@{}/postgres", path.replace('/', "%2F")),
+            _ => store.into(),
         };
         Ok(Some(Self {
             argument,
-            _directory: None,
+            _server: server,
+            _directory: directory,
         }))
     }
+}
+
+/// Starts a `PostgreSQL` from the installed package, with all it has in this directory. It is set up
+/// as it comes, but for the address: it flushes what is committed.
+///
+/// None where it is not installed, which the output says.
+fn postgres(directory: &Path) -> Result<Option<Process>> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let bins = versions.flatten().map(|version| version.path().join("bin"));
+    let Some(bin) = bins.filter(|bin| bin.join("initdb").exists()).max() else {
+        let why = "postgres is skipped: there is no /usr/lib/postgresql/*/bin/initdb";
+        writeln!(io::stderr(), "{why}")?;
+        return Ok(None);
+    };
+    // Root must not run its programs.
+    let mut options = &["--reuid=postgres", "--regid=postgres", "--clear-groups"][..];
+    if fs::metadata(directory)?.uid() == 0 {
+        run(Command::new("chown").arg("postgres").arg(directory))?;
+    } else {
+        options = &[];
+    }
+    let data = directory.join("data");
+    let command = |program: &str| {
+        let mut command = bound(options, bin.join(program));
+        command.current_dir("/").arg("-D").arg(&data);
+        command
+    };
+    let how = "--username=postgres --auth=trust --encoding=UTF8 --locale=C --no-sync";
+    run(command("initdb").args(how.split(' ')))?;
+    let mut server = command("postgres");
+    server
+        .args(["-c", "listen_addresses=", "-k"])
+        .arg(directory);
+    let ready = |printed: &str| printed.contains("ready to accept").then_some(());
+    Ok(Some(Process::start(&mut server, ready)?.0))
 }
 
 /// A directory that goes with its owner.

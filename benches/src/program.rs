@@ -63,7 +63,7 @@ impl Program {
     pub fn start(command: &mut Command) -> Result<Self> {
         let (process, address) = Process::start(command, address_in)?;
         let mut request = Vec::new();
-        page(&mut request, 1, None)?;
+        page(&mut request, 1, "")?;
         Connection::open(address)?.ask(&request)?;
         Ok(Self { process, address })
     }

@@ -1,3 +1,4 @@
+use std::fmt::Arguments;
 use std::io::Write;
 use std::net::SocketAddr;
 
@@ -7,14 +8,11 @@ use crate::connection::{Answer, Connection};
 /// A tag that no version has.
 const STALE: &str = "\"ffffffffffffffffffffffffffffffff\"";
 
-/// How many requests a server takes before it has answered the first of them.
-pub const FLIGHT: usize = 100;
+/// Over these collections documents are spread evenly.
+pub type Collections = &'static [&'static str];
 
 /// The one collection of most rows.
-pub const PERSONS: [&str; 1] = ["persons"];
-
-/// Three collections, over which documents are spread evenly. All of them take persons.
-pub const THREE: [&str; 3] = ["persons", "notes", "tasks"];
+pub const PERSONS: Collections = &["persons"];
 
 /// What is asked for, over and over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,38 +29,24 @@ pub enum Ask {
     Post,
     /// The first page, of so many persons.
     List(usize),
-    /// Another of so many persons each time.
-    GetAny(usize),
-    /// PUT with If-Match: * to another of so many persons each time.
-    PutAny(usize),
-    /// A page of 100 that begins anywhere among so many persons.
-    ListAny(usize),
-    /// As `GetAny`, of documents in three collections.
-    GetOfThree(usize),
-    /// As `PutAny`, to documents in three collections.
-    PutOfThree(usize),
+    /// Another of so many documents each time.
+    GetAny(usize, Collections),
+    /// PUT with If-Match: * to another of so many documents each time.
+    PutAny(usize, Collections),
+    /// A page of 100 persons that begins anywhere among so many of them.
+    ListAny(usize, Collections),
 }
 
 impl Ask {
     pub fn name(self) -> String {
-        match self {
-            Self::Get | Self::GetAny(_) | Self::GetOfThree(_) => "GET 200".into(),
-            Self::Unchanged => "GET 304".into(),
-            Self::GetChanged => "GET 412".into(),
-            Self::Put | Self::PutAny(_) | Self::PutOfThree(_) => "PUT 200".into(),
-            Self::PutChanged => "PUT 412".into(),
-            Self::Post => "POST 201".into(),
-            Self::List(length) => format!("page of {length}"),
-            Self::ListAny(_) => "page of 100".into(),
-        }
-    }
-
-    /// What there is many of.
-    pub fn what(self) -> &'static str {
-        match self {
-            Self::GetOfThree(_) | Self::PutOfThree(_) => "documents in three collections",
-            _ => "persons",
-        }
+        let method = match self {
+            Self::List(length) => return format!("page of {length}"),
+            Self::ListAny(..) => return "page of 100".into(),
+            Self::Put | Self::PutChanged | Self::PutAny(..) => "PUT",
+            Self::Post => "POST",
+            _ => "GET",
+        };
+        format!("{method} {}", self.status())
     }
 
     /// The one status that is right.
@@ -74,28 +58,15 @@ impl Ask {
             _ => 200,
         }
     }
-
-    /// How many persons there must be for that many clients to ask.
-    pub fn persons(self, clients: usize) -> usize {
-        match self {
-            Self::List(count)
-            | Self::GetAny(count)
-            | Self::PutAny(count)
-            | Self::GetOfThree(count)
-            | Self::PutOfThree(count)
-            | Self::ListAny(count) => count.max(clients),
-            _ => clients,
-        }
-    }
 }
 
 /// One that asks, gets its answer, and asks again. It has a person of its own to write.
 pub struct Client {
-    connection: Connection,
+    pub connection: Connection,
     ask: Ask,
     status: u16,
     person: usize,
-    tag: String,
+    pub tag: String,
     /// How often it has asked.
     count: usize,
     request: Vec<u8>,
@@ -104,15 +75,11 @@ pub struct Client {
 impl Client {
     /// Connects, and asks once, so that the server has taken the connection before the next one
     /// comes, and the client knows the tag. `status` is what the server is to answer.
-    pub fn new(mut connection: Connection, person: usize, ask: Ask, status: u16) -> Result<Self> {
-        let collections = match ask {
-            Ask::GetOfThree(_) | Ask::PutOfThree(_) => &THREE[..],
-            _ => &PERSONS,
-        };
+    pub fn new(address: SocketAddr, person: usize, ask: Ask, status: u16) -> Result<Self> {
+        let mut connection = Connection::open(address)?;
         let mut first = Vec::new();
-        get(&mut first, collections, person, "")?;
+        get(&mut first, PERSONS, person, "")?;
         let known = connection.ask(&first)?;
-        expect(&known, 200, "GET")?;
         let mut client = Self {
             connection,
             ask,
@@ -123,8 +90,7 @@ impl Client {
             count: 0,
             request: Vec::new(),
         };
-        client.send()?;
-        client.receive()?;
+        client.ask()?;
         Ok(client)
     }
 
@@ -136,50 +102,38 @@ impl Client {
     }
 
     pub fn receive(&mut self) -> Result<Answer> {
-        let mut answer = self.connection.receive()?;
-        expect(&answer, self.status, &self.ask.name())?;
-        if self.ask == Ask::Put
-            && let Some(tag) = answer.tag.take()
-        {
+        let mut answer = self.connection.receive()?.expect(self.status)?;
+        if let Some(tag) = answer.tag.take() {
             self.tag = tag;
         }
         Ok(answer)
     }
 
+    pub fn ask(&mut self) -> Result<Answer> {
+        self.send()?;
+        self.receive()
+    }
+
     fn write(&mut self) -> Result<()> {
         let (to, id, tag) = (&mut self.request, self.person, &self.tag);
+        let any = |count| any(self.count, id, count);
         match self.ask {
-            Ask::Get => get(to, &PERSONS, id, "")?,
-            Ask::GetAny(count) => get(to, &PERSONS, any(self.count, id, count), "")?,
-            Ask::GetOfThree(count) => get(to, &THREE, any(self.count, id, count), "")?,
-            Ask::Unchanged => get(to, &PERSONS, id, &format!("If-None-Match: {tag}\r\n"))?,
-            Ask::GetChanged => get(to, &PERSONS, id, &format!("If-Match: {STALE}\r\n"))?,
-            Ask::Put => put(to, &PERSONS, id, &format!("If-Match: {tag}\r\n"))?,
-            Ask::PutAny(count) => {
-                put(to, &PERSONS, any(self.count, id, count), "If-Match: *\r\n")?;
+            Ask::Get => get(to, PERSONS, id, ""),
+            Ask::GetAny(count, of) => get(to, of, any(count), ""),
+            Ask::Unchanged => get(to, PERSONS, id, &format!("If-None-Match: {tag}\r\n")),
+            Ask::GetChanged => get(to, PERSONS, id, &format!("If-Match: {STALE}\r\n")),
+            Ask::Put => put(to, PERSONS, id, &format!("If-Match: {tag}\r\n")),
+            Ask::PutAny(count, of) => put(to, of, any(count), "If-Match: *\r\n"),
+            Ask::PutChanged => put(to, PERSONS, id, &format!("If-Match: {STALE}\r\n")),
+            Ask::Post => {
+                let count = self.count;
+                let person = format!("{{\"person_id\":\"{id}-{count}\",\"person_name\":\"Wim\"}}");
+                write(to, format_args!("POST /persons"), "", &person)
             }
-            Ask::PutOfThree(count) => {
-                put(to, &THREE, any(self.count, id, count), "If-Match: *\r\n")?;
-            }
-            Ask::PutChanged => put(to, &PERSONS, id, &format!("If-Match: {STALE}\r\n"))?,
-            Ask::Post => post(to, "persons", &format!("{id}-{}", self.count), "")?,
-            Ask::List(limit) => page(to, limit, None)?,
-            Ask::ListAny(count) => page(to, 100, Some(any(self.count, id, count - 100)))?,
+            Ask::List(limit) => page(to, limit, ""),
+            Ask::ListAny(count, _) => page(to, 100, &format!("&after={:07}", any(count - 100))),
         }
-        Ok(())
     }
-}
-
-/// Ends the bench if the answer is not the one that is measured.
-fn expect(answer: &Answer, status: u16, what: &str) -> Result<()> {
-    if answer.status == status {
-        return Ok(());
-    }
-    Err(format!(
-        "{what} was answered with {}, not with {status}",
-        answer.status
-    )
-    .into())
 }
 
 /// One of `count` persons, far from the last one.
@@ -187,83 +141,59 @@ fn any(turn: usize, salt: usize, count: usize) -> usize {
     (turn + salt * 1009).wrapping_mul(2_654_435_761) % count
 }
 
-/// The path of a document that is spread over these collections.
-fn path(collections: &[&str], id: usize) -> String {
-    let collection = collections
-        .get(id % collections.len())
-        .unwrap_or(&"persons");
-    format!("/{collection}/{id:07}")
-}
-
-fn get(to: &mut Vec<u8>, collections: &[&str], id: usize, fields: &str) -> Result<()> {
-    let path = path(collections, id);
-    Ok(write!(
-        to,
-        "GET {path} HTTP/1.1\r\nHost: bench\r\n{fields}\r\n"
-    )?)
-}
-
-fn put(to: &mut Vec<u8>, collections: &[&str], id: usize, fields: &str) -> Result<()> {
-    let path = path(collections, id);
-    Ok(write!(
-        to,
-        "PUT {path} HTTP/1.1\r\nHost: bench\r\n{fields}\
-        Content-Type: application/json\r\nContent-Length: 22\r\n\r\n{{\"person_name\": \"Wim\"}}"
-    )?)
-}
-
-fn post(to: &mut Vec<u8>, collection: &str, id: &str, fields: &str) -> Result<()> {
-    let content = format!("{{\"person_id\": \"{id}\", \"person_name\": \"Wim\"}}");
-    let length = content.len();
-    Ok(write!(
-        to,
-        "POST /{collection} HTTP/1.1\r\nHost: bench\r\n{fields}\
-        Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{content}"
-    )?)
-}
-
-/// Asks for the page of persons after one of them.
-pub fn page(to: &mut Vec<u8>, limit: usize, after: Option<usize>) -> Result<()> {
-    write!(to, "GET /persons?limit={limit}")?;
-    if let Some(id) = after {
-        write!(to, "&after={id:07}")?;
+fn write(to: &mut Vec<u8>, line: Arguments<'_>, fields: &str, content: &str) -> Result<()> {
+    write!(to, "{line} HTTP/1.1\r\nHost: bench\r\n{fields}")?;
+    if !content.is_empty() {
+        let length = content.len();
+        let json = "Content-Type: application/json";
+        write!(to, "{json}\r\nContent-Length: {length}\r\n")?;
     }
-    Ok(write!(to, " HTTP/1.1\r\nHost: bench\r\n\r\n")?)
+    Ok(write!(to, "\r\n{content}")?)
 }
 
-/// Creates the documents 0 to `count`, spread over these collections, so many in one flight.
-pub fn fill(
-    connection: &mut Connection,
-    collections: &[&str],
-    count: usize,
-    flight: usize,
-) -> Result<()> {
+/// The collection that a document is in.
+fn collection(of: Collections, id: usize) -> &'static str {
+    of.get(id % of.len()).unwrap_or(&"persons")
+}
+
+pub fn get(to: &mut Vec<u8>, of: Collections, id: usize, fields: &str) -> Result<()> {
+    let line = format_args!("GET /{}/{id:07}", collection(of, id));
+    write(to, line, fields, "")
+}
+
+/// Sends a person with a short name, or a document whose text has 100 bytes.
+fn put(to: &mut Vec<u8>, of: Collections, id: usize, fields: &str) -> Result<()> {
+    let collection = collection(of, id);
+    let width = if collection == "persons" { 0 } else { 82 };
+    let content = format!("{{\"person_name\":\"{:width$}\"}}", "Wim");
+    let line = format_args!("PUT /{collection}/{id:07}");
+    write(to, line, fields, &content)
+}
+
+/// Asks for a page of persons; `after` is empty, or the rest of the query.
+pub fn page(to: &mut Vec<u8>, limit: usize, after: &str) -> Result<()> {
+    let line = format_args!("GET /persons?limit={limit}{after}");
+    write(to, line, "", "")
+}
+
+/// Creates the documents 0 to `count`, spread over these collections.
+pub fn fill(address: SocketAddr, of: Collections, count: usize) -> Result<()> {
+    let mut connection = Connection::open(address)?;
+    // As many requests as a server takes before it has answered the first of them, where it matters.
+    // Flask's own server takes one.
+    let flight = if count > 1000 { 100 } else { 1 };
     let mut requests = Vec::new();
     for first in (0..count).step_by(flight) {
         let flight = first..count.min(first + flight);
         requests.clear();
         for id in flight.clone() {
-            let path = path(collections, id);
-            let (collection, id) = path
-                .trim_start_matches('/')
-                .split_once('/')
-                .ok_or("a path has two parts")?;
-            post(&mut requests, collection, id, "Prefer: return=minimal\r\n")?;
+            let fields = "If-None-Match: *\r\nPrefer: return=minimal\r\n";
+            put(&mut requests, of, id, fields)?;
         }
         connection.send(&requests)?;
         for _ in flight {
-            expect(&connection.receive()?, 201, "POST")?;
+            connection.receive()?.expect(201)?;
         }
     }
     Ok(())
-}
-
-/// How long the content of the answer is, or that of a person where there is none.
-pub fn content_length(address: SocketAddr, ask: Ask) -> Result<usize> {
-    let mut request = Vec::new();
-    match ask {
-        Ask::List(limit) => page(&mut request, limit, None)?,
-        _ => get(&mut request, &PERSONS, 0, "")?,
-    }
-    Ok(Connection::open(address)?.ask(&request)?.length)
 }

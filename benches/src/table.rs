@@ -1,4 +1,4 @@
-use std::fmt;
+use crate::figure::{Spread, grouped};
 
 /// A line of the table.
 #[derive(Clone, Debug, Default)]
@@ -7,12 +7,15 @@ pub struct Row {
     pub what: String,
     /// The ratio, or a figure of its own.
     pub figure: String,
+    /// The ratio as a number, for the goals.
+    pub ratio: f64,
     pub spread: String,
     /// Requests a second, and those of what it is compared with.
-    pub rates: [String; 2],
-    /// Microseconds of processor time for a request, and those of what it is compared with.
-    pub times: [String; 2],
-    pub goal: String,
+    pub rates: Option<[f64; 2]>,
+    /// Microseconds for a request, and those of what it is compared with: of processor time, where
+    /// the row does not name another time.
+    pub times: Option<[f64; 2]>,
+    pub goals: Vec<String>,
 }
 
 impl Row {
@@ -25,63 +28,80 @@ impl Row {
         }
     }
 
+    /// The figures of one thing, and of another that was measured in turn with it: how they compare,
+    /// and the median of each as its rate.
+    pub fn ratio(what: impl Into<String>, of: &[f64], to: &[f64]) -> Self {
+        let pairs: Vec<_> = of.iter().zip(to).map(|(of, to)| of / to).collect();
+        let ratio = Spread::of(&pairs);
+        Self {
+            ratio: ratio.median,
+            spread: format!("{:.2} to {:.2}", ratio.least, ratio.most),
+            rates: Some([of, to].map(|figures| Spread::of(figures).median)),
+            ..Self::figure(what, format!("{:.2}", ratio.median))
+        }
+    }
+
+    /// Has the figures, which are seconds, as times instead.
+    pub fn of_times(mut self) -> Self {
+        self.times = self.rates.take().map(|it| it.map(|seconds| seconds * 1e6));
+        self
+    }
+
+    /// Tells what the figure ought to be, and whether it is. Nothing depends on it.
+    pub fn goal(mut self, goal: &str, met: bool) -> Self {
+        let verdict = if met { "met" } else { "**missed**" };
+        self.goals.push(format!("{goal}: {verdict}"));
+        self
+    }
+
+    pub fn at_least(self, least: f64) -> Self {
+        let met = self.ratio >= least;
+        self.goal(&format!("at least {least}"), met)
+    }
+
+    pub fn at_most(self, most: f64) -> Self {
+        let met = self.ratio <= most;
+        self.goal(&format!("at most {most}"), met)
+    }
+
     fn cells(&self) -> [String; 8] {
-        let Self {
-            what,
-            figure,
-            spread,
-            goal,
-            ..
-        } = self.clone();
-        let ([rate, other], [time, its]) = (self.rates.clone(), self.times.clone());
-        [what, figure, spread, rate, other, time, its, goal]
+        let [rate, its_rate] = self.rates.map(|it| it.map(grouped)).unwrap_or_default();
+        let times = self.times.map(|it| it.map(|time| format!("{time:.1}")));
+        let [time, its_time] = times.unwrap_or_default();
+        let goals = self.goals.join("; ");
+        let [what, figure, spread] = [&self.what, &self.figure, &self.spread].map(String::clone);
+        [what, figure, spread, rate, its_rate, time, its_time, goals]
     }
 }
 
-/// What a figure ought to be, and whether it is. Nothing depends on it.
-pub fn verdict(goal: &str, met: bool) -> String {
-    format!("{goal}: {}", if met { "met" } else { "**missed**" })
-}
+const HEAD: [&str; 8] = [
+    "", "figure", "spread", "a second", "other's", "us each", "other's", "goal",
+];
+const RULE: [&str; 8] = ["--", "-:", "-:", "-:", "-:", "-:", "-:", "--"];
 
 /// The rows, as Markdown that can be read as it is.
-#[derive(Clone, Debug, Default)]
-pub struct Table {
-    pub rows: Vec<Row>,
-}
-
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = [
-            "",
-            "figure",
-            "spread",
-            "requests/s",
-            "other's",
-            "us each",
-            "other's",
-            "goal",
-        ];
-        let mut lines = vec![head.map(String::from)];
-        lines.extend(self.rows.iter().map(Row::cells));
-        let mut widths = [3; 8];
-        for line in &lines {
-            for (width, cell) in widths.iter_mut().zip(line) {
-                *width = cell.len().max(*width);
-            }
+pub fn table(rows: &[Row]) -> String {
+    let mut lines = vec![HEAD.map(String::from), RULE.map(String::from)];
+    lines.extend(rows.iter().map(Row::cells));
+    let mut widths = [0; 8];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = cell.len().max(*width);
         }
-        let rule = ["--", "-:", "-:", "-:", "-:", "-:", "-:", "--"];
-        lines.insert(1, rule.map(String::from));
-        for line in &lines {
-            for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
-                // Text begins where its column does, and numbers end there.
-                if column == 0 || column == 7 {
-                    write!(f, "| {cell:<width$} ")?;
-                } else {
-                    write!(f, "| {cell:>width$} ")?;
-                }
-            }
-            writeln!(f, "|")?;
-        }
-        Ok(())
     }
+    let mut text = String::new();
+    for line in &lines {
+        for ((cell, width), rule) in line.iter().zip(widths).zip(RULE) {
+            // Text begins where its column does, and numbers end there.
+            let space = " ".repeat(width - cell.len());
+            let cell = if rule == "--" {
+                [cell, &*space]
+            } else {
+                [&*space, cell]
+            };
+            text += &["| ", &cell.concat(), " "].concat();
+        }
+        text += "|\n";
+    }
+    text
 }

@@ -1,4 +1,4 @@
-//! The same routes as one would write them with axum, on two threads.
+//! GET and PUT of a person as one would write them with axum, on two threads.
 //!
 //! A fair peer keeps to what the server does for a person: the tag is the MD5 of the change date,
 //! and a PUT is evaluated and performed under one lock. It knows one tag in a field, no dates, and
@@ -8,11 +8,10 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Write};
-use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::{Path, Query, State};
-use axum::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION};
+use axum::extract::{Path, State};
+use axum::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -37,14 +36,7 @@ struct Person {
 
 #[derive(Deserialize)]
 struct Sent {
-    person_id: Option<String>,
     person_name: String,
-}
-
-#[derive(Deserialize)]
-struct Page {
-    limit: Option<usize>,
-    after: Option<String>,
 }
 
 impl Person {
@@ -69,7 +61,6 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         .build()?;
     runtime.block_on(async {
         let app = Router::new()
-            .route("/persons", get(list).post(create))
             .route("/persons/{id}", get(read).put(replace))
             .with_state(Persons::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -77,28 +68,6 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         axum::serve(listener, app).await?;
         Ok(())
     })
-}
-
-async fn list(State(persons): State<Persons>, Query(page): Query<Page>) -> Json<Vec<Person>> {
-    let persons = persons.lock().unwrap_or_else(PoisonError::into_inner);
-    let after = page.after.map_or(Bound::Unbounded, Bound::Excluded);
-    let rest = persons.range((after, Bound::Unbounded));
-    let limit = page.limit.unwrap_or(1000);
-    Json(rest.take(limit).map(|(_, person)| person.clone()).collect())
-}
-
-async fn create(State(persons): State<Persons>, Json(sent): Json<Sent>) -> Response {
-    let Some(id) = sent.person_id else {
-        return StatusCode::BAD_REQUEST.into_response();
-    };
-    let mut persons = persons.lock().unwrap_or_else(PoisonError::into_inner);
-    if persons.contains_key(&id) {
-        return StatusCode::BAD_REQUEST.into_response();
-    }
-    let person = Person::new(id.clone(), sent.person_name);
-    persons.insert(id.clone(), person.clone());
-    let fields = [(ETAG, person.tag()), (LOCATION, format!("/persons/{id}"))];
-    (StatusCode::CREATED, fields, Json(person)).into_response()
 }
 
 async fn read(
@@ -127,6 +96,10 @@ async fn replace(
     Json(sent): Json<Sent>,
 ) -> Response {
     let mut persons = persons.lock().unwrap_or_else(PoisonError::into_inner);
+    if fields.contains_key(IF_NONE_MATCH) && !persons.contains_key(&id) {
+        persons.insert(id.clone(), Person::new(id, sent.person_name));
+        return StatusCode::CREATED.into_response();
+    }
     let Some(person) = persons.get_mut(&id) else {
         return StatusCode::NOT_FOUND.into_response();
     };
