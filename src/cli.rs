@@ -71,8 +71,9 @@ Options:
   --door NAME             tiny_http, for callers you trust, or hyper, for others
                           (a build with the feature `hyper`) [default: tiny_http]
   --max-connections N     hyper: the most that are open at once [default: 256]
-  --timeout SECONDS       hyper: how long a client may take for a head, for the
-                          content, and to take more of an answer [default: 10]
+  --timeout SECONDS       how long a client may take for a head, for the content,
+                          and to take more of an answer; tiny_http: how long it
+                          may be silent [default: 10]
   --max-waiting N         hyper: the most requests that wait for a change at once
                           [default: 1000]
   --help                  print this
@@ -118,7 +119,6 @@ struct DoorFlags {
     hyper: bool,
     max_connections: Option<u32>,
     max_waiting: Option<u32>,
-    timeout: Option<Duration>,
 }
 
 impl Default for Config {
@@ -247,9 +247,8 @@ impl Config {
             "--door" => self.door.name(&value),
             "--max-connections" => positive(&value).map(|n| self.door.max_connections = Some(n)),
             "--max-waiting" => number(&value).map(|n| self.door.max_waiting = Some(n)),
-            "--timeout" => {
-                positive(&value).map(|n| self.door.timeout = Some(Duration::from_secs(n.into())))
-            }
+            "--timeout" => positive(&value)
+                .map(|seconds| self.options.timeout = Duration::from_secs(seconds.into())),
             "--collection" => {
                 let collection = value.parse().map_err(UsageError::Collection)?;
                 self.collections.push(collection);
@@ -353,7 +352,6 @@ impl DoorFlags {
             let limits = Limits::default();
             return Ok(Door::Hyper(Limits {
                 connections: self.max_connections.unwrap_or(limits.connections),
-                timeout: self.timeout.unwrap_or(limits.timeout),
                 waiting: self.max_waiting.unwrap_or(limits.waiting),
             }));
         }
@@ -363,7 +361,6 @@ impl DoorFlags {
         let given = [
             ("--max-connections", self.max_connections.is_some()),
             ("--max-waiting", self.max_waiting.is_some()),
-            ("--timeout", self.timeout.is_some()),
         ];
         match given.into_iter().find(|(_, is_given)| *is_given) {
             Some((flag, _)) => Err(UsageError::Needs(flag, "--door hyper")),

@@ -44,9 +44,6 @@ const MAX_LISTS: usize = 2;
 /// More connections than any machine has descriptors for.
 const MOST: u32 = 1_000_000;
 
-/// Longer than anybody waits, and short enough to be added to the time of day.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
 /// How long to wait when the machine has no descriptor for another connection.
 const RESPITE: Duration = Duration::from_millis(50);
 
@@ -58,11 +55,11 @@ const RESPITE: Duration = Duration::from_millis(50);
 pub(super) fn serve(
     desk: Arc<Desk>,
     mut limits: Limits,
+    timeout: Duration,
     stopper: &Stopper,
     listener: Listener,
     address: &Address,
 ) -> io::Result<()> {
-    limits.timeout = limits.timeout.min(LONGEST);
     limits.connections = limits.connections.clamp(1, MOST);
     limits.waiting = limits.waiting.min(MOST);
     let (word, stop) = watch::channel(false);
@@ -82,6 +79,7 @@ pub(super) fn serve(
     let door = Door {
         desk,
         limits,
+        timeout,
         lists: Arc::new(Semaphore::new(MAX_LISTS)),
         places: Arc::new(Semaphore::new(limits.connections as usize)),
         waiting: Arc::new(Semaphore::new(limits.waiting as usize)),
@@ -103,6 +101,7 @@ pub(super) fn serve(
 struct Door {
     desk: Arc<Desk>,
     limits: Limits,
+    timeout: Duration,
     /// A permit for each long list that may be made.
     lists: Arc<Semaphore>,
     /// A permit for each connection that may be open, but for those whose request waits.
@@ -121,7 +120,7 @@ impl Door {
         let mut stop = self.stop.clone();
         let accepting = async {
             while let Ok(place) = Arc::clone(&self.places).acquire_owned().await {
-                match listener.accept(self.limits.timeout).await {
+                match listener.accept(self.timeout).await {
                     Ok(Accepted::Tcp(stream, peer)) => self.welcome(stream, Some(peer), place),
                     #[cfg(unix)]
                     Ok(Accepted::Unix(stream)) => self.welcome(stream, None, place),
@@ -139,7 +138,7 @@ impl Door {
             let _ = self.places.acquire_many(self.limits.connections).await;
             let _ = self.waiting.acquire_many(self.limits.waiting).await;
         };
-        let _ = timeout(self.limits.timeout, ended).await;
+        let _ = timeout(self.timeout, ended).await;
         Ok(())
     }
 
@@ -158,7 +157,7 @@ impl Door {
     async fn attend(self, stream: impl AsyncRead + AsyncWrite, connection: Connection) {
         let mut stop = self.stop.clone();
         let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(self.limits.timeout));
+        stream.set_write_timeout(Some(self.timeout));
         let stream = pin!(stream);
         let (door, connection) = (&self, &connection);
         let service = service_fn(|request| async move {
@@ -170,7 +169,7 @@ impl Door {
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
             // From one answer to the end of the next head: idle connections end by it, too.
-            .header_read_timeout(self.limits.timeout)
+            .header_read_timeout(self.timeout)
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_HEAD)
             .half_close(true)
@@ -215,7 +214,7 @@ impl Door {
         self.desk
             .note(connection.peer, || head.request_line(), &response, since);
         if patient && unread {
-            tokio::spawn(timeout(self.limits.timeout, drain(content)));
+            tokio::spawn(timeout(self.timeout, drain(content)));
         }
         let mut response = response.into();
         if last {
@@ -238,7 +237,7 @@ impl Door {
             }
         }
         let limit = self.desk.max_content();
-        match timeout(self.limits.timeout, collect(content, limit)).await {
+        match timeout(self.timeout, collect(content, limit)).await {
             Ok(collected) => collected.map(Read::Content),
             Err(_) => Err(Refusal::ContentLate),
         }

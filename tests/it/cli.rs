@@ -94,7 +94,7 @@ fn usage_errors_are_one_sentence_and_exit_2() {
         let flag = format!("--timeout={value}");
         fails(&[&flag], 2, &format!("{timeout}, not `{value}`"));
     }
-    for flag in ["--max-connections", "--timeout"] {
+    for flag in ["--max-connections", "--max-waiting"] {
         let needs = format!("{flag} is for `--door hyper` alone");
         fails(&[flag, "7"], 2, &needs);
         fails(&["--door", "tiny_http", flag, "7"], 2, &needs);

@@ -16,7 +16,7 @@ const HALF: &str =
 fn serve(store: impl Store + 'static, connections: u32, seconds: u64) -> Serving {
     let (mut limits, mut options) = (Limits::default(), Options::default());
     limits.connections = connections;
-    limits.timeout = Duration::from_secs(seconds);
+    options.timeout = Duration::from_secs(seconds);
     options.door = Door::Hyper(limits);
     Serving::with(store, options)
 }
@@ -50,8 +50,8 @@ fn a_client_that_reads_nothing_is_let_go() {
         "x".repeat(60_000)
     );
     assert_eq!(serving.ask("POST /persons", "", &long).status, 201);
-    let mut deaf = serving.client();
-    let _ = deaf.try_send(GET.repeat(1000));
+    let mut blocked = serving.client();
+    let _ = blocked.try_send(GET.repeat(1000));
     // Its place is free again.
     assert_eq!(serving.ask("GET /persons/1", "", "").status, 200);
 }
