@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::collection::{Collection, Collections};
 use crate::policy::Profile;
@@ -167,7 +168,8 @@ impl Config {
             "--max-connections" => positive(&value).map(|n| self.door.max_connections = Some(n)),
             "--max-waiting" => number(&value).map(|n| self.door.max_waiting = Some(n)),
             "--threads" => positive(&value).map(|n| self.door.threads = Some(n)),
-            "--timeout" => positive(&value).map(|n| self.door.timeout = Some(n)),
+            "--timeout" => positive(&value)
+                .map(|seconds| self.options.timeout = Duration::from_secs(seconds.into())),
             "--collection" => {
                 let collection = value.parse().map_err(UsageError::Collection)?;
                 self.collections.push(collection);

@@ -156,13 +156,9 @@ pub(crate) enum Refusal {
     },
     ContentMalformed,
     ContentTruncated,
-    #[cfg_attr(
-        not(feature = "hyper"),
-        expect(dead_code, reason = "only a door with timeouts waits no longer")
-    )]
     ContentLate,
     ChunksBesideUpgrade,
-    FramingLost,
+    Closing,
 }
 
 impl Refusal {
@@ -207,9 +203,7 @@ impl fmt::Display for Refusal {
             Self::ContentTruncated => "The content ended before its announced length",
             Self::ContentLate => "The content did not arrive in time",
             Self::ChunksBesideUpgrade => "Chunked content cannot be read after Connection: upgrade",
-            Self::FramingLost => {
-                "An earlier request on this connection was malformed; open another connection"
-            }
+            Self::Closing => "The server is closing this connection; open another one",
         })
     }
 }

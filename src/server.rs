@@ -5,7 +5,6 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-#[cfg(feature = "hyper")]
 use std::time::Duration;
 
 use crate::policy::Policy;
@@ -27,14 +26,37 @@ use log::Log;
 pub use stopper::Stopper;
 
 /// How a [`Server`] answers. Begin with `Options::default()`, and change what is to be otherwise.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
     /// What is decided about the answers.
     pub policy: Policy,
     /// What takes the connections.
     pub door: Door,
+    /// How long a client may take, 10 seconds unless set: for the head of its next request, for the
+    /// content, and to take more of an answer. Less than a second counts as a second.
+    ///
+    /// At the hyper door the head and the content each have to arrive as a whole in that time. At the
+    /// `tiny_http` door, on Linux, it is how long a client may be silent; on other systems and on
+    /// Unix-domain sockets no connection ends for it there.
+    pub timeout: Duration,
 }
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            door: Door::default(),
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The shortest timeout: the `tiny_http` door connects to itself several times in it.
+const MIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The longest timeout: short enough to be added to the time of day.
+const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 #[doc = include_str!("server/doors.md")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,10 +65,10 @@ pub enum Door {
     /// `tiny_http`: small, without a runtime, and for callers that are trusted, on the loopback
     /// interface or behind a reverse proxy.
     ///
-    /// It makes nobody wait for anyone else. But it has no timeouts and no limits, and takes
-    /// header lines of any length: whoever can connect can use up its memory, threads and
-    /// descriptors. Outside Unix the sockets have no send timeout either, and one client that does
-    /// not read can stop it.
+    /// No client waits for another one, and on Linux a silent one is let go after
+    /// [`Options::timeout`]. But there are no limits, and header lines may be of any length: whoever
+    /// can connect can use up its memory, threads and descriptors. Outside Unix the sockets have no
+    /// write timeout either, and one client that does not read can stop it.
     #[default]
     TinyHttp,
     /// hyper, on one thread or several: for networks that are not trusted, and for high load.
@@ -65,9 +87,6 @@ pub struct Limits {
     /// The most connections that are open at once, at least one; 256 unless set. Others wait until
     /// one of them ends.
     pub connections: u32,
-    /// How long a client may take, 10 seconds unless set: for the head of its next request, for the
-    /// content as a whole, and to take more of an answer.
-    pub timeout: Duration,
     /// The most requests that wait for a change at once; 1,000 unless set. They do not count as
     /// connections. Others get their 304 at once.
     pub waiting: u32,
@@ -81,7 +100,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 256,
-            timeout: Duration::from_secs(10),
             waiting: 1000,
             threads: 1,
         }
@@ -105,6 +123,7 @@ pub struct Server {
     address: Address,
     stopper: Stopper,
     door: Door,
+    timeout: Duration,
 }
 
 impl Server {
@@ -122,17 +141,19 @@ impl Server {
     ) -> Result<Self, ServeError> {
         let (listener, address) =
             Listener::bind(&address).map_err(|cause| ServeError { address, cause })?;
+        options.timeout = options.timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
         if options.door == Door::TinyHttp {
-            tiny_http::tune(&listener).map_err(ServeError::at(&address))?;
+            tiny_http::tune(&listener, options.timeout).map_err(ServeError::at(&address))?;
         }
         options.policy.access.know_as(address.own_names());
-        let door = options.door;
+        let (door, timeout) = (options.door, options.timeout);
         Ok(Self {
             desk: Arc::new(Desk::new(Arc::new(store), options)),
             listener,
             address,
             stopper: Stopper::new(),
             door,
+            timeout,
         })
     }
 
@@ -177,10 +198,9 @@ impl Server {
 
     /// Serves on this thread until a [`Stopper`] ends it.
     ///
-    /// The answers under way are finished then, and no new connections are taken. That takes at
-    /// most five seconds at the `tiny_http` door, where connections that are open already cannot
-    /// be closed: what clients still send on them stays unanswered. At the hyper door it takes at
-    /// most the timeout, and every connection ends.
+    /// The requests under way are finished then, and no new connections are taken. That takes at most
+    /// the timeout. At the hyper door every connection ends. At the `tiny_http` door those that are
+    /// open cannot be closed: what clients still send on them stays unanswered.
     ///
     /// # Errors
     ///
@@ -192,13 +212,21 @@ impl Server {
             address,
             stopper,
             door,
+            timeout,
         } = self;
         let served = match door {
-            Door::TinyHttp => tiny_http::serve(Arc::clone(&desk), &stopper, listener, &address),
-            #[cfg(feature = "hyper")]
-            Door::Hyper(limits) => {
-                hyper::serve(Arc::clone(&desk), limits, &stopper, listener, &address)
+            Door::TinyHttp => {
+                tiny_http::serve(Arc::clone(&desk), timeout, &stopper, listener, &address)
             }
+            #[cfg(feature = "hyper")]
+            Door::Hyper(limits) => hyper::serve(
+                Arc::clone(&desk),
+                limits,
+                timeout,
+                &stopper,
+                listener,
+                &address,
+            ),
         };
         desk.finish_logs();
         served.map_err(ServeError::at(&address))
@@ -246,8 +274,8 @@ impl Running {
         &self.address
     }
 
-    /// Stops the server and waits until it has ended; a client that is still being watched may keep
-    /// a thread for some seconds more.
+    /// Stops the server and waits until it has ended; at the `tiny_http` door a connection that is
+    /// still open may keep a thread until its timeout.
     pub fn stop(self) {
         self.stopper.stop();
         // A panic in there has been printed; stopped it is in any case.

@@ -1,6 +1,3 @@
-#[cfg(feature = "hyper")]
-use std::time::Duration;
-
 use crate::cli::usage::UsageError;
 use crate::server::Door;
 #[cfg(feature = "hyper")]
@@ -13,8 +10,6 @@ pub(super) struct DoorFlags {
     pub(super) max_connections: Option<u32>,
     pub(super) max_waiting: Option<u32>,
     pub(super) threads: Option<u32>,
-    /// In seconds.
-    pub(super) timeout: Option<u32>,
 }
 
 impl DoorFlags {
@@ -34,9 +29,6 @@ impl DoorFlags {
             let limits = Limits::default();
             return Ok(Door::Hyper(Limits {
                 connections: self.max_connections.unwrap_or(limits.connections),
-                timeout: self
-                    .timeout
-                    .map_or(limits.timeout, |n| Duration::from_secs(n.into())),
                 waiting: self.max_waiting.unwrap_or(limits.waiting),
                 threads: self.threads.unwrap_or(limits.threads),
             }));
@@ -48,7 +40,6 @@ impl DoorFlags {
             ("--max-connections", self.max_connections.is_some()),
             ("--max-waiting", self.max_waiting.is_some()),
             ("--threads", self.threads.is_some()),
-            ("--timeout", self.timeout.is_some()),
         ];
         match given.into_iter().find(|(_, is_given)| *is_given) {
             Some((flag, _)) => Err(UsageError::Needs(flag, "--door hyper")),

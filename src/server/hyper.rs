@@ -49,9 +49,6 @@ const MOST: u32 = 1_000_000;
 /// More threads than any machine has processors for.
 const MOST_THREADS: u32 = 1024;
 
-/// Longer than anybody waits, and short enough to be added to the time of day.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
 /// How long to wait when the machine has no descriptor for another connection.
 const RESPITE: Duration = Duration::from_millis(50);
 
@@ -63,11 +60,11 @@ const RESPITE: Duration = Duration::from_millis(50);
 pub(super) fn serve(
     desk: Arc<Desk>,
     mut limits: Limits,
+    timeout: Duration,
     stopper: &Stopper,
     listener: Listener,
     address: &Address,
 ) -> io::Result<()> {
-    limits.timeout = limits.timeout.min(LONGEST);
     limits.connections = limits.connections.clamp(1, MOST);
     limits.waiting = limits.waiting.min(MOST);
     limits.threads = limits.threads.clamp(1, MOST_THREADS);
@@ -89,6 +86,7 @@ pub(super) fn serve(
         workers: Arc::new(workers),
         desk,
         limits,
+        timeout,
         lists: Arc::new(Semaphore::new(MAX_LISTS)),
         places: Arc::new(Semaphore::new(limits.connections as usize)),
         waiting: Arc::new(Semaphore::new(limits.waiting as usize)),
@@ -111,6 +109,7 @@ pub(super) fn serve(
 struct Door {
     desk: Arc<Desk>,
     limits: Limits,
+    timeout: Duration,
     workers: Arc<Workers>,
     /// The runtime on whose threads the calls of a store that waits are made, for all workers.
     calls: Handle,
@@ -132,7 +131,7 @@ impl Door {
         let mut stop = self.stop.clone();
         let accepting = async {
             while let Ok(place) = Arc::clone(&self.places).acquire_owned().await {
-                match listener.accept(self.limits.timeout).await {
+                match listener.accept(self.timeout).await {
                     Ok(accepted) => self.welcome(accepted, place),
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(_) => sleep(RESPITE).await,
@@ -148,7 +147,7 @@ impl Door {
             let _ = self.places.acquire_many(self.limits.connections).await;
             let _ = self.waiting.acquire_many(self.limits.waiting).await;
         };
-        let _ = timeout(self.limits.timeout, ended).await;
+        let _ = timeout(self.timeout, ended).await;
         Ok(())
     }
 
@@ -187,7 +186,7 @@ impl Door {
         let (connection, stream) = Connection::new(stream, peer, place);
         let mut stop = self.stop.clone();
         let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(self.limits.timeout));
+        stream.set_write_timeout(Some(self.timeout));
         let stream = pin!(stream);
         let (door, connection) = (&self, &connection);
         // hyper itself lets other connections have a turn after every sixteen requests.
@@ -208,7 +207,7 @@ impl Door {
             biased;
             // Why it ended is of no interest: its client is gone, or was told.
             _ = served.as_mut() => return,
-            () = connection.idle_for(self.limits.timeout) => return,
+            () = connection.idle_for(self.timeout) => return,
             _ = stop.wait_for(|stop| *stop) => {}
         }
         served.as_mut().graceful_shutdown();
@@ -247,7 +246,7 @@ impl Door {
         self.desk
             .note(connection.peer, || head.request_line(), &response, since);
         if patient && unread {
-            tokio::spawn(timeout(self.limits.timeout, drain(body)));
+            tokio::spawn(timeout(self.timeout, drain(body)));
         }
         head.answer(response, last)
     }
@@ -275,7 +274,7 @@ impl Door {
             }
         }
         let limit = self.desk.max_content();
-        match timeout(self.limits.timeout, collect(body, limit)).await {
+        match timeout(self.timeout, collect(body, limit)).await {
             Ok(collected) => collected.map(Read::Content),
             Err(_) => Err(Refusal::ContentLate),
         }

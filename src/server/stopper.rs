@@ -43,9 +43,9 @@ impl Stopper {
     }
 
     /// Whether the server was to stop as long ago as this.
-    pub(super) fn has_waited(&self, farewell: Duration) -> bool {
+    pub(super) fn has_waited(&self, grace_period: Duration) -> bool {
         let said = self.word.said.get();
-        said.is_some_and(|said| said.elapsed() > farewell)
+        said.is_some_and(|said| said.elapsed() > grace_period)
     }
 }
 

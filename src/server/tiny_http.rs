@@ -1,96 +1,87 @@
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::{self, JoinHandle, Thread};
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::framing::{Framing, Refusal};
 use crate::message::Response;
 use crate::server::address::{Address, Listener};
 use crate::server::desk::Desk;
-use crate::server::lock;
 use crate::server::stopper::Stopper;
 
-mod arrival;
-mod caretaker;
-mod delivery;
-mod sideline;
-mod visit;
+mod answer;
+mod connections;
+mod incoming;
+mod watchdog;
 
-use arrival::{Arrival, Unreadable};
-use caretaker::Caretaker;
-use delivery::{Delivery, Progress};
-use sideline::{Job, Sideline};
-use visit::visit;
+use answer::Answer;
+use connections::{Connections, Job};
+use incoming::{Incoming, Persistence, Unreadable};
+use watchdog::Watchdog;
 
-/// The longest answer that the loop writes itself: what a socket takes without its client's help.
+/// The longest answer that a queue's thread writes itself: what a socket takes while its client does
+/// not read.
 const SHORT_ANSWER: usize = 16 * 1024;
 
-/// How long the loop waits for a client whose socket is full before it goes on with the others.
+/// How long one write waits for a client whose socket is full.
 #[cfg(unix)]
-const PATIENCE: Duration = Duration::from_millis(10);
+const WRITE_TIMEOUT: Duration = Duration::from_millis(10);
 
-/// How long a loop waits for requests from connections to which none are added any more.
-const LINGER: Duration = Duration::from_secs(10);
+/// How long a queue's thread waits for a request before it looks whether the server is stopping.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How much later than its timeout a connection may end.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// The most requests that wait for a change: each has a thread.
 const MAX_WAITING: usize = 64;
 
-/// How long a stopping server waits for answers that are being written.
-const FAREWELL: Duration = Duration::from_secs(5);
-
-/// Serves on this thread until the word to stop.
+/// Serves on this thread until the server is stopped.
 ///
 /// # Errors
 ///
 /// When the machine has no thread left to begin with.
 pub(super) fn serve(
     desk: Arc<Desk>,
+    timeout: Duration,
     stopper: &Stopper,
     listener: Listener,
     address: &Address,
 ) -> io::Result<()> {
-    let door = Arc::new(Door {
-        desk,
-        stopper: stopper.clone(),
-        sideline: Sideline::default(),
-        queues: Mutex::default(),
-        quiet: Mutex::default(),
-        caretaker: OnceLock::new(),
-        busy: AtomicBool::new(false),
-        deaf: AtomicBool::new(false),
-    });
-    let queue = door.listen(&listener)?;
-    let caretaker = Caretaker::new(Arc::clone(&door), listener, address.clone());
-    let caretaker = thread::Builder::new()
-        .name("ifmatch-caretaker".into())
-        .spawn(move || caretaker.work())?;
-    let _ = door.caretaker.set(caretaker.thread().clone());
     // The stopper may outlive the server.
-    let woken = Arc::downgrade(&door);
+    let weak = Arc::downgrade(&desk);
     stopper.on_stop(move || {
-        if let Some(door) = woken.upgrade() {
-            door.wake();
+        if let Some(desk) = weak.upgrade() {
+            desk.waiters().close();
         }
     });
-    door.run(&queue);
-    drop(queue);
-    // A panic in there has been printed; there is nobody left to tell.
-    let _ = caretaker.join();
-    door.close(address);
-    Ok(())
+    let shared = Arc::new(Shared {
+        desk,
+        stopper: stopper.clone(),
+        timeout,
+        connections: Connections::new(timeout + MARGIN),
+        acceptor: AtomicUsize::new(0),
+        acceptor_ended: AtomicBool::new(false),
+        busy: AtomicBool::new(false),
+    });
+    Watchdog::run(&shared, listener, address.clone())
 }
 
-/// Sets what connections inherit from their listener, those that wait until the server serves
-/// included: answers leave at once, and nobody waits long for a client that does not read.
-pub(super) fn tune(listener: &Listener) -> io::Result<()> {
+/// Sets what connections inherit from their listener, on Linux also those that wait until the server
+/// serves: their timeouts, and that answers leave at once.
+///
+/// The read timeout ends `accept` as well, and with it the acceptor: see [`watchdog`]. The sockets
+/// of a Unix-domain listener inherit nothing.
+pub(super) fn tune(listener: &Listener, timeout: Duration) -> io::Result<()> {
     #[cfg(unix)]
     if let Listener::Tcp(listener) = listener {
         use std::net::TcpStream;
         use std::os::fd::OwnedFd;
         let socket = TcpStream::from(OwnedFd::from(listener.try_clone()?));
         socket.set_nodelay(true)?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(timeout))?;
+        socket.set_write_timeout(Some(WRITE_TIMEOUT))?;
     }
     Ok(())
 }
@@ -105,183 +96,159 @@ impl From<Listener> for tiny_http::Listener {
     }
 }
 
-/// What the loop, the side threads and the caretaker of one server share.
-struct Door {
-    desk: Arc<Desk>,
-    stopper: Stopper,
-    sideline: Sideline,
-    queues: Mutex<Vec<Arc<tiny_http::Server>>>,
-    /// Those of them that are quiet, and have no loop.
-    quiet: Mutex<Vec<Arc<tiny_http::Server>>>,
-    caretaker: OnceLock<Thread>,
-    /// Whether a request has come since the caretaker last looked.
-    busy: AtomicBool,
-    /// Whether an accept thread is known to have ended.
-    deaf: AtomicBool,
+/// By what a connection is told from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Peer {
+    /// Its client's address.
+    Tcp(SocketAddr),
+    /// Nothing: clients of Unix-domain sockets have no address. So each of their requests has a
+    /// number, and a worker, of its own; `tiny_http` keeps their answers in order.
+    Unix(u64),
 }
 
-impl Door {
-    /// Has a `tiny_http` of its own accept the listener's connections.
-    fn listen(&self, listener: &Listener) -> io::Result<Arc<tiny_http::Server>> {
-        let queue = tiny_http::Server::from_listener(listener.try_clone()?, None)
-            .map_err(io::Error::other)?;
-        let queue = Arc::new(queue);
-        lock(&self.queues).push(Arc::clone(&queue));
-        Ok(queue)
-    }
-
-    /// The loop. It goes on when the accept thread behind the queue has ended: the connections
-    /// that it took are still served from here. When nothing has come from them for a while, the
-    /// queue is left to the caretaker.
-    fn run(self: &Arc<Self>, queue: &Arc<tiny_http::Server>) {
-        while !self.stopper.is_stopping() {
-            match queue.recv_timeout(LINGER) {
-                Ok(Some(request)) => self.receive(request),
-                Ok(None) if self.stopper.is_stopping() || self.is_latest(queue) => {}
-                Ok(None) => return lock(&self.quiet).push(Arc::clone(queue)),
-                Err(_) => self.deaf.store(true, Ordering::SeqCst),
-            }
-        }
-        // What has come is answered. Between two requests there may stand a word to stop.
-        let mut nothing = 0;
-        while nothing < 3 {
-            match queue.try_recv() {
-                Ok(Some(request)) if self.is_overdue() => std::mem::forget(request),
-                Ok(Some(request)) => self.receive(request),
-                Ok(None) | Err(_) => nothing += 1,
-            }
+impl Peer {
+    /// Its client's machine, if that is known.
+    fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip()),
+            Self::Unix(_) => None,
         }
     }
 
-    /// Whether connections still come in through this queue.
-    fn is_latest(&self, queue: &Arc<tiny_http::Server>) -> bool {
-        let queues = lock(&self.queues);
-        queues.last().is_some_and(|last| Arc::ptr_eq(last, queue))
+    /// Whether reads and writes on its socket end after a while.
+    fn has_timeouts(self) -> bool {
+        matches!(self, Self::Tcp(_))
     }
+}
 
-    /// Gives a loop to each quiet queue in which a request has turned up.
-    fn rouse(self: &Arc<Self>) -> Vec<JoinHandle<()>> {
-        let quiet = std::mem::take(&mut *lock(&self.quiet));
-        let mut loops = Vec::new();
-        for queue in quiet {
-            let Ok(Some(request)) = queue.try_recv() else {
-                lock(&self.quiet).push(queue);
-                continue;
-            };
-            self.receive(request);
-            let (door, roused) = (Arc::clone(self), Arc::clone(&queue));
-            let thread = thread::Builder::new().name("ifmatch-loop".into());
-            match thread.spawn(move || door.run(&roused)) {
-                Ok(running) => loops.push(running),
-                Err(_) => lock(&self.quiet).push(queue),
+/// What the watchdog, the queues' threads and the workers of one server share.
+struct Shared {
+    desk: Arc<Desk>,
+    stopper: Stopper,
+    timeout: Duration,
+    connections: Connections,
+    /// The number of the latest acceptor.
+    acceptor: AtomicUsize,
+    /// Whether that one is known to have ended.
+    acceptor_ended: AtomicBool,
+    /// Whether a request has come since the watchdog last looked.
+    busy: AtomicBool,
+}
+
+impl Shared {
+    /// Receives the requests of one acceptor's connections until the server stops, or until the
+    /// acceptor has been replaced and all its connections must have ended.
+    fn receive_all(self: &Arc<Self>, acceptor: usize, queue: &tiny_http::Server) {
+        let (mut quiet, silence) = (Duration::ZERO, self.timeout + MARGIN);
+        while !self.is_overdue() {
+            let is_latest = acceptor == self.acceptor.load(Ordering::SeqCst);
+            match queue.recv_timeout(TICK) {
+                Ok(Some(request)) => {
+                    quiet = Duration::ZERO;
+                    self.receive(request);
+                }
+                // Content may be on its way that tiny_http reads before it hands a request over.
+                Ok(None) if self.stopper.has_waited(TICK) => return,
+                Ok(None) if !is_latest && quiet > silence && self.connections.is_idle() => return,
+                Ok(None) => quiet += TICK,
+                Err(_) if is_latest => self.acceptor_ended.store(true, Ordering::SeqCst),
+                Err(_) => {}
             }
         }
-        loops
+        // If it were dropped, it would be answered, and its content read.
+        while let Ok(Some(request)) = queue.try_recv() {
+            std::mem::forget(request);
+        }
     }
 
     /// Answers at once what can be answered without waiting for its client or the store; leaves the
-    /// rest, and whatever comes after it on the same connection, to a thread beside the loop.
+    /// rest, and whatever comes after it on the same connection, to a worker.
     fn receive(self: &Arc<Self>, request: tiny_http::Request) {
         self.busy.store(true, Ordering::Relaxed);
-        let arrival = Arrival::new(request, self.desk.arrival_time());
-        let peer = arrival.peer();
-        let Some(arrival) = self.sideline.join(peer, arrival) else {
-            return;
-        };
-        let waits = self.desk.waits(arrival.method()) || arrival.may_wait();
-        if waits || !arrival.content_is_here() {
-            return self.sideline.open(self, peer, Job::Answer(arrival));
+        let incoming = Incoming::new(request, self.desk.arrival_time());
+        let peer = incoming.peer();
+        let waits = self.desk.waits(incoming.method()) || incoming.may_wait();
+        if waits || !incoming.content_is_here() || self.connections.contains(peer) {
+            return self.connections.leave(self, peer, Job::Request(incoming));
         }
-        let Some(mut delivery) = self.answer(arrival) else {
+        let Some(mut answer) = self.answer(incoming) else {
             return;
         };
-        let waits = !peer.has_send_timeout() || !delivery.is_short(SHORT_ANSWER);
-        if waits || delivery.advance() == Progress::Blocked {
-            self.sideline.open(self, peer, Job::Deliver(delivery));
+        let waits = !peer.has_timeouts() || !answer.is_short(SHORT_ANSWER);
+        if waits || answer.is_blocked() {
+            self.connections.leave(self, peer, Job::Answer(answer));
+        } else if answer.closes() {
+            self.connections.close(peer);
         }
     }
 
-    /// Answers a request, waiting for its content where that is still to come. Gives back what
-    /// is to be delivered, unless the client is gone.
-    fn answer(&self, mut arrival: Arrival) -> Option<Delivery> {
-        let limit = self.desk.max_content();
-        let framing = match self.framing(&arrival) {
+    /// Answers a request, waiting for its content where that is still to come. Returns what is to
+    /// be written, unless the client is gone.
+    fn answer(&self, mut incoming: Incoming) -> Option<Answer> {
+        let framing = match self.desk.framing(&incoming.request()) {
             Ok(framing) => framing,
-            Err(refusal) => return Some(self.refuse(arrival, refusal)),
+            Err(refusal) => return Some(self.refuse(incoming, refusal)),
         };
-        let early = arrival
+        let early = incoming
             .waits_for_answer()
-            .then(|| self.desk.respond_early(&arrival.request()));
+            .then(|| self.desk.respond_early(&incoming.request()));
         if let Some(response) = early.flatten() {
-            // After chunks that nobody read, nothing can be trusted.
-            return Some(self.deliver(arrival, response, framing == Framing::Chunked));
+            // Unread chunks may not even be any.
+            let persistence = match framing {
+                Framing::Chunked => Persistence::Lost,
+                _ => Persistence::Open,
+            };
+            return Some(self.finish(incoming, response, persistence));
         }
-        match arrival.read_content(framing, limit) {
+        match incoming.read_content(framing, self.desk.max_content()) {
             Ok(content) => {
-                let request = arrival.request().with_content(&content);
+                let start = incoming.may_wait().then(Instant::now);
+                let request = incoming.request().with_content(&content);
                 let response = self.desk.respond_waiting(&request, MAX_WAITING);
-                Some(self.deliver(arrival, response, false))
+                // Meanwhile tiny_http waits for the next request, as long as the timeout says.
+                let persistence = match start {
+                    Some(start) if start.elapsed() + TICK > self.timeout => Persistence::Close,
+                    _ => Persistence::Open,
+                };
+                Some(self.finish(incoming, response, persistence))
             }
-            Err(Unreadable::Refused(refusal)) => Some(self.refuse(arrival, refusal)),
+            Err(Unreadable::Refused(refusal)) => Some(self.refuse(incoming, refusal)),
             Err(Unreadable::Gone) => {
-                arrival.abandon();
+                incoming.discard(self.desk.max_content());
                 None
             }
         }
     }
 
-    fn framing(&self, arrival: &Arrival) -> Result<Framing, Refusal> {
-        if self.sideline.distrusts(arrival.peer()) {
-            return Err(Refusal::FramingLost);
+    /// Answers a request of a connection that is closing, unless its client may have been told so
+    /// in an answer that it got while the server was stopping.
+    fn turn_away(&self, incoming: Incoming) -> Option<Answer> {
+        if self.stopper.is_stopping() {
+            incoming.discard(self.desk.max_content());
+            return None;
         }
-        self.desk.framing(&arrival.request())
+        Some(self.refuse(incoming, Refusal::Closing))
     }
 
-    /// Answers a refused request. What comes after it on the connection is not performed if it is
-    /// unclear where that begins.
-    fn refuse(&self, arrival: Arrival, refusal: Refusal) -> Delivery {
-        let response = self.desk.refuse(&arrival.request(), refusal);
-        let lost = arrival.loses_framing(refusal);
-        self.deliver(arrival, response, lost)
+    fn refuse(&self, incoming: Incoming, refusal: Refusal) -> Answer {
+        let response = self.desk.refuse(&incoming.request(), refusal);
+        let persistence = incoming.persistence_after(refusal);
+        self.finish(incoming, response, persistence)
     }
 
-    fn deliver(&self, arrival: Arrival, response: Response, lost: bool) -> Delivery {
-        let (peer, since) = (arrival.peer().ip(), arrival.since());
+    fn finish(&self, incoming: Incoming, response: Response, persistence: Persistence) -> Answer {
+        let (ip, since) = (incoming.peer().ip(), incoming.since());
         self.desk
-            .note(peer, || arrival.request_line(), &response, since);
-        arrival.answer(response, self.desk.max_content(), lost)
+            .note(ip, || incoming.request_line(), &response, since);
+        let persistence = match persistence {
+            Persistence::Open if self.stopper.is_stopping() => Persistence::Close,
+            persistence => persistence,
+        };
+        incoming.answer(response, self.desk.max_content(), persistence)
     }
 
     /// Whether a stopping server has waited long enough for its clients.
     fn is_overdue(&self) -> bool {
-        self.stopper.has_waited(FAREWELL)
-    }
-
-    /// Ends every loop and wakes the caretaker.
-    fn wake(&self) {
-        self.desk.waiters().close();
-        for queue in lock(&self.queues).iter() {
-            queue.unblock();
-        }
-        if let Some(caretaker) = self.caretaker.get() {
-            caretaker.unpark();
-        }
-    }
-
-    /// Waits for the answers under way, then lets go of the address.
-    fn close(&self, address: &Address) {
-        while !self.sideline.is_idle() && !self.is_overdue() {
-            thread::sleep(Duration::from_millis(5));
-        }
-        lock(&self.quiet).clear();
-        lock(&self.queues).clear();
-        // An accept thread only notices when somebody connects; it may not be the one that was
-        // meant, where there are several.
-        for _ in 0..100 {
-            if visit(address, Duration::from_millis(100)).is_err() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
+        self.stopper.has_waited(self.timeout)
     }
 }

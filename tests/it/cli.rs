@@ -76,12 +76,7 @@ fn every_flag_is_read() {
     let known: BTreeSet<_> = with_value.map(|flag| flag.name).collect();
     assert_eq!(known, values.map(|(name, _)| name).into());
     for (name, value) in values {
-        let of_hyper = [
-            "--max-connections",
-            "--timeout",
-            "--max-waiting",
-            "--threads",
-        ];
+        let of_hyper = ["--max-connections", "--max-waiting", "--threads"];
         let read = cli::Command::from_arguments([format!("{name}={value}").into()]);
         match read {
             Ok(_) => {}
@@ -163,7 +158,7 @@ fn usage_errors_are_one_sentence_and_exit_2() {
         let flag = format!("--timeout={value}");
         fails(&[&flag], 2, &format!("{timeout}, not `{value}`"));
     }
-    for flag in ["--max-connections", "--threads", "--timeout"] {
+    for flag in ["--max-connections", "--max-waiting", "--threads"] {
         let needs = format!("{flag} is for `--door hyper` alone");
         fails(&[flag, "7"], 2, &needs);
         fails(&["--door", "tiny_http", flag, "7"], 2, &needs);

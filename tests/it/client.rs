@@ -30,6 +30,7 @@ impl Client {
     pub fn try_connect(address: impl ToSocketAddrs) -> std::io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(STUCK))?;
+        stream.set_write_timeout(Some(STUCK))?;
         stream.set_nodelay(true)?;
         Ok(Self {
             stream: BufReader::new(stream),

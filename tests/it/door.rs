@@ -68,7 +68,7 @@ fn a_client_that_came_before_the_server_served_holds_up_nobody() {
     running.stop();
 }
 
-/// The caretaker's visits must not be seen by anybody.
+/// The watchdog's probes do not touch other connections.
 #[test]
 fn an_idle_connection_stays_open() {
     let serving = Serving::start();

@@ -18,12 +18,12 @@ const HALF: &str =
 fn serve(store: impl Store + 'static, connections: u32, seconds: u64) -> Serving {
     let mut limits = Limits::default();
     limits.connections = connections;
-    limits.timeout = Duration::from_secs(seconds);
-    serve_within(limits, store)
+    serve_within(limits, seconds, store)
 }
 
-fn serve_within(limits: Limits, store: impl Store + 'static) -> Serving {
+fn serve_within(limits: Limits, seconds: u64, store: impl Store + 'static) -> Serving {
     let mut options = Options::default();
+    options.timeout = Duration::from_secs(seconds);
     options.door = Door::Hyper(limits);
     Serving::with(store, options)
 }
@@ -89,7 +89,7 @@ fn connections_go_to_all_threads_in_turn() {
     store.waits = false;
     let mut limits = Limits::default();
     limits.threads = 3;
-    let serving = serve_within(limits, store);
+    let serving = serve_within(limits, 20, store);
     let mut clients: Vec<_> = (0..6).map(|_| serving.client()).collect();
     let served = |clients: &mut Vec<Client>| -> Vec<String> {
         let ask = |client: &mut Client| {
@@ -122,8 +122,8 @@ fn a_client_that_reads_nothing_is_let_go() {
         "x".repeat(60_000)
     );
     assert_eq!(serving.ask("POST /persons", "", &long).status, 201);
-    let mut deaf = serving.client();
-    let _ = deaf.try_send(GET.repeat(1000));
+    let mut blocked = serving.client();
+    let _ = blocked.try_send(GET.repeat(1000));
     // Its place is free again.
     assert_eq!(serving.ask("GET /persons/1", "", "").status, 200);
 }

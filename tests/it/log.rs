@@ -102,7 +102,7 @@ fn each_answer_is_a_line() {
     running.stop();
     assert!(
         lines.try_recv().is_err(),
-        "the caretaker's visits are no requests"
+        "the watchdog's probes are no requests"
     );
 }
 

@@ -67,6 +67,7 @@ mod store;
 #[cfg(feature = "sqlite")]
 mod takeover;
 mod tidy;
+mod timeouts;
 mod transcript;
 #[cfg(unix)]
 mod unix;

@@ -213,8 +213,8 @@ fn disturb(address: SocketAddr, mut dice: Dice, counts: &Counts) {
                 drop(idle);
             }
             3 => {
-                let mut deaf = Client::connect(address);
-                let _ = deaf.try_send(request("GET /persons", "", "").repeat(50));
+                let mut blocked = Client::connect(address);
+                let _ = blocked.try_send(request("GET /persons", "", "").repeat(50));
                 thread::sleep(pause);
             }
             _ => connect(50).for_each(reset),

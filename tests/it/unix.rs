@@ -62,17 +62,18 @@ fn everything_goes_over_a_unix_socket() {
     stalled
         .write_all(b"PUT /persons/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n{")
         .unwrap();
-    let mut deaf = UnixStream::connect(&socket).unwrap();
-    deaf.write_all(
-        "GET /persons HTTP/1.1\r\nHost: x\r\n\r\n"
-            .repeat(100)
-            .as_bytes(),
-    )
-    .unwrap();
+    let mut blocked = UnixStream::connect(&socket).unwrap();
+    blocked
+        .write_all(
+            "GET /persons HTTP/1.1\r\nHost: x\r\n\r\n"
+                .repeat(100)
+                .as_bytes(),
+        )
+        .unwrap();
     for _ in 0..20 {
         assert_eq!(ask(&socket, LAST), ["200"]);
     }
-    drop((stalled, deaf));
+    drop((stalled, blocked));
     running.stop();
     assert!(!socket.exists(), "removed at the end");
 }

@@ -5,39 +5,51 @@ use std::time::Instant;
 use crate::framing::{DRAINABLE, Framing, Refusal};
 use crate::message::{Protocol, Request, Response};
 use crate::method::Method;
-use crate::server::tiny_http::delivery::{Delivery, Line, Then};
-use crate::server::tiny_http::sideline::Peer;
+use crate::server::tiny_http::Peer;
+use crate::server::tiny_http::answer::{After, Answer, DISCARDABLE, Stream, is_timeout};
 
 /// The most content that `tiny_http` reads into memory by itself.
 const READ_AHEAD: usize = 1024;
 
-/// A request as `tiny_http` hands it over, and what must be known about `tiny_http` to let go of
-/// it again.
+/// A request as `tiny_http` hands it over, and what must be known about `tiny_http` to drop it.
 ///
-/// Letting go is the difficult part. When such a request is dropped, or the end of the stream met
+/// Dropping it is the difficult part. When such a request is dropped, or the end of the stream met
 /// in its content, `tiny_http` reads what is left, into memory of the *announced* length: a client
 /// that announces terabytes would end the process. What is left of chunked content it does not
 /// read at all, and takes it for the next request. So a request is only dropped where
 /// [`Self::unread`] says that it does no harm.
-pub(super) struct Arrival {
+pub(super) struct Incoming {
     request: tiny_http::Request,
     peer: Peer,
     /// Whether the content has been read to its end.
     read: bool,
+    /// Whether the content did not come in time.
+    late: bool,
     since: Option<Instant>,
 }
 
 /// How much of a request's content was not read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unread {
-    /// Nothing that anybody would have to read.
+    /// Nothing that would have to be read.
     Nothing,
     /// No more than can be read and thrown away.
     Some,
+    /// The same, but so much that the connection is not to go on after it.
+    Much,
     /// So much that it must never be asked for.
     TooMuch,
     /// Chunks, which may not even be any.
     Chunks,
+}
+
+/// Whether a connection goes on after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Persistence {
+    Open,
+    Close,
+    /// It must not, since it is unclear where the next request begins.
+    Lost,
 }
 
 /// Why content was not read.
@@ -47,8 +59,8 @@ pub(super) enum Unreadable {
     Gone,
 }
 
-impl Arrival {
-    /// `since` is when it was received, where anybody wants to know.
+impl Incoming {
+    /// `since` is when it was received, if that is logged.
     pub(super) fn new(request: tiny_http::Request, since: Option<Instant>) -> Self {
         static UNIX: AtomicU64 = AtomicU64::new(0);
         let peer = match request.remote_addr() {
@@ -59,6 +71,7 @@ impl Arrival {
             request,
             peer,
             read: false,
+            late: false,
             since,
         }
     }
@@ -98,7 +111,7 @@ impl Arrival {
         request
     }
 
-    /// Whether reading the content waits for nobody.
+    /// Whether reading the content does not wait for the client.
     pub(super) fn content_is_here(&self) -> bool {
         self.first("Transfer-Encoding").is_none()
             && match self.request.body_length() {
@@ -152,16 +165,24 @@ impl Arrival {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 Err(Unreadable::Refused(Refusal::ContentMalformed))
             }
+            Err(error) if is_timeout(&error) => {
+                self.late = true;
+                Err(Unreadable::Refused(Refusal::ContentLate))
+            }
             Err(_) => Err(Unreadable::Gone),
         }
     }
 
-    /// Whether it is unclear after this refusal where the next request begins: because nobody
-    /// can tell, or because `tiny_http` looks for it elsewhere than [`Framing`].
-    pub(super) fn loses_framing(&self, refusal: Refusal) -> bool {
-        let too_long = matches!(refusal, Refusal::ContentTooLong { .. });
-        let of_chunks = too_long && self.request.body_length().is_none();
-        of_chunks || !refusal.leaves_framing_clear()
+    /// Whether the connection goes on after this refusal. Where the next request begins may be
+    /// unclear, and `tiny_http` may look for it elsewhere than [`Framing`].
+    pub(super) fn persistence_after(&self, refusal: Refusal) -> Persistence {
+        match refusal {
+            Refusal::ContentTooLong { .. } if self.request.body_length().is_none() => {
+                Persistence::Close
+            }
+            refusal if refusal.leaves_framing_clear() => Persistence::Open,
+            _ => Persistence::Lost,
+        }
     }
 
     fn unread(&self, limit: u64) -> Unread {
@@ -172,52 +193,64 @@ impl Arrival {
             // If the client goes away meanwhile, tiny_http sets so much memory aside for a moment.
             // Content within the limit must fit into it in any case.
             Some(length) if length as u64 <= limit.max(DRAINABLE) => Unread::Some,
+            Some(length) if length as u64 <= DISCARDABLE => Unread::Much,
             Some(_) => Unread::TooMuch,
             None => Unread::Chunks,
         }
     }
 
-    /// The answer on its way, whatever was read of the content.
+    /// The answer to be written, whatever was read of the content.
     ///
-    /// `limit` is the longest content that is accepted, and `lost` says that nothing which follows
-    /// on the connection is to be trusted.
-    pub(super) fn answer(self, response: Response, limit: u64, lost: bool) -> Delivery {
-        match (self.unread(limit), lost) {
-            // Where tiny_http ends the connection, nothing follows, and chunks may be dropped.
-            (Unread::Nothing | Unread::Chunks, _) if self.is_last() => {
-                self.answer_and_drop(response, Then::Done)
-            }
-            (Unread::Nothing, false) => self.answer_and_drop(response, Then::Done),
-            (Unread::Nothing, true) => self.answer_and_drop(response, Then::Outlast),
-            (Unread::Some, lost) if !lost || self.is_last() => {
-                self.answer_and_keep(response, Then::Drain)
-            }
-            (Unread::TooMuch, _) => self.answer_and_keep(response, Then::Forget),
-            (Unread::Some | Unread::Chunks, _) => self.answer_and_keep(response, Then::Outlast),
+    /// `limit` is the longest content that is accepted.
+    pub(super) fn answer(self, response: Response, limit: u64, persists: Persistence) -> Answer {
+        let (unread, is_last) = (self.unread(limit), self.is_last());
+        let open = persists == Persistence::Open;
+        let lost = persists == Persistence::Lost;
+        let after = match unread {
+            // Where tiny_http ends the connection, nothing follows.
+            Unread::Nothing if open || is_last => After::Nothing,
+            Unread::Nothing => After::Close,
+            // Unread chunks may be dropped.
+            Unread::Chunks if lost && is_last => After::Nothing,
+            Unread::TooMuch => After::Leak,
+            // Its requests could not be told from others, and would be performed.
+            _ if lost && !is_last && !self.peer.has_timeouts() => After::Leak,
+            // Its client has been silent long enough.
+            _ if self.late => After::Close,
+            Unread::Some if open || is_last => After::Drain,
+            Unread::Some | Unread::Much | Unread::Chunks => After::DrainAndClose,
+        };
+        match after {
+            After::Nothing => self.answer_and_drop(response, after),
+            After::Close if unread == Unread::Nothing => self.answer_and_drop(response, after),
+            _ => self.answer_and_keep(response, after),
         }
     }
 
-    /// Drops the request, and keeps the answer and where it goes.
-    fn answer_and_drop(self, response: Response, then: Then) -> Delivery {
-        let message = response.into_http1(self.connection(then != Then::Done));
-        Delivery::new(Line::Writer(self.request.into_writer()), message, then)
+    /// Drops the request, and keeps the answer and the writing side of the connection.
+    fn answer_and_drop(self, response: Response, after: After) -> Answer {
+        let message = response.into_http1(self.connection(after != After::Nothing));
+        Answer::new(Stream::Writer(self.request.into_writer()), message, after)
     }
 
-    /// Writes the head of the answer and keeps both ends of the connection.
+    /// Writes the head of the answer and keeps both sides of the connection.
     ///
     /// There is one way to be given them instead of having the request dropped: to answer as if
     /// the protocol were to change. The answer has to name a protocol; that we speak HTTP/1.1 is
     /// at least true.
-    fn answer_and_keep(self, response: Response, then: Then) -> Delivery {
-        let connection = self.connection(then != Then::Drain);
-        let told = head_of(&response, connection);
-        let ends = self.request.upgrade("HTTP/1.1", told);
-        Delivery::new(Line::Ends(ends), response.into_content(), then)
+    fn answer_and_keep(self, response: Response, after: After) -> Answer {
+        let connection = self.connection(after != After::Drain);
+        let head = head_of(&response, connection);
+        let both = self.request.upgrade("HTTP/1.1", head);
+        Answer::new(Stream::Both(both), response.into_content(), after)
     }
 
-    /// Lets go of a request whose connection is broken, without an answer.
-    pub(super) fn abandon(self) {
-        drop(self.request.into_writer());
+    /// Drops the request without an answer.
+    pub(super) fn discard(self, limit: u64) {
+        match self.unread(limit) {
+            Unread::TooMuch => std::mem::forget(self.request),
+            _ => drop(self.request.into_writer()),
+        }
     }
 
     /// Whether `tiny_http` ends the connection after this request: it looks at the first

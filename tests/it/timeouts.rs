@@ -1,0 +1,235 @@
+//! What becomes of clients that take too long.
+
+use std::thread;
+use std::time::Duration;
+
+use ifmatch::Server;
+
+use crate::client::{Answer, Client, request};
+use crate::serving::{Serving, is_hyper, options};
+
+const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
+const PUT: &str = "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\n";
+
+fn serve(seconds: u64) -> Serving {
+    let serving = Serving::configured(|options| options.timeout = Duration::from_secs(seconds));
+    serving.create("1");
+    serving
+}
+
+fn connection(answer: &Answer) -> Vec<&str> {
+    let lines = answer.fields.iter();
+    lines
+        .filter(|(name, value)| name == "Connection" && value != "upgrade")
+        .map(|(_, value)| value.as_str())
+        .collect()
+}
+
+/// Each of them is told what is wrong where there is an answer to give, and then the connection ends.
+#[test]
+fn silent_clients_are_let_go() {
+    let serving = serve(1);
+    let head = |fields: &str| format!("{PUT}{fields}\r\n\r\n");
+    let long = head("Content-Length: 2000") + "{";
+    let chunk = head("Transfer-Encoding: chunked") + "5\r\n{";
+    let size = head("Transfer-Encoding: chunked") + "5";
+    let lost = head("Content-Length: abc");
+    let malformed = head("Transfer-Encoding: chunked") + "zz\r\n";
+    let much = head("Content-Length: 70000000") + "{";
+    let mut clients: Vec<_> = [
+        ("", None, None),
+        ("GET /persons/1 HTTP/1.1\r\nHo", None, None),
+        (GET, Some(200), Some(200)),
+        (&*(head("Content-Length: 900") + "{"), None, Some(408)),
+        (&long, Some(408), Some(408)),
+        (&chunk, Some(408), Some(408)),
+        (&size, Some(408), Some(408)),
+        (&lost, Some(400), Some(400)),
+        (&malformed, Some(400), Some(400)),
+        (&much, Some(413), Some(413)),
+    ]
+    .into_iter()
+    .map(|(sent, tiny_http, hyper)| {
+        let mut client = serving.client();
+        client.send(sent);
+        (
+            sent.to_owned(),
+            client,
+            if is_hyper() { hyper } else { tiny_http },
+        )
+    })
+    .collect();
+    for (sent, client, status) in &mut clients {
+        let answer = client.try_receive().ok();
+        assert_eq!(answer.as_ref().map(|it| it.status), *status, "{sent}");
+        if let Some(answer) = answer.filter(|it| it.status != 200 && !it.content.is_empty()) {
+            assert_eq!(connection(&answer), ["close"], "{sent}");
+        }
+        assert!(client.is_closed(), "{sent}");
+    }
+    assert_eq!(serving.client().ask(GET).status, 200);
+}
+
+/// Its worker, which would try to write on for ever, ends, and the connection with it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_client_that_does_not_read_is_let_go() {
+    use crate::faults::{do_not_read, footprint, threads};
+    let program = crate::serving::Program::start(&["--timeout", "1"]);
+    let descriptors = || footprint(&program).2;
+    // It has all that it needs once it has answered; the watchdog's probes take more at times.
+    assert_eq!(Client::connect(program.address).ask(GET).status, 404);
+    let before = (0..50).map(|_| {
+        thread::sleep(Duration::from_millis(7));
+        descriptors()
+    });
+    let before = before.min().unwrap();
+    let client = do_not_read(program.address);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while descriptors() > before || !threads(&program, "ifmatch-worker").is_empty() {
+        assert!(std::time::Instant::now() < deadline, "it is never let go");
+        thread::sleep(Duration::from_millis(7));
+    }
+    drop(client);
+}
+
+/// `accept` has the timeout of the connections, too. The watchdog keeps it from ending while no
+/// client connects for several timeouts.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_acceptor_outlives_its_timeout() {
+    let program = crate::serving::Program::start(&["--timeout", "1"]);
+    let queues = || crate::faults::threads(&program, "ifmatch-queue");
+    assert_eq!(Client::connect(program.address).ask(GET).status, 404);
+    let before = queues();
+    // This one is let go after three timeouts at tiny_http.
+    let mut client = Client::connect(program.address);
+    client.send(format!("{PUT}Content-Length: 70000000\r\n\r\n"));
+    assert_eq!(client.receive().status, 413);
+    assert!(client.is_closed());
+    assert_eq!(Client::connect(program.address).ask(GET).status, 404);
+    assert_eq!(queues(), before, "there was another acceptor");
+}
+
+/// All of it is read, however much was announced, since a client may send it before it reads.
+#[test]
+fn too_much_content_is_refused_and_the_connection_ends() {
+    if is_hyper() {
+        // Which resets the connection when it is more than 16 MiB.
+        return;
+    }
+    let serving = serve(1);
+    let mebibyte = vec![b' '; 1024 * 1024];
+    for (mebibytes, fields, told) in [
+        (2, "Content-Length: 2097152", None),
+        (17, "Content-Length: 17825792", Some("close")),
+        (70, "Content-Length: 73400320", Some("close")),
+        (
+            70,
+            "Connection: close\r\nContent-Length: 73400320",
+            Some("close"),
+        ),
+        (70, "Transfer-Encoding: chunked", Some("close")),
+    ] {
+        let mut client = serving.client();
+        client.send(format!("{PUT}{fields}\r\n\r\n"));
+        let chunked = fields.contains("chunked");
+        for _ in 0..mebibytes {
+            if chunked {
+                client.send("100000\r\n");
+            }
+            client.send(&mebibyte);
+            if chunked {
+                client.send("\r\n");
+            }
+        }
+        if chunked {
+            client.send("0\r\n\r\n");
+        }
+        let answer = client.receive();
+        assert_eq!(answer.status, 413, "{fields}");
+        assert_eq!(answer.message(), "The content is longer than 65536 bytes");
+        assert_eq!(connection(&answer), told.into_iter().collect::<Vec<_>>());
+        if told.is_none() {
+            assert_eq!(client.ask(GET).status, 200, "the connection goes on");
+        }
+        assert!(client.is_closed());
+    }
+}
+
+/// Meanwhile `tiny_http` has ended the connection for its silence.
+#[test]
+fn a_wait_beyond_the_timeout_ends_the_connection() {
+    let serving = serve(1);
+    let mut client = serving.client();
+    let tag = client.ask(GET).field("ETag").unwrap().to_owned();
+    for (seconds, told) in [(1, None), (2, Some("close"))] {
+        let fields = format!("If-None-Match: {tag}\r\nPrefer: wait={seconds}\r\n");
+        let mut client = serving.client();
+        let answer = client.ask(request("GET /persons/1", &fields, ""));
+        assert_eq!(answer.status, 304);
+        if !is_hyper() && seconds == 2 {
+            assert_eq!(answer.field("Connection"), told);
+        }
+        assert!(client.is_closed());
+    }
+}
+
+/// What has begun to arrive is waited for, and performed.
+#[test]
+fn a_stopping_server_finishes_uploads() {
+    let content = |length: usize| {
+        let name = "x".repeat(length - r#"{"person_name": ""}"#.len());
+        format!(r#"{{"person_name": "{name}"}}"#)
+    };
+    let chunked = format!("16\r\n{}\r\n0\r\n\r\n", content(22));
+    for (fields, content) in [
+        ("Content-Length: 22", content(22)),
+        ("Content-Length: 2000", content(2000)),
+        ("Content-Length: 60000", content(60_000)),
+        ("Transfer-Encoding: chunked", chunked),
+    ] {
+        let (store, _kept) = crate::serving::store();
+        crate::conformance::create(&*store, "1");
+        let address = "127.0.0.1:0".parse().unwrap();
+        let server = Server::bind(address, store, options()).unwrap();
+        let stopper = server.stopper();
+        let running = server.spawn().unwrap();
+        let mut client = Client::connect(running.local_addr().clone());
+        let (begin, rest) = content.split_at(10);
+        client.send(format!("{GET}{PUT}{fields}\r\n\r\n{begin}"));
+        assert_eq!(client.receive().status, 200);
+        stopper.stop();
+        client.send(rest);
+        let replaced = client.receive();
+        assert_eq!(replaced.status, 200, "{fields}");
+        if is_hyper() {
+            assert!(client.is_closed(), "{fields}");
+        } else {
+            assert_eq!(connection(&replaced), ["close"], "{fields}");
+        }
+        running.stop();
+    }
+}
+
+#[cfg(all(feature = "hyper", unix))]
+#[test]
+fn a_signal_lets_uploads_finish() {
+    for length in [22, 2000] {
+        let mut program = crate::serving::Program::start(&[]);
+        let mut client = Client::connect(program.address);
+        let person = r#"{"person_id": "1", "person_name": "Wim"}"#;
+        let created = client.ask(request("POST /persons", "", person));
+        assert_eq!(created.status, 201);
+        let name = "x".repeat(length - r#"{"person_name": ""}"#.len());
+        let content = format!(r#"{{"person_name": "{name}"}}"#);
+        client.send(format!("{GET}{PUT}Content-Length: {length}\r\n\r\n{{"));
+        assert_eq!(client.receive().status, 200);
+        let id = program.child.id().to_string();
+        let kill = std::process::Command::new("kill").arg(&id).status();
+        assert!(kill.unwrap().success());
+        client.send(&content[1..]);
+        assert_eq!(client.receive().status, 200, "{length}");
+        assert_eq!(program.child.wait().unwrap().code(), Some(0));
+    }
+}
