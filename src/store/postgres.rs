@@ -256,7 +256,7 @@ impl Store for PostgresStore {
         let version = if self.tagged {
             self.queue.swap(collection, change, perform)?
         } else {
-            // Swaps of different documents do not wait for each other, nor in a batch.
+            // Writes of different documents do not wait for each other, as they would in a batch.
             let outcome = perform(&[change]).pop();
             outcome.unwrap_or(Err(SwapError::Conflict))?
         };

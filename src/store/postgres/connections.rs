@@ -33,8 +33,8 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// None are made yet. By itself the pool ends a connection that nobody has used for ten minutes,
-    /// or that is half an hour old.
+    /// None are made yet. By itself the pool ends a connection that was idle for ten minutes, or
+    /// that is half an hour old.
     pub(super) fn new(url: PostgresUrl) -> Self {
         let pool = Pool::builder()
             .max_size(MAX_CONNECTIONS)
@@ -43,10 +43,10 @@ impl Connections {
         Self { url, pool }
     }
 
-    /// Has `work` done on a connection, and if not, says why not.
+    /// Does `work` on a connection. If that fails, the error is the reason.
     ///
     /// It is done again if nothing came of it: the database let another one pass, or the connection
-    /// was lost while nobody used it. If it is unclear what came of it, it is not done again.
+    /// was lost while it was idle. If it is unclear what came of it, it is not done again.
     pub(super) fn ask<R>(
         &self,
         mut work: impl FnMut(&mut Client) -> Result<R, Failure>,
@@ -145,7 +145,7 @@ pub(super) fn reason(error: &postgres::Error) -> String {
 }
 
 /// Places for connections, of which the pool has no more than it may. A place is empty until it is
-/// used, and the one who uses it connects: so who meets a database that is gone is told at once.
+/// used, and its first user connects: so a caller learns at once that the database is gone.
 #[derive(Debug)]
 struct Slots;
 

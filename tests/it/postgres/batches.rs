@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use ifmatch::{Document, Id, IdempotencyKey, KeyedWrite, Portion, Store, Swap, SwapError, Version};
@@ -267,8 +267,7 @@ fn a_batch_that_was_not_confirmed_is_not_done_again() {
 
 /// Adds one to a document of its own again and again, `turns` times with success. Returns the
 /// number in the end.
-fn count(store: &dyn Store, own: &Id, turns: usize) -> usize {
-    let mut version = create(store, own.as_str());
+fn count(store: &dyn Store, own: &Id, mut version: Version, turns: usize) -> usize {
     let mut current = 0;
     let mut done = 0;
     while done < turns {
@@ -310,39 +309,37 @@ fn what_batches_acknowledge_survives_crashes() {
     let schema = Schema::on(&cluster);
     let stores: [Arc<dyn Store>; 2] = [schema.store(), schema.store()];
     let ids: Vec<Id> = (0..WRITERS).map(|it| id(&format!("{it:02}"))).collect();
-    let running = AtomicUsize::new(WRITERS);
+    let created: Vec<_> = ids
+        .iter()
+        .map(|it| create(&*stores[0], it.as_str()))
+        .collect();
+    let done = AtomicBool::new(false);
     let counted: Vec<usize> = thread::scope(|scope| {
         let writers: Vec<_> = ids
             .iter()
-            .enumerate()
-            .map(|(place, own)| {
-                let (store, running) = (&stores[place % 2], &running);
-                scope.spawn(move || {
-                    let count = count(&**store, own, 150);
-                    running.fetch_sub(1, Ordering::SeqCst);
-                    count
-                })
-            })
+            .zip(created)
+            .zip(stores.iter().cycle())
+            .map(|((own, created), store)| scope.spawn(move || count(&**store, own, created, 150)))
             .collect();
-        let crashes = scope.spawn(|| {
-            while running.load(Ordering::SeqCst) > 0 {
-                thread::sleep(Duration::from_millis(100));
-                cluster.crash();
-                cluster.go_on();
+        scope.spawn(|| {
+            let mut states = HashMap::new();
+            while !done.load(Ordering::SeqCst) {
+                if let Ok(list) = stores[0].list(NOTES, Portion::ALL) {
+                    let state: Vec<_> = list.records.iter().map(|it| it.version).collect();
+                    let before = states.insert(list.version, state.clone());
+                    assert!(
+                        before.is_none_or(|it| it == state),
+                        "one version, two states"
+                    );
+                }
             }
         });
-        let mut states = HashMap::new();
-        while running.load(Ordering::SeqCst) > 0 {
-            if let Ok(list) = stores[0].list(NOTES, Portion::ALL) {
-                let state: Vec<_> = list.records.iter().map(|it| it.version).collect();
-                let before = states.insert(list.version, state.clone());
-                assert!(
-                    before.is_none_or(|it| it == state),
-                    "two states, one version"
-                );
-            }
+        while !writers.iter().all(ScopedJoinHandle::is_finished) {
+            thread::sleep(Duration::from_millis(100));
+            cluster.crash();
+            cluster.go_on();
         }
-        crashes.join().unwrap();
+        done.store(true, Ordering::SeqCst);
         writers.into_iter().map(|it| it.join().unwrap()).collect()
     });
     for (own, count) in ids.iter().zip(counted) {
