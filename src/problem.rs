@@ -54,6 +54,8 @@ pub(crate) enum Problem {
         limit: u64,
     },
     MediaType,
+    /// The content has a Content-Encoding.
+    Encoded,
     Key(IdempotencyKeyError),
     /// The key of the request is that of another write.
     KeyReused,
@@ -136,7 +138,7 @@ impl Problem {
             Self::AlreadyExists { .. } => 409,
             Self::PreconditionRequired { .. } if profile == Profile::Strict => 428,
             Self::PreconditionFailed { .. } | Self::PreconditionRequired { .. } => 412,
-            Self::MediaType => 415,
+            Self::MediaType | Self::Encoded => 415,
             Self::Unprocessable(_) | Self::KeyReused => 422,
             Self::UnknownMethod => 501,
             Self::Unavailable(_) => 503,
@@ -179,6 +181,10 @@ impl Problem {
             }
             Self::MediaType => format!("The content of PATCH must be {MERGE_PATCH}"),
             Self::Key(error) => error.to_string(),
+            Self::Encoded => {
+                "The content is encoded, as Content-Encoding says; send it as it is, without Content-Encoding"
+                    .into()
+            }
             Self::KeyReused => {
                 "The Idempotency-Key was sent with another request; a new request needs a new key"
                     .into()
@@ -219,6 +225,7 @@ impl Problem {
             }
             | Self::PreconditionRequired {
                 current: Some(current),
+            Self::Encoded => response.with_field("Accept-Encoding", "identity"),
             } => response.with_field("ETag", current.to_string()),
             Self::Unavailable(error) => response
                 .with_field("Retry-After", "1")
@@ -232,25 +239,32 @@ impl Problem {
             ),
             _ => response,
         };
-        match profile {
-            Profile::Compatible => {
-                let content = to_json(&Message { detail, message });
-                response.with_content("application/json", content)
-            }
-            Profile::Strict => {
-                let detail = match detail {
-                    Some(detail) => format!("{message}: {detail}"),
-                    None => message,
-                };
-                let title = reason_phrase(status);
-                let content = to_json(&Details {
-                    detail,
-                    status,
-                    title,
-                    r#type: "about:blank",
-                });
-                response.with_content("application/problem+json", content)
-            }
+        let (content_type, content) = described(status, message, detail, profile);
+        response.with_content(content_type, content)
+    }
+}
+
+/// The content of the answer, and its media type.
+fn described(
+    status: u16,
+    message: String,
+    detail: Option<String>,
+    profile: Profile,
+) -> (&'static str, Vec<u8>) {
+    match profile {
+        Profile::Compatible => ("application/json", to_json(&Message { detail, message })),
+        Profile::Strict => {
+            let detail = match detail {
+                Some(detail) => format!("{message}: {detail}"),
+                None => message,
+            };
+            let details = Details {
+                detail,
+                status,
+                title: reason_phrase(status),
+                r#type: "about:blank",
+            };
+            ("application/problem+json", to_json(&details))
         }
     }
 }

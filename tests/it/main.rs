@@ -23,6 +23,7 @@ mod client;
 mod cluster;
 mod collection;
 mod conformance;
+mod content;
 mod desk;
 mod dice;
 mod directory;
