@@ -68,6 +68,7 @@ pub(crate) enum Problem {
         /// What one document of the collection is called.
         noun: &'static str,
         id: Id,
+        current: EntityTag,
     },
     Unavailable(StoreError),
     Panicked,
@@ -180,17 +181,17 @@ impl Problem {
                 format!("The document would be longer than {limit} bytes, as it is shown")
             }
             Self::MediaType => format!("The content of PATCH must be {MERGE_PATCH}"),
-            Self::Key(error) => error.to_string(),
             Self::Encoded => {
                 "The content is encoded, as Content-Encoding says; send it as it is, without Content-Encoding"
                     .into()
             }
+            Self::Key(error) => error.to_string(),
             Self::KeyReused => {
                 "The Idempotency-Key was sent with another request; a new request needs a new key"
                     .into()
             }
             Self::NotFound { noun, id } => format!("{noun} with ID {id} not found"),
-            Self::AlreadyExists { noun, id } => format!("{noun} with ID {id} already exists"),
+            Self::AlreadyExists { noun, id, .. } => format!("{noun} with ID {id} already exists"),
             // The reason is for the log, and not for clients.
             Self::Unavailable(_) => "The store cannot be reached; try again in a second".into(),
             Self::Panicked => "The server failed on this request".into(),
@@ -224,9 +225,12 @@ impl Problem {
                 ..
             }
             | Self::PreconditionRequired {
-                current: Some(current),
             Self::Encoded => response.with_field("Accept-Encoding", "identity"),
-            } => response.with_field("ETag", current.to_string()),
+                current: Some(current),
+            }
+            | Self::AlreadyExists { current, .. } => {
+                response.with_field("ETag", current.to_string())
+            }
             Self::Unavailable(error) => response
                 .with_field("Retry-After", "1")
                 .with_failure(error.to_string()),

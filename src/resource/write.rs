@@ -137,9 +137,14 @@ impl Exchange<'_> {
                 let record = Record::new(id, document, version);
                 return Ok(self.written(collection, true, &record));
             }
-            if given.is_some() && self.present(collection, &id, key)?.is_some() {
+            let taken = match given {
+                Some(_) => self.present(collection, &id, key)?,
+                None => None,
+            };
+            if let Some(record) = taken {
                 let noun = collection.form().noun();
-                return Err(Problem::AlreadyExists { noun, id }.into());
+                let current = record.version.entity_tag();
+                return Err(Problem::AlreadyExists { noun, id, current }.into());
             }
             version =
                 self.select_unless_created(&preconditions, collection, given.as_ref(), key)?;

@@ -3,7 +3,7 @@
 use ifmatch::{Collection, Collections, Profile, Response};
 
 use crate::client::{Answer, request};
-use crate::desk::Desk;
+use crate::desk::{Desk, tag};
 use crate::serving::Serving;
 
 /// The members `message` and `detail`, of which a strict answer has one for both.
@@ -178,5 +178,34 @@ fn an_empty_person_is_told_what_is_missing() {
                 is_told(answer.content(), profile, message, detail);
             }
         }
+    }
+}
+
+/// Whoever finds an id taken is told which version is there, and can go on from that.
+#[test]
+fn an_id_that_is_taken_comes_with_its_tag() {
+    for (desk, profile) in desks() {
+        let status = match profile {
+            Profile::Compatible => 400,
+            Profile::Strict => 409,
+        };
+        for (collection, content) in [
+            ("/persons", r#"{"person_id": "1", "person_name": "Tim"}"#),
+            ("/notes", r#"{"id": "1", "title": "Tea"}"#),
+        ] {
+            for key in [None, Some(("Idempotency-Key", "\"other\""))] {
+                let document = format!("{collection}/1");
+                let refused = desk.ask(&format!("POST {collection}"), key.as_slice(), content);
+                assert_eq!(refused.status(), status);
+                let current = tag(&desk.ask(&format!("GET {document}"), &[], ""));
+                assert_eq!(tag(&refused), current);
+                let fields = [("If-Match", &*current)];
+                let put = desk.ask(&format!("PUT {document}"), &fields, content);
+                assert_eq!(put.status(), 200);
+            }
+        }
+        // No other problem of content has a tag.
+        let bad = desk.ask("POST /notes", &[], "[]");
+        assert_eq!((bad.status(), bad.field("ETag")), (400, None));
     }
 }
