@@ -203,7 +203,11 @@ impl Problem {
         match self {
             Self::Content(error) | Self::Unprocessable(error) => error.detail().map(str::to_owned),
             Self::PreconditionFailed { weak: true, .. } => Some(
-                "If-Match compares strongly, so a weak tag (W/) never matches; a proxy that compresses an answer makes its tag weak".into(),
+                "If-Match compares strongly, so a weak tag (W/) never matches; a proxy that compresses an answer makes its tag weak, until its compression is switched off for this server (in nginx: gzip off)".into(),
+            ),
+            // The older service had the same message for this.
+            Self::PreconditionRequired { .. } if profile == Profile::Compatible => Some(
+                "no If-Match was sent: get the resource, then repeat the request with its ETag in If-Match".into(),
             ),
             Self::PreconditionFailed { field, .. } if profile == Profile::Strict => {
                 Some(format!("{field} is false"))
@@ -221,11 +225,11 @@ impl Problem {
             Self::MethodNotAllowed { allow } => response.with_field("Allow", allow),
             Self::MediaType => response.with_field("Accept-Patch", MERGE_PATCH),
             Self::PreconditionFailed {
+            Self::Encoded => response.with_field("Accept-Encoding", "identity"),
                 current: Some(current),
                 ..
             }
             | Self::PreconditionRequired {
-            Self::Encoded => response.with_field("Accept-Encoding", "identity"),
                 current: Some(current),
             }
             | Self::AlreadyExists { current, .. } => {
