@@ -210,7 +210,7 @@ impl Config {
             }
             "--collection" => "a name such as `notes`, or `notes:slug`",
             "--load" | "--token-file" => "a file name",
-            "--max-content" => "a number of bytes such as 65536",
+            "--max-content" => "a number of bytes from 1 on, such as 65536",
             "--allow-origin" => "an origin such as https://example.com, or `*`",
             "--allow-host" => "a host name such as example.com",
             "--door" => "`tiny_http` or `hyper`",
@@ -230,9 +230,18 @@ impl Config {
                 Some(feature) => return Err(UsageError::NotBuilt(feature)),
                 None => StoreName::read(&value).map(|store| self.store = store),
             },
-            "--max-content" => value.parse().ok().map(|most| policy.max_content = most),
-            "--allow-origin" => policy.access.allow_origin(&value).ok(),
-            "--allow-host" => policy.access.allow_host(&value).ok(),
+            "--max-content" => {
+                let most = value.parse().ok().filter(|most| *most > 0);
+                most.map(|most| policy.max_content = most)
+            }
+            "--allow-origin" => {
+                let allowed = policy.access.allow_origin(&value);
+                Some(allowed.map_err(|error| UsageError::Access("--allow-origin", error))?)
+            }
+            "--allow-host" => {
+                let allowed = policy.access.allow_host(&value);
+                Some(allowed.map_err(|error| UsageError::Access("--allow-host", error))?)
+            }
             "--door" => self.door.name(&value),
             "--max-connections" => positive(&value).map(|n| self.door.max_connections = Some(n)),
             "--max-waiting" => number(&value).map(|n| self.door.max_waiting = Some(n)),

@@ -131,7 +131,7 @@ impl Problem {
             | Self::Key(_)
             | Self::Content(_) => 400,
             Self::Denied(Denial::NoToken | Denial::WrongToken) => 401,
-            Self::Denied(Denial::Origin) => 403,
+            Self::Denied(Denial::Origin(_)) => 403,
             Self::Denied(Denial::Host | Denial::Https) => 421,
             Self::UnknownTarget { .. } | Self::NotFound { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
@@ -202,6 +202,7 @@ impl Problem {
     fn detail(&self, profile: Profile) -> Option<String> {
         match self {
             Self::Content(error) | Self::Unprocessable(error) => error.detail().map(str::to_owned),
+            Self::Denied(denial) => denial.detail(),
             Self::PreconditionFailed { weak: true, .. } => Some(
                 "If-Match compares strongly, so a weak tag (W/) never matches; a proxy that compresses an answer makes its tag weak, until its compression is switched off for this server (in nginx: gzip off)".into(),
             ),
@@ -224,8 +225,8 @@ impl Problem {
         let response = match self {
             Self::MethodNotAllowed { allow } => response.with_field("Allow", allow),
             Self::MediaType => response.with_field("Accept-Patch", MERGE_PATCH),
-            Self::PreconditionFailed {
             Self::Encoded => response.with_field("Accept-Encoding", "identity"),
+            Self::PreconditionFailed {
                 current: Some(current),
                 ..
             }

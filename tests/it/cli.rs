@@ -47,7 +47,7 @@ fn help_and_version() {
 #[test]
 fn usage_errors_are_one_sentence_and_exit_2() {
     let address = "--listen needs an address and a port such as 127.0.0.1:5000";
-    let bytes = "--max-content needs a number of bytes such as 65536";
+    let bytes = "--max-content needs a number of bytes from 1 on, such as 65536";
     let unknown = |argument: &str| {
         format!("unknown argument `{argument}`; `ifmatch --help` lists what there is")
     };
@@ -71,17 +71,27 @@ fn usage_errors_are_one_sentence_and_exit_2() {
     fails(&["--max-content"], 2, bytes);
     fails(&["--max-content", "-1"], 2, &format!("{bytes}, not `-1`"));
     fails(&["--max-content=64K"], 2, &format!("{bytes}, not `64K`"));
-    let origin = "--allow-origin needs an origin such as https://example.com, or `*`";
+    fails(&["--max-content=0"], 2, &format!("{bytes}, not `0`"));
+    let origin = "--allow-origin: an origin is `*` or such as https://example.com";
+    for (value, hint) in [
+        ("example.com", ""),
+        (
+            "https://app.example/",
+            "; it ends with the host or the port, without a path or a `/`",
+        ),
+    ] {
+        let told = format!("{origin}, not `{value}`{hint}");
+        fails(&["--allow-origin", value], 2, &told);
+    }
     fails(
-        &["--allow-origin", "example.com"],
+        &["--allow-origin"],
         2,
-        &format!("{origin}, not `example.com`"),
+        "--allow-origin needs an origin such as https://example.com, or `*`",
     );
-    let host = "--allow-host needs a host name such as example.com";
     fails(
         &["--allow-host=http://x"],
         2,
-        &format!("{host}, not `http://x`"),
+        "--allow-host: a host is such as example.com or example.com:8080, not `http://x`",
     );
     let door = "--door needs `tiny_http` or `hyper`";
     fails(&["--door"], 2, door);
