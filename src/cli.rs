@@ -318,6 +318,12 @@ impl Config {
         })
     }
 
+    /// Whether the command line shows a password, which is in the URL of the store.
+    #[must_use]
+    pub fn shows_password(&self) -> bool {
+        self.store.shows_password()
+    }
+
     /// The options, with the token read from its file.
     ///
     /// # Errors
