@@ -71,6 +71,8 @@ mod tidy;
 mod transcript;
 #[cfg(unix)]
 mod unix;
+#[cfg(target_os = "linux")]
+mod varnish;
 mod vectors;
 mod version;
 mod waiting;
