@@ -33,8 +33,9 @@ impl Access {
             return Ok(());
         }
         let known = origin.to_ascii_lowercase();
-        let Some((scheme, _)) = origin_authority(&known) else {
-            return Err(AccessError::Origin(origin.to_owned()));
+        let scheme = match origin_authority(&known) {
+            Some((scheme, host)) if !host.contains('*') => scheme,
+            _ => return Err(AccessError::Origin(origin.to_owned())),
         };
         // Browsers leave it out.
         let shown = known.strip_suffix(own_port(scheme)).unwrap_or(&known);
@@ -53,7 +54,7 @@ impl Access {
     /// When it is no host name, with or without a port.
     pub fn allow_host(&mut self, host: &str) -> Result<(), AccessError> {
         let name = without_port(host).trim_matches(['[', ']']);
-        if name.is_empty() || host.ends_with(':') || !is_authority(host) {
+        if name.is_empty() || host.ends_with(':') || host.contains('*') || !is_authority(host) {
             return Err(AccessError::Host(host.to_owned()));
         }
         self.hosts.push(host.to_ascii_lowercase());
@@ -86,9 +87,9 @@ impl Access {
             self.check_host(request)?;
         }
         let reads = request.method.is_read() || request.method == Method::Options;
-        let mut origins = request.field_texts("Origin");
-        if !reads && !origins.all(|it| self.allows(&it) || self.is_own(&it)) {
-            return Err(Denial::Origin);
+        let mut origins = request.field_texts("Origin").filter(|_| !reads);
+        if let Some(other) = origins.find(|it| !self.allows(it) && !self.is_own(it)) {
+            return Err(Denial::Origin(other.into_owned()));
         }
         match &self.token {
             Some(token) if request.method != Method::Options => token
@@ -181,25 +182,46 @@ impl Access {
 }
 
 /// The response fields that pages may read beyond the few they always may.
-const EXPOSED: &str = "ETag, Location, Link, Preference-Applied, Content-Location, Accept-Patch";
+const EXPOSED: &str = "ETag, Location, Link, Preference-Applied, Content-Location, Accept-Patch, \
+                       Allow, Date, Retry-After";
 
 /// The request fields that pages may send beyond the few they always may.
 const ACCEPTED: &str = "If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, \
                         Prefer, Idempotency-Key, Content-Type, Authorization";
 
 /// Why a request is turned away whatever it asks for. Each says what it means when it is displayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Denial {
     /// It is for another host.
     Host,
     /// Its target is an `https` URI, and no proxy with TLS is known for the host.
     Https,
-    /// A page of somebody else would have something changed.
-    Origin,
+    /// A page of this origin, which is somebody else's, would have something changed.
+    Origin(String),
     /// It has no token.
     NoToken,
     /// It has another token.
     WrongToken,
+}
+
+impl Denial {
+    /// What helps beyond the message: to whoever runs the server, its flags.
+    pub(crate) fn detail(&self) -> Option<String> {
+        let Self::Origin(origin) = self else {
+            return None;
+        };
+        let advice = match origin_authority(origin) {
+            Some(_) => {
+                "--allow-origin with it lets its pages read and write here, and --allow-host is \
+                 for a name of this server, such as that of a proxy in front of it"
+            }
+            None => {
+                "neither --allow-origin nor --allow-host can name it; a page that comes from a web \
+                 server, and not from a file, has an origin that can be named"
+            }
+        };
+        Some(format!("the origin is `{origin}`; {advice}"))
+    }
 }
 
 impl fmt::Display for Denial {
@@ -210,7 +232,7 @@ impl fmt::Display for Denial {
                 "The target is an https URI and this connection has no TLS; behind a proxy with \
                  TLS, start the server with --allow-host"
             }
-            Self::Origin => "Pages of this origin may not change anything here",
+            Self::Origin(_) => "Pages of this origin may not change anything here",
             Self::NoToken => "A token is needed: Authorization: Bearer and the token",
             Self::WrongToken => "The token is not the right one",
         })
@@ -315,6 +337,20 @@ fn origin_authority(origin: &str) -> Option<(&str, &str)> {
     (known && is_authority(authority)).then_some((scheme, authority))
 }
 
+/// What is wrong with a text that is no origin, where that is easily told.
+fn hint(text: &str) -> &'static str {
+    if text.contains('*') {
+        return "; `*` stands alone, for every origin, so name each one that is to be allowed";
+    }
+    let (before, path) = text.split_at(text.rfind("://").map_or(0, |scheme| scheme + 3));
+    match path.split_once('/') {
+        Some((host, _)) if origin_authority(&[before, host].concat()).is_some() => {
+            "; it ends with the host or the port, without a path or a `/`"
+        }
+        _ => "",
+    }
+}
+
 /// What was to be allowed or required cannot be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -335,7 +371,8 @@ impl fmt::Display for AccessError {
             Self::Origin(given) => {
                 write!(
                     f,
-                    "an origin is `*` or such as https://example.com, not `{given}`"
+                    "an origin is `*` or such as https://example.com, not `{given}`{}",
+                    hint(given)
                 )
             }
             Self::Host(given) => {

@@ -161,9 +161,18 @@ impl Config {
                 Some(feature) => return Err(UsageError::NotBuilt(feature)),
                 None => StoreName::read(&value).map(|store| self.store = store),
             },
-            "--max-content" => value.parse().ok().map(|most| policy.max_content = most),
-            "--allow-origin" => policy.access.allow_origin(&value).ok(),
-            "--allow-host" => policy.access.allow_host(&value).ok(),
+            "--max-content" => {
+                let most = value.parse().ok().filter(|most| *most > 0);
+                most.map(|most| policy.max_content = most)
+            }
+            "--allow-origin" => {
+                let allowed = policy.access.allow_origin(&value);
+                Some(allowed.map_err(|error| UsageError::Access("--allow-origin", error))?)
+            }
+            "--allow-host" => {
+                let allowed = policy.access.allow_host(&value);
+                Some(allowed.map_err(|error| UsageError::Access("--allow-host", error))?)
+            }
             "--door" => self.door.name(&value),
             "--max-connections" => positive(&value).map(|n| self.door.max_connections = Some(n)),
             "--max-waiting" => number(&value).map(|n| self.door.max_waiting = Some(n)),
@@ -239,6 +248,12 @@ impl Config {
             #[cfg(feature = "postgres")]
             StoreName::Postgres(url) => Arc::new(PostgresStore::open(with_password(url))?),
         })
+    }
+
+    /// Whether the command line shows a password, which is in the URL of the store.
+    #[must_use]
+    pub fn shows_password(&self) -> bool {
+        self.store.shows_password()
     }
 
     /// The options, with the token read from its file.

@@ -29,6 +29,14 @@ fn main() -> ExitCode {
         Ok(command) => command,
         Err(error) => return fail(&error, 2),
     };
+    if let Command::Serve(config) | Command::Dump(config) = &command {
+        if config.shows_password() {
+            warn(
+                "the password in --store can be read by every user of this machine, in the list of \
+                 processes; put it into the environment variable PGPASSWORD",
+            );
+        }
+    }
     match command {
         Command::Help => print(&cli::help()),
         Command::Man => print(&cli::man()),
@@ -55,7 +63,7 @@ fn dump(config: &Config) -> Result<(), Box<dyn Error>> {
 /// Serves until it is told to stop.
 fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let (address, logs) = (config.address.clone(), config.access_log);
-    let trusting = config.options.door == Door::TinyHttp;
+    let (door, token) = (config.options.door, config.token_file.is_some());
     let place = place(&config.options.policy.collections);
     let options = config.clone().into_options()?;
     let store = config.open_store()?;
@@ -74,11 +82,8 @@ fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         server.tell_failures_to(io::stderr())?;
     }
     let address = server.local_addr();
-    if trusting && !address.is_local() {
-        warn(&format!(
-            "{address} can be reached from other machines, and a hostile client can stop this \
-             server; use `--door hyper`, or listen on loopback behind a reverse proxy"
-        ));
+    if !address.is_local() {
+        warn_of_others(address, door, token);
     }
     #[cfg(all(feature = "hyper", unix))]
     stop_on_signals(server.stopper())?;
@@ -87,6 +92,23 @@ fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         address => format!("ifmatch serves {address}\n"),
     });
     Ok(server.serve()?)
+}
+
+/// Warns of what other machines may do here.
+fn warn_of_others(address: &Address, door: Door, token: bool) {
+    if door == Door::TinyHttp {
+        warn(&format!(
+            "{address} can be reached from other machines, and a hostile client can stop this \
+             server; use `--door hyper`, or listen on loopback behind a reverse proxy"
+        ));
+    }
+    if !token {
+        warn(&format!(
+            "{address} can be reached from other machines, and whoever reaches it may read and \
+             write; ask for a token with --token-file, or listen on loopback behind a reverse proxy \
+             that knows its users"
+        ));
+    }
 }
 
 /// Where to begin: at the one collection, or at the links to all of them.

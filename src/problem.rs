@@ -54,6 +54,8 @@ pub(crate) enum Problem {
         limit: u64,
     },
     MediaType,
+    /// The content has a Content-Encoding.
+    Encoded,
     Key(IdempotencyKeyError),
     /// The key of the request is that of another write.
     KeyReused,
@@ -66,6 +68,7 @@ pub(crate) enum Problem {
         /// What one document of the collection is called.
         noun: &'static str,
         id: Id,
+        current: EntityTag,
     },
     Unavailable(StoreError),
     Panicked,
@@ -128,7 +131,7 @@ impl Problem {
             | Self::Key(_)
             | Self::Content(_) => 400,
             Self::Denied(Denial::NoToken | Denial::WrongToken) => 401,
-            Self::Denied(Denial::Origin) => 403,
+            Self::Denied(Denial::Origin(_)) => 403,
             Self::Denied(Denial::Host | Denial::Https) => 421,
             Self::UnknownTarget { .. } | Self::NotFound { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
@@ -136,7 +139,7 @@ impl Problem {
             Self::AlreadyExists { .. } => 409,
             Self::PreconditionRequired { .. } if profile == Profile::Strict => 428,
             Self::PreconditionFailed { .. } | Self::PreconditionRequired { .. } => 412,
-            Self::MediaType => 415,
+            Self::MediaType | Self::Encoded => 415,
             Self::Unprocessable(_) | Self::KeyReused => 422,
             Self::UnknownMethod => 501,
             Self::Unavailable(_) => 503,
@@ -178,13 +181,17 @@ impl Problem {
                 format!("The document would be longer than {limit} bytes, as it is shown")
             }
             Self::MediaType => format!("The content of PATCH must be {MERGE_PATCH}"),
+            Self::Encoded => {
+                "The content is encoded, as Content-Encoding says; send it as it is, without Content-Encoding"
+                    .into()
+            }
             Self::Key(error) => error.to_string(),
             Self::KeyReused => {
                 "The Idempotency-Key was sent with another request; a new request needs a new key"
                     .into()
             }
             Self::NotFound { noun, id } => format!("{noun} with ID {id} not found"),
-            Self::AlreadyExists { noun, id } => format!("{noun} with ID {id} already exists"),
+            Self::AlreadyExists { noun, id, .. } => format!("{noun} with ID {id} already exists"),
             // The reason is for the log, and not for clients.
             Self::Unavailable(_) => "The store cannot be reached; try again in a second".into(),
             Self::Panicked => "The server failed on this request".into(),
@@ -195,8 +202,13 @@ impl Problem {
     fn detail(&self, profile: Profile) -> Option<String> {
         match self {
             Self::Content(error) | Self::Unprocessable(error) => error.detail().map(str::to_owned),
+            Self::Denied(denial) => denial.detail(),
             Self::PreconditionFailed { weak: true, .. } => Some(
-                "If-Match compares strongly, so a weak tag (W/) never matches; a proxy that compresses an answer makes its tag weak".into(),
+                "If-Match compares strongly, so a weak tag (W/) never matches; a proxy that compresses an answer makes its tag weak, until its compression is switched off for this server (in nginx: gzip off)".into(),
+            ),
+            // The older service had the same message for this.
+            Self::PreconditionRequired { .. } if profile == Profile::Compatible => Some(
+                "no If-Match was sent: get the resource, then repeat the request with its ETag in If-Match".into(),
             ),
             Self::PreconditionFailed { field, .. } if profile == Profile::Strict => {
                 Some(format!("{field} is false"))
@@ -213,13 +225,17 @@ impl Problem {
         let response = match self {
             Self::MethodNotAllowed { allow } => response.with_field("Allow", allow),
             Self::MediaType => response.with_field("Accept-Patch", MERGE_PATCH),
+            Self::Encoded => response.with_field("Accept-Encoding", "identity"),
             Self::PreconditionFailed {
                 current: Some(current),
                 ..
             }
             | Self::PreconditionRequired {
                 current: Some(current),
-            } => response.with_field("ETag", current.to_string()),
+            }
+            | Self::AlreadyExists { current, .. } => {
+                response.with_field("ETag", current.to_string())
+            }
             Self::Unavailable(error) => response
                 .with_field("Retry-After", "1")
                 .with_failure(error.to_string()),
@@ -232,25 +248,32 @@ impl Problem {
             ),
             _ => response,
         };
-        match profile {
-            Profile::Compatible => {
-                let content = to_json(&Message { detail, message });
-                response.with_content("application/json", content)
-            }
-            Profile::Strict => {
-                let detail = match detail {
-                    Some(detail) => format!("{message}: {detail}"),
-                    None => message,
-                };
-                let title = reason_phrase(status);
-                let content = to_json(&Details {
-                    detail,
-                    status,
-                    title,
-                    r#type: "about:blank",
-                });
-                response.with_content("application/problem+json", content)
-            }
+        let (content_type, content) = described(status, message, detail, profile);
+        response.with_content(content_type, content)
+    }
+}
+
+/// The content of the answer, and its media type.
+fn described(
+    status: u16,
+    message: String,
+    detail: Option<String>,
+    profile: Profile,
+) -> (&'static str, Vec<u8>) {
+    match profile {
+        Profile::Compatible => ("application/json", to_json(&Message { detail, message })),
+        Profile::Strict => {
+            let detail = match detail {
+                Some(detail) => format!("{message}: {detail}"),
+                None => message,
+            };
+            let details = Details {
+                detail,
+                status,
+                title: reason_phrase(status),
+                r#type: "about:blank",
+            };
+            ("application/problem+json", to_json(&details))
         }
     }
 }

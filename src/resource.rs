@@ -20,6 +20,7 @@ use crate::validators::Validators;
 use crate::version::Version;
 
 mod browser;
+mod content;
 mod current;
 mod description;
 mod read;
@@ -140,13 +141,16 @@ impl<'a> Exchange<'a> {
             (_, Target::Server) => Err(TargetError::Asterisk.into()),
             (Method::Get | Method::Head, target) => Err(End::Answered(self.read(target)?)),
             (Method::Post, Target::Collection(collection)) => {
+                self.refuse_encoded()?;
                 Ok(Action::Create(self.select_for_creation(collection)?))
             }
             (Method::Put, Target::Document(collection, id)) => {
+                self.refuse_encoded()?;
                 self.refuse_partial()?;
                 Ok(Action::Replace(self.select_target(collection, &id)?))
             }
             (Method::Patch, Target::Document(collection, id)) => {
+                self.refuse_encoded()?;
                 Ok(Action::Patch(self.select_target(collection, &id)?))
             }
             (Method::Delete, Target::Document(collection, id)) => {

@@ -141,7 +141,7 @@ pub const FLAGS: &[Flag] = &[
     Flag::with_value(
         "--max-content",
         "BYTES",
-        "a number of bytes such as 65536",
+        "a number of bytes from 1 on, such as 65536",
         "the longest content that is read, and the longest document",
     )
     .by_default("65536"),

@@ -61,6 +61,14 @@ impl StoreName {
         matches!(self, Self::Memory)
     }
 
+    pub(super) fn shows_password(&self) -> bool {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => url.has_password(),
+            _ => false,
+        }
+    }
+
     pub(super) fn is_postgres(&self) -> bool {
         match self {
             #[cfg(feature = "postgres")]

@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::access::AccessError;
 use crate::collection::CollectionError;
 
 /// The command line cannot be understood.
@@ -35,6 +36,8 @@ pub enum UsageError {
     Needs(&'static str, &'static str),
     /// What was asked for is behind a cargo feature that was not built.
     NotBuilt(&'static str),
+    /// What a flag was to allow cannot be allowed.
+    Access(&'static str, AccessError),
     /// A collection cannot be served as it was asked for.
     Collection(CollectionError),
     /// The flag says nothing to `dump`.
@@ -71,6 +74,7 @@ impl fmt::Display for UsageError {
                  `cargo build --release --features {feature}` builds one with it"
             ),
             Self::NotUtf8(argument) => write!(f, "the argument `{argument}` is not UTF-8"),
+            Self::Access(flag, error) => write!(f, "{flag}: {error}"),
             Self::Collection(error) => write!(f, "--collection: {error}"),
             Self::NotForDump(flag) => {
                 write!(f, "`dump` takes --store alone, not `{flag}`")

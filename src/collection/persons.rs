@@ -28,13 +28,14 @@ impl Form for Persons {
         _: &Collection,
         content: &[u8],
     ) -> Result<(Option<Id>, Document), ContentError> {
-        let members = object(content)?;
+        let missing = "the object has no `person_id` and no `person_name`";
+        let members = object(content, missing)?;
         let id = Id::new(text(&members, ID_MEMBER)?).map_err(bad_id)?;
         Ok((Some(id), document(&members)?))
     }
 
     fn read_state(&self, _: &Collection, _: &Id, content: &[u8]) -> Result<Document, ContentError> {
-        document(&object(content)?)
+        document(&object(content, "the object has no `person_name`")?)
     }
 
     fn read_patch(&self, _: &Collection, id: &Id, content: &[u8]) -> Result<Json, ContentError> {
@@ -176,12 +177,15 @@ fn bad_id(error: IdError) -> ContentError {
     }
 }
 
-fn object(content: &[u8]) -> Result<Map<String, Value>, ContentError> {
+/// The members of the object, or if it is empty, the error with the sentence that says what is
+/// missing.
+fn object(content: &[u8], if_empty: &str) -> Result<Map<String, Value>, ContentError> {
     if content.is_empty() {
         return Err(missing());
     }
     match parsed(content)? {
-        Value::Object(members) if !members.is_empty() => Ok(members),
+        Value::Object(members) if members.is_empty() => Err(missing().with_detail(if_empty)),
+        Value::Object(members) => Ok(members),
         value if is_empty(&value) => Err(missing()),
         value => Err(ContentError::new(format!(
             "JSON data in request must be an object, not {}",

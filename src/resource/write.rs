@@ -2,15 +2,13 @@ use std::sync::Arc;
 
 use crate::collection::Collection;
 use crate::document::{Id, Record};
-use crate::field::trim;
 use crate::idempotency::{IdempotencyKey, KeyedWrite};
 use crate::json::Json;
 use crate::judgement::WithoutIfMatch;
 use crate::message::Response;
-use crate::method::Method;
 use crate::precondition::Preconditions;
 use crate::preference::Return;
-use crate::problem::{MERGE_PATCH, Problem};
+use crate::problem::Problem;
 use crate::resource::read::represented;
 use crate::resource::{End, Exchange, not_found, validators};
 use crate::store::{StoreError, Swap, SwapError};
@@ -54,31 +52,6 @@ impl Selected<'_> {
 }
 
 impl Exchange<'_> {
-    /// Refuses a PUT with Content-Range, whose content is a part of the representation.
-    ///
-    /// [RFC 9110 section 14.5](https://www.rfc-editor.org/rfc/rfc9110#section-14.5)
-    pub(super) fn refuse_partial(&self) -> Result<(), Problem> {
-        match self.request.field_lines("Content-Range").next() {
-            Some(_) => Err(Problem::PartialPut),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether the request is a PATCH with content that is no merge patch.
-    ///
-    /// [RFC 5789 section 2.2](https://www.rfc-editor.org/rfc/rfc5789#section-2.2)
-    pub(super) fn has_other_patch(&self) -> bool {
-        if self.request.method != Method::Patch {
-            return false;
-        }
-        let media_type = |value: &[u8]| {
-            let essence = value.split(|byte| *byte == b';').next().map(trim);
-            essence.is_some_and(|it| it.eq_ignore_ascii_case(MERGE_PATCH.as_bytes()))
-        };
-        let mut types = self.request.field_lines("Content-Type");
-        (types.next().map(media_type), types.next()) != (Some(true), None)
-    }
-
     /// Performs a write. If another writer changed the state first, selects and evaluates again.
     pub(super) fn perform(&self, action: Action<'_>) -> Result<Response, End> {
         match action {
@@ -146,7 +119,7 @@ impl Exchange<'_> {
             version =
                 self.select_unless_created(&preconditions, collection, given.as_ref(), key)?;
         }
-        let (_, document) = read?;
+        let (_, document) = read.map_err(|error| self.not_admitted(error))?;
         let mut made = Version::FIRST;
         loop {
             let id = if let Some(id) = &given {
@@ -164,9 +137,14 @@ impl Exchange<'_> {
                 let record = Record::new(id, document, version);
                 return Ok(self.written(collection, true, &record));
             }
-            if given.is_some() && self.present(collection, &id, key)?.is_some() {
+            let taken = match given {
+                Some(_) => self.present(collection, &id, key)?,
+                None => None,
+            };
+            if let Some(record) = taken {
                 let noun = collection.form().noun();
-                return Err(Problem::AlreadyExists { noun, id }.into());
+                let current = record.version.entity_tag();
+                return Err(Problem::AlreadyExists { noun, id, current }.into());
             }
             version =
                 self.select_unless_created(&preconditions, collection, given.as_ref(), key)?;
@@ -217,7 +195,9 @@ impl Exchange<'_> {
 
     fn replace(&self, mut selected: Selected<'_>) -> Result<Response, End> {
         let collection = selected.collection;
-        let document = collection.read_state(&selected.id, self.request.content)?;
+        let document = collection
+            .read_state(&selected.id, self.request.content)
+            .map_err(|error| self.not_admitted(error))?;
         loop {
             let (id, record) = (&selected.id, &selected.record);
             let swap = match record {

@@ -74,6 +74,54 @@ fn pages_of_others_change_nothing() {
     assert_eq!(ask(&serving, "POST /persons", "x", &two, WIM).status, 403);
 }
 
+/// Whoever runs the server reads which origin it was, and which flag is for it.
+#[test]
+fn the_origin_that_is_refused_is_named() {
+    let flags = "--allow-origin with it lets its pages read and write here, and --allow-host is \
+                 for a name of this server, such as that of a proxy in front of it";
+    let none = "neither --allow-origin nor --allow-host can name it; a page that comes from a web \
+                server, and not from a file, has an origin that can be named";
+    for profile in [Profile::Compatible, Profile::Strict] {
+        let serving = Serving::guarded(profile, |_| ());
+        let own = format!("http://127.0.0.1:{}", serving.address.port());
+        for (fields, origin, advice) in [
+            (
+                "Origin: http://localhost:5173",
+                "http://localhost:5173",
+                flags,
+            ),
+            ("Origin: null", "null", none),
+            ("Origin:", "", none),
+            (
+                "Origin: x\", \"message\": \"<b>\\",
+                "x\", \"message\": \"<b>\\",
+                none,
+            ),
+            (
+                &format!("Origin: {own}\r\nOrigin: https://evil.example"),
+                "https://evil.example",
+                flags,
+            ),
+        ] {
+            let answer = serving.ask("POST /persons", &format!("{fields}\r\n"), WIM);
+            assert_eq!(answer.status, 403);
+            let message = "Pages of this origin may not change anything here";
+            let detail = format!("the origin is `{origin}`; {advice}");
+            let value: serde_json::Value = serde_json::from_str(&answer.content).unwrap();
+            let expected = match profile {
+                Profile::Compatible => serde_json::json!({"detail": detail, "message": message}),
+                Profile::Strict => serde_json::json!({
+                    "detail": format!("{message}: {detail}"),
+                    "status": 403,
+                    "title": "Forbidden",
+                    "type": "about:blank",
+                }),
+            };
+            assert_eq!(value, expected);
+        }
+    }
+}
+
 #[test]
 fn the_server_itself_and_plain_clients_notice_nothing() {
     let serving = Serving::start();
@@ -194,7 +242,8 @@ fn s7_4_https_needs_tls() {
     }
 }
 
-const EXPOSED: &str = "ETag, Location, Link, Preference-Applied, Content-Location, Accept-Patch";
+const EXPOSED: &str = "ETag, Location, Link, Preference-Applied, Content-Location, Accept-Patch, \
+                       Allow, Date, Retry-After";
 
 #[test]
 fn pages_of_allowed_origins_read_every_answer() {
@@ -363,22 +412,41 @@ fn rfc6750_a_token_is_asked_for() {
 #[test]
 fn what_cannot_be_allowed_says_why() {
     let mut access = Access::default();
-    for origin in [
-        "",
-        "app.example",
-        "https://",
-        "https://app.example/",
-        "ftp://x",
-        "null",
-        "https://a b",
+    let slash = "; it ends with the host or the port, without a path or a `/`";
+    let star = "; `*` stands alone, for every origin, so name each one that is to be allowed";
+    for (origin, hint) in [
+        ("", ""),
+        ("app.example", ""),
+        ("https://", ""),
+        ("https:///", ""),
+        ("https://app.example/", slash),
+        ("http://localhost:5173/notes?x", slash),
+        ("ftp://x", ""),
+        ("ftp://x/", ""),
+        ("null", ""),
+        ("https://a b", ""),
+        ("http://*.example", star),
+        ("http://*", star),
+        ("https://app.example:*", star),
+        ("**", star),
     ] {
         assert_eq!(
             access.allow_origin(origin).unwrap_err().to_string(),
-            format!("an origin is `*` or such as https://example.com, not `{origin}`")
+            format!("an origin is `*` or such as https://example.com, not `{origin}`{hint}")
         );
     }
     for host in [
-        "", "a b", "http://a", "a/b", "a:b", "a:", ":80", "[]", "[]:80",
+        "",
+        "a b",
+        "http://a",
+        "a/b",
+        "a:b",
+        "a:",
+        ":80",
+        "[]",
+        "[]:80",
+        "*",
+        "*.example",
     ] {
         assert_eq!(
             access.allow_host(host).unwrap_err().to_string(),

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use ifmatch::cli;
 
 use crate::client::{Client, request};
+use crate::directory::Directory;
 use crate::serving::{Program, Serving};
 
 pub fn run(arguments: &[&str]) -> Output {
@@ -89,7 +90,7 @@ fn every_flag_is_read() {
 #[test]
 fn usage_errors_are_one_sentence_and_exit_2() {
     let address = "--listen needs an address and a port such as 127.0.0.1:5000";
-    let bytes = "--max-content needs a number of bytes such as 65536";
+    let bytes = "--max-content needs a number of bytes from 1 on, such as 65536";
     let unknown = |argument: &str| {
         format!("unknown argument `{argument}`; `ifmatch --help` lists what there is")
     };
@@ -135,17 +136,27 @@ fn usage_errors_are_one_sentence_and_exit_2() {
     fails(&["--max-content"], 2, bytes);
     fails(&["--max-content", "-1"], 2, &format!("{bytes}, not `-1`"));
     fails(&["--max-content=64K"], 2, &format!("{bytes}, not `64K`"));
-    let origin = "--allow-origin needs an origin such as https://example.com, or `*`";
+    fails(&["--max-content=0"], 2, &format!("{bytes}, not `0`"));
+    let origin = "--allow-origin: an origin is `*` or such as https://example.com";
+    for (value, hint) in [
+        ("example.com", ""),
+        (
+            "https://app.example/",
+            "; it ends with the host or the port, without a path or a `/`",
+        ),
+    ] {
+        let told = format!("{origin}, not `{value}`{hint}");
+        fails(&["--allow-origin", value], 2, &told);
+    }
     fails(
-        &["--allow-origin", "example.com"],
+        &["--allow-origin"],
         2,
-        &format!("{origin}, not `example.com`"),
+        "--allow-origin needs an origin such as https://example.com, or `*`",
     );
-    let host = "--allow-host needs a host name such as example.com";
     fails(
         &["--allow-host=http://x"],
         2,
-        &format!("{host}, not `http://x`"),
+        "--allow-host: a host is such as example.com or example.com:8080, not `http://x`",
     );
     let door = "--door needs `tiny_http` or `hyper`";
     fails(&["--door"], 2, door);
@@ -233,7 +244,9 @@ fn a_password_is_never_told() {
             &format!("{store}, not `postgres://...`"),
         );
     }
-    let sentence = "cannot use the store postgres://127.0.0.1/persons: \
+    let sentence = "warning: the password in --store can be read by every user of this machine, \
+                    in the list of processes; put it into the environment variable PGPASSWORD\n\
+                    ifmatch: cannot use the store postgres://127.0.0.1/persons: \
                     Connection refused (os error 111)";
     fails(
         &["--store", "postgres://ann:secret@127.0.0.1:1/persons"],
@@ -256,13 +269,13 @@ fn a_password_is_never_told() {
     let wrong = url.replace("cli@", "cli:wrong@");
     let output = start(&wrong).output().unwrap();
     let place = cluster.host().replace("%2F", "/");
-    assert_eq!(
-        String::from_utf8(output.stderr).unwrap(),
-        format!(
-            "ifmatch: cannot use the store postgres://{place}/postgres: \
-             password authentication failed for user \"cli\"\n"
-        )
+    let told = String::from_utf8(output.stderr).unwrap();
+    let sentence = format!(
+        "\nifmatch: cannot use the store postgres://{place}/postgres: \
+         password authentication failed for user \"cli\"\n"
     );
+    assert!(told.ends_with(&sentence), "{told}");
+    assert!(!told.contains("wrong"), "{told}");
     assert_eq!(output.status.code(), Some(1));
 }
 
@@ -325,35 +338,80 @@ fn an_address_that_cannot_be_had_is_one_sentence_and_exit_1() {
     );
 }
 
-/// Listens on every interface, and is stopped before anybody could come.
-#[test]
-fn listening_beyond_loopback_is_warned_of() {
+/// What the program says on stderr before it is stopped, which is when it serves.
+fn told_at_the_start(arguments: &[&str]) -> (String, u16) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
-    command
-        .args(["--listen", "0.0.0.0:0"])
-        .stderr(std::process::Stdio::piped());
+    command.args(arguments).stderr(std::process::Stdio::piped());
     let mut program = Program::spawn(&mut command);
     program.child.kill().unwrap();
     let mut told = String::new();
     std::io::Read::read_to_string(&mut program.child.stderr.take().unwrap(), &mut told).unwrap();
-    let port = program.address.port();
-    assert_eq!(
-        told,
-        format!(
-            "ifmatch: warning: 0.0.0.0:{port} can be reached from other machines, and a hostile \
-             client can stop this server; use `--door hyper`, or listen on loopback behind a \
-             reverse proxy\n"
-        )
-    );
+    (told, program.address.port())
+}
+
+/// Listens on every interface, and is stopped before anybody could come.
+#[cfg(unix)]
+#[test]
+fn listening_beyond_loopback_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = Directory::new("exposed");
+    let token = directory.0.join("token");
+    std::fs::write(&token, "secret").unwrap();
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let token: &[&str] = &["--token-file", token.to_str().unwrap()];
+    let open = "can be reached from other machines, and whoever reaches it may read and write; \
+                ask for a token with --token-file, or listen on loopback behind a reverse proxy \
+                that knows its users";
+    let hostile = "can be reached from other machines, and a hostile client can stop this server; \
+                   use `--door hyper`, or listen on loopback behind a reverse proxy";
+    let everywhere: &[&str] = &["--listen", "0.0.0.0:0"];
+    for (door, listen, token, warnings) in [
+        ("tiny_http", everywhere, &[][..], &[hostile, open][..]),
+        ("tiny_http", everywhere, token, &[hostile]),
+        ("tiny_http", &["--listen", "127.0.0.1:0"], &[], &[]),
+        #[cfg(feature = "hyper")]
+        ("hyper", everywhere, &[], &[open]),
+        #[cfg(feature = "hyper")]
+        ("hyper", everywhere, token, &[]),
+        #[cfg(feature = "hyper")]
+        ("hyper", &["--listen", "127.0.0.1:0"], &[], &[]),
+    ] {
+        let (told, port) = told_at_the_start(&[&["--door", door], listen, token].concat());
+        let warning = |it: &&str| format!("ifmatch: warning: 0.0.0.0:{port} {it}\n");
+        let expected: String = warnings.iter().map(warning).collect();
+        assert_eq!(told, expected, "{door} {listen:?} {token:?}");
+    }
+}
+
+/// Whoever may list processes reads the arguments of all. Nothing listens there.
+#[cfg(feature = "postgres")]
+#[test]
+fn a_password_in_the_command_line_is_warned_of() {
+    let warning = "ifmatch: warning: the password in --store can be read by every user of this \
+                   machine, in the list of processes; put it into the environment variable PGPASSWORD\n";
+    for command in [&["--listen", "127.0.0.1:0"][..], &["dump"]] {
+        for (url, warned) in [
+            ("postgres://ann:s3cret@127.0.0.1:1/x", true),
+            ("postgresql://ann@127.0.0.1:1/x?password=s3cret", true),
+            ("postgres://ann@127.0.0.1:1/x", false),
+        ] {
+            let arguments = [command, &["--store", url]].concat();
+            let output = run(&arguments);
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{told}");
+            assert_eq!(told.starts_with(warning), warned, "{told}");
+            assert!(!told.contains("s3cret"), "{told}");
+        }
+    }
 }
 
 #[cfg(all(feature = "hyper", unix))]
 #[test]
-fn the_other_door_is_not_warned_of_and_ends_at_a_signal() {
+fn the_other_door_ends_at_a_signal() {
     for signal in ["TERM", "INT"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
         command
-            .args(["--door", "hyper", "--listen", "0.0.0.0:0"])
+            .args(["--door", "hyper", "--listen", "127.0.0.1:0"])
             .stderr(std::process::Stdio::piped());
         let mut program = Program::spawn(&mut command);
         let id = program.child.id().to_string();

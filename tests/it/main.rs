@@ -23,6 +23,7 @@ mod client;
 mod cluster;
 mod collection;
 mod conformance;
+mod content;
 mod desk;
 mod dice;
 mod directory;
@@ -71,6 +72,8 @@ mod timeouts;
 mod transcript;
 #[cfg(unix)]
 mod unix;
+#[cfg(target_os = "linux")]
+mod varnish;
 mod vectors;
 mod version;
 mod waiting;

@@ -17,11 +17,11 @@ fn configuration(directory: &str, backends: &[SocketAddr], port: u16) -> String 
     let readme = include_str!("../../README.md");
     let block = readme.split("```nginx\n").nth(1).unwrap();
     let block = block.split("```").next().unwrap();
-    let server = "    server 127.0.0.1:5000;\n";
+    let server = "    server 127.0.0.1:5000 max_fails=0;\n";
     assert!(block.contains(server));
     let servers = backends
         .iter()
-        .map(|backend| format!("    server {backend};\n"));
+        .map(|backend| server.replace("127.0.0.1:5000", &backend.to_string()));
     let mut shown = block.replace(server, &servers.collect::<String>());
     for (text, here) in [
         ("127.0.0.1:8080", format!("127.0.0.1:{port}")),
@@ -34,9 +34,12 @@ fn configuration(directory: &str, backends: &[SocketAddr], port: u16) -> String 
         .iter()
         .map(|name| format!("    {name}_temp_path {directory}/{name};\n"))
         .collect();
+    // Many configurations compress whatever they can, for all servers.
+    let gzip = "gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any;";
     format!(
         "daemon off;\nworker_processes 1;\npid {directory}/pid;\nerror_log {directory}/log;\n\
-         events {{ worker_connections 1024; }}\nhttp {{\n    access_log off;\n{paths}{shown}}}\n"
+         events {{ worker_connections 1024; }}\n\
+         http {{\n    access_log off;\n    {gzip}\n{paths}{shown}}}\n"
     )
 }
 
@@ -100,7 +103,7 @@ impl Drop for Nginx {
 fn nginx_in_front_closes_what_tiny_http_leaves_open() {
     let program = Program::start(&[]);
     let Some(nginx) = Nginx::start(&[&program]) else {
-        return skipped();
+        return skipped("nginx");
     };
     let address = nginx.address;
     stall(address);
@@ -121,7 +124,7 @@ fn nginx_in_front_closes_what_tiny_http_leaves_open() {
 fn nginx_in_front_reads_what_others_do_not() {
     let program = Program::start(&[]);
     let Some(nginx) = Nginx::start(&[&program]) else {
-        return skipped();
+        return skipped("nginx");
     };
     drop(do_not_read(nginx.address));
     // The preconditions come through, and so do the answers.
@@ -139,6 +142,55 @@ fn nginx_in_front_reads_what_others_do_not() {
     assert_eq!(client.ask(&put).status, 412);
 }
 
+/// The server of a page may set a cookie in any bytes, and then the browser sends them.
+#[test]
+fn nginx_in_front_serves_all_but_what_tiny_http_cannot_read() {
+    let start = |door: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
+        Program::spawn(command.args(["--door", door, "--listen", "127.0.0.1:0"]))
+    };
+    let doors = [
+        ("tiny_http", 502),
+        #[cfg(feature = "hyper")]
+        ("hyper", 200),
+    ];
+    for (door, status) in doors {
+        let programs = [start(door), start(door)];
+        let Some(nginx) = Nginx::start(&[&programs[0], &programs[1]]) else {
+            return skipped("nginx");
+        };
+        for field in ["X-Name: \u{e9}\r\n", "Cookie: name=\u{e9}\r\n"] {
+            // nginx sends it to the one, and because that does not answer, to the other.
+            let mut client = Client::connect(nginx.address);
+            let answer = client.ask(request("GET /persons", field, ""));
+            assert_eq!(answer.status, status, "{door} {field}");
+            for _ in 0..8 {
+                let mut others = Client::connect(nginx.address);
+                let answer = others.ask(request("GET /persons", "", ""));
+                assert_eq!(answer.status, 200, "{door}, after {field}");
+            }
+        }
+    }
+}
+
+/// nginx makes the tag of what it compresses weak, and If-Match is never true for a weak tag.
+#[test]
+fn nginx_in_front_leaves_the_tags_strong() {
+    let program = Program::start(&[]);
+    let Some(nginx) = Nginx::start(&[&program]) else {
+        return skipped("nginx");
+    };
+    let mut client = Client::connect(nginx.address);
+    let person = r#"{"person_id": "1", "person_name": "Wim"}"#;
+    assert_eq!(client.ask(request("POST /persons", "", person)).status, 201);
+    let accepts = "Accept-Encoding: gzip, br\r\n";
+    let read = client.ask(request("GET /persons/1", accepts, ""));
+    let tag = read.field("ETag").unwrap();
+    let fields = format!("{accepts}If-Match: {tag}\r\n");
+    let put = request("PUT /persons/1", &fields, r#"{"person_name": "Tim"}"#);
+    assert_eq!(client.ask(put).status, 200, "{tag}");
+}
+
 /// Everybody adds to a number, whichever server gets it; one of them is killed meanwhile.
 #[cfg(feature = "postgres")]
 #[test]
@@ -148,7 +200,7 @@ fn nginx_in_front_of_three_servers() {
     };
     let mut programs = [0; 3].map(|_| Program::start(&["--store", &schema.url]));
     let Some(nginx) = Nginx::start(&programs.each_ref()) else {
-        return skipped();
+        return skipped("nginx");
     };
     let person = r#"{"person_id": "1", "person_name": "0"}"#;
     let created = Client::connect(nginx.address).ask(request("POST /persons", "", person));
@@ -185,7 +237,10 @@ fn nginx_in_front_of_three_servers() {
     }
 }
 
+/// Tells that a test was skipped, unless `IFMATCH_TEST_PROXIES` says that none may be.
 #[expect(clippy::print_stderr, reason = "so that nobody takes it for tested")]
-pub fn skipped() {
-    eprintln!("skipped: nginx is not installed");
+pub fn skipped(proxy: &str) {
+    let needed = std::env::var_os("IFMATCH_TEST_PROXIES").is_some();
+    assert!(!needed, "{proxy} is not installed");
+    eprintln!("skipped: {proxy} is not installed");
 }

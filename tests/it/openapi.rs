@@ -290,7 +290,8 @@ fn provoke(method: &str, path: &str, status: u16) -> (Serving, String) {
         }
         413 => format!("{line} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n"),
         414 => plain.replace(" HTTP/1.1", &format!("?{} HTTP/1.1", "x".repeat(9000))),
-        415 => request(&line, "If-Match: *\r\n", &body),
+        415 if method == "PATCH" => request(&line, "If-Match: *\r\n", &body),
+        415 => request(&line, "If-Match: *\r\nContent-Encoding: gzip\r\n", &body),
         422 => request(&line, &format!("{fields}{KEY}"), &format!(" {body}")),
         428 => request(&line, MERGE_PATCH, &body),
         _ => plain,

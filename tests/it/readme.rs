@@ -135,12 +135,18 @@ fn the_transcript_is_true() {
     let readme = include_str!("../../README.md");
     // As `make run` starts it, with the same flags.
     let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
-    let program =
-        Program::spawn(command.args(["--listen", "127.0.0.1:0", "--collection", "notes"]));
+    let flags = [
+        "--listen",
+        "127.0.0.1:0",
+        "--strict",
+        "--collection",
+        "notes",
+    ];
+    let program = Program::spawn(command.args(flags));
     let mut known: HashMap<String, String> = HashMap::new();
     let mut asked = 0;
     for Step { command, printed } in steps(readme) {
-        if command == "make run ARGS='--collection notes'" {
+        if command == "make run ARGS='--strict --collection notes'" {
             assert_eq!(printed, ["ifmatch serves http://127.0.0.1:5000/notes"]);
             continue;
         }

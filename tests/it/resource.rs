@@ -531,11 +531,38 @@ fn s15_5_13_precondition_failed() {
     );
 }
 
+/// The older service had one sentence for both, and its clients compare it.
+#[test]
+fn rfc6585_a_missing_if_match_is_told_from_a_false_one() {
+    let desk = Desk::compatible();
+    let current = desk.create("1", "Wim");
+    for (line, fields) in [
+        ("PUT /persons/1", &[][..]),
+        ("DELETE /persons/1", &[]),
+        (
+            "PATCH /persons/1",
+            &[("Content-Type", "application/merge-patch+json")],
+        ),
+        (
+            "PUT /persons/1",
+            &[("If-Unmodified-Since", "Thu, 01 Jan 2099 00:00:00 GMT")],
+        ),
+    ] {
+        let refused = desk.ask(line, fields, r#"{"person_name": "Tim"}"#);
+        assert_eq!((status(&refused), tag(&refused)), (412, current.clone()));
+        let value: serde_json::Value = serde_json::from_slice(refused.content()).unwrap();
+        let detail = "no If-Match was sent: get the resource, then repeat the request with its ETag in If-Match";
+        let expected = serde_json::json!({"detail": detail, "message": CHANGED});
+        assert_eq!(value, expected, "{line}");
+    }
+}
+
 /// A proxy that compresses an answer makes its tag weak, and If-Match is never true for a weak tag.
 #[test]
 fn s13_1_1_a_weak_tag_is_told_why() {
     let why = "If-Match compares strongly, so a weak tag (W/) never matches; \
-               a proxy that compresses an answer makes its tag weak";
+               a proxy that compresses an answer makes its tag weak, until its compression is \
+               switched off for this server (in nginx: gzip off)";
     let strict = format!("{CHANGED}: {why}");
     for (desk, told) in [(Desk::compatible(), CHANGED), (Desk::strict(), &strict)] {
         let current = desk.create("1", "Wim");

@@ -414,7 +414,7 @@ fn the_page_works_below_a_path() {
     // The public port of nginx is known only when it runs: any origin may write here.
     let program = Program::start(&["--collection", "notes", "--allow-origin", "*"]);
     let Some(nginx) = Nginx::start_below("/data/", &[&program]) else {
-        return skipped();
+        return skipped("nginx");
     };
     works_at(&browser, &format!("http://{}/data/", nginx.address));
 }

@@ -19,6 +19,12 @@ use postgres::config::Host;
 pub struct PostgresUrl(pub(super) Config);
 
 impl PostgresUrl {
+    /// Whether there is a password in it.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.0.get_password().is_some()
+    }
+
     /// The same with this password, unless it has one already.
     #[must_use]
     pub fn or_password(mut self, password: impl AsRef<[u8]>) -> Self {

@@ -1,0 +1,211 @@
+//! The content of a write, and what a client is told whose content cannot be taken.
+
+use ifmatch::{Collection, Collections, Profile, Response};
+
+use crate::client::{Answer, request};
+use crate::desk::{Desk, tag};
+use crate::serving::Serving;
+
+/// The members `message` and `detail`, of which a strict answer has one for both.
+fn told(content: &[u8]) -> (Option<String>, Option<String>) {
+    let value: serde_json::Value = serde_json::from_slice(content).unwrap();
+    let text = |member: &str| value[member].as_str().map(str::to_owned);
+    (text("message"), text("detail"))
+}
+
+#[track_caller]
+fn is_told(content: &[u8], profile: Profile, message: &str, detail: Option<&str>) {
+    let expected = match (profile, detail) {
+        (Profile::Compatible, detail) => (Some(message.to_owned()), detail.map(str::to_owned)),
+        (Profile::Strict, None) => (None, Some(message.to_owned())),
+        (Profile::Strict, Some(detail)) => (None, Some(format!("{message}: {detail}"))),
+    };
+    assert_eq!(told(content), expected);
+}
+
+fn collections() -> Collections {
+    Collections::new([Collection::persons(), Collection::new("notes").unwrap()]).unwrap()
+}
+
+/// A desk of each profile with persons and notes, and one of each.
+fn desks() -> [(Desk, Profile); 2] {
+    let desks = [
+        (Desk::compatible(), Profile::Compatible),
+        (Desk::strict(), Profile::Strict),
+    ];
+    desks.map(|(mut desk, profile)| {
+        desk.policy.collections = collections();
+        desk.create("1", "Wim");
+        let note = desk.ask("POST /notes", &[], r#"{"id": "1", "title": "Milk"}"#);
+        assert_eq!(note.status(), 201);
+        (desk, profile)
+    })
+}
+
+/// Nothing decodes content, so it is not looked at, nor waited for.
+#[test]
+fn s15_5_16_content_that_is_encoded() {
+    let message = "The content is encoded, as Content-Encoding says; send it as it is, without Content-Encoding";
+    let serving = Serving::configured(|options| options.policy.collections = collections());
+    serving.create("1");
+    let before = serving.state();
+    let refused = |answer: Answer| {
+        assert_eq!((answer.status, answer.message()), (415, message.into()));
+        assert_eq!(answer.field("Accept-Encoding"), Some("identity"));
+        assert_eq!(answer.field("Accept-Patch"), None);
+        assert_eq!(serving.state(), before);
+    };
+    let person = r#"{"person_id": "2", "person_name": "Tim"}"#;
+    let writes = [
+        ("POST /persons", ""),
+        ("PUT /persons/1", "If-Match: *\r\n"),
+        (
+            "PATCH /persons/1",
+            "If-Match: *\r\nContent-Type: application/merge-patch+json\r\n",
+        ),
+        ("POST /notes", ""),
+        ("PUT /notes/2", "If-None-Match: *\r\n"),
+    ];
+    for (line, fields) in writes {
+        for coding in [
+            "Content-Encoding: gzip",
+            "content-encoding: GZIP",
+            "Content-Encoding: identity, br",
+            "Content-Encoding: identity\r\nContent-Encoding: deflate",
+            "Content-Encoding: unknown",
+        ] {
+            let fields = format!("{fields}{coding}\r\n");
+            refused(serving.ask(line, &fields, person));
+            // Nobody is asked for an upload, nor waits for one.
+            let head = request(line, &format!("{fields}Expect: 100-continue\r\n"), "");
+            let head = head.replace("\r\n\r\n", "\r\nContent-Length: 5000\r\n\r\n");
+            refused(serving.client().ask(head));
+        }
+    }
+    // What is not encoded is read, however that is said; and no content is none to decode.
+    for coding in ["identity", "Identity", "", ",identity ,"] {
+        let coding = format!("Content-Encoding: {coding}\r\n");
+        let fields = format!("{coding}If-Match: *\r\n");
+        let put = serving.ask("PUT /persons/1", &fields, person);
+        assert_eq!(put.status, 200, "{coding}");
+    }
+    let gzip = "Content-Encoding: gzip\r\nIf-Match: *\r\n";
+    assert_eq!(serving.ask("DELETE /persons/1", gzip, "").status, 204);
+    assert_eq!(serving.ask("GET /persons", gzip, "").status, 200);
+}
+
+/// What cannot be read because it is a form is said to be one. curl says that all is a form.
+#[test]
+fn a_form_is_told_that_it_is_one() {
+    const URLENCODED: &str = "application/x-www-form-urlencoded";
+    const MULTIPART: &str = "multipart/form-data; boundary=x";
+    let parts = "--x\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nMilk\r\n--x--\r\n";
+    let note = "The content must be JSON: expected value at line 1 column 1";
+    let person = "Missing JSON data in request";
+    for (desk, profile) in desks() {
+        for (line, fields, message) in [
+            ("POST /notes", None, note),
+            ("PUT /notes/1", Some(("If-Match", "*")), note),
+            ("POST /persons", None, person),
+            ("PUT /persons/1", Some(("If-Match", "*")), person),
+        ] {
+            let ask = |content_type: &str, content: &str| -> Response {
+                let mut fields = Vec::from_iter(fields);
+                fields.push(("Content-Type", content_type));
+                let answer = desk.ask(line, &fields, content);
+                assert_eq!(answer.status(), 400);
+                answer
+            };
+            for (content_type, content, kind) in [
+                (URLENCODED, "xtitle=Milk", URLENCODED),
+                (
+                    "Application/X-WWW-Form-Urlencoded;charset=utf-8",
+                    "xtitle=Milk",
+                    URLENCODED,
+                ),
+                (MULTIPART, parts, "multipart/form-data"),
+            ] {
+                let detail = format!("the content is a form ({kind}); send JSON instead");
+                // A number that begins with a hyphen is what the reader sees in a boundary.
+                let message = match (message, kind) {
+                    (message, "multipart/form-data") if message == note => {
+                        "The content must be JSON: invalid number at line 1 column 2"
+                    }
+                    (message, _) => message,
+                };
+                let answer = ask(content_type, content);
+                is_told(answer.content(), profile, message, Some(&detail));
+            }
+            // JSON with a mistake in it, as curl sends it; and JSON that is none of a form.
+            for (content_type, content) in [
+                (URLENCODED, r#"{"title": "Milk""#),
+                (URLENCODED, "[1,"),
+                (URLENCODED, "17"),
+                (URLENCODED, ""),
+                ("text/plain", "title=Milk"),
+            ] {
+                let answer = ask(content_type, content);
+                let shown = String::from_utf8_lossy(answer.content()).into_owned();
+                assert!(!shown.contains("form"), "{content}: {shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_empty_person_is_told_what_is_missing() {
+    let message = "Missing JSON data in request";
+    for (desk, profile) in desks() {
+        for (line, fields, missing) in [
+            (
+                "POST /persons",
+                &[][..],
+                "the object has no `person_id` and no `person_name`",
+            ),
+            (
+                "PUT /persons/1",
+                &[("If-Match", "*")],
+                "the object has no `person_name`",
+            ),
+        ] {
+            for (content, detail) in [
+                ("{}", Some(missing)),
+                (" { }\n", Some(missing)),
+                ("[]", None),
+            ] {
+                let answer = desk.ask(line, fields, content);
+                assert_eq!(answer.status(), 400);
+                is_told(answer.content(), profile, message, detail);
+            }
+        }
+    }
+}
+
+/// Whoever finds an id taken is told which version is there, and can go on from that.
+#[test]
+fn an_id_that_is_taken_comes_with_its_tag() {
+    for (desk, profile) in desks() {
+        let status = match profile {
+            Profile::Compatible => 400,
+            Profile::Strict => 409,
+        };
+        for (collection, content) in [
+            ("/persons", r#"{"person_id": "1", "person_name": "Tim"}"#),
+            ("/notes", r#"{"id": "1", "title": "Tea"}"#),
+        ] {
+            for key in [None, Some(("Idempotency-Key", "\"other\""))] {
+                let document = format!("{collection}/1");
+                let refused = desk.ask(&format!("POST {collection}"), key.as_slice(), content);
+                assert_eq!(refused.status(), status);
+                let current = tag(&desk.ask(&format!("GET {document}"), &[], ""));
+                assert_eq!(tag(&refused), current);
+                let fields = [("If-Match", &*current)];
+                let put = desk.ask(&format!("PUT {document}"), &fields, content);
+                assert_eq!(put.status(), 200);
+            }
+        }
+        // No other problem of content has a tag.
+        let bad = desk.ask("POST /notes", &[], "[]");
+        assert_eq!((bad.status(), bad.field("ETag")), (400, None));
+    }
+}
