@@ -13,6 +13,7 @@ use crate::store::Store;
 
 mod address;
 mod desk;
+mod health;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod log;
