@@ -27,6 +27,9 @@ pub use served::Collections;
 /// The longest name of a collection, in bytes.
 const MAX_NAME: usize = 64;
 
+/// The names that no collection of documents can have.
+const RESERVED: [&str; 5] = ["openapi.json", "health", "page.js", "page.css", "persons"];
+
 /// A collection of documents that is served under its name.
 ///
 /// `persons` is built in. Any other has documents, which are JSON objects with an id:
@@ -77,9 +80,9 @@ impl Collection {
     /// # Errors
     ///
     /// When it is no such name, longer than 64 bytes, or one that the server uses: `openapi.json`,
-    /// `page.js`, `page.css`, and `persons`, whose documents have another form.
+    /// `health`, `page.js`, `page.css`, and `persons`, whose documents have another form.
     pub fn new(name: &str) -> Result<Self, CollectionError> {
-        if ["openapi.json", "page.js", "page.css", "persons"].contains(&name) {
+        if RESERVED.contains(&name) {
             return Err(CollectionError::Reserved(name.to_owned()));
         }
         if !is_segment(name) {

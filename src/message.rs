@@ -98,6 +98,7 @@ pub struct Response {
     content: Vec<u8>,
     failure: Option<String>,
     wait: Option<Box<Wait>>,
+    is_routine: bool,
 }
 
 /// A field line of a [`Response`]: its name, and its value.
@@ -112,6 +113,15 @@ impl Response {
             content: Vec::new(),
             failure: None,
             wait: None,
+            is_routine: false,
+        }
+    }
+
+    /// The response to a health check, of which logs do not tell.
+    pub(crate) fn routine(self) -> Self {
+        Self {
+            is_routine: true,
+            ..self
         }
     }
 
@@ -223,6 +233,11 @@ impl Response {
     #[must_use]
     pub fn wait(&self) -> Option<&Wait> {
         self.wait.as_deref()
+    }
+
+    /// Whether logs do not tell of it, because it says that all is well, every few seconds.
+    pub(crate) fn is_routine(&self) -> bool {
+        self.is_routine
     }
 
     /// Takes the response apart: the status code, the field lines in the order in which they are

@@ -23,10 +23,15 @@ mod browser;
 mod content;
 mod current;
 mod description;
+mod monitor;
 mod read;
 mod repetition;
 mod write;
 
+use monitor::StoreMonitor;
+#[cfg(feature = "hyper")]
+pub(crate) use monitor::asks_health;
+pub(crate) use monitor::{Monitor, check};
 #[cfg(feature = "hyper")]
 pub(crate) use read::may_list_much;
 use write::{Action, Selected};
@@ -57,8 +62,21 @@ pub fn respond(
     request: &Request<'_>,
     now: SystemTime,
 ) -> Response {
+    let monitor = StoreMonitor::new(store, policy);
+    respond_monitored(store, &monitor, policy, request, now)
+}
+
+/// Answers as [`respond`] does, and requests about the server itself by this monitor.
+pub(crate) fn respond_monitored(
+    store: &dyn Store,
+    monitor: &dyn Monitor,
+    policy: &Policy,
+    request: &Request<'_>,
+    now: SystemTime,
+) -> Response {
     let exchange = Exchange {
         store,
+        monitor,
         policy,
         request,
         now,
@@ -75,12 +93,14 @@ pub fn respond(
 /// ([RFC 9110 section 13.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1)).
 pub(crate) fn respond_early(
     store: &dyn Store,
+    monitor: &dyn Monitor,
     policy: &Policy,
     request: &Request<'_>,
     now: SystemTime,
 ) -> Option<Response> {
     let exchange = Exchange {
         store,
+        monitor,
         policy,
         request,
         now,
@@ -116,6 +136,7 @@ impl<E: Into<Problem>> From<E> for End {
 /// One request and everything its answer depends on.
 struct Exchange<'a> {
     store: &'a dyn Store,
+    monitor: &'a dyn Monitor,
     policy: &'a Policy,
     request: &'a Request<'a>,
     now: SystemTime,
@@ -125,7 +146,9 @@ impl<'a> Exchange<'a> {
     /// Judges a request by all but its content: it comes to its end, or it is a write whose
     /// preconditions are true.
     fn judge(&self) -> Result<Action<'a>, End> {
-        self.policy.access.check(self.request, || self.is_page())?;
+        self.policy
+            .access
+            .check(self.request, || self.needs_no_token())?;
         let method = self.request.method;
         if method == Method::Other {
             return Err(Problem::UnknownMethod.into());
@@ -301,7 +324,7 @@ fn options(target: &Target<'_>, allow: &'static str) -> Response {
 fn allow(target: &Target<'_>, policy: &Policy) -> Option<&'static str> {
     match target {
         Target::Server => Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-        Target::Root | Target::OpenApi => Some("GET, HEAD, OPTIONS"),
+        Target::Root | Target::OpenApi | Target::Health => Some("GET, HEAD, OPTIONS"),
         Target::Script | Target::Style => policy.page.then_some("GET, HEAD, OPTIONS"),
         Target::Collection(_) => Some("GET, HEAD, POST, OPTIONS"),
         Target::Document(..) => Some("GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
@@ -309,7 +332,7 @@ fn allow(target: &Target<'_>, policy: &Policy) -> Option<&'static str> {
     }
 }
 
-/// Every target there is, as a sentence lists them.
+/// Every target for users of the API, as a sentence lists them.
 fn targets(served: &Collections) -> String {
     let prefix = served.prefix();
     let mut targets = vec![format!("{prefix}/"), format!("{prefix}/openapi.json")];

@@ -12,6 +12,7 @@ use crate::store::Store;
 
 mod address;
 mod desk;
+mod health;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod log;

@@ -19,6 +19,8 @@ pub(crate) enum Target<'a> {
     Root,
     /// `/openapi.json`: the description of the API.
     OpenApi,
+    /// `/health`: whether the store answers.
+    Health,
     /// `/page.js`: the script of the page for browsers.
     Script,
     /// `/page.css`: the style of the page for browsers.
@@ -65,6 +67,7 @@ impl<'a> Target<'a> {
         Ok(match (next()?.as_deref(), next()?, next()?) {
             (Some(""), None, None) => Self::Root,
             (Some("openapi.json"), None, None) => Self::OpenApi,
+            (Some("health"), None, None) => Self::Health,
             (Some("page.js"), None, None) => Self::Script,
             (Some("page.css"), None, None) => Self::Style,
             (Some(name), None, None) => collection(name).map_or(Self::Unknown, Self::Collection),

@@ -51,16 +51,14 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
      frame-ancestors 'none'";
 
 impl Exchange<'_> {
-    /// Whether the request reads the page or a part of it, which needs no token: a browser has to
-    /// load the page before it can ask for the token.
-    pub(super) fn is_page(&self) -> bool {
-        let reads = self.policy.page && self.request.method.is_read();
-        let target = reads.then(|| Target::parse(self.request.target, &self.policy.collections));
-        match target {
-            Some(Ok(Target::Root)) => prefers_html(self.request),
-            Some(Ok(Target::Script | Target::Style)) => true,
-            _ => false,
-        }
+    /// Whether this target is the page or a part of it.
+    pub(super) fn is_page(&self, target: &Target<'_>) -> bool {
+        self.policy.page
+            && match target {
+                Target::Root => prefers_html(self.request),
+                Target::Script | Target::Style => true,
+                _ => false,
+            }
     }
 
     /// Reads `/`: as the page, or as JSON. Caches are told that this depends on Accept.

@@ -25,7 +25,7 @@ use crate::validators::Validators;
 use crate::version::Version;
 use crate::wait::Wait;
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 /// The longest page, in documents, that is made in no time: 1,000 take as long as 30 other answers.
 #[cfg(feature = "hyper")]
@@ -52,6 +52,7 @@ impl Exchange<'_> {
         let served = &self.policy.collections;
         match target {
             Target::Root => self.read_root(),
+            Target::Health => self.read_health(),
             Target::Script => self.read_script(),
             Target::Style => self.read_style(),
             Target::OpenApi => {

@@ -8,17 +8,19 @@ use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::policy::Policy;
 use crate::problem::Problem;
-use crate::resource;
+use crate::resource::{self, Monitor};
 use crate::server::Options;
+use crate::server::health::{Checker, Health};
 use crate::server::lock;
 use crate::server::log::Log;
 use crate::server::waiters::Waiters;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// What is behind every door: the store, what was decided about the answers, and the log.
 pub(super) struct Desk {
     store: Arc<dyn Store>,
     waiters: Arc<Waiters>,
+    checker: Arc<Checker>,
     options: Options,
     log: OnceLock<Log>,
     failures: OnceLock<Log>,
@@ -33,6 +35,7 @@ impl Desk {
     pub(super) fn new(store: Arc<dyn Store>, options: Options) -> Self {
         Self {
             waiters: Waiters::of(Arc::clone(&store)),
+            checker: Checker::new(Arc::clone(&store), options.policy.clone()),
             store,
             options,
             log: OnceLock::new(),
@@ -63,8 +66,29 @@ impl Desk {
 
     /// Answers a request whose content is all there.
     pub(super) fn respond(&self, request: &Request<'_>) -> Response {
-        self.guarded(resource::respond, request)
+        self.respond_checked(request, None)
+    }
+
+    /// Answers as [`respond`](Self::respond), after a check of the store if there was one.
+    pub(super) fn respond_checked(
+        &self,
+        request: &Request<'_>,
+        checked: Option<Health>,
+    ) -> Response {
+        self.guarded(resource::respond_monitored, checked, request)
             .unwrap_or_else(|failed| failed)
+    }
+
+    /// Whether the answer depends on a check of a store that may wait.
+    #[cfg(feature = "hyper")]
+    pub(super) fn needs_check(&self, request: &Request<'_>) -> bool {
+        self.store.reads_wait() && resource::asks_health(&self.options.policy, request)
+    }
+
+    /// What checks the store.
+    #[cfg(feature = "hyper")]
+    pub(super) fn checker(&self) -> &Arc<Checker> {
+        &self.checker
     }
 
     /// The requests that wait for a change.
@@ -111,7 +135,8 @@ impl Desk {
 
     /// Answers a request whose content has not been read, if that needs no content.
     pub(super) fn respond_early(&self, request: &Request<'_>) -> Option<Response> {
-        self.guarded(resource::respond_early, request)
+        // How the store is has no part in it.
+        self.guarded(resource::respond_early, Some(Ok(())), request)
             .unwrap_or_else(Some)
     }
 
@@ -147,13 +172,18 @@ impl Desk {
     /// What `respond` says to the request, or the answer that it panicked.
     fn guarded<R>(
         &self,
-        respond: fn(&dyn Store, &Policy, &Request<'_>, SystemTime) -> R,
+        respond: fn(&dyn Store, &dyn Monitor, &Policy, &Request<'_>, SystemTime) -> R,
+        checked: Option<Health>,
         request: &Request<'_>,
     ) -> Result<R, Response> {
         let (policy, now) = (&self.options.policy, SystemTime::now());
+        let monitor = DeskMonitor {
+            desk: self,
+            checked,
+        };
         // Whatever a panic left behind is the store's to mend; it stays in use.
         catch_unwind(AssertUnwindSafe(|| {
-            respond(&*self.store, policy, request, now)
+            respond(&*self.store, &monitor, policy, request, now)
         }))
         .map_err(|_| self.answer_problem(Problem::Panicked, request))
     }
@@ -182,8 +212,34 @@ impl Desk {
         if let Some(reason) = response.failure() {
             self.tell(reason);
         }
-        if let (Some(log), Some(since)) = (self.log.get(), since) {
-            log.note(peer, &request(), response, since);
+        match (self.log.get(), since) {
+            (Some(log), Some(since)) if !response.is_routine() => {
+                log.note(peer, &request(), response, since);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A monitor of the server.
+struct DeskMonitor<'a> {
+    desk: &'a Desk,
+    /// What a check has said already.
+    checked: Option<Health>,
+}
+
+impl Monitor for DeskMonitor<'_> {
+    fn check(&self) -> Result<(), StoreError> {
+        let Desk {
+            store,
+            checker,
+            options,
+            ..
+        } = self.desk;
+        match &self.checked {
+            Some(health) => health.clone(),
+            None if store.reads_wait() => checker.begin()?.block(),
+            None => resource::check(&**store, &options.policy),
         }
     }
 }

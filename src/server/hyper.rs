@@ -281,6 +281,10 @@ impl Door {
     }
 
     async fn respond(&self, head: &Head, request: &Request<'_>, content: &Bytes) -> Response {
+        if self.desk.needs_check(request) {
+            let health = self.check().await;
+            return self.desk.respond_checked(request, Some(health));
+        }
         if self.answers_here(request) {
             return self.desk.respond(request);
         }
@@ -293,7 +297,8 @@ impl Door {
 
     /// Whether the answer is made on the thread of the loop: it takes microseconds then.
     fn answers_here(&self, request: &Request<'_>) -> bool {
-        !self.desk.waits(request.method) && !self.desk.may_list_much(request)
+        self.desk.needs_check(request)
+            || !self.desk.waits(request.method) && !self.desk.may_list_much(request)
     }
 
     /// Does something with a request that asks the store, beside the loop: it may have to wait, or

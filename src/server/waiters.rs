@@ -252,15 +252,7 @@ impl Ticket {
     /// Waits on this thread until there may have been a change, or the server is stopping; no longer
     /// than to `end`.
     pub(super) fn block_until(&self, end: Instant) {
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
-        let mut context = Context::from_waker(&waker);
-        while self.poll(&mut context).is_pending() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            thread::park_timeout(left);
-        }
+        block_until(end, |context| self.poll(context));
     }
 
     /// Is ready when there may have been a change, or the server is stopping.
@@ -277,6 +269,25 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.waiters.leave(self);
+    }
+}
+
+/// Waits on this thread until `poll` is ready, no longer than to `end`.
+pub(super) fn block_until<T>(
+    end: Instant,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Option<T> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(ready) = poll(&mut context) {
+            return Some(ready);
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        thread::park_timeout(left);
     }
 }
 

@@ -107,7 +107,7 @@ fn collections_are_served_beside_each_other() {
             .filter(|name| !name.starts_with(char::is_uppercase));
         names.cloned().collect::<Vec<_>>()
     };
-    let paths = ["/", "/notes", "/notes/{id}", "/openapi.json"];
+    let paths = ["/", "/health", "/notes", "/notes/{id}", "/openapi.json"];
     assert_eq!(described("/paths"), paths);
     let schemas = described("/components/schemas");
     assert_eq!(

@@ -106,6 +106,37 @@ fn each_answer_is_a_line() {
     );
 }
 
+/// They come every few seconds.
+#[test]
+fn health_checks_are_lines_only_when_they_fail() {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let calls = AtomicUsize::new(0);
+    let second_fails = move |_: Call<'_>| match calls.fetch_add(1, Ordering::SeqCst) {
+        1 => Err(StoreError::new("out of order")),
+        _ => Ok(()),
+    };
+    let store = Watched::new(MemoryStore::new(), second_fails);
+    let server = Server::bind(address, store, options()).unwrap();
+    let (sender, lines) = channel();
+    server.log_to(Lines(sender)).unwrap();
+    let running = server.spawn().unwrap();
+    let mut client = Client::connect(running.local_addr());
+    for (line, status) in [
+        ("GET /health", 200),
+        ("GET /health", 503),
+        ("HEAD /health", 200),
+        ("PUT /health", 405),
+    ] {
+        assert_eq!(client.ask(request(line, "", "")).status, status, "{line}");
+    }
+    running.stop();
+    for expected in ["GET /health HTTP/1.1\" 503", "PUT /health HTTP/1.1\" 405"] {
+        let line = next(&lines);
+        assert!(line.contains(expected), "{line}");
+    }
+    assert!(lines.try_recv().is_err(), "the others are not logged");
+}
+
 /// A sink that takes nothing.
 struct Stuck;
 

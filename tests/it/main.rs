@@ -35,6 +35,7 @@ mod durable;
 mod examples;
 mod faults;
 mod framing;
+mod health;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod load;

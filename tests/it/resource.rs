@@ -348,6 +348,7 @@ fn s15_5_6_registered_methods_are_not_allowed() {
         for (target, allow) in [
             ("/", "GET, HEAD, OPTIONS"),
             ("/openapi.json", "GET, HEAD, OPTIONS"),
+            ("/health", "GET, HEAD, OPTIONS"),
             ("/persons", "GET, HEAD, POST, OPTIONS"),
             ("/persons/1", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
             ("/persons/9", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),

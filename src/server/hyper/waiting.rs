@@ -1,14 +1,24 @@
 use std::future::poll_fn;
 
 use ::hyper::body::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::message::{Request, Response};
+use crate::server::health::{Check, Health, PATIENCE};
 use crate::server::hyper::Door;
 use crate::server::hyper::connection::Connection;
 use crate::server::hyper::head::Head;
 
 impl Door {
+    /// Checks whether the store answers. It is not asked on one of the threads of the other calls,
+    /// which may all be waiting for it.
+    pub(super) async fn check(&self) -> Health {
+        let check = self.desk.checker().begin()?;
+        let answered = poll_fn(|context| check.poll(context));
+        let in_time = timeout(PATIENCE, answered).await;
+        in_time.unwrap_or_else(|_| Check::late())
+    }
+
     /// Holds a 304 back until there is a change, if its client prefers that and not too many wait.
     ///
     /// A client that has ended its side of the connection is answered at once: it is gone, or sends

@@ -149,7 +149,7 @@ pub fn named(target: &str) -> Named {
     };
     let segments: Vec<_> = segments.iter().map(String::as_str).collect();
     match segments[..] {
-        ["", "" | "openapi.json" | "page.js" | "page.css"] => Named::Document,
+        ["", "" | "openapi.json" | "health" | "page.js" | "page.css"] => Named::Document,
         ["", "persons"] => Named::Persons,
         ["", "persons", id] if !id.is_empty() => Named::Person(id.to_owned()),
         _ => Named::Nothing,

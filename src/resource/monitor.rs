@@ -1,0 +1,87 @@
+use serde_json::json;
+
+use crate::collection::Collection;
+use crate::layout::to_json;
+#[cfg(feature = "hyper")]
+use crate::message::Request;
+use crate::message::Response;
+use crate::policy::Policy;
+use crate::resource::read::JSON;
+use crate::resource::{End, Exchange};
+use crate::store::{Store, StoreError};
+use crate::target::Target;
+use crate::validators::Validators;
+
+/// What requests about the server itself are answered from.
+pub(crate) trait Monitor {
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    fn check(&self) -> Result<(), StoreError>;
+}
+
+/// A monitor of a store that nothing else is known of.
+pub(super) struct StoreMonitor<'a> {
+    store: &'a dyn Store,
+    policy: &'a Policy,
+}
+
+impl<'a> StoreMonitor<'a> {
+    pub(super) fn new(store: &'a dyn Store, policy: &'a Policy) -> Self {
+        Self { store, policy }
+    }
+}
+
+impl Monitor for StoreMonitor<'_> {
+    fn check(&self) -> Result<(), StoreError> {
+        check(self.store, self.policy)
+    }
+}
+
+/// Makes one cheap call of the store.
+///
+/// # Errors
+///
+/// When it fails.
+pub(crate) fn check(store: &dyn Store, policy: &Policy) -> Result<(), StoreError> {
+    let first = policy.collections.iter().next().map(Collection::name);
+    first.map_or(Ok(()), |name| store.version(name).map(drop))
+}
+
+/// Whether the answer depends on a check of the store.
+#[cfg(feature = "hyper")]
+pub(crate) fn asks_health(policy: &Policy, request: &Request<'_>) -> bool {
+    let target = Target::parse(request.target, &policy.collections);
+    request.method.is_read() && matches!(target, Ok(Target::Health))
+}
+
+impl Exchange<'_> {
+    /// Whether the request reads what needs no token: the health, which a load balancer asks for,
+    /// and the page, which a browser has to load before it can ask for the token.
+    pub(super) fn needs_no_token(&self) -> bool {
+        let target = Target::parse(self.request.target, &self.policy.collections);
+        self.request.method.is_read()
+            && target.is_ok_and(|it| matches!(it, Target::Health) || self.is_page(&it))
+    }
+
+    /// Reads the health: 200 while the store answers.
+    pub(super) fn read_health(&self) -> Result<Response, End> {
+        self.monitor.check()?;
+        let response = self.begin_unstored()?;
+        let content = to_json(&json!({"message": "The store answers"}));
+        Ok(response.with_content(JSON, content).routine())
+    }
+
+    /// The start of an answer that is true of this moment only: it has no validators, and no cache
+    /// keeps it. `If-Match: *` and `If-None-Match: *` mean what they always do.
+    fn begin_unstored(&self) -> Result<Response, End> {
+        let unstored = |status| Response::new(status).with_field("Cache-Control", "no-store");
+        match self.evaluate(&self.preconditions()?, Some(&Validators::default())) {
+            Ok(()) => Ok(unstored(200)),
+            Err(End::Answered(unchanged)) => Err(End::Answered(unstored(unchanged.status()))),
+            Err(problem) => Err(problem),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! What load balancers ask for: whether the store answers.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+use ifmatch::{Collection, Collections, MemoryStore, Profile, StoreError, Token};
+
+use crate::client::{Answer, request};
+use crate::desk::Desk;
+use crate::serving::{Serving, options};
+use crate::watched::{Call, Watched};
+
+/// What keeps the calls of a store waiting while it is closed.
+#[derive(Default)]
+struct Gate {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    closed: bool,
+    /// The calls that are kept waiting.
+    inside: usize,
+    /// All calls for a version.
+    versions: usize,
+}
+
+impl Gate {
+    fn pass(&self, call: Call<'_>) {
+        let mut state = self.state.lock().unwrap();
+        state.versions += usize::from(call == Call::Version);
+        state.inside += 1;
+        self.changed.notify_all();
+        while state.closed {
+            state = self.changed.wait(state).unwrap();
+        }
+        state.inside -= 1;
+        self.changed.notify_all();
+    }
+
+    fn set(&self, closed: bool) {
+        self.state.lock().unwrap().closed = closed;
+        self.changed.notify_all();
+    }
+
+    fn wait_until(&self, holds: impl Fn(&State) -> bool) {
+        let state = self.state.lock().unwrap();
+        drop(self.changed.wait_while(state, |state| !holds(state)));
+    }
+
+    fn versions(&self) -> usize {
+        self.state.lock().unwrap().versions
+    }
+}
+
+#[track_caller]
+fn healthy(answer: &Answer) {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.field("Cache-Control"), Some("no-store"));
+    assert_eq!(answer.field("ETag"), None);
+}
+
+#[track_caller]
+fn unhealthy(answer: &Answer) {
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(answer.field("Cache-Control"), Some("no-store"));
+    assert_eq!(answer.field("Retry-After"), Some("1"));
+}
+
+#[test]
+fn a_store_that_hangs_is_not_healthy_until_it_goes_on() {
+    let gate = Arc::new(Gate::default());
+    let watched = Arc::clone(&gate);
+    let store = Watched::new(MemoryStore::new(), move |call| {
+        watched.pass(call);
+        Ok(())
+    });
+    let serving = Serving::with(store, options());
+    let ask = || serving.ask("GET /health", "", "");
+    healthy(&ask());
+    assert_eq!(gate.versions(), 1);
+
+    gate.set(true);
+    // More than the hyper door has threads for such calls.
+    let mut lists: Vec<_> = (0..20).map(|_| serving.client()).collect();
+    for client in &mut lists {
+        client.send(request("GET /persons", "", ""));
+    }
+    gate.wait_until(|state| state.inside >= 16);
+    thread::scope(|scope| {
+        let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        for asked in asking {
+            let answer = asked.join().unwrap();
+            unhealthy(&answer);
+            let told = "The store cannot be reached; try again in a second";
+            assert_eq!(answer.message(), told);
+        }
+    });
+    unhealthy(&serving.ask("HEAD /health", "", ""));
+    assert_eq!(gate.versions(), 2, "all share one call, and one thread");
+
+    gate.set(false);
+    healthy(&ask());
+    healthy(&serving.ask("HEAD /health", "", ""));
+    for client in &mut lists {
+        assert_eq!(client.receive().status, 200);
+    }
+    gate.wait_until(|state| state.inside == 0);
+}
+
+#[test]
+fn a_store_that_fails_is_not_healthy() {
+    for waits in [true, false] {
+        let fails = Arc::new(AtomicBool::new(false));
+        let failing = Arc::clone(&fails);
+        let mut store = Watched::new(MemoryStore::new(), move |_| {
+            if failing.load(Ordering::SeqCst) {
+                Err(StoreError::new("out of order"))
+            } else {
+                Ok(())
+            }
+        });
+        store.waits = waits;
+        let serving = Serving::with(store, options());
+        healthy(&serving.ask("GET /health", "", ""));
+        fails.store(true, Ordering::SeqCst);
+        unhealthy(&serving.ask("GET /health", "", ""));
+        fails.store(false, Ordering::SeqCst);
+        healthy(&serving.ask("GET /health", "", ""));
+    }
+}
+
+#[test]
+fn a_panic_of_the_store_ends_no_check() {
+    let calls = AtomicUsize::new(0);
+    let store = Watched::new(MemoryStore::new(), move |_| {
+        let first = calls.fetch_add(1, Ordering::SeqCst) == 0;
+        assert!(!first, "this panic is part of the test");
+        Ok(())
+    });
+    let serving = Serving::with(store, options());
+    unhealthy(&serving.ask("GET /health", "", ""));
+    healthy(&serving.ask("GET /health", "", ""));
+}
+
+/// A store that hangs is not asked by what a health check could be refused for, either.
+#[test]
+fn a_check_with_content_is_answered() {
+    let gate = Arc::new(Gate::default());
+    let watched = Arc::clone(&gate);
+    let store = Watched::new(MemoryStore::new(), move |call| {
+        watched.pass(call);
+        Ok(())
+    });
+    let serving = Serving::with(store, options());
+    gate.set(true);
+    let mut client = serving.client();
+    client.send(request("GET /health", "Expect: 100-continue\r\n", "{}"));
+    let first = client.receive_head();
+    let answer = match first.status {
+        100 => client.receive(),
+        _ => first,
+    };
+    assert_eq!(answer.status, 503);
+    gate.set(false);
+    gate.wait_until(|state| state.inside == 0);
+}
+
+#[test]
+fn no_token_is_asked_for() {
+    let serving = Serving::guarded(Profile::Strict, |access| {
+        access.require_token(Token::new("secret").unwrap());
+    });
+    let get = serving.ask("GET /health", "", "");
+    healthy(&get);
+    assert_eq!(get.content, "{\n  \"message\": \"The store answers\"\n}\n");
+    let head = serving.ask("HEAD /health", "", "");
+    healthy(&head);
+    assert_eq!(head.field("Content-Length"), get.field("Content-Length"));
+    for line in ["GET /persons", "GET /openapi.json", "PUT /health"] {
+        assert_eq!(serving.ask(line, "", "").status, 401, "{line}");
+    }
+    let put = serving.ask("PUT /health", "Authorization: Bearer secret\r\n", "");
+    assert_eq!(put.status, 405);
+    assert_eq!(put.field("Allow"), Some("GET, HEAD, OPTIONS"));
+}
+
+#[test]
+fn it_has_no_validators_and_is_under_the_prefix() {
+    let mut desk = Desk::compatible();
+    let persons = Collections::new([Collection::persons()]).unwrap();
+    desk.policy.collections = persons.under("/api/v1").unwrap();
+    for (line, fields, status) in [
+        ("GET /api/v1/health", &[][..], 200),
+        ("GET /api/v1/health?x", &[], 200),
+        ("GET /health", &[], 404),
+        ("GET /api/v1/health/", &[], 404),
+        ("GET /api/v1/health", &[("If-Match", "*")], 200),
+        ("GET /api/v1/health", &[("If-Match", "\"x\"")], 412),
+        ("GET /api/v1/health", &[("If-None-Match", "\"x\"")], 200),
+        ("HEAD /api/v1/health", &[("If-None-Match", "*")], 304),
+    ] {
+        let answer = desk.ask(line, fields, "");
+        assert_eq!(answer.status(), status, "{line} {fields:?}");
+        assert_eq!(answer.field("Cache-Control"), Some("no-store"));
+        assert_eq!(answer.field("ETag"), None);
+    }
+    // No collection, no call.
+    desk.policy.collections = Collections::new([]).unwrap();
+    assert_eq!(desk.ask("GET /health", &[], "").status(), 200);
+}
