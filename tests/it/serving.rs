@@ -88,13 +88,20 @@ pub fn program() -> Command {
     command
 }
 
-/// The built program, told to serve the store that is kept there.
-fn serve(kept: &Kept) -> Command {
+/// The built program with these arguments, told to serve the store that is kept there on a free port,
+/// unless they say otherwise.
+fn serve(kept: &Kept, arguments: &[&str]) -> Command {
     let mut command = program();
-    command.args(["--listen", "127.0.0.1:0"]);
-    if let Some(place) = kept {
-        command.args(["--store", &place.argument()]);
+    if !arguments.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
     }
+    match kept {
+        Some(place) if !arguments.contains(&"--store") => {
+            command.args(["--store", &place.argument()]);
+        }
+        _ => {}
+    }
+    command.args(arguments);
     command
 }
 
@@ -199,21 +206,20 @@ impl Program {
     /// Starts it on an empty store of the kind under test, unless `arguments` say otherwise.
     pub fn start(arguments: &[&str]) -> Self {
         let kept = kept();
-        let mut command = serve(&kept);
-        Self::spawn_in(kept, command.args(arguments))
+        let mut command = serve(&kept, arguments);
+        Self::spawn_in(kept, &mut command)
     }
 
     /// Starts it with no more than so many descriptors.
     pub fn limited(descriptors: usize, arguments: &[&str]) -> Self {
         let kept = kept();
-        let unlimited = serve(&kept);
+        let unlimited = serve(&kept, arguments);
         let mut command = Command::new("sh");
         command
             .args(["-c", "ulimit -n \"$0\" && exec \"$@\""])
             .arg(descriptors.to_string())
             .arg(unlimited.get_program())
             .args(unlimited.get_args())
-            .args(arguments)
             // What tiny_http prints when its accept thread ends is of no interest here.
             .stderr(Stdio::null());
         Self::spawn_in(kept, &mut command)
@@ -223,7 +229,7 @@ impl Program {
     pub fn start_again(&mut self) -> Option<Self> {
         self.child.wait().unwrap();
         let kept = Some(self.kept.take()?);
-        let mut command = serve(&kept);
+        let mut command = serve(&kept, &[]);
         Some(Self::spawn_in(kept, &mut command))
     }
 
