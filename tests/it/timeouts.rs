@@ -75,7 +75,8 @@ fn silent_clients_are_let_go() {
 #[test]
 fn a_client_that_does_not_read_is_let_go() {
     use crate::faults::{do_not_read, footprint, threads};
-    let program = crate::serving::Program::start(&["--timeout", "1"]);
+    // A database opens files of its own later.
+    let program = crate::serving::Program::start(&["--timeout", "1", "--store", "memory"]);
     let descriptors = || footprint(&program).2;
     // It has all that it needs once it has answered; the watchdog's probes take more at times.
     assert_eq!(Client::connect(program.address).ask(GET).status, 404);
