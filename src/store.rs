@@ -25,6 +25,8 @@ pub use memory::MemoryStore;
 pub use postgres::{ParsePostgresUrlError, PostgresStore, PostgresUrl};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, Synchronous};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use swap::{Outcome, OwnedSwap};
 pub use swap::{Swap, SwapError};
 
 /// Where the documents are kept, by collection and id.

@@ -41,9 +41,10 @@ use postgres::types::Type;
 use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
 use crate::store::postgres::connections::{Connections, Failure};
-use crate::store::postgres::queue::{Change, Outcome, Queue};
+use crate::store::postgres::queue::Queue;
 use crate::store::{
-    List, Listener, Listeners, OpenError, Portion, Store, StoreError, Swap, SwapError,
+    List, Listener, Listeners, OpenError, Outcome, OwnedSwap, Portion, Store, StoreError, Swap,
+    SwapError,
 };
 use crate::version::Version;
 
@@ -191,7 +192,7 @@ impl PostgresStore {
     }
 
     /// Performs swaps of one collection: together, or each alone where that is refused.
-    fn perform(&self, collection: &str, changes: &[Change]) -> Vec<Outcome> {
+    fn perform(&self, collection: &str, changes: &[OwnedSwap]) -> Vec<Outcome> {
         match self.ask(|client| change::perform(client, collection, changes, self.tagged)) {
             Ok(Some(outcomes)) => outcomes,
             Ok(None) => {
@@ -251,10 +252,10 @@ impl Store for PostgresStore {
     }
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        let (collection, change) = (swap.collection(), Change::new(swap, now));
-        let perform = |changes: &[Change]| self.perform(collection, changes);
+        let (collection, change) = (swap.collection(), OwnedSwap::new(swap, now));
+        let perform = |changes: &[OwnedSwap]| self.perform(collection, changes);
         let version = if self.tagged {
-            self.queue.swap(collection, change, perform)?
+            self.queue.swap(change, perform)?
         } else {
             // Writes of different documents do not wait for each other, as they would in a batch.
             let outcome = perform(&[change]).pop();

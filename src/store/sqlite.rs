@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
 use crate::store::{
-    List, Listener, Listeners, OpenError, Portion, Store, StoreError, Swap, SwapError,
+    List, Listener, Listeners, OpenError, OwnedSwap, Portion, Store, StoreError, Swap, SwapError,
     refuse_repeated,
 };
 use crate::version::Version;
@@ -22,7 +22,6 @@ mod rows;
 mod tables;
 mod writer;
 
-use queue::OwnedSwap;
 use writer::Writer;
 
 /// The documents in a `SQLite` file, which several processes on one machine may serve at once.

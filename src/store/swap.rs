@@ -1,5 +1,7 @@
 use std::error::Error;
 use std::fmt;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use std::time::SystemTime;
 
 use crate::document::{Document, Id};
 use crate::idempotency::KeyedWrite;
@@ -115,6 +117,38 @@ impl<'a> Swap<'a> {
     #[must_use]
     pub fn keyed_write(&self) -> Option<&'a KeyedWrite> {
         self.keyed_write
+    }
+}
+
+/// What came of a swap.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) type Outcome = Result<Version, SwapError>;
+
+/// A copy of a swap, which another thread may perform, and when it was asked for. It shares the texts.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[derive(Debug)]
+pub(crate) struct OwnedSwap {
+    pub(crate) collection: String,
+    pub(crate) id: Id,
+    pub(crate) expected: Option<Version>,
+    pub(crate) document: Option<Document>,
+    pub(crate) expected_collection: Option<Version>,
+    pub(crate) keyed_write: Option<KeyedWrite>,
+    pub(crate) now: SystemTime,
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+impl OwnedSwap {
+    pub(crate) fn new(swap: &Swap<'_>, now: SystemTime) -> Self {
+        Self {
+            collection: swap.collection().to_owned(),
+            id: swap.id().clone(),
+            expected: swap.expected(),
+            document: swap.new_document().cloned(),
+            expected_collection: swap.expected_collection(),
+            keyed_write: swap.keyed_write().cloned(),
+            now,
+        }
     }
 }
 

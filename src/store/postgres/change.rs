@@ -7,9 +7,8 @@ use crate::document::{Document, Id};
 use crate::store::postgres::batch::{Batch, DELETE, INSERT, NewRow, UPDATE};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::keys::{purge, refused};
-use crate::store::postgres::queue::{Change, Outcome};
 use crate::store::postgres::row::{collection_version, unreadable, version};
-use crate::store::{StoreError, SwapError};
+use crate::store::{Outcome, OwnedSwap, StoreError, SwapError};
 use crate::version::{Version, VersionClock};
 
 /// Performs swaps of one collection in one transaction. No two of them are of one document; and
@@ -21,7 +20,7 @@ use crate::version::{Version, VersionClock};
 pub(super) fn perform(
     client: &mut Client,
     collection: &str,
-    changes: &[Change],
+    changes: &[OwnedSwap],
     tagged: bool,
 ) -> Result<Option<Vec<Outcome>>, Failure> {
     match (try_perform(client, collection, changes, tagged), changes) {
@@ -39,7 +38,7 @@ pub(super) fn perform(
 fn try_perform(
     client: &mut Client,
     collection: &str,
-    changes: &[Change],
+    changes: &[OwnedSwap],
     tagged: bool,
 ) -> Result<Vec<Outcome>, Failure> {
     let mut transaction = begin(client)?;
@@ -49,7 +48,7 @@ fn try_perform(
     }
     let mut clock = VersionClock::after(latest);
     let mut writes = Writes::default();
-    let judge = |change: &Change| {
+    let judge = |change: &OwnedSwap| {
         let expected = change.expected_collection;
         if expected.is_some_and(|it| !tagged || it != latest) {
             return Err(SwapError::Conflict);
@@ -87,9 +86,9 @@ struct Writes {
 impl Writes {
     /// Adds the row that `change` makes. The id and the last change date of a document that is
     /// removed stay where the collection has no version, and where the swap has a key.
-    fn push(&mut self, change: &Change, version: Version, tagged: bool) {
+    fn push(&mut self, change: &OwnedSwap, version: Version, tagged: bool) {
         let keyed_write = change.keyed_write.as_ref();
-        let content = change.new.as_ref().map(Document::as_str);
+        let content = change.document.as_ref().map(Document::as_str);
         let batch = match (change.expected, content) {
             (None, _) => &mut self.created,
             (Some(_), None) if tagged && keyed_write.is_none() => &mut self.deleted,
@@ -143,7 +142,7 @@ pub(super) fn commit(transaction: Transaction<'_>) -> Result<(), Failure> {
 fn lock(
     transaction: &mut Transaction<'_>,
     collection: &str,
-    changes: &[Change],
+    changes: &[OwnedSwap],
     tagged: bool,
 ) -> Result<(Version, bool), Failure> {
     if let [change] = changes {

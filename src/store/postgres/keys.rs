@@ -5,12 +5,11 @@ use postgres::{Client, Row, Transaction};
 
 use crate::document::Id;
 use crate::idempotency::{IdempotencyKey, KeyedWrite};
-use crate::store::SwapError;
 use crate::store::postgres::change::{begin, commit};
 use crate::store::postgres::connections::Failure;
-use crate::store::postgres::queue::Change;
 use crate::store::postgres::row::unreadable;
 use crate::store::postgres::tables::{KEYS, SCHEMA_VERSION, WITHOUT_KEYS_VERSION, overtaken};
+use crate::store::{OwnedSwap, SwapError};
 
 /// Adds to our tables what is needed for keys, in one transaction. Only the owner of the tables
 /// can do that.
@@ -106,7 +105,7 @@ pub(super) fn purge(
 pub(super) fn refused(
     client: &mut Client,
     collection: &str,
-    change: &Change,
+    change: &OwnedSwap,
 ) -> Result<SwapError, Failure> {
     let key = change.keyed_write.as_ref().map(|write| write.key.as_str());
     let row = client.query_typed_opt(

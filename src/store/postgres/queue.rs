@@ -2,56 +2,24 @@ use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
-use crate::document::{Document, Id};
-use crate::idempotency::KeyedWrite;
-use crate::store::{StoreError, Swap, SwapError};
-use crate::version::Version;
+use crate::store::{Outcome, OwnedSwap, StoreError};
 
 /// How many swaps one transaction performs, and how many bytes of documents, at most: so that no
 /// statement takes long.
 const MAX_SWAPS: usize = 64;
 const MAX_BYTES: usize = 256 * 1024;
 
-/// What came of a swap.
-pub(super) type Outcome = Result<Version, SwapError>;
-
-/// A swap of its own, which another thread may perform. Its collection is known from elsewhere.
-#[derive(Debug)]
-pub(super) struct Change {
-    pub(super) id: Id,
-    pub(super) expected: Option<Version>,
-    pub(super) new: Option<Document>,
-    pub(super) expected_collection: Option<Version>,
-    pub(super) keyed_write: Option<KeyedWrite>,
-    pub(super) now: SystemTime,
+/// The bytes of the id and the document of a swap.
+fn bytes(swap: &OwnedSwap) -> usize {
+    let text = swap.document.as_ref().map_or(0, |it| it.as_str().len());
+    swap.id.as_str().len() + text
 }
 
-impl Change {
-    /// A copy, which shares the texts.
-    pub(super) fn new(swap: &Swap<'_>, now: SystemTime) -> Self {
-        Self {
-            id: swap.id().clone(),
-            expected: swap.expected(),
-            new: swap.new_document().cloned(),
-            expected_collection: swap.expected_collection(),
-            keyed_write: swap.keyed_write().cloned(),
-            now,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        let text = self.new.as_ref().map_or(0, |new| new.as_str().len());
-        self.id.as_str().len() + text
-    }
-
-    /// Whether both can be performed in one transaction, and neither depends on what comes of the
-    /// other.
-    fn is_independent(&self, other: &Self) -> bool {
-        let expects = |it: &Self| it.expected_collection.is_some();
-        self.id != other.id && !expects(self) && !expects(other)
-    }
+/// Whether both can be performed in one transaction, and neither depends on what comes of the other.
+fn are_independent(one: &OwnedSwap, other: &OwnedSwap) -> bool {
+    let expects = |it: &OwnedSwap| it.expected_collection.is_some();
+    one.id != other.id && !expects(one) && !expects(other)
 }
 
 /// The swaps that wait to be performed, by collection. A collection has an entry as long as a
@@ -61,7 +29,7 @@ pub(super) struct Queue(Mutex<HashMap<String, VecDeque<Waiting>>>);
 
 #[derive(Debug)]
 struct Waiting {
-    change: Change,
+    change: OwnedSwap,
     caller: Sender<Message>,
 }
 
@@ -80,32 +48,32 @@ impl Queue {
     /// them, and never twice at once for one collection.
     pub(super) fn swap(
         &self,
-        collection: &str,
-        change: Change,
-        perform: impl Fn(&[Change]) -> Vec<Outcome>,
+        change: OwnedSwap,
+        perform: impl Fn(&[OwnedSwap]) -> Vec<Outcome>,
     ) -> Outcome {
         let (caller, messages) = channel();
-        self.push(collection, Waiting { change, caller });
+        let collection = change.collection.clone();
+        self.push(Waiting { change, caller });
         while let Ok(message) = messages.recv() {
             match message {
-                Message::Perform => self.perform(collection, &perform),
+                Message::Perform => self.perform(&collection, &perform),
                 Message::Performed(outcome) => return outcome,
             }
         }
         Err(StoreError::new("the thread that performed the write has ended").into())
     }
 
-    fn push(&self, collection: &str, waiting: Waiting) {
+    fn push(&self, waiting: Waiting) {
         let mut queue = self.lock();
-        if let Some(others) = queue.get_mut(collection) {
+        if let Some(others) = queue.get_mut(&waiting.change.collection) {
             others.push_back(waiting);
         } else {
             let _ = waiting.caller.send(Message::Perform);
-            queue.insert(collection.to_owned(), VecDeque::from([waiting]));
+            queue.insert(waiting.change.collection.clone(), VecDeque::from([waiting]));
         }
     }
 
-    fn perform(&self, collection: &str, perform: impl Fn(&[Change]) -> Vec<Outcome>) {
+    fn perform(&self, collection: &str, perform: impl Fn(&[OwnedSwap]) -> Vec<Outcome>) {
         let (changes, callers) = self.take(collection);
         let turn = Turn(self, collection);
         let outcomes = perform(&changes);
@@ -117,18 +85,18 @@ impl Queue {
     }
 
     /// Takes swaps that can be performed in one transaction. The others stay, in their order.
-    fn take(&self, collection: &str) -> (Vec<Change>, Vec<Sender<Message>>) {
+    fn take(&self, collection: &str) -> (Vec<OwnedSwap>, Vec<Sender<Message>>) {
         let mut queue = self.lock();
         let Some(waiting) = queue.get_mut(collection) else {
             return (Vec::new(), Vec::new());
         };
-        let (mut changes, mut callers): (Vec<Change>, _) = (Vec::new(), Vec::new());
-        let mut bytes = 0;
+        let (mut changes, mut callers): (Vec<OwnedSwap>, _) = (Vec::new(), Vec::new());
+        let mut size = 0;
         for next in mem::take(waiting) {
-            let total = bytes + next.change.bytes();
+            let total = size + bytes(&next.change);
             let fits = changes.is_empty() || (changes.len() < MAX_SWAPS && total <= MAX_BYTES);
-            if fits && changes.iter().all(|it| it.is_independent(&next.change)) {
-                bytes = total;
+            if fits && changes.iter().all(|it| are_independent(it, &next.change)) {
+                size = total;
                 changes.push(next.change);
                 callers.push(next.caller);
             } else {
@@ -168,24 +136,28 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
+    use std::time::SystemTime;
 
     use super::*;
+    use crate::document::{Document, Id};
+    use crate::store::Swap;
+    use crate::version::Version;
 
-    fn change(id: &str, text: &str, expected_collection: Option<Version>) -> Change {
+    fn change(id: &str, text: &str, expected_collection: Option<Version>) -> OwnedSwap {
         let id = Id::new(id).unwrap();
         let document = Document::from_stored(text).unwrap();
         let mut swap = Swap::create("notes", &id, &document);
         if let Some(version) = expected_collection {
             swap = swap.while_collection_at(version);
         }
-        Change::new(&swap, SystemTime::UNIX_EPOCH)
+        OwnedSwap::new(&swap, SystemTime::UNIX_EPOCH)
     }
 
     /// Queues these changes while another one is performed, and returns the ids of their batches.
     fn batches(changes: &[(&str, &str, Option<Version>)]) -> Vec<Vec<String>> {
         let queue = Queue::default();
         let (batches, all_wait) = (Mutex::new(Vec::new()), AtomicBool::new(false));
-        let perform = |batch: &[Change]| {
+        let perform = |batch: &[OwnedSwap]| {
             let ids: Vec<_> = batch.iter().map(|it| it.id.to_string()).collect();
             batches.lock().unwrap().push(ids);
             while !all_wait.load(Ordering::SeqCst) {
@@ -195,7 +167,7 @@ mod tests {
         };
         thread::scope(|scope| {
             let swap = |id, text, expected| {
-                let performed = queue.swap("notes", change(id, text, expected), perform);
+                let performed = queue.swap(change(id, text, expected), perform);
                 assert_eq!(performed, Ok(Version::FIRST));
             };
             scope.spawn(move || swap("first", "{}", None));
@@ -245,8 +217,8 @@ mod tests {
     #[test]
     fn after_a_panic_the_next_swaps_are_performed() {
         let queue = Queue::default();
-        let swap = |perform: fn(&[Change]) -> Vec<Outcome>| {
-            queue.swap("notes", change("1", "{}", None), perform)
+        let swap = |perform: fn(&[OwnedSwap]) -> Vec<Outcome>| {
+            queue.swap(change("1", "{}", None), perform)
         };
         let panicking = AssertUnwindSafe(|| swap(|_| panic!("this panic is part of the test")));
         assert!(catch_unwind(panicking).is_err());

@@ -6,9 +6,8 @@ use std::time::SystemTime;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::document::{Document, Id};
-use crate::store::sqlite::queue::{Outcome, OwnedSwap};
 use crate::store::sqlite::{keys, rows};
-use crate::store::{StoreError, SwapError};
+use crate::store::{Outcome, OwnedSwap, StoreError, SwapError};
 use crate::version::{Version, VersionClock};
 
 /// Changes that are committed together, or rolled back together when this is dropped.

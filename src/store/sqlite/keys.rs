@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::document::Id;
 use crate::idempotency::{IdempotencyKey, KeyedWrite};
-use crate::store::sqlite::queue::OwnedSwap;
+use crate::store::OwnedSwap;
 use crate::store::sqlite::rows::unreadable;
 use crate::version::Version;
 

@@ -3,49 +3,17 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
-use crate::document::{Document, Id};
-use crate::idempotency::KeyedWrite;
-use crate::store::{Swap, SwapError};
-use crate::version::Version;
+use crate::store::{Outcome, OwnedSwap};
 
 /// The most swaps of one batch, and the most bytes of their documents: other processes that share
 /// the file wait meanwhile.
 const MAX_SWAPS: usize = 64;
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// What became of a swap.
-pub(super) type Outcome = Result<Version, SwapError>;
-
-/// A swap that another thread may perform, and when it was asked for.
-#[derive(Debug)]
-pub(super) struct OwnedSwap {
-    pub(super) collection: String,
-    pub(super) id: Id,
-    pub(super) expected: Option<Version>,
-    pub(super) document: Option<Document>,
-    pub(super) expected_collection: Option<Version>,
-    pub(super) keyed_write: Option<KeyedWrite>,
-    pub(super) now: SystemTime,
-}
-
-impl OwnedSwap {
-    pub(super) fn new(swap: &Swap<'_>, now: SystemTime) -> Self {
-        Self {
-            collection: swap.collection().to_owned(),
-            id: swap.id().clone(),
-            expected: swap.expected(),
-            document: swap.new_document().cloned(),
-            expected_collection: swap.expected_collection(),
-            keyed_write: swap.keyed_write().cloned(),
-            now,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.document.as_ref().map_or(0, |it| it.as_str().len())
-    }
+/// The bytes of the document that a swap makes.
+fn bytes(swap: &OwnedSwap) -> usize {
+    swap.document.as_ref().map_or(0, |it| it.as_str().len())
 }
 
 /// The swaps that wait, the oldest first.
@@ -159,10 +127,10 @@ impl<'a> Turn<'a> {
 
     /// Takes the first swap, and of those that wait as many as fit into one batch with it.
     pub(super) fn take_batch(&mut self) -> Vec<Entry> {
-        let mut bytes = self.first.as_ref().map_or(0, |it| it.swap.bytes());
+        let mut total = self.first.as_ref().map_or(0, |it| bytes(&it.swap));
         let fits = |entry: &&Entry| {
-            bytes += entry.swap.bytes();
-            bytes <= MAX_BYTES
+            total += bytes(&entry.swap);
+            total <= MAX_BYTES
         };
         let state = self.queue.lock();
         let fitting = state.entries.iter().take(MAX_SWAPS - 1).take_while(fits);
@@ -194,8 +162,11 @@ impl Drop for Turn<'_> {
 mod tests {
     use std::sync::Arc;
     use std::thread;
+    use std::time::SystemTime;
 
     use super::*;
+    use crate::document::{Document, Id};
+    use crate::version::Version;
 
     /// A swap whose document has so many bytes.
     fn swap(bytes: usize) -> OwnedSwap {

@@ -10,8 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
 use crate::store::sqlite::keys::{in_hex, keyed_write_of};
-use crate::store::sqlite::queue::OwnedSwap;
-use crate::store::{List, Portion};
+use crate::store::{List, OwnedSwap, Portion};
 use crate::version::Version;
 
 /// The version of a collection. Without a row, nothing was ever written to it.

@@ -7,8 +7,8 @@ use rusqlite::Connection;
 
 use crate::document::{Document, Id};
 use crate::store::sqlite::batch::Batch;
-use crate::store::sqlite::queue::{Entry, Outcome, OwnedSwap, Queue, Turn};
-use crate::store::{StoreError, SwapError};
+use crate::store::sqlite::queue::{Entry, Queue, Turn};
+use crate::store::{Outcome, OwnedSwap, StoreError, SwapError};
 
 /// The connection that writes, and the swaps that wait for it.
 #[derive(Debug)]
