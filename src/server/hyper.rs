@@ -263,7 +263,7 @@ impl Door {
             return Ok(Read::Content(Bytes::new()));
         }
         if head.expects_continue() {
-            let early = if self.answers_here(request) {
+            let early = if self.desk.needs_check(request) || self.answers_here(request) {
                 self.desk.respond_early(request)
             } else {
                 let early = |desk: &Desk, request: Request<'_>| desk.respond_early(&request);
@@ -297,8 +297,7 @@ impl Door {
 
     /// Whether the answer is made on the thread of the loop: it takes microseconds then.
     fn answers_here(&self, request: &Request<'_>) -> bool {
-        self.desk.needs_check(request)
-            || !self.desk.waits(request.method) && !self.desk.may_list_much(request)
+        !self.desk.waits(request.method) && !self.desk.may_list_much(request)
     }
 
     /// Does something with a request that asks the store, beside the loop: it may have to wait, or
