@@ -1,4 +1,5 @@
 use std::mem;
+use std::sync::LazyLock;
 
 use postgres::types::Type;
 use postgres::{Client, Transaction};
@@ -12,9 +13,28 @@ use crate::version::Version;
 const MAX_ROWS: usize = 500;
 const MAX_BYTES: usize = 256 * 1024;
 
+/// A statement that writes rows, for several of them and for one. Both are made once, and not with
+/// each write.
+pub(super) struct Statement {
+    of_rows: String,
+    of_one_row: String,
+}
+
+impl Statement {
+    /// The forms of a statement in which `new` stands for the rows.
+    fn of(statement: &str) -> Self {
+        Self {
+            of_rows: of_rows(statement),
+            of_one_row: of_one_row(statement),
+        }
+    }
+}
+
 /// Inserts rows. A row takes the place of a document that was removed before its change date, and
 /// of no other.
-pub(super) const INSERT: &str = r#"
+pub(super) static INSERT: LazyLock<Statement> = LazyLock::new(|| {
+    Statement::of(
+        r#"
 INSERT INTO document
 SELECT new.collection, new.id, new.content, new.change_date, new.dated, new.removed,
     new.key, new.digest, new.created
@@ -25,10 +45,14 @@ SET content = excluded.content, change_date = excluded.change_date, dated = excl
     request_digest = excluded.request_digest, created = excluded.created, removed_at = NULL
 WHERE document.removed
     AND document.change_date COLLATE "C" < excluded.change_date COLLATE "C"
-"#;
+"#,
+    )
+});
 
 /// Puts each row in the place of the document that it expects, if that is there.
-pub(super) const UPDATE: &str = "
+pub(super) static UPDATE: LazyLock<Statement> = LazyLock::new(|| {
+    Statement::of(
+        "
 UPDATE document
 SET content = new.content, change_date = new.change_date, dated = new.dated,
     removed = new.removed, idempotency_key = new.key, request_digest = new.digest,
@@ -37,15 +61,21 @@ SET content = new.content, change_date = new.change_date, dated = new.dated,
 FROM new
 WHERE document.collection = new.collection AND document.id = new.id
     AND document.change_date = new.expected AND NOT document.removed
-";
+",
+    )
+});
 
 /// Deletes the document that each row expects, if that is there.
-pub(super) const DELETE: &str = "
+pub(super) static DELETE: LazyLock<Statement> = LazyLock::new(|| {
+    Statement::of(
+        "
 DELETE FROM document
 USING new
 WHERE document.collection = new.collection AND document.id = new.id
     AND document.change_date = new.expected AND NOT document.removed
-";
+",
+    )
+});
 
 /// The columns of `new` in these statements.
 const COLUMNS: [&str; 10] = [
@@ -162,13 +192,13 @@ impl Batch {
         &mut self,
         transaction: &mut Transaction<'_>,
         collection: &str,
-        statement: &str,
+        statement: &Statement,
     ) -> Result<Vec<String>, postgres::Error> {
         let rows = mem::take(self);
         match rows.ids.len() {
             0 => Ok(Vec::new()),
-            1 => rows.write_one(transaction, collection, &of_one_row(statement)),
-            _ => rows.write_all(transaction, collection, &of_rows(statement)),
+            1 => rows.write_one(transaction, collection, &statement.of_one_row),
+            _ => rows.write_all(transaction, collection, &statement.of_rows),
         }
     }
 

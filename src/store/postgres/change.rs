@@ -110,9 +110,9 @@ impl Writes {
         collection: &str,
     ) -> Result<HashSet<String>, postgres::Error> {
         let mut written = HashSet::new();
-        written.extend(self.created.write(transaction, collection, INSERT)?);
-        written.extend(self.replaced.write(transaction, collection, UPDATE)?);
-        written.extend(self.deleted.write(transaction, collection, DELETE)?);
+        written.extend(self.created.write(transaction, collection, &INSERT)?);
+        written.extend(self.replaced.write(transaction, collection, &UPDATE)?);
+        written.extend(self.deleted.write(transaction, collection, &DELETE)?);
         Ok(written)
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn fill(
         batch.push(&NewRow::new(id.as_str(), Some(document.as_str()), version));
         if batch.is_full() || index + 1 == documents.len() {
             let rows = batch.len();
-            if batch.write(&mut transaction, collection, INSERT)?.len() < rows {
+            if batch.write(&mut transaction, collection, &INSERT)?.len() < rows {
                 return Err(overtaken());
             }
         }

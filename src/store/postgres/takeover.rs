@@ -66,11 +66,11 @@ fn copy_persons(transaction: &mut Transaction<'_>) -> Result<(), Failure> {
         for row in &rows {
             push_person(&mut batch, row)?;
             if batch.is_full() {
-                batch.write(transaction, PERSONS, INSERT)?;
+                batch.write(transaction, PERSONS, &INSERT)?;
             }
         }
         let Some(row) = rows.last() else {
-            batch.write(transaction, PERSONS, INSERT)?;
+            batch.write(transaction, PERSONS, &INSERT)?;
             return Ok(());
         };
         last = row.try_get(0).map_err(unreadable)?;
