@@ -55,6 +55,18 @@ impl Gate {
     }
 }
 
+/// A server whose store waits at a gate.
+fn gated() -> (Serving, Arc<Gate>) {
+    let gate = Arc::new(Gate::default());
+    let watched = Arc::clone(&gate);
+    let store = Watched::new(MemoryStore::new(), move |call| {
+        watched.pass(call);
+        Ok(())
+    });
+    let serving = Serving::with(store, options());
+    (serving, gate)
+}
+
 #[track_caller]
 fn healthy(answer: &Answer) {
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -71,13 +83,7 @@ fn unhealthy(answer: &Answer) {
 
 #[test]
 fn a_store_that_hangs_is_not_healthy_until_it_goes_on() {
-    let gate = Arc::new(Gate::default());
-    let watched = Arc::clone(&gate);
-    let store = Watched::new(MemoryStore::new(), move |call| {
-        watched.pass(call);
-        Ok(())
-    });
-    let serving = Serving::with(store, options());
+    let (serving, gate) = gated();
     let ask = || serving.ask("GET /health", "", "");
     healthy(&ask());
     assert_eq!(gate.versions(), 1);
@@ -148,13 +154,7 @@ fn a_panic_of_the_store_ends_no_check() {
 /// A store that hangs is not asked by what a health check could be refused for, either.
 #[test]
 fn a_check_with_content_is_answered() {
-    let gate = Arc::new(Gate::default());
-    let watched = Arc::clone(&gate);
-    let store = Watched::new(MemoryStore::new(), move |call| {
-        watched.pass(call);
-        Ok(())
-    });
-    let serving = Serving::with(store, options());
+    let (serving, gate) = gated();
     gate.set(true);
     let mut client = serving.client();
     client.send(request("GET /health", "Expect: 100-continue\r\n", "{}"));

@@ -53,6 +53,8 @@ mod person;
 mod postgres;
 mod preference;
 mod property;
+#[cfg(target_os = "linux")]
+mod proxy;
 mod race;
 mod readme;
 mod resource;

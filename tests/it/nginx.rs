@@ -1,22 +1,20 @@
 //! The README's nginx in front, with the faults that the `tiny_http` door leaves open.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::client::{Client, request};
-use crate::directory::Directory;
 use crate::faults::{Witness, announce_terabytes, do_not_read, drip, send_without_end, stall};
+use crate::proxy::{Proxy, block, skipped};
 use crate::serving::Program;
 
 /// The configuration of the README, with these servers each in a line of its own, in a file that says
 /// no more than nginx has to know.
 fn configuration(directory: &str, backends: &[SocketAddr], port: u16) -> String {
-    let readme = include_str!("../../README.md");
-    let block = readme.split("```nginx\n").nth(1).unwrap();
-    let block = block.split("```").next().unwrap();
+    let block = block("nginx");
     let server = "    server 127.0.0.1:5000 max_fails=0;\n";
     assert!(block.contains(server));
     let servers = backends
@@ -43,25 +41,14 @@ fn configuration(directory: &str, backends: &[SocketAddr], port: u16) -> String 
     )
 }
 
-pub struct Nginx {
-    child: Child,
-    pub address: SocketAddr,
-    _directory: Directory,
+/// nginx in front of these; nothing where it is not installed.
+fn in_front(programs: &[&Program]) -> Option<Proxy> {
+    in_front_below("/", programs)
 }
 
-impl Nginx {
-    /// nginx in front of these; nothing where it is not installed.
-    fn start(programs: &[&Program]) -> Option<Self> {
-        Self::start_below("/", programs)
-    }
-
-    /// The same, with what it passes on below this path, which the servers do not see.
-    pub fn start_below(place: &str, programs: &[&Program]) -> Option<Self> {
-        // It cannot be asked which port it took. This one is free, or was a moment ago.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let directory = Directory::new(&format!("nginx-{}", address.port()));
+/// The same, with what it passes on below this path, which the servers do not see.
+pub fn in_front_below(place: &str, programs: &[&Program]) -> Option<Proxy> {
+    Proxy::start("nginx", Duration::from_secs(20), |address, directory| {
         let path = directory.0.to_str().unwrap();
         let file = directory.0.join("nginx.conf");
         let backends: Vec<_> = programs.iter().map(|program| program.address).collect();
@@ -75,34 +62,14 @@ impl Nginx {
         fs::write(&file, text).unwrap();
         let mut command = Command::new("nginx");
         command.arg("-p").arg(path).arg("-c").arg(&file);
-        let mut child = command.stderr(Stdio::null()).spawn().ok()?;
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(address).is_err() {
-            assert!(child.try_wait().unwrap().is_none(), "nginx has ended");
-            assert!(Instant::now() < deadline, "nginx does not listen");
-            thread::sleep(Duration::from_millis(10));
-        }
-        Some(Self {
-            child,
-            address,
-            _directory: directory,
-        })
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // Its workers end with it when it is told, and not when it is killed.
-        let id = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-s", "TERM", &id]).status();
-        let _ = self.child.wait();
-    }
+        command
+    })
 }
 
 #[test]
 fn nginx_in_front_closes_what_tiny_http_leaves_open() {
     let program = Program::start(&[]);
-    let Some(nginx) = Nginx::start(&[&program]) else {
+    let Some(nginx) = in_front(&[&program]) else {
         return skipped("nginx");
     };
     let address = nginx.address;
@@ -123,7 +90,7 @@ fn nginx_in_front_closes_what_tiny_http_leaves_open() {
 #[test]
 fn nginx_in_front_reads_what_others_do_not() {
     let program = Program::start(&[]);
-    let Some(nginx) = Nginx::start(&[&program]) else {
+    let Some(nginx) = in_front(&[&program]) else {
         return skipped("nginx");
     };
     drop(do_not_read(nginx.address));
@@ -156,7 +123,7 @@ fn nginx_in_front_serves_all_but_what_tiny_http_cannot_read() {
     ];
     for (door, status) in doors {
         let programs = [start(door), start(door)];
-        let Some(nginx) = Nginx::start(&[&programs[0], &programs[1]]) else {
+        let Some(nginx) = in_front(&[&programs[0], &programs[1]]) else {
             return skipped("nginx");
         };
         for field in ["X-Name: \u{e9}\r\n", "Cookie: name=\u{e9}\r\n"] {
@@ -177,7 +144,7 @@ fn nginx_in_front_serves_all_but_what_tiny_http_cannot_read() {
 #[test]
 fn nginx_in_front_leaves_the_tags_strong() {
     let program = Program::start(&[]);
-    let Some(nginx) = Nginx::start(&[&program]) else {
+    let Some(nginx) = in_front(&[&program]) else {
         return skipped("nginx");
     };
     let mut client = Client::connect(nginx.address);
@@ -199,7 +166,7 @@ fn nginx_in_front_of_three_servers() {
         return;
     };
     let mut programs = [0; 3].map(|_| Program::start(&["--store", &schema.url]));
-    let Some(nginx) = Nginx::start(&programs.each_ref()) else {
+    let Some(nginx) = in_front(&programs.each_ref()) else {
         return skipped("nginx");
     };
     let person = r#"{"person_id": "1", "person_name": "0"}"#;
@@ -235,12 +202,4 @@ fn nginx_in_front_of_three_servers() {
         assert_eq!(add(0), round * 8 * 25);
         programs[1].child.kill().unwrap();
     }
-}
-
-/// Tells that a test was skipped, unless `IFMATCH_TEST_PROXIES` says that none may be.
-#[expect(clippy::print_stderr, reason = "so that nobody takes it for tested")]
-pub fn skipped(proxy: &str) {
-    let needed = std::env::var_os("IFMATCH_TEST_PROXIES").is_some();
-    assert!(!needed, "{proxy} is not installed");
-    eprintln!("skipped: {proxy} is not installed");
 }

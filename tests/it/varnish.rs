@@ -2,15 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{Answer, Client, request};
-use crate::directory::Directory;
-use crate::nginx::skipped;
+use crate::proxy::{Proxy, block, skipped};
 use crate::serving::{Program, program};
 
 /// Longer than anything takes that is not stuck, and shorter than Varnish keeps what it is told
@@ -23,54 +21,21 @@ fn ask(client: &mut Client, request: impl AsRef<[u8]>) -> Answer {
     client.receive()
 }
 
-struct Varnish {
-    child: Child,
-    address: SocketAddr,
-    _directory: Directory,
-}
-
-impl Varnish {
-    /// Varnish in front of it; nothing where it is not installed.
-    fn start(program: &Program) -> Option<Self> {
-        let readme = include_str!("../../README.md");
-        let block = readme.split("```vcl\n").nth(1).unwrap();
-        let block = block.split("```").next().unwrap();
-        assert!(block.contains("\"5000\""));
-        let port = program.address.port().to_string();
-        // It cannot be asked which port it took. This one is free, or was a moment ago.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let directory = Directory::new(&format!("varnish-{}", address.port()));
+/// Varnish in front of it; nothing where it is not installed.
+fn in_front(program: &Program) -> Option<Proxy> {
+    let block = block("vcl");
+    assert!(block.contains("\"5000\""));
+    let port = program.address.port().to_string();
+    Proxy::start("varnish", STUCK, |address, directory| {
         let file = directory.0.join("ifmatch.vcl");
         fs::write(&file, block.replace("5000", &port)).unwrap();
         let mut command = Command::new("varnishd");
         command.args(["-F", "-j", "none", "-s", "malloc,16m", "-a"]);
         command.arg(address.to_string());
         command.arg("-n").arg(&directory.0).arg("-f").arg(&file);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn().ok()?;
-        let deadline = Instant::now() + STUCK;
-        while TcpStream::connect(address).is_err() {
-            assert!(child.try_wait().unwrap().is_none(), "Varnish has ended");
-            assert!(Instant::now() < deadline, "Varnish does not listen");
-            thread::sleep(Duration::from_millis(10));
-        }
-        Some(Self {
-            child,
-            address,
-            _directory: directory,
-        })
-    }
-}
-
-impl Drop for Varnish {
-    fn drop(&mut self) {
-        // Its child ends with it when it is told, and not when it is killed.
-        let id = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-s", "TERM", &id]).status();
-        let _ = self.child.wait();
-    }
+        command.stdout(Stdio::null());
+        command
+    })
 }
 
 /// A server, and what it tells of each answer: the request line and the status.
@@ -97,7 +62,7 @@ fn logged() -> (Program, Receiver<String>) {
 #[test]
 fn varnish_in_front_revalidates() {
     let (program, log) = logged();
-    let Some(varnish) = Varnish::start(&program) else {
+    let Some(varnish) = in_front(&program) else {
         return skipped("varnish");
     };
     let next = || log.recv_timeout(STUCK).unwrap();
@@ -146,7 +111,7 @@ fn varnish_in_front_revalidates() {
 #[test]
 fn varnish_in_front_lets_a_reader_wait() {
     let (program, log) = logged();
-    let Some(varnish) = Varnish::start(&program) else {
+    let Some(varnish) = in_front(&program) else {
         return skipped("varnish");
     };
     let person = r#"{"person_id": "1", "person_name": "Wim"}"#;

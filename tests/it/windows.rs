@@ -4,7 +4,8 @@ use ifmatch::{Collection, Collections};
 use serde_json::json;
 
 use crate::client::{Answer, Client, request};
-use crate::nginx::{Nginx, skipped};
+use crate::nginx;
+use crate::proxy::skipped;
 use crate::serving::{Program, Serving};
 use crate::webdriver::{Browser, DOWN, ENTER, SPACE};
 
@@ -413,7 +414,7 @@ fn the_page_works_below_a_path() {
     works_at(&browser, &format!("http://{}/api/v1/", serving.address));
     // The public port of nginx is known only when it runs: any origin may write here.
     let program = Program::start(&["--collection", "notes", "--allow-origin", "*"]);
-    let Some(nginx) = Nginx::start_below("/data/", &[&program]) else {
+    let Some(nginx) = nginx::in_front_below("/data/", &[&program]) else {
         return skipped("nginx");
     };
     works_at(&browser, &format!("http://{}/data/", nginx.address));
