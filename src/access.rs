@@ -61,8 +61,8 @@ impl Access {
         Ok(())
     }
 
-    /// Asks every request but OPTIONS for this token, and those for the page for browsers, which holds
-    /// no data: it asks for the token itself.
+    /// Asks every request for this token, but for OPTIONS, `/health`, and the page for browsers, which
+    /// holds no data: it asks for the token itself.
     pub fn require_token(&mut self, token: Token) {
         self.token = Some(token);
     }
