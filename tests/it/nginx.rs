@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
-use std::thread;
 use std::time::Duration;
 
 use crate::client::{Client, request};
@@ -194,7 +193,7 @@ fn nginx_in_front_of_three_servers() {
         }
     };
     for round in 1..=2 {
-        thread::scope(|scope| {
+        std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| add(25));
             }
