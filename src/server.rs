@@ -17,6 +17,7 @@ mod health;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod log;
+mod metrics;
 mod stopper;
 mod tiny_http;
 mod waiters;
@@ -35,6 +36,8 @@ pub struct Options {
     pub policy: Policy,
     /// What takes the connections.
     pub door: Door,
+    /// Whether requests are counted, and `/metrics` shows the counters to Prometheus.
+    pub metrics: bool,
 }
 
 #[doc = include_str!("server/doors.md")]

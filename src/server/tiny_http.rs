@@ -247,8 +247,13 @@ impl Door {
 
     fn deliver(&self, arrival: Arrival, response: Response, lost: bool) -> Delivery {
         let (peer, since) = (arrival.peer().ip(), arrival.since());
-        self.desk
-            .note(peer, || arrival.request_line(), &response, since);
+        self.desk.note(
+            peer,
+            arrival.method(),
+            || arrival.request_line(),
+            &response,
+            since,
+        );
         arrival.answer(response, self.desk.max_content(), lost)
     }
 
