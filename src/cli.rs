@@ -146,6 +146,7 @@ impl Config {
         match flag.name {
             "--strict" => policy.profile = Profile::Strict,
             "--access-log" => self.access_log = true,
+            "--metrics" => self.options.metrics = true,
             "--no-collection-tag" => self.no_collection_tag = true,
             "--no-page" => policy.page = false,
             "--unconditional-writes" => policy.unconditional_writes = true,

@@ -28,7 +28,14 @@ pub use served::Collections;
 const MAX_NAME: usize = 64;
 
 /// The names that no collection of documents can have.
-const RESERVED: [&str; 5] = ["openapi.json", "health", "page.js", "page.css", "persons"];
+const RESERVED: [&str; 6] = [
+    "openapi.json",
+    "health",
+    "metrics",
+    "page.js",
+    "page.css",
+    "persons",
+];
 
 /// A collection of documents that is served under its name.
 ///
@@ -80,7 +87,7 @@ impl Collection {
     /// # Errors
     ///
     /// When it is no such name, longer than 64 bytes, or one that the server uses: `openapi.json`,
-    /// `health`, `page.js`, `page.css`, and `persons`, whose documents have another form.
+    /// `health`, `metrics`, `page.js`, `page.css`, and `persons`, whose documents have another form.
     pub fn new(name: &str) -> Result<Self, CollectionError> {
         if RESERVED.contains(&name) {
             return Err(CollectionError::Reserved(name.to_owned()));

@@ -155,7 +155,7 @@ impl<'a> Exchange<'a> {
         }
         let served = &self.policy.collections;
         let target = Target::parse(self.request.target, served)?;
-        let Some(allow) = allow(&target, self.policy) else {
+        let Some(allow) = self.allow(&target) else {
             let targets = targets(served);
             return Err(Problem::UnknownTarget { targets }.into());
         };
@@ -180,6 +180,20 @@ impl<'a> Exchange<'a> {
                 Ok(Action::Remove(self.select_target(collection, &id)?))
             }
             _ => Err(Problem::MethodNotAllowed { allow }.into()),
+        }
+    }
+
+    /// The methods of each target, or nothing where there is no such target.
+    fn allow(&self, target: &Target<'_>) -> Option<&'static str> {
+        let reads = "GET, HEAD, OPTIONS";
+        match target {
+            Target::Server => Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+            Target::Root | Target::OpenApi | Target::Health => Some(reads),
+            Target::Metrics => self.monitor.metrics().map(|_| reads),
+            Target::Script | Target::Style => self.policy.page.then_some(reads),
+            Target::Collection(_) => Some("GET, HEAD, POST, OPTIONS"),
+            Target::Document(..) => Some("GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+            Target::Unknown => None,
         }
     }
 
@@ -318,18 +332,6 @@ fn options(target: &Target<'_>, allow: &'static str) -> Response {
         _ => response,
     };
     response.with_field("Content-Length", "0")
-}
-
-/// The methods of each target, or nothing where there is no such target.
-fn allow(target: &Target<'_>, policy: &Policy) -> Option<&'static str> {
-    match target {
-        Target::Server => Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-        Target::Root | Target::OpenApi | Target::Health => Some("GET, HEAD, OPTIONS"),
-        Target::Script | Target::Style => policy.page.then_some("GET, HEAD, OPTIONS"),
-        Target::Collection(_) => Some("GET, HEAD, POST, OPTIONS"),
-        Target::Document(..) => Some("GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
-        Target::Unknown => None,
-    }
 }
 
 /// Every target for users of the API, as a sentence lists them.

@@ -16,6 +16,7 @@ mod health;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod log;
+mod metrics;
 mod stopper;
 mod tiny_http;
 mod waiters;
@@ -41,6 +42,8 @@ pub struct Options {
     /// `tiny_http` door, on Linux, it is how long a client may be silent; on other systems and on
     /// Unix-domain sockets no connection ends for it there.
     pub timeout: Duration,
+    /// Whether requests are counted, and `/metrics` shows the counters to Prometheus.
+    pub metrics: bool,
 }
 
 impl Default for Options {
@@ -49,6 +52,7 @@ impl Default for Options {
             policy: Policy::default(),
             door: Door::default(),
             timeout: Duration::from_secs(10),
+            metrics: false,
         }
     }
 }

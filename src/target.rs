@@ -21,6 +21,8 @@ pub(crate) enum Target<'a> {
     OpenApi,
     /// `/health`: whether the store answers.
     Health,
+    /// `/metrics`: the counters of the server.
+    Metrics,
     /// `/page.js`: the script of the page for browsers.
     Script,
     /// `/page.css`: the style of the page for browsers.
@@ -68,6 +70,7 @@ impl<'a> Target<'a> {
             (Some(""), None, None) => Self::Root,
             (Some("openapi.json"), None, None) => Self::OpenApi,
             (Some("health"), None, None) => Self::Health,
+            (Some("metrics"), None, None) => Self::Metrics,
             (Some("page.js"), None, None) => Self::Script,
             (Some("page.css"), None, None) => Self::Style,
             (Some(name), None, None) => collection(name).map_or(Self::Unknown, Self::Collection),

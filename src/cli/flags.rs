@@ -163,6 +163,10 @@ pub const FLAGS: &[Flag] = &[
         "--access-log",
         "tell of each answer on stderr, in the Common Log Format with microseconds at the end",
     ),
+    Flag::switch(
+        "--metrics",
+        "count requests, and show the counters to Prometheus at /metrics",
+    ),
     Flag::with_value(
         "--token-file",
         "FILE",

@@ -12,6 +12,9 @@ use crate::store::{Store, StoreError};
 use crate::target::Target;
 use crate::validators::Validators;
 
+/// The media type of the text format of Prometheus.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 /// What requests about the server itself are answered from.
 pub(crate) trait Monitor {
     /// Whether the store answers.
@@ -20,6 +23,9 @@ pub(crate) trait Monitor {
     ///
     /// When it does not.
     fn check(&self) -> Result<(), StoreError>;
+
+    /// The counters of the server, as Prometheus reads them; none where nothing is counted.
+    fn metrics(&self) -> Option<String>;
 }
 
 /// A monitor of a store that nothing else is known of.
@@ -37,6 +43,10 @@ impl<'a> StoreMonitor<'a> {
 impl Monitor for StoreMonitor<'_> {
     fn check(&self) -> Result<(), StoreError> {
         check(self.store, self.policy)
+    }
+
+    fn metrics(&self) -> Option<String> {
+        None
     }
 }
 
@@ -72,6 +82,13 @@ impl Exchange<'_> {
         let response = self.begin_unstored()?;
         let content = to_json(&json!({"message": "The store answers"}));
         Ok(response.with_content(JSON, content).routine())
+    }
+
+    /// Reads the counters.
+    pub(super) fn read_metrics(&self) -> Result<Response, End> {
+        let content = self.monitor.metrics().unwrap_or_default();
+        let response = self.begin_unstored()?;
+        Ok(response.with_content(PROMETHEUS, content.into_bytes()))
     }
 
     /// The start of an answer that is true of this moment only: it has no validators, and no cache

@@ -53,6 +53,7 @@ impl Exchange<'_> {
         match target {
             Target::Root => self.read_root(),
             Target::Health => self.read_health(),
+            Target::Metrics => self.read_metrics(),
             Target::Script => self.read_script(),
             Target::Style => self.read_style(),
             Target::OpenApi => {

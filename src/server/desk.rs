@@ -9,11 +9,14 @@ use crate::method::Method;
 use crate::policy::Policy;
 use crate::problem::Problem;
 use crate::resource::{self, Monitor};
-use crate::server::Options;
 use crate::server::health::{Checker, Health};
 use crate::server::lock;
 use crate::server::log::Log;
+#[cfg(feature = "hyper")]
+use crate::server::metrics::Connected;
+use crate::server::metrics::Metrics;
 use crate::server::waiters::Waiters;
+use crate::server::{Door, Options};
 use crate::store::{Store, StoreError};
 
 /// What is behind every door: the store, what was decided about the answers, and the log.
@@ -21,6 +24,8 @@ pub(super) struct Desk {
     store: Arc<dyn Store>,
     waiters: Arc<Waiters>,
     checker: Arc<Checker>,
+    /// None where nothing is to be counted.
+    metrics: Option<Box<Metrics>>,
     options: Options,
     log: OnceLock<Log>,
     failures: OnceLock<Log>,
@@ -36,6 +41,9 @@ impl Desk {
         Self {
             waiters: Waiters::of(Arc::clone(&store)),
             checker: Checker::new(Arc::clone(&store), options.policy.clone()),
+            // tiny_http does not tell of its connections.
+            metrics: (options.metrics)
+                .then(|| Box::new(Metrics::new(options.door != Door::TinyHttp))),
             store,
             options,
             log: OnceLock::new(),
@@ -75,8 +83,20 @@ impl Desk {
         request: &Request<'_>,
         checked: Option<Health>,
     ) -> Response {
-        self.guarded(resource::respond_monitored, checked, request)
-            .unwrap_or_else(|failed| failed)
+        let begun = self.metrics.as_ref().map(|it| (it, Instant::now()));
+        let response = self
+            .guarded(resource::respond_monitored, checked, request)
+            .unwrap_or_else(|failed| failed);
+        if let Some((metrics, since)) = begun {
+            metrics.observe(since);
+        }
+        response
+    }
+
+    /// Counts a connection, until what is returned is dropped.
+    #[cfg(feature = "hyper")]
+    pub(super) fn connect(&self) -> Option<Connected> {
+        self.metrics.as_ref()?.connect()
     }
 
     /// Whether the answer depends on a check of a store that may wait.
@@ -205,12 +225,16 @@ impl Desk {
     pub(super) fn note(
         &self,
         peer: Option<IpAddr>,
+        method: Method,
         request: impl FnOnce() -> String,
         response: &Response,
         since: Option<Instant>,
     ) {
         if let Some(reason) = response.failure() {
             self.tell(reason);
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.count(method, response.status());
         }
         match (self.log.get(), since) {
             (Some(log), Some(since)) if !response.is_routine() => {
@@ -241,5 +265,10 @@ impl Monitor for DeskMonitor<'_> {
             None if store.reads_wait() => checker.begin()?.block(),
             None => resource::check(&**store, &options.policy),
         }
+    }
+
+    fn metrics(&self) -> Option<String> {
+        let metrics = self.desk.metrics.as_ref()?;
+        Some(metrics.text(self.desk.waiters.count()))
     }
 }

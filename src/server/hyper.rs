@@ -183,6 +183,7 @@ impl Door {
         peer: Option<IpAddr>,
         place: OwnedSemaphorePermit,
     ) {
+        let _connected = self.desk.connect();
         let (connection, stream) = Connection::new(stream, peer, place);
         let mut stop = self.stop.clone();
         let mut stream = TimeoutStream::new(stream);
@@ -225,6 +226,7 @@ impl Door {
         let head = Head(head);
         let target = head.target();
         let request = head.request(&target);
+        let method = request.method;
         let read = self.read(&head, &request, &mut body).await;
         // Chunks that were read to their end do not say so themselves.
         let unread = !matches!(read, Ok(Read::Content(_))) && !body.is_end_stream();
@@ -243,8 +245,13 @@ impl Door {
             Ok(Read::Answered(response)) => response,
             Err(refusal) => self.desk.refuse(&request, refusal),
         };
-        self.desk
-            .note(connection.peer, || head.request_line(), &response, since);
+        self.desk.note(
+            connection.peer,
+            method,
+            || head.request_line(),
+            &response,
+            since,
+        );
         if patient && unread {
             tokio::spawn(timeout(self.timeout, drain(body)));
         }

@@ -238,8 +238,9 @@ impl Shared {
 
     fn finish(&self, incoming: Incoming, response: Response, persistence: Persistence) -> Answer {
         let (ip, since) = (incoming.peer().ip(), incoming.since());
+        let method = incoming.method();
         self.desk
-            .note(ip, || incoming.request_line(), &response, since);
+            .note(ip, method, || incoming.request_line(), &response, since);
         let persistence = match persistence {
             Persistence::Open if self.stopper.is_stopping() => Persistence::Close,
             persistence => persistence,

@@ -105,6 +105,11 @@ impl Waiters {
         })
     }
 
+    /// How many requests wait.
+    pub(super) fn count(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
     /// Ends every wait, and lets none begin.
     pub(super) fn close(&self) {
         let mut state = lock(&self.state);

@@ -55,6 +55,32 @@ fn help_and_version() {
     );
 }
 
+/// What systemd and Docker are told to start.
+#[test]
+#[cfg(all(feature = "hyper", feature = "sqlite"))]
+fn the_unit_and_the_image_give_flags_that_there_are() {
+    let unit = include_str!("../../contrib/ifmatch.service").lines();
+    let mut unit = unit.filter_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/ifmatch "));
+    let unit: Vec<_> = unit.next().unwrap().split(' ').map(Into::into).collect();
+    let words = |instruction: &str| -> Vec<String> {
+        let mut lines = include_str!("../../Dockerfile").lines();
+        let list = lines.find_map(|line| line.strip_prefix(instruction));
+        serde_json::from_str(list.unwrap()).unwrap()
+    };
+    let [entry, command] = ["ENTRYPOINT ", "CMD "].map(words);
+    assert_eq!(entry[0], "ifmatch");
+    let image = entry[1..].iter().chain(&command).map(Into::into).collect();
+    for (arguments, address) in [(unit, "127.0.0.1:5000"), (image, "0.0.0.0:5000")] {
+        match cli::Command::from_arguments(arguments) {
+            Ok(cli::Command::Serve(config)) => {
+                assert_eq!(config.address, address.parse().unwrap());
+                assert_ne!(config.options.door, ifmatch::Door::TinyHttp);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// What stands in the table is read, and nothing else.
 #[test]
 fn every_flag_is_read() {

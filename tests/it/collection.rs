@@ -55,7 +55,7 @@ fn names() {
         let error = Collection::new(name).unwrap_err();
         assert_eq!(error, CollectionError::Name(name.to_owned()));
     }
-    for name in ["openapi.json", "health", "page.js", "page.css"] {
+    for name in ["openapi.json", "health", "metrics", "page.js", "page.css"] {
         refused(Collection::new(name), RESERVED, name);
     }
 }

@@ -41,6 +41,7 @@ mod hyper;
 mod load;
 mod log;
 mod lossy;
+mod metrics;
 #[cfg(target_os = "linux")]
 mod nginx;
 mod openapi;

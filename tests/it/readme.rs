@@ -170,7 +170,7 @@ fn the_transcript_is_true() {
         readme.matches("\n$ curl ").count(),
         "every command was replayed"
     );
-    assert_eq!(asked, 10);
+    assert_eq!(asked, 11);
     let mut distinct: Vec<_> = known.values().collect();
     distinct.sort();
     distinct.dedup();
