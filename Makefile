@@ -19,7 +19,7 @@ test-all: ## run every test with every feature, at each door and with each store
 	cargo test --locked --all-features -- --skip windows::
 	IFMATCH_TEST_DOOR=hyper $(again)
 	IFMATCH_TEST_STORE=sqlite $(again)
-	IFMATCH_TEST_DOOR=hyper IFMATCH_TEST_STORE=postgres $(again)
+	IFMATCH_TEST_DOOR=hyper IFMATCH_TEST_THREADS=4 IFMATCH_TEST_STORE=postgres $(again)
 
 # With none, each alone, and each pair; a door or a store brings `server`.
 features: ## check every set of one or two features, and WebAssembly where its target is installed
