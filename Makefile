@@ -7,6 +7,9 @@ help: ## list what there is
 run: ## serve on 127.0.0.1:5000, with more flags in ARGS='--collection notes'
 	@cargo run --release -- --access-log $(ARGS)
 
+# A test waits most of its time.
+export RUST_TEST_THREADS ?= 8
+
 test: ## run every test of the default build
 	cargo test --locked
 
