@@ -163,6 +163,12 @@ impl Desk {
         }
     }
 
+    /// Whether the answer depends on a store that may have to be waited for.
+    #[cfg(feature = "hyper")]
+    pub(super) fn asks_and_waits(&self, request: &Request<'_>) -> bool {
+        self.waits(request.method) && resource::asks_store(&self.options.policy, request)
+    }
+
     /// Whether the answer may list so much that making it would delay the others.
     #[cfg(feature = "hyper")]
     pub(super) fn may_list_much(&self, request: &Request<'_>) -> bool {

@@ -297,7 +297,7 @@ impl Door {
 
     /// Whether the answer is made on the thread of the loop: it takes microseconds then.
     fn answers_here(&self, request: &Request<'_>) -> bool {
-        !self.desk.waits(request.method) && !self.desk.may_list_much(request)
+        !self.desk.asks_and_waits(request) && !self.desk.may_list_much(request)
     }
 
     /// Does something with a request that asks the store, beside the loop: it may have to wait, or
