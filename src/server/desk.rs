@@ -145,10 +145,10 @@ impl Desk {
         self.answer_problem(Problem::Refused(refusal), request)
     }
 
-    /// Answers a request during which the server itself failed.
+    /// Answers a request during which the server itself failed, or for which it has no time.
     #[cfg(feature = "hyper")]
-    pub(super) fn fail(&self, request: &Request<'_>) -> Response {
-        self.answer_problem(Problem::Panicked, request)
+    pub(super) fn fail(&self, problem: Problem, request: &Request<'_>) -> Response {
+        self.answer_problem(problem, request)
     }
 
     fn answer_problem(&self, problem: Problem, request: &Request<'_>) -> Response {
