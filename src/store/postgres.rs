@@ -1,6 +1,9 @@
 /// Rows on their way into the table of documents.
 mod batch;
 
+/// Whether the database answers at all.
+mod breaker;
+
 /// The compare-and-swap, of one document or of several.
 mod change;
 
@@ -129,8 +132,9 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// Each call ends within six seconds, whether the database answers or not: one that was waiting for
 /// a connection or for other writes to end, too. A statement is given up by the database itself
 /// after five. If it does not even do that, the connection is closed, and the call fails; nothing
-/// has changed then, unless the commit was under way.
-/// [`fill`](Store::fill), [`visit`](Store::visit) and opening a store may take
+/// has changed then, unless the commit was under way. If no other call was answered meanwhile, from
+/// then on one call at a time tries to connect, and the others fail within a second, until the
+/// database answers. [`fill`](Store::fill), [`visit`](Store::visit) and opening a store may take
 /// longer, but each of their statements has six seconds, or ten minutes where tables of an earlier
 /// version are changed.
 ///

@@ -6,6 +6,7 @@ use r2d2::{ManageConnection, Pool};
 use tokio_postgres::NoTls;
 use tokio_postgres::error::{Severity, SqlState};
 
+use crate::store::postgres::breaker::{Breaker, NO_ANSWER};
 use crate::store::postgres::client::{self, Client, Limit};
 use crate::store::postgres::url::PostgresUrl;
 
@@ -24,9 +25,6 @@ const CONNECTED: Duration = Duration::from_secs(2);
 /// enforces no timeout itself.
 const CALL: Duration = Duration::from_secs(6);
 
-/// The reason of a call that gets no answer.
-const NO_ANSWER: &str = "it does not answer";
-
 /// How long a connection may be silent before it counts as lost.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -38,6 +36,7 @@ const MAX_OVERTAKEN: usize = 10;
 pub(super) struct Connections {
     pub(super) url: PostgresUrl,
     pool: Pool<Slots>,
+    breaker: Breaker,
 }
 
 impl Connections {
@@ -48,7 +47,11 @@ impl Connections {
             .max_size(MAX_CONNECTIONS)
             .connection_timeout(CONNECTED)
             .build_unchecked(Slots);
-        Self { url, pool }
+        Self {
+            url,
+            pool,
+            breaker: Breaker::default(),
+        }
     }
 
     /// The limit of a call that begins now.
@@ -66,6 +69,10 @@ impl Connections {
     /// It is done again if nothing came of it: the database let another one pass, or the connection
     /// was lost while it was idle. If it is unclear what came of it, it is not done again,
     /// and neither is what took too long.
+    ///
+    /// A call that got no answer leaves it to the next one to find out whether the database answers
+    /// at all. Until it does, one call at a time tries to connect, and the others fail within a
+    /// second: they would wait for nothing, and keep threads and connections from each other.
     pub(super) fn ask<R>(
         &self,
         limit: Limit,
@@ -74,13 +81,26 @@ impl Connections {
         if limit.left().is_zero() {
             return Err(NO_ANSWER.to_owned());
         }
+        let answers = self.breaker.answers();
+        let probe = self.breaker.admit()?;
         let busy = |_| "all connections to it are in use";
         let place = self.pool.get_timeout(CONNECTED.min(limit.left()));
         let mut slot = place.map_err(busy)?;
+        if probe.is_some() {
+            *slot = None;
+            *slot = Some(connect(&self.url, limit).map_err(|error| reason(&error))?);
+            self.breaker.close();
+        }
         let mut overtaken = 0;
         loop {
             let fresh = slot.is_none();
-            match open(&mut slot, &self.url, limit).and_then(&mut work) {
+            let done = open(&mut slot, &self.url, limit).and_then(&mut work);
+            match &done {
+                Err(Failure::NoAnswer(_)) => self.breaker.open_after(answers),
+                Err(Failure::Lost(_) | Failure::Unconfirmed(_)) => {}
+                _ => self.breaker.close(),
+            }
+            match done {
                 Ok(done) => return Ok(done),
                 Err(Failure::Overtaken(_)) if overtaken < MAX_OVERTAKEN => overtaken += 1,
                 Err(Failure::Lost(_)) if !fresh => *slot = None,
