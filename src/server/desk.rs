@@ -165,10 +165,10 @@ impl Desk {
         self.answer_problem(Problem::Refused(refusal), request)
     }
 
-    /// Answers a request during which the server itself failed.
+    /// Answers a request during which the server itself failed, or for which it has no time.
     #[cfg(feature = "hyper")]
-    pub(super) fn fail(&self, request: &Request<'_>) -> Response {
-        self.answer_problem(Problem::Panicked, request)
+    pub(super) fn fail(&self, problem: Problem, request: &Request<'_>) -> Response {
+        self.answer_problem(problem, request)
     }
 
     fn answer_problem(&self, problem: Problem, request: &Request<'_>) -> Response {
@@ -181,6 +181,12 @@ impl Desk {
             Method::Get | Method::Head | Method::Options => self.store.reads_wait(),
             _ => self.store.writes_wait() || self.store.reads_wait(),
         }
+    }
+
+    /// Whether the answer depends on a store that may have to be waited for.
+    #[cfg(feature = "hyper")]
+    pub(super) fn asks_and_waits(&self, request: &Request<'_>) -> bool {
+        self.waits(request.method) && resource::asks_store(&self.options.policy, request)
     }
 
     /// Whether the answer may list so much that making it would delay the others.

@@ -17,6 +17,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::framing::{DRAINABLE, Framing, Refusal};
 use crate::message::{Request, Response};
+use crate::problem::Problem;
 use crate::server::Limits;
 use crate::server::address::{Address, Listener};
 use crate::server::desk::Desk;
@@ -25,23 +26,18 @@ use crate::server::stopper::Stopper;
 mod connection;
 mod head;
 mod listener;
+mod permits;
 mod waiting;
 mod workers;
 
 use connection::{Connection, Observed};
 use head::Head;
 use listener::{Accepted, AsyncListener};
+use permits::{MAX_THREADS, Permits};
 use workers::Workers;
 
 /// The longest head of a request, in bytes: target, fields and all.
 const MAX_HEAD: usize = 32 * 1024;
-
-/// The most calls of a store that waits which are under way at once.
-const MAX_CALLS: usize = 16;
-
-/// The most long lists that are made at once of a store that does not wait. Each takes a core and up
-/// to a megabyte, so that more would gain nothing.
-const MAX_LISTS: usize = 2;
 
 /// More connections than any machine has descriptors for.
 const MOST: u32 = 1_000_000;
@@ -77,7 +73,7 @@ pub(super) fn serve(
         }
     });
     let runtime = workers::runtime()
-        .max_blocking_threads(MAX_CALLS)
+        .max_blocking_threads(MAX_THREADS)
         .thread_name("ifmatch-store")
         .build()?;
     let (workers, threads) = Workers::start(limits.threads)?;
@@ -87,7 +83,7 @@ pub(super) fn serve(
         desk,
         limits,
         timeout,
-        lists: Arc::new(Semaphore::new(MAX_LISTS)),
+        permits: Arc::new(Permits::new()),
         places: Arc::new(Semaphore::new(limits.connections as usize)),
         waiting: Arc::new(Semaphore::new(limits.waiting as usize)),
         stop,
@@ -113,8 +109,7 @@ struct Door {
     workers: Arc<Workers>,
     /// The runtime on whose threads the calls of a store that waits are made, for all workers.
     calls: Handle,
-    /// A permit for each long list that may be made.
-    lists: Arc<Semaphore>,
+    permits: Arc<Permits>,
     /// A permit for each connection that may be open, but for those whose request waits.
     places: Arc<Semaphore>,
     /// A permit for each connection whose request may wait.
@@ -274,7 +269,8 @@ impl Door {
                 self.desk.respond_early(request)
             } else {
                 let early = |desk: &Desk, request: Request<'_>| desk.respond_early(&request);
-                self.beside(head, early).await.flatten()
+                let early = self.beside(head, early).await;
+                early.unwrap_or_else(|problem| Some(self.desk.fail(problem, request)))
             };
             if let Some(response) = early {
                 return Ok(Read::Answered(response));
@@ -299,32 +295,34 @@ impl Door {
         let respond =
             move |desk: &Desk, request: Request<'_>| desk.respond(&request.with_content(&content));
         let answered = self.beside(head, respond).await;
-        answered.unwrap_or_else(|| self.desk.fail(request))
+        answered.unwrap_or_else(|problem| self.desk.fail(problem, request))
     }
 
     /// Whether the answer is made on the thread of the loop: it takes microseconds then.
     fn answers_here(&self, request: &Request<'_>) -> bool {
-        !self.desk.waits(request.method) && !self.desk.may_list_much(request)
+        !self.desk.asks_and_waits(request) && !self.desk.may_list_much(request)
     }
 
     /// Does something with a request that asks the store, beside the loop: it may have to wait, or
-    /// take long. Nothing comes back when the server is going meanwhile.
+    /// take long.
+    ///
+    /// # Errors
+    ///
+    /// When too many requests wait for the store: nothing is done then. Or when the server is going
+    /// meanwhile.
     async fn beside<R: Send + 'static>(
         &self,
         head: &Head,
         work: impl FnOnce(&Desk, Request<'_>) -> R + Send + 'static,
-    ) -> Option<R> {
-        let permit = if self.desk.waits(head.method()) {
-            None
-        } else {
-            Arc::clone(&self.lists).acquire_owned().await.ok()
-        };
+    ) -> Result<R, Problem> {
+        let permit = self.permits.acquire(&self.desk, head.method()).await?;
         let (desk, head) = (Arc::clone(&self.desk), head.clone());
         let call = move || {
             let _permit = permit;
             work(&desk, head.request(&head.target()))
         };
-        self.calls.spawn_blocking(call).await.ok()
+        let called = self.calls.spawn_blocking(call).await;
+        called.map_err(|_| Problem::Panicked)
     }
 }
 
