@@ -33,6 +33,8 @@ mod door;
 #[cfg(feature = "sqlite")]
 mod durable;
 mod examples;
+#[cfg(feature = "postgres")]
+mod failover;
 mod faults;
 mod framing;
 mod health;
