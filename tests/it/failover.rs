@@ -8,8 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ifmatch::Swap;
+
 use crate::client::{Answer, Client, request};
 use crate::cluster::{Cluster, Schema};
+use crate::conformance::{PERSONS, create, id, now, person};
 use crate::serving::Program;
 
 const SERVERS: usize = 3;
@@ -251,4 +254,38 @@ fn nothing_is_lost_when_the_primary_and_its_standby_change_places() {
         wait_until(schema, standbys, "streaming");
         race.wait_for(20, Duration::from_secs(60));
     });
+}
+
+/// A pooler keeps a connection whose server has become a standby, and this setting does the same to
+/// one without a pooler.
+#[test]
+fn a_connection_that_no_longer_takes_writes_is_made_again() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let schema = Schema::on(&cluster);
+    let store = schema.store();
+    let (one, wim) = (id("1"), person("Wim"));
+    let version = create(&*store, "1");
+    let mut shell = schema.shell();
+    // Of all connections, but for those that are made from now on.
+    cluster.sql("ALTER ROLE postgres SET default_transaction_read_only = off");
+    cluster.sql("ALTER SYSTEM SET default_transaction_read_only = on");
+    cluster.sql("SELECT pg_reload_conf()");
+    let mut setting = || shell.query_one("SHOW default_transaction_read_only", &[]);
+    while setting().unwrap().get::<_, &str>(0) == "off" {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let swap = Swap::replace(PERSONS, &one, version, &wim);
+    let version = store.swap(&swap, now()).unwrap();
+    assert_eq!(store.version(PERSONS), Ok(Some(version)));
+    // A new one does no better.
+    cluster.sql("ALTER ROLE postgres RESET default_transaction_read_only");
+    drop(store);
+    let store = schema.store();
+    let swap = Swap::replace(PERSONS, &one, version, &wim);
+    let error = store.swap(&swap, now()).unwrap_err().to_string();
+    let reason = "cannot execute UPDATE in a read-only transaction";
+    assert!(error.ends_with(reason), "{error}");
+    assert_eq!(store.version(PERSONS), Ok(Some(version)));
 }

@@ -46,7 +46,8 @@ impl Connections {
     /// Does `work` on a connection. If that fails, the error is the reason.
     ///
     /// It is done again if nothing came of it: the database let another one pass, or the connection
-    /// was lost while it was idle. If it is unclear what came of it, it is not done again.
+    /// was lost while it was idle, or its server takes no writes any more. If it is unclear what came
+    /// of it, it is not done again.
     pub(super) fn ask<R>(
         &self,
         mut work: impl FnMut(&mut Client) -> Result<R, Failure>,
@@ -98,7 +99,8 @@ pub(super) enum Failure {
     TimedOut(String),
     /// The database let another transaction pass, and nothing has come of this one.
     Overtaken(String),
-    /// There is no connection any more. What was not committed is rolled back.
+    /// There is no connection any more, or none that takes writes: its server has become a standby.
+    /// What was not committed is rolled back.
     Lost(String),
     /// The connection was lost before the commit was confirmed, or when it is too late to begin again.
     Unconfirmed(String),
@@ -129,6 +131,7 @@ impl From<postgres::Error> for Failure {
             Some(Severity::Fatal | Severity::Panic) => Self::Lost(reason),
             _ if again.contains(told.code()) => Self::Overtaken(reason),
             _ if *told.code() == SqlState::UNIQUE_VIOLATION => Self::Duplicate(reason),
+            _ if *told.code() == SqlState::READ_ONLY_SQL_TRANSACTION => Self::Lost(reason),
             _ if *told.code() == SqlState::QUERY_CANCELED => Self::TimedOut(reason),
             _ => Self::Refused(reason),
         }
