@@ -179,7 +179,7 @@ fn run(command: &mut Command) -> bool {
     command.status().unwrap().success()
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output().unwrap();
     id.stdout == b"0\n"
 }
@@ -215,9 +215,14 @@ impl Schema {
         let host = cluster.host();
         let url =
             format!("postgres://postgres@{host}/postgres?options=-c%20search_path%3Dtest{count}");
-        let schema = Self { url, tagged: true };
+        let schema = Self::at(url);
         schema.sql(&format!("CREATE SCHEMA test{count}"));
         schema
+    }
+
+    /// One that is there already.
+    pub fn at(url: String) -> Self {
+        Self { url, tagged: true }
     }
 
     /// The same, in whichever of these servers takes writes.

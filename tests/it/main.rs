@@ -51,6 +51,8 @@ mod oracle;
 mod page;
 mod patch;
 mod person;
+#[cfg(all(feature = "postgres", target_os = "linux"))]
+mod pgbouncer;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod preference;
