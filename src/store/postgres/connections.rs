@@ -129,6 +129,8 @@ impl From<postgres::Error> for Failure {
         ];
         match told.parsed_severity() {
             Some(Severity::Fatal | Severity::Panic) => Self::Lost(reason),
+            // pgbouncer sends no other severity than this text.
+            None if told.severity() == "FATAL" => Self::Lost(reason),
             _ if again.contains(told.code()) => Self::Overtaken(reason),
             _ if *told.code() == SqlState::UNIQUE_VIOLATION => Self::Duplicate(reason),
             _ if *told.code() == SqlState::READ_ONLY_SQL_TRANSACTION => Self::Lost(reason),
