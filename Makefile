@@ -15,7 +15,8 @@ test: ## run every test of the default build
 
 # What the stores do by themselves, and with several servers, and what needs no door, is tried once.
 again = cargo test --locked --all-features --test it -- --skip store:: --skip sqlite:: --skip postgres:: \
-	--skip servers:: --skip seeded:: --skip the_whole_space --skip run_py --skip windows::
+	--skip servers:: --skip failover:: --skip pgbouncer:: --skip seeded:: --skip the_whole_space --skip run_py \
+	--skip windows::
 
 # `make test` tries the page in a browser; it is the same with every feature.
 test-all: ## run every test with every feature, at each door and with each store

@@ -103,6 +103,27 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// A database that was made before there were keys gets the columns and indexes for them in the same
 /// way, from the owner of the tables.
 ///
+/// # Failover
+///
+/// A URL with several hosts and `target_session_attrs=read-write` leads to the one that takes
+/// writes. No acknowledged write is lost and no version comes back, if the standby that is promoted
+/// has all that the primary has confirmed: if `synchronous_standby_names` names it,
+/// `synchronous_commit` is `on` or `remote_apply`, and `fsync` is on. A commit then waits as long as
+/// no standby is connected, and no timeout ends that; other writes of the collection fail meanwhile.
+///
+/// There are three ways to lose a commit nevertheless. `pg_cancel_backend` ends the wait, and
+/// `PostgreSQL` confirms what the standby does not have. After a restart of the primary, commits that
+/// waited can be read before the standby has them. And an old primary that is not stopped when the
+/// standby is promoted still answers reads.
+///
+/// After a loss, the next version follows the latest one that is left: it is the time, or where that
+/// is no later, one microsecond more. So where the clock of one server was ahead of another's, a
+/// lost version comes back with another content, and a swap that expects the lost one is performed.
+///
+/// A pooler may share its connections between transactions, because a session holds nothing but the
+/// two timeouts. For these the role should have settings of its own, of 5 seconds: a pooler may give
+/// a connection to a client that has not set them, and one that has to other programs of the role.
+///
 /// # What the database has to understand
 ///
 /// Its distributed relatives, which speak the same protocol, should do as well. No more is asked

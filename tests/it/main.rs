@@ -33,6 +33,8 @@ mod door;
 #[cfg(feature = "sqlite")]
 mod durable;
 mod examples;
+#[cfg(feature = "postgres")]
+mod failover;
 mod faults;
 mod framing;
 #[cfg(all(feature = "postgres", target_os = "linux"))]
@@ -52,6 +54,8 @@ mod oracle;
 mod page;
 mod patch;
 mod person;
+#[cfg(all(feature = "postgres", target_os = "linux"))]
+mod pgbouncer;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod preference;

@@ -67,8 +67,8 @@ impl Connections {
     /// Does `work` on a connection, within this limit. If that fails, the error is the reason.
     ///
     /// It is done again if nothing came of it: the database let another one pass, or the connection
-    /// was lost while it was idle. If it is unclear what came of it, it is not done again,
-    /// and neither is what took too long.
+    /// was lost while it was idle, or its server takes no writes any more. If it is unclear what came
+    /// of it, it is not done again, and neither is what took too long.
     ///
     /// A call that got no answer leaves it to the next one to find out whether the database answers
     /// at all. Until it does, one call at a time tries to connect, and the others fail within a
@@ -159,7 +159,8 @@ pub(super) enum Failure {
     NoAnswer(String),
     /// The database let another transaction pass, and nothing has come of this one.
     Overtaken(String),
-    /// There is no connection any more. What was not committed is rolled back.
+    /// There is no connection any more, or none that takes writes: its server has become a standby.
+    /// What was not committed is rolled back.
     Lost(String),
     /// The connection was lost, or there was no answer, before the commit was confirmed; or the
     /// connection was lost when it is too late to begin again.
@@ -194,8 +195,11 @@ impl From<client::Error> for Failure {
         ];
         match told.parsed_severity() {
             Some(Severity::Fatal | Severity::Panic) => Self::Lost(reason),
+            // pgbouncer sends no other severity than this text.
+            None if told.severity() == "FATAL" => Self::Lost(reason),
             _ if again.contains(told.code()) => Self::Overtaken(reason),
             _ if *told.code() == SqlState::UNIQUE_VIOLATION => Self::Duplicate(reason),
+            _ if *told.code() == SqlState::READ_ONLY_SQL_TRANSACTION => Self::Lost(reason),
             _ if *told.code() == SqlState::QUERY_CANCELED => Self::TimedOut(reason),
             _ => Self::Refused(reason),
         }
