@@ -11,20 +11,20 @@ use crate::policy::Policy;
 use crate::store::Store;
 
 mod address;
-mod desk;
 mod health;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod log;
 mod metrics;
+mod service;
 mod stopper;
 mod tiny_http;
 mod waiters;
 
 pub use address::Address;
 use address::Listener;
-use desk::Desk;
 use log::Log;
+use service::Service;
 pub use stopper::Stopper;
 
 /// How a [`Server`] answers. Begin with `Options::default()`, and change what is to be otherwise.
@@ -123,7 +123,7 @@ impl Default for Limits {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Server {
-    desk: Arc<Desk>,
+    service: Arc<Service>,
     listener: Listener,
     address: Address,
     stopper: Stopper,
@@ -153,7 +153,7 @@ impl Server {
         options.policy.access.know_as(address.own_names());
         let (door, timeout) = (options.door, options.timeout);
         Ok(Self {
-            desk: Arc::new(Desk::new(Arc::new(store), options)),
+            service: Arc::new(Service::new(Arc::new(store), options)),
             listener,
             address,
             stopper: Stopper::new(),
@@ -176,7 +176,7 @@ impl Server {
     /// When the machine has no thread left.
     pub fn log_to(&self, sink: impl io::Write + Send + 'static) -> Result<(), ServeError> {
         let log = Log::to(Box::new(sink)).map_err(ServeError::at(&self.address))?;
-        self.desk.log_to(log);
+        self.service.log_to(log);
         Ok(())
     }
 
@@ -191,7 +191,7 @@ impl Server {
         sink: impl io::Write + Send + 'static,
     ) -> Result<(), ServeError> {
         let log = Log::to(Box::new(sink)).map_err(ServeError::at(&self.address))?;
-        self.desk.tell_failures_to(log);
+        self.service.tell_failures_to(log);
         Ok(())
     }
 
@@ -212,7 +212,7 @@ impl Server {
     /// When the machine has no thread left to begin with.
     pub fn serve(self) -> Result<(), ServeError> {
         let Self {
-            desk,
+            service,
             listener,
             address,
             stopper,
@@ -221,11 +221,11 @@ impl Server {
         } = self;
         let served = match door {
             Door::TinyHttp => {
-                tiny_http::serve(Arc::clone(&desk), timeout, &stopper, listener, &address)
+                tiny_http::serve(Arc::clone(&service), timeout, &stopper, listener, &address)
             }
             #[cfg(feature = "hyper")]
             Door::Hyper(limits) => hyper::serve(
-                Arc::clone(&desk),
+                Arc::clone(&service),
                 limits,
                 timeout,
                 &stopper,
@@ -233,7 +233,7 @@ impl Server {
                 &address,
             ),
         };
-        desk.finish_logs();
+        service.finish_logs();
         served.map_err(ServeError::at(&address))
     }
 

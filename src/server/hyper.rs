@@ -19,7 +19,7 @@ use crate::framing::{DRAINABLE, Framing, Refusal};
 use crate::message::{Request, Response};
 use crate::server::Limits;
 use crate::server::address::{Address, Listener};
-use crate::server::desk::Desk;
+use crate::server::service::Service;
 use crate::server::stopper::Stopper;
 
 mod connection;
@@ -58,7 +58,7 @@ const RESPITE: Duration = Duration::from_millis(50);
 ///
 /// When the machine has nothing left to begin with.
 pub(super) fn serve(
-    desk: Arc<Desk>,
+    service: Arc<Service>,
     mut limits: Limits,
     timeout: Duration,
     stopper: &Stopper,
@@ -69,11 +69,11 @@ pub(super) fn serve(
     limits.waiting = limits.waiting.min(MOST);
     limits.threads = limits.threads.clamp(1, MOST_THREADS);
     let (word, stop) = watch::channel(false);
-    let woken = Arc::downgrade(&desk);
+    let woken = Arc::downgrade(&service);
     stopper.on_stop(move || {
         word.send_replace(true);
-        if let Some(desk) = woken.upgrade() {
-            desk.waiters().close();
+        if let Some(service) = woken.upgrade() {
+            service.waiters().close();
         }
     });
     let runtime = workers::runtime()
@@ -84,7 +84,7 @@ pub(super) fn serve(
     let door = Door {
         calls: runtime.handle().clone(),
         workers: Arc::new(workers),
-        desk,
+        service,
         limits,
         timeout,
         lists: Arc::new(Semaphore::new(MAX_LISTS)),
@@ -107,7 +107,7 @@ pub(super) fn serve(
 /// What all connections share.
 #[derive(Clone)]
 struct Door {
-    desk: Arc<Desk>,
+    service: Arc<Service>,
     limits: Limits,
     timeout: Duration,
     workers: Arc<Workers>,
@@ -183,7 +183,7 @@ impl Door {
         peer: Option<IpAddr>,
         place: OwnedSemaphorePermit,
     ) {
-        let _connected = self.desk.connect();
+        let _connected = self.service.connect();
         let (connection, stream) = Connection::new(stream, peer, place);
         let mut stop = self.stop.clone();
         let mut stream = TimeoutStream::new(stream);
@@ -191,7 +191,7 @@ impl Door {
         let stream = pin!(stream);
         let (door, connection) = (&self, &connection);
         // hyper itself lets other connections have a turn after every sixteen requests.
-        let service = service_fn(|request| async move {
+        let handler = service_fn(|request| async move {
             connection.begin_request();
             let response = door.answer(request, connection).await;
             connection.end_request();
@@ -202,7 +202,7 @@ impl Door {
             .max_buf_size(MAX_HEAD)
             .half_close(true)
             .title_case_headers(true)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(stream), handler);
         let mut served = pin!(served);
         tokio::select! {
             biased;
@@ -221,7 +221,7 @@ impl Door {
         request: ::hyper::Request<Incoming>,
         connection: &Connection,
     ) -> ::hyper::Response<Full<Bytes>> {
-        let since = self.desk.arrival_time();
+        let since = self.service.arrival_time();
         let (head, mut body) = request.into_parts();
         let head = Head(head);
         let target = head.target();
@@ -243,9 +243,9 @@ impl Door {
                 self.wait(response, &head, &request, connection).await
             }
             Ok(Read::Answered(response)) => response,
-            Err(refusal) => self.desk.refuse(&request, refusal),
+            Err(refusal) => self.service.refuse(&request, refusal),
         };
-        self.desk.note(
+        self.service.note(
             connection.peer,
             method,
             || head.request_line(),
@@ -266,21 +266,22 @@ impl Door {
         request: &Request<'_>,
         body: &mut Incoming,
     ) -> Result<Read, Refusal> {
-        if self.desk.framing(request)? == Framing::Empty {
+        if self.service.framing(request)? == Framing::Empty {
             return Ok(Read::Content(Bytes::new()));
         }
         if head.expects_continue() {
-            let early = if self.desk.needs_check(request) || self.answers_here(request) {
-                self.desk.respond_early(request)
+            let early = if self.service.needs_check(request) || self.answers_here(request) {
+                self.service.respond_early(request)
             } else {
-                let early = |desk: &Desk, request: Request<'_>| desk.respond_early(&request);
+                let early =
+                    |service: &Service, request: Request<'_>| service.respond_early(&request);
                 self.beside(head, early).await.flatten()
             };
             if let Some(response) = early {
                 return Ok(Read::Answered(response));
             }
         }
-        let limit = self.desk.max_content();
+        let limit = self.service.max_content();
         match timeout(self.timeout, collect(body, limit)).await {
             Ok(collected) => collected.map(Read::Content),
             Err(_) => Err(Refusal::ContentLate),
@@ -288,23 +289,24 @@ impl Door {
     }
 
     async fn respond(&self, head: &Head, request: &Request<'_>, content: &Bytes) -> Response {
-        if self.desk.needs_check(request) {
+        if self.service.needs_check(request) {
             let health = self.check().await;
-            return self.desk.respond_checked(request, Some(health));
+            return self.service.respond_checked(request, Some(health));
         }
         if self.answers_here(request) {
-            return self.desk.respond(request);
+            return self.service.respond(request);
         }
         let content = content.clone();
-        let respond =
-            move |desk: &Desk, request: Request<'_>| desk.respond(&request.with_content(&content));
+        let respond = move |service: &Service, request: Request<'_>| {
+            service.respond(&request.with_content(&content))
+        };
         let answered = self.beside(head, respond).await;
-        answered.unwrap_or_else(|| self.desk.fail(request))
+        answered.unwrap_or_else(|| self.service.fail(request))
     }
 
     /// Whether the answer is made on the thread of the loop: it takes microseconds then.
     fn answers_here(&self, request: &Request<'_>) -> bool {
-        !self.desk.waits(request.method) && !self.desk.may_list_much(request)
+        !self.service.waits(request.method) && !self.service.may_list_much(request)
     }
 
     /// Does something with a request that asks the store, beside the loop: it may have to wait, or
@@ -312,17 +314,17 @@ impl Door {
     async fn beside<R: Send + 'static>(
         &self,
         head: &Head,
-        work: impl FnOnce(&Desk, Request<'_>) -> R + Send + 'static,
+        work: impl FnOnce(&Service, Request<'_>) -> R + Send + 'static,
     ) -> Option<R> {
-        let permit = if self.desk.waits(head.method()) {
+        let permit = if self.service.waits(head.method()) {
             None
         } else {
             Arc::clone(&self.lists).acquire_owned().await.ok()
         };
-        let (desk, head) = (Arc::clone(&self.desk), head.clone());
+        let (service, head) = (Arc::clone(&self.service), head.clone());
         let call = move || {
             let _permit = permit;
-            work(&desk, head.request(&head.target()))
+            work(&service, head.request(&head.target()))
         };
         self.calls.spawn_blocking(call).await.ok()
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::framing::{Framing, Refusal};
 use crate::message::Response;
 use crate::server::address::{Address, Listener};
-use crate::server::desk::Desk;
+use crate::server::service::Service;
 use crate::server::stopper::Stopper;
 
 mod answer;
@@ -43,21 +43,21 @@ const MAX_WAITING: usize = 64;
 ///
 /// When the machine has no thread left to begin with.
 pub(super) fn serve(
-    desk: Arc<Desk>,
+    service: Arc<Service>,
     timeout: Duration,
     stopper: &Stopper,
     listener: Listener,
     address: &Address,
 ) -> io::Result<()> {
     // The stopper may outlive the server.
-    let weak = Arc::downgrade(&desk);
+    let weak = Arc::downgrade(&service);
     stopper.on_stop(move || {
-        if let Some(desk) = weak.upgrade() {
-            desk.waiters().close();
+        if let Some(service) = weak.upgrade() {
+            service.waiters().close();
         }
     });
     let shared = Arc::new(Shared {
-        desk,
+        service,
         stopper: stopper.clone(),
         timeout,
         connections: Connections::new(timeout + MARGIN),
@@ -123,7 +123,7 @@ impl Peer {
 
 /// What the watchdog, the queues' threads and the workers of one server share.
 struct Shared {
-    desk: Arc<Desk>,
+    service: Arc<Service>,
     stopper: Stopper,
     timeout: Duration,
     connections: Connections,
@@ -165,9 +165,9 @@ impl Shared {
     /// rest, and whatever comes after it on the same connection, to a worker.
     fn receive(self: &Arc<Self>, request: tiny_http::Request) {
         self.busy.store(true, Ordering::Relaxed);
-        let incoming = Incoming::new(request, self.desk.arrival_time());
+        let incoming = Incoming::new(request, self.service.arrival_time());
         let peer = incoming.peer();
-        let waits = self.desk.waits(incoming.method()) || incoming.may_wait();
+        let waits = self.service.waits(incoming.method()) || incoming.may_wait();
         if waits || !incoming.content_is_here() || self.connections.contains(peer) {
             return self.connections.leave(self, peer, Job::Request(incoming));
         }
@@ -185,13 +185,13 @@ impl Shared {
     /// Answers a request, waiting for its content where that is still to come. Returns what is to
     /// be written, unless the client is gone.
     fn answer(&self, mut incoming: Incoming) -> Option<Answer> {
-        let framing = match self.desk.framing(&incoming.request()) {
+        let framing = match self.service.framing(&incoming.request()) {
             Ok(framing) => framing,
             Err(refusal) => return Some(self.refuse(incoming, refusal)),
         };
         let early = incoming
             .waits_for_answer()
-            .then(|| self.desk.respond_early(&incoming.request()));
+            .then(|| self.service.respond_early(&incoming.request()));
         if let Some(response) = early.flatten() {
             // Unread chunks may not even be any.
             let persistence = match framing {
@@ -200,11 +200,11 @@ impl Shared {
             };
             return Some(self.finish(incoming, response, persistence));
         }
-        match incoming.read_content(framing, self.desk.max_content()) {
+        match incoming.read_content(framing, self.service.max_content()) {
             Ok(content) => {
                 let start = incoming.may_wait().then(Instant::now);
                 let request = incoming.request().with_content(&content);
-                let response = self.desk.respond_waiting(&request, MAX_WAITING);
+                let response = self.service.respond_waiting(&request, MAX_WAITING);
                 // Meanwhile tiny_http waits for the next request, as long as the timeout says.
                 let persistence = match start {
                     Some(start) if start.elapsed() + TICK > self.timeout => Persistence::Close,
@@ -214,7 +214,7 @@ impl Shared {
             }
             Err(Unreadable::Refused(refusal)) => Some(self.refuse(incoming, refusal)),
             Err(Unreadable::Gone) => {
-                incoming.discard(self.desk.max_content());
+                incoming.discard(self.service.max_content());
                 None
             }
         }
@@ -224,14 +224,14 @@ impl Shared {
     /// in an answer that it got while the server was stopping.
     fn turn_away(&self, incoming: Incoming) -> Option<Answer> {
         if self.stopper.is_stopping() {
-            incoming.discard(self.desk.max_content());
+            incoming.discard(self.service.max_content());
             return None;
         }
         Some(self.refuse(incoming, Refusal::Closing))
     }
 
     fn refuse(&self, incoming: Incoming, refusal: Refusal) -> Answer {
-        let response = self.desk.refuse(&incoming.request(), refusal);
+        let response = self.service.refuse(&incoming.request(), refusal);
         let persistence = incoming.persistence_after(refusal);
         self.finish(incoming, response, persistence)
     }
@@ -239,13 +239,13 @@ impl Shared {
     fn finish(&self, incoming: Incoming, response: Response, persistence: Persistence) -> Answer {
         let (ip, since) = (incoming.peer().ip(), incoming.since());
         let method = incoming.method();
-        self.desk
+        self.service
             .note(ip, method, || incoming.request_line(), &response, since);
         let persistence = match persistence {
             Persistence::Open if self.stopper.is_stopping() => Persistence::Close,
             persistence => persistence,
         };
-        incoming.answer(response, self.desk.max_content(), persistence)
+        incoming.answer(response, self.service.max_content(), persistence)
     }
 
     /// Whether a stopping server has waited long enough for its clients.

@@ -13,7 +13,7 @@ impl Door {
     /// Checks whether the store answers. It is not asked on one of the threads of the other calls,
     /// which may all be waiting for it.
     pub(super) async fn check(&self) -> Health {
-        let check = self.desk.checker().begin()?;
+        let check = self.service.checker().begin()?;
         let answered = poll_fn(|context| check.poll(context));
         let in_time = timeout(PATIENCE, answered).await;
         in_time.unwrap_or_else(|_| Check::late())
@@ -36,14 +36,14 @@ impl Door {
         if !connection.begin_to_wait(&self.waiting) {
             return first;
         }
-        let Some(ticket) = self.desk.waiters().join(&wait, usize::MAX) else {
+        let Some(ticket) = self.service.waiters().join(&wait, usize::MAX) else {
             connection.end_to_wait(&self.places);
             return first;
         };
         let end = Instant::now() + wait.limit;
         let mut is_over = false;
         loop {
-            is_over |= self.desk.waiters().is_closed();
+            is_over |= self.service.waiters().is_closed();
             let response = self.respond(head, request, &Bytes::new()).await;
             match response.wait() {
                 Some(unchanged) if !is_over => ticket.expect(unchanged.version),

@@ -167,7 +167,7 @@ fn give_up(shared: &Shared, peer: Peer, answer: Answer) {
         if let Some((job, _)) = shared.connections.next(peer) {
             quiet = Duration::ZERO;
             if let Job::Request(incoming) = job {
-                incoming.discard(shared.desk.max_content());
+                incoming.discard(shared.service.max_content());
             }
         } else {
             quiet += TICK;

@@ -20,7 +20,7 @@ use crate::server::{Door, Options};
 use crate::store::{Store, StoreError};
 
 /// What is behind every door: the store, what was decided about the answers, and the log.
-pub(super) struct Desk {
+pub(super) struct Service {
     store: Arc<dyn Store>,
     waiters: Arc<Waiters>,
     checker: Arc<Checker>,
@@ -36,7 +36,7 @@ pub(super) struct Desk {
 /// How long the same failure is not told of again.
 const REMINDER: Duration = Duration::from_secs(10);
 
-impl Desk {
+impl Service {
     pub(super) fn new(store: Arc<dyn Store>, options: Options) -> Self {
         Self {
             waiters: Waiters::of(Arc::clone(&store)),
@@ -197,8 +197,8 @@ impl Desk {
         request: &Request<'_>,
     ) -> Result<R, Response> {
         let (policy, now) = (&self.options.policy, SystemTime::now());
-        let monitor = DeskMonitor {
-            desk: self,
+        let monitor = ServiceMonitor {
+            service: self,
             checked,
         };
         // Whatever a panic left behind is the store's to mend; it stays in use.
@@ -246,20 +246,20 @@ impl Desk {
 }
 
 /// A monitor of the server.
-struct DeskMonitor<'a> {
-    desk: &'a Desk,
+struct ServiceMonitor<'a> {
+    service: &'a Service,
     /// What a check has said already.
     checked: Option<Health>,
 }
 
-impl Monitor for DeskMonitor<'_> {
+impl Monitor for ServiceMonitor<'_> {
     fn check(&self) -> Result<(), StoreError> {
-        let Desk {
+        let Service {
             store,
             checker,
             options,
             ..
-        } = self.desk;
+        } = self.service;
         match &self.checked {
             Some(health) => health.clone(),
             None if store.reads_wait() => checker.begin()?.block(),
@@ -268,7 +268,7 @@ impl Monitor for DeskMonitor<'_> {
     }
 
     fn metrics(&self) -> Option<String> {
-        let metrics = self.desk.metrics.as_ref()?;
-        Some(metrics.text(self.desk.waiters.count()))
+        let metrics = self.service.metrics.as_ref()?;
+        Some(metrics.text(self.service.waiters.count()))
     }
 }
