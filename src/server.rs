@@ -175,7 +175,7 @@ impl Server {
     ///
     /// When the machine has no thread left.
     pub fn log_to(&self, sink: impl io::Write + Send + 'static) -> Result<(), ServeError> {
-        let log = Log::to(Box::new(sink)).map_err(ServeError::at(&self.address))?;
+        let log = Log::start(Box::new(sink)).map_err(ServeError::at(&self.address))?;
         self.service.log_to(log);
         Ok(())
     }
@@ -190,8 +190,8 @@ impl Server {
         &self,
         sink: impl io::Write + Send + 'static,
     ) -> Result<(), ServeError> {
-        let log = Log::to(Box::new(sink)).map_err(ServeError::at(&self.address))?;
-        self.service.tell_failures_to(log);
+        let log = Log::start(Box::new(sink)).map_err(ServeError::at(&self.address))?;
+        self.service.log_failures_to(log);
         Ok(())
     }
 
@@ -233,7 +233,7 @@ impl Server {
                 &address,
             ),
         };
-        service.finish_logs();
+        service.flush_logs();
         served.map_err(ServeError::at(&address))
     }
 

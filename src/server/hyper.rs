@@ -183,7 +183,7 @@ impl Door {
         peer: Option<IpAddr>,
         place: OwnedSemaphorePermit,
     ) {
-        let _connected = self.service.connect();
+        let _connected = self.service.count_connection();
         let (connection, stream) = Connection::new(stream, peer, place);
         let mut stop = self.stop.clone();
         let mut stream = TimeoutStream::new(stream);
@@ -221,7 +221,7 @@ impl Door {
         request: ::hyper::Request<Incoming>,
         connection: &Connection,
     ) -> ::hyper::Response<Full<Bytes>> {
-        let since = self.service.arrival_time();
+        let since = self.service.receive_time();
         let (head, mut body) = request.into_parts();
         let head = Head(head);
         let target = head.target();
@@ -245,7 +245,7 @@ impl Door {
             Ok(Read::Answered(response)) => response,
             Err(refusal) => self.service.refuse(&request, refusal),
         };
-        self.service.note(
+        self.service.log_and_count(
             connection.peer,
             method,
             || head.request_line(),
@@ -291,7 +291,7 @@ impl Door {
     async fn respond(&self, head: &Head, request: &Request<'_>, content: &Bytes) -> Response {
         if self.service.needs_check(request) {
             let health = self.check().await;
-            return self.service.respond_checked(request, Some(health));
+            return self.service.respond_with_health(request, Some(health));
         }
         if self.answers_here(request) {
             return self.service.respond(request);
@@ -306,7 +306,7 @@ impl Door {
 
     /// Whether the answer is made on the thread of the loop: it takes microseconds then.
     fn answers_here(&self, request: &Request<'_>) -> bool {
-        !self.service.waits(request.method) && !self.service.may_list_much(request)
+        !self.service.store_waits(request.method) && !self.service.may_list_much(request)
     }
 
     /// Does something with a request that asks the store, beside the loop: it may have to wait, or
@@ -316,7 +316,7 @@ impl Door {
         head: &Head,
         work: impl FnOnce(&Service, Request<'_>) -> R + Send + 'static,
     ) -> Option<R> {
-        let permit = if self.service.waits(head.method()) {
+        let permit = if self.service.store_waits(head.method()) {
             None
         } else {
             Arc::clone(&self.lists).acquire_owned().await.ok()

@@ -13,53 +13,53 @@ use crate::server::health::{Checker, Health};
 use crate::server::lock;
 use crate::server::log::Log;
 #[cfg(feature = "hyper")]
-use crate::server::metrics::Connected;
+use crate::server::metrics::CountedConnection;
 use crate::server::metrics::Metrics;
 use crate::server::waiters::Waiters;
 use crate::server::{Door, Options};
 use crate::store::{Store, StoreError};
 
-/// What is behind every door: the store, what was decided about the answers, and the log.
+/// How long the same failure is not logged again.
+const FAILURE_REPEAT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Answers requests for every door, and logs and counts the responses.
 pub(super) struct Service {
     store: Arc<dyn Store>,
     waiters: Arc<Waiters>,
     checker: Arc<Checker>,
-    /// None where nothing is to be counted.
+    /// `None` unless the option is set.
     metrics: Option<Box<Metrics>>,
     options: Options,
-    log: OnceLock<Log>,
-    failures: OnceLock<Log>,
-    /// The failure that was told of last, and when.
-    told: Mutex<Option<(String, Instant)>>,
+    access_log: OnceLock<Log>,
+    failure_log: OnceLock<Log>,
+    /// The failure that was logged last, and when.
+    last_failure: Mutex<Option<(String, Instant)>>,
 }
-
-/// How long the same failure is not told of again.
-const REMINDER: Duration = Duration::from_secs(10);
 
 impl Service {
     pub(super) fn new(store: Arc<dyn Store>, options: Options) -> Self {
         Self {
-            waiters: Waiters::of(Arc::clone(&store)),
+            waiters: Waiters::new(Arc::clone(&store)),
             checker: Checker::new(Arc::clone(&store), options.policy.clone()),
-            // tiny_http does not tell of its connections.
+            // tiny_http does not report its connections.
             metrics: (options.metrics)
                 .then(|| Box::new(Metrics::new(options.door != Door::TinyHttp))),
             store,
             options,
-            log: OnceLock::new(),
-            failures: OnceLock::new(),
-            told: Mutex::default(),
+            access_log: OnceLock::new(),
+            failure_log: OnceLock::new(),
+            last_failure: Mutex::default(),
         }
     }
 
-    /// Has every answer from now on noted in `log`, unless there is one already.
+    /// Logs every response from now on, unless there is an access log already.
     pub(super) fn log_to(&self, log: Log) {
-        let _ = self.log.set(log);
+        let _ = self.access_log.set(log);
     }
 
-    /// Has failures of the store told of in `log`, unless there is one already.
-    pub(super) fn tell_failures_to(&self, log: Log) {
-        let _ = self.failures.set(log);
+    /// Logs failures of the store from now on, unless there is a log of them already.
+    pub(super) fn log_failures_to(&self, log: Log) {
+        let _ = self.failure_log.set(log);
     }
 
     /// The longest content that is read, in bytes.
@@ -72,58 +72,57 @@ impl Service {
         Framing::of(request, self.options.policy.max_content)
     }
 
-    /// Answers a request whose content is all there.
+    /// Answers a request whose content has been read.
     pub(super) fn respond(&self, request: &Request<'_>) -> Response {
-        self.respond_checked(request, None)
+        self.respond_with_health(request, None)
     }
 
-    /// Answers as [`respond`](Self::respond), after a check of the store if there was one.
-    pub(super) fn respond_checked(
+    /// Answers as [`respond`](Self::respond), with the result of a check of the store if the caller
+    /// has made one.
+    pub(super) fn respond_with_health(
         &self,
         request: &Request<'_>,
-        checked: Option<Health>,
+        health: Option<Health>,
     ) -> Response {
-        let begun = self.metrics.as_ref().map(|it| (it, Instant::now()));
+        let timed = self.metrics.as_ref().map(|it| (it, Instant::now()));
         let response = self
-            .guarded(resource::respond_monitored, checked, request)
-            .unwrap_or_else(|failed| failed);
-        if let Some((metrics, since)) = begun {
-            metrics.observe(since);
+            .catch_panic(resource::respond_monitored, health, request)
+            .unwrap_or_else(|panicked| panicked);
+        if let Some((metrics, start)) = timed {
+            metrics.observe(start);
         }
         response
     }
 
-    /// Counts a connection, until what is returned is dropped.
+    /// Counts a connection as open until the value is dropped.
     #[cfg(feature = "hyper")]
-    pub(super) fn connect(&self) -> Option<Connected> {
-        self.metrics.as_ref()?.connect()
+    pub(super) fn count_connection(&self) -> Option<CountedConnection> {
+        self.metrics.as_ref()?.count_connection()
     }
 
-    /// Whether the answer depends on a check of a store that may wait.
+    /// Whether the response depends on a check of a store whose calls may block.
     #[cfg(feature = "hyper")]
     pub(super) fn needs_check(&self, request: &Request<'_>) -> bool {
         self.store.reads_wait() && resource::asks_health(&self.options.policy, request)
     }
 
-    /// What checks the store.
     #[cfg(feature = "hyper")]
     pub(super) fn checker(&self) -> &Arc<Checker> {
         &self.checker
     }
 
-    /// The requests that wait for a change.
     pub(super) fn waiters(&self) -> &Arc<Waiters> {
         &self.waiters
     }
 
     /// Answers as [`respond`](Self::respond), but holds a 304 back on this thread until there is a
-    /// change, if its client prefers that and less than `most` requests wait.
-    pub(super) fn respond_waiting(&self, request: &Request<'_>, most: usize) -> Response {
+    /// change, if the client prefers that and fewer than `max_waiting` requests wait.
+    pub(super) fn respond_waiting(&self, request: &Request<'_>, max_waiting: usize) -> Response {
         let first = self.respond(request);
         let Some(wait) = first.wait().cloned() else {
             return first;
         };
-        let Some(ticket) = self.waiters.join(&wait, most) else {
+        let Some(subscription) = self.waiters.subscribe(&wait, max_waiting) else {
             return first;
         };
         let end = Instant::now() + wait.limit;
@@ -131,32 +130,32 @@ impl Service {
             let is_over = self.waiters.is_closed() || Instant::now() >= end;
             let response = self.respond(request);
             match response.wait() {
-                Some(unchanged) if !is_over => ticket.expect(unchanged.version),
+                Some(unchanged) if !is_over => subscription.set_version(unchanged.version),
                 _ => return response.waited(&wait),
             }
-            ticket.block_until(end);
+            subscription.block_until(end);
         }
     }
 
-    /// Tells whoever runs the server why the store failed.
-    fn tell(&self, reason: &str) {
-        let Some(failures) = self.failures.get() else {
+    /// Tells the operator why the store failed.
+    fn log_failure(&self, reason: &str) {
+        let Some(log) = self.failure_log.get() else {
             return;
         };
-        let mut told = lock(&self.told);
-        let is_known = told
-            .as_ref()
-            .is_some_and(|(last, at)| last == reason && at.elapsed() < REMINDER);
-        if !is_known {
-            failures.tell(&format!("ifmatch: {reason}"));
-            *told = Some((reason.to_owned(), Instant::now()));
+        let mut last = lock(&self.last_failure);
+        let is_repeated = last.as_ref().is_some_and(|(last, logged_at)| {
+            last == reason && logged_at.elapsed() < FAILURE_REPEAT_INTERVAL
+        });
+        if !is_repeated {
+            log.line(&format!("ifmatch: {reason}"));
+            *last = Some((reason.to_owned(), Instant::now()));
         }
     }
 
-    /// Answers a request whose content has not been read, if that needs no content.
+    /// Answers a request whose content has not been read, if the response does not depend on it.
     pub(super) fn respond_early(&self, request: &Request<'_>) -> Option<Response> {
-        // How the store is has no part in it.
-        self.guarded(resource::respond_early, Some(Ok(())), request)
+        // An early response never depends on the health.
+        self.catch_panic(resource::respond_early, Some(Ok(())), request)
             .unwrap_or_else(Some)
     }
 
@@ -175,81 +174,86 @@ impl Service {
         resource::refuse(problem, request, &self.options.policy, SystemTime::now())
     }
 
-    /// Whether a request of this method may have to wait for the store.
-    pub(super) fn waits(&self, method: Method) -> bool {
+    /// Whether a request of this method may call the store in a way that blocks.
+    pub(super) fn store_waits(&self, method: Method) -> bool {
         match method {
             Method::Get | Method::Head | Method::Options => self.store.reads_wait(),
             _ => self.store.writes_wait() || self.store.reads_wait(),
         }
     }
 
-    /// Whether the answer may list so much that making it would delay the others.
+    /// Whether the response may be a list so long that making it delays other requests.
     #[cfg(feature = "hyper")]
     pub(super) fn may_list_much(&self, request: &Request<'_>) -> bool {
         resource::may_list_much(&self.options.policy, request)
     }
 
-    /// What `respond` says to the request, or the answer that it panicked.
-    fn guarded<R>(
+    /// Calls `respond`; answers 500 if it panics.
+    fn catch_panic<R>(
         &self,
         respond: fn(&dyn Store, &dyn Monitor, &Policy, &Request<'_>, SystemTime) -> R,
-        checked: Option<Health>,
+        health: Option<Health>,
         request: &Request<'_>,
     ) -> Result<R, Response> {
         let (policy, now) = (&self.options.policy, SystemTime::now());
         let monitor = ServiceMonitor {
             service: self,
-            checked,
+            health,
         };
-        // Whatever a panic left behind is the store's to mend; it stays in use.
+        // A store has to stay usable after a panic: it serves the next request.
         catch_unwind(AssertUnwindSafe(|| {
             respond(&*self.store, &monitor, policy, request, now)
         }))
         .map_err(|_| self.answer_problem(Problem::Panicked, request))
     }
 
-    /// When a request arrives now. The clock is read for the log alone.
-    pub(super) fn arrival_time(&self) -> Option<Instant> {
-        self.log.get().map(|_| Instant::now())
+    /// The time at which a request is received now; `None` without an access log, which alone needs
+    /// it.
+    pub(super) fn receive_time(&self) -> Option<Instant> {
+        self.access_log.get().map(|_| Instant::now())
     }
 
-    /// Has the logs written to their end.
-    pub(super) fn finish_logs(&self) {
-        for log in self.log.get().into_iter().chain(self.failures.get()) {
-            log.finish();
+    pub(super) fn flush_logs(&self) {
+        for log in self
+            .access_log
+            .get()
+            .into_iter()
+            .chain(self.failure_log.get())
+        {
+            log.flush();
         }
     }
 
-    /// Notes the answer to the request line that `request` makes, which came at `since`. Every
-    /// answer passes here, and with it the reason why the store failed.
-    pub(super) fn note(
+    /// Logs and counts the response to a request that was received at `received_at`. The doors call
+    /// it for every response.
+    pub(super) fn log_and_count(
         &self,
         peer: Option<IpAddr>,
         method: Method,
-        request: impl FnOnce() -> String,
+        request_line: impl FnOnce() -> String,
         response: &Response,
-        since: Option<Instant>,
+        received_at: Option<Instant>,
     ) {
         if let Some(reason) = response.failure() {
-            self.tell(reason);
+            self.log_failure(reason);
         }
         if let Some(metrics) = &self.metrics {
             metrics.count(method, response.status());
         }
-        match (self.log.get(), since) {
-            (Some(log), Some(since)) if !response.is_routine() => {
-                log.note(peer, &request(), response, since);
+        match (self.access_log.get(), received_at) {
+            (Some(log), Some(received_at)) if !response.is_routine() => {
+                log.response(peer, &request_line(), response, received_at);
             }
             _ => {}
         }
     }
 }
 
-/// A monitor of the server.
+/// What the resources `/health` and `/metrics` show of a service.
 struct ServiceMonitor<'a> {
     service: &'a Service,
-    /// What a check has said already.
-    checked: Option<Health>,
+    /// The result of a check that was made before.
+    health: Option<Health>,
 }
 
 impl Monitor for ServiceMonitor<'_> {
@@ -260,7 +264,7 @@ impl Monitor for ServiceMonitor<'_> {
             options,
             ..
         } = self.service;
-        match &self.checked {
+        match &self.health {
             Some(health) => health.clone(),
             None if store.reads_wait() => checker.begin()?.block(),
             None => resource::check(&**store, &options.policy),

@@ -148,7 +148,7 @@ impl Shared {
                     self.receive(request);
                 }
                 // Content may be on its way that tiny_http reads before it hands a request over.
-                Ok(None) if self.stopper.has_waited(TICK) => return,
+                Ok(None) if self.stopper.is_stopping_since(TICK) => return,
                 Ok(None) if !is_latest && quiet > silence && self.connections.is_idle() => return,
                 Ok(None) => quiet += TICK,
                 Err(_) if is_latest => self.acceptor_ended.store(true, Ordering::SeqCst),
@@ -165,9 +165,9 @@ impl Shared {
     /// rest, and whatever comes after it on the same connection, to a worker.
     fn receive(self: &Arc<Self>, request: tiny_http::Request) {
         self.busy.store(true, Ordering::Relaxed);
-        let incoming = Incoming::new(request, self.service.arrival_time());
+        let incoming = Incoming::new(request, self.service.receive_time());
         let peer = incoming.peer();
-        let waits = self.service.waits(incoming.method()) || incoming.may_wait();
+        let waits = self.service.store_waits(incoming.method()) || incoming.may_wait();
         if waits || !incoming.content_is_here() || self.connections.contains(peer) {
             return self.connections.leave(self, peer, Job::Request(incoming));
         }
@@ -240,7 +240,7 @@ impl Shared {
         let (ip, since) = (incoming.peer().ip(), incoming.since());
         let method = incoming.method();
         self.service
-            .note(ip, method, || incoming.request_line(), &response, since);
+            .log_and_count(ip, method, || incoming.request_line(), &response, since);
         let persistence = match persistence {
             Persistence::Open if self.stopper.is_stopping() => Persistence::Close,
             persistence => persistence,
@@ -250,6 +250,6 @@ impl Shared {
 
     /// Whether a stopping server has waited long enough for its clients.
     fn is_overdue(&self) -> bool {
-        self.stopper.has_waited(self.timeout)
+        self.stopper.is_stopping_since(self.timeout)
     }
 }

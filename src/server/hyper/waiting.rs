@@ -4,7 +4,7 @@ use ::hyper::body::Bytes;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::message::{Request, Response};
-use crate::server::health::{Check, Health, PATIENCE};
+use crate::server::health::{CHECK_TIMEOUT, Check, Health};
 use crate::server::hyper::Door;
 use crate::server::hyper::connection::Connection;
 use crate::server::hyper::head::Head;
@@ -15,8 +15,8 @@ impl Door {
     pub(super) async fn check(&self) -> Health {
         let check = self.service.checker().begin()?;
         let answered = poll_fn(|context| check.poll(context));
-        let in_time = timeout(PATIENCE, answered).await;
-        in_time.unwrap_or_else(|_| Check::late())
+        let in_time = timeout(CHECK_TIMEOUT, answered).await;
+        in_time.unwrap_or_else(|_| Check::timed_out())
     }
 
     /// Holds a 304 back until there is a change, if its client prefers that and not too many wait.
@@ -36,7 +36,7 @@ impl Door {
         if !connection.begin_to_wait(&self.waiting) {
             return first;
         }
-        let Some(ticket) = self.service.waiters().join(&wait, usize::MAX) else {
+        let Some(subscription) = self.service.waiters().subscribe(&wait, usize::MAX) else {
             connection.end_to_wait(&self.places);
             return first;
         };
@@ -46,14 +46,14 @@ impl Door {
             is_over |= self.service.waiters().is_closed();
             let response = self.respond(head, request, &Bytes::new()).await;
             match response.wait() {
-                Some(unchanged) if !is_over => ticket.expect(unchanged.version),
+                Some(unchanged) if !is_over => subscription.set_version(unchanged.version),
                 _ => {
                     connection.end_to_wait(&self.places);
                     return response.waited(&wait);
                 }
             }
             tokio::select! {
-                () = poll_fn(|context| ticket.poll(context)) => {}
+                () = poll_fn(|context| subscription.poll(context)) => {}
                 () = sleep_until(end) => is_over = true,
                 () = poll_fn(&connection.ended) => is_over = true,
             }
