@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::policy::Policy;
 use crate::resource::check;
-use crate::server::lock;
+use crate::server::lock::lock;
 use crate::server::waiters::block_until;
 use crate::store::{Store, StoreError};
 

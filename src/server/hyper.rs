@@ -17,8 +17,8 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::framing::{DRAINABLE, Framing, Refusal};
 use crate::message::{Request, Response};
-use crate::server::Limits;
-use crate::server::address::{Address, Listener};
+use crate::server::address::{Address, ListeningSocket};
+use crate::server::options::Limits;
 use crate::server::service::Service;
 use crate::server::stopper::Stopper;
 
@@ -62,7 +62,7 @@ pub(super) fn serve(
     mut limits: Limits,
     timeout: Duration,
     stopper: &Stopper,
-    listener: Listener,
+    listener: ListeningSocket,
     address: &Address,
 ) -> io::Result<()> {
     limits.connections = limits.connections.clamp(1, MOST);
@@ -126,7 +126,7 @@ struct Door {
 impl Door {
     /// Takes connections as long as there are places, until the word to stop; then waits for
     /// those that are open.
-    async fn run(self, listener: Listener) -> io::Result<()> {
+    async fn run(self, listener: ListeningSocket) -> io::Result<()> {
         let listener = AsyncListener::try_from(listener)?;
         let mut stop = self.stop.clone();
         let accepting = async {

@@ -10,13 +10,13 @@ use crate::policy::Policy;
 use crate::problem::Problem;
 use crate::resource::{self, Monitor};
 use crate::server::health::{Checker, Health};
-use crate::server::lock;
+use crate::server::lock::lock;
 use crate::server::log::Log;
 #[cfg(feature = "hyper")]
 use crate::server::metrics::CountedConnection;
 use crate::server::metrics::Metrics;
+use crate::server::options::{Door, Options};
 use crate::server::waiters::Waiters;
-use crate::server::{Door, Options};
 use crate::store::{Store, StoreError};
 
 /// How long the same failure is not logged again.

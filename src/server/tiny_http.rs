@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::framing::{Framing, Refusal};
 use crate::message::Response;
-use crate::server::address::{Address, Listener};
+use crate::server::address::{Address, ListeningSocket};
 use crate::server::service::Service;
 use crate::server::stopper::Stopper;
 
@@ -46,7 +46,7 @@ pub(super) fn serve(
     service: Arc<Service>,
     timeout: Duration,
     stopper: &Stopper,
-    listener: Listener,
+    listener: ListeningSocket,
     address: &Address,
 ) -> io::Result<()> {
     // The stopper may outlive the server.
@@ -73,9 +73,9 @@ pub(super) fn serve(
 ///
 /// The read timeout ends `accept` as well, and with it the acceptor: see [`watchdog`]. The sockets
 /// of a Unix-domain listener inherit nothing.
-pub(super) fn tune(listener: &Listener, timeout: Duration) -> io::Result<()> {
+pub(super) fn tune(listener: &ListeningSocket, timeout: Duration) -> io::Result<()> {
     #[cfg(unix)]
-    if let Listener::Tcp(listener) = listener {
+    if let ListeningSocket::Tcp(listener) = listener {
         use std::net::TcpStream;
         use std::os::fd::OwnedFd;
         let socket = TcpStream::from(OwnedFd::from(listener.try_clone()?));
@@ -86,12 +86,12 @@ pub(super) fn tune(listener: &Listener, timeout: Duration) -> io::Result<()> {
     Ok(())
 }
 
-impl From<Listener> for tiny_http::Listener {
-    fn from(listener: Listener) -> Self {
+impl From<ListeningSocket> for tiny_http::Listener {
+    fn from(listener: ListeningSocket) -> Self {
         match listener {
-            Listener::Tcp(listener) => listener.into(),
+            ListeningSocket::Tcp(listener) => listener.into(),
             #[cfg(unix)]
-            Listener::Unix(listener) => listener.into(),
+            ListeningSocket::Unix(listener) => listener.into(),
         }
     }
 }

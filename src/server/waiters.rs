@@ -6,7 +6,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::document::Id;
-use crate::server::lock;
+use crate::server::lock::lock;
 use crate::store::{Listener, Store, StoreError};
 use crate::version::Version;
 use crate::wait::Wait;

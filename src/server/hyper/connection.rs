@@ -19,7 +19,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
-use crate::server::lock;
+use crate::server::lock::lock;
 
 /// What is known about a connection.
 pub(super) struct Connection {

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::server::address::Listener;
+use crate::server::address::ListeningSocket;
 
 /// How much of an answer the machine may hold for a client that has not taken it yet, in bytes. The
 /// kernel doubles it. Many times this, its own choice, is much to hold for nothing, and so much to
@@ -84,17 +84,17 @@ fn tune(stream: &TcpStream, patience: Duration) {
     let _ = socket.set_tcp_user_timeout(Some(patience));
 }
 
-impl TryFrom<Listener> for AsyncListener {
+impl TryFrom<ListeningSocket> for AsyncListener {
     type Error = io::Error;
 
-    fn try_from(listener: Listener) -> io::Result<Self> {
+    fn try_from(listener: ListeningSocket) -> io::Result<Self> {
         match listener {
-            Listener::Tcp(listener) => {
+            ListeningSocket::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
                 TcpListener::from_std(listener).map(Self::Tcp)
             }
             #[cfg(unix)]
-            Listener::Unix(listener) => {
+            ListeningSocket::Unix(listener) => {
                 listener.set_nonblocking(true)?;
                 UnixListener::from_std(listener).map(Self::Unix)
             }

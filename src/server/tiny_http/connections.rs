@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::server::lock;
+use crate::server::lock::lock;
 use crate::server::tiny_http::answer::{After, Answer};
 use crate::server::tiny_http::incoming::Incoming;
 use crate::server::tiny_http::{Peer, Shared, TICK};

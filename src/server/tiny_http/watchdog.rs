@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::server::address::{Address, Listener};
+use crate::server::address::{Address, ListeningSocket};
 use crate::server::tiny_http::Shared;
 
 /// The pause between two probes while no requests come.
@@ -41,7 +41,7 @@ const SPARE: usize = 16;
 /// replaced as above; no connection is lost by that, since none came.
 pub(super) struct Watchdog {
     shared: Arc<Shared>,
-    listener: Listener,
+    listener: ListeningSocket,
     address: Address,
     /// Dropping one of them would remove the file of a Unix-domain socket.
     acceptors: Vec<Arc<tiny_http::Server>>,
@@ -56,7 +56,7 @@ impl Watchdog {
     /// When there can be no acceptor to begin with.
     pub(super) fn run(
         shared: &Arc<Shared>,
-        listener: Listener,
+        listener: ListeningSocket,
         address: Address,
     ) -> io::Result<()> {
         let mut watchdog = Self {
