@@ -179,7 +179,7 @@ mod tests {
         ));
         assert!(is_of_tiny_http("vendor/tiny_http/src/client.rs"));
         assert!(!is_of_tiny_http(file!()));
-        let door = file!().replace("main.rs", "server/tiny_http/incoming.rs");
+        let door = file!().replace("main.rs", "server/tiny_http/raw_request.rs");
         assert!(!is_of_tiny_http(&door));
     }
 }

@@ -70,7 +70,7 @@ impl Server {
             ListeningSocket::bind(&address).map_err(|cause| ServeError { address, cause })?;
         options.timeout = options.timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
         if options.door == Door::TinyHttp {
-            tiny_http::tune(&listener, options.timeout).map_err(ServeError::at(&address))?;
+            tiny_http::configure(&listener, options.timeout).map_err(ServeError::at(&address))?;
         }
         options.policy.access.know_as(address.own_names());
         let (door, timeout) = (options.door, options.timeout);
