@@ -104,9 +104,9 @@ fn warn_of_remote_clients(address: &Address, door: Door, has_token: bool) {
     }
     if !has_token {
         warn(&format!(
-            "{address} can be reached from other machines, and whoever reaches it may read and \
-             write; ask for a token with --token-file, or listen on loopback behind a reverse proxy \
-             that knows its users"
+            "{address} can be reached from other machines, and every client may read and write; ask \
+             for a token with --token-file, or listen on loopback behind a reverse proxy that knows \
+             its users"
         ));
     }
 }

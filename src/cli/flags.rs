@@ -161,7 +161,7 @@ pub const FLAGS: &[Flag] = &[
     .repeatable(),
     Flag::switch(
         "--access-log",
-        "tell of each answer on stderr, in the Common Log Format with microseconds at the end",
+        "log each response to stderr, in the Common Log Format with microseconds at the end",
     ),
     Flag::switch(
         "--metrics",

@@ -385,7 +385,7 @@ fn listening_beyond_loopback_is_warned_of() {
     std::fs::write(&token, "secret").unwrap();
     std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
     let token: &[&str] = &["--token-file", token.to_str().unwrap()];
-    let open = "can be reached from other machines, and whoever reaches it may read and write; \
+    let open = "can be reached from other machines, and every client may read and write; \
                 ask for a token with --token-file, or listen on loopback behind a reverse proxy \
                 that knows its users";
     let hostile = "can be reached from other machines, and a hostile client can stop this server; \
