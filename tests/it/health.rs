@@ -1,4 +1,4 @@
-//! What load balancers ask for: whether the store answers.
+//! The health, which load balancers read: whether the store answers.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -11,7 +11,7 @@ use crate::desk::Desk;
 use crate::serving::{Serving, options};
 use crate::watched::{Call, Watched};
 
-/// What keeps the calls of a store waiting while it is closed.
+/// Blocks the calls of a store while it is closed.
 #[derive(Default)]
 struct Gate {
     state: Mutex<State>,
@@ -21,9 +21,9 @@ struct Gate {
 #[derive(Default)]
 struct State {
     closed: bool,
-    /// The calls that are kept waiting.
+    /// The number of calls that are blocked.
     inside: usize,
-    /// All calls for a version.
+    /// The number of calls for a version.
     versions: usize,
 }
 
@@ -55,7 +55,7 @@ impl Gate {
     }
 }
 
-/// A server whose store waits at a gate.
+/// A server whose store blocks at the gate.
 fn gated() -> (Serving, Arc<Gate>) {
     let gate = Arc::new(Gate::default());
     let watched = Arc::clone(&gate);
@@ -82,7 +82,7 @@ fn unhealthy(answer: &Answer) {
 }
 
 #[test]
-fn a_store_that_hangs_is_not_healthy_until_it_goes_on() {
+fn a_store_that_hangs_is_unhealthy_until_it_answers() {
     let (serving, gate) = gated();
     let ask = || serving.ask("GET /health", "", "");
     healthy(&ask());
@@ -117,7 +117,7 @@ fn a_store_that_hangs_is_not_healthy_until_it_goes_on() {
 }
 
 #[test]
-fn a_store_that_fails_is_not_healthy() {
+fn a_store_that_fails_is_unhealthy() {
     for waits in [true, false] {
         let fails = Arc::new(AtomicBool::new(false));
         let failing = Arc::clone(&fails);
@@ -139,7 +139,7 @@ fn a_store_that_fails_is_not_healthy() {
 }
 
 #[test]
-fn a_panic_of_the_store_ends_no_check() {
+fn a_check_follows_a_panic_of_the_store() {
     let calls = AtomicUsize::new(0);
     let store = Watched::new(MemoryStore::new(), move |_| {
         let first = calls.fetch_add(1, Ordering::SeqCst) == 0;
@@ -151,7 +151,7 @@ fn a_panic_of_the_store_ends_no_check() {
     healthy(&serving.ask("GET /health", "", ""));
 }
 
-/// The content is asked for without waiting for the store, which would stop the loop of hyper.
+/// The interim response 100 does not wait for the store, which would block the event loop of hyper.
 #[test]
 fn a_check_with_content_is_answered() {
     let (serving, gate) = gated();
@@ -165,7 +165,7 @@ fn a_check_with_content_is_answered() {
 }
 
 #[test]
-fn no_token_is_asked_for() {
+fn the_health_needs_no_token() {
     let serving = Serving::guarded(Profile::Strict, |access| {
         access.require_token(Token::new("secret").unwrap());
     });
@@ -184,7 +184,7 @@ fn no_token_is_asked_for() {
 }
 
 #[test]
-fn it_has_no_validators_and_is_under_the_prefix() {
+fn the_health_has_no_validators_and_is_under_the_prefix() {
     let mut desk = Desk::compatible();
     let persons = Collections::new([Collection::persons()]).unwrap();
     desk.policy.collections = persons.under("/api/v1").unwrap();
@@ -203,7 +203,7 @@ fn it_has_no_validators_and_is_under_the_prefix() {
         assert_eq!(answer.field("Cache-Control"), Some("no-store"));
         assert_eq!(answer.field("ETag"), None);
     }
-    // No collection, no call.
+    // Without a collection the store is not called.
     desk.policy.collections = Collections::new([]).unwrap();
     assert_eq!(desk.ask("GET /health", &[], "").status(), 200);
 }

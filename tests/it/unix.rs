@@ -35,7 +35,7 @@ fn ask(socket: &Path, requests: &str) -> Vec<String> {
 const LAST: &str = "GET /persons HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 #[test]
-fn everything_goes_over_a_unix_socket() {
+fn requests_over_a_unix_socket() {
     let directory = Directory::new("serve");
     let socket = directory.0.join("sock");
     let running = serve(&socket).unwrap();
@@ -57,7 +57,7 @@ fn everything_goes_over_a_unix_socket() {
         );
         assert_eq!(ask(&socket, &requests), ["201", "200", "412", "304", "200"]);
     }
-    // Clients that stall or do not read hold up nobody.
+    // Clients that stall or do not read delay no other client.
     let mut stalled = UnixStream::connect(&socket).unwrap();
     stalled
         .write_all(b"PUT /persons/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n{")
@@ -84,7 +84,7 @@ fn only_a_stale_socket_is_replaced() {
     let socket = directory.0.join("sock");
     let name = format!("unix:{}", socket.display());
 
-    // Left behind by a server that ended without a word.
+    // A server that was killed has left its file.
     drop(UnixListener::bind(&socket).unwrap());
     assert!(socket.exists());
     let running = serve(&socket).unwrap();
@@ -116,7 +116,7 @@ fn the_program_listens_on_a_unix_socket() {
     let socket = directory.0.join("sock");
     let name = format!("unix:{}", socket.display());
     for _ in 0..2 {
-        // Killed, it leaves its socket behind, and replaces it the next time.
+        // The killed program leaves its file, which the next one replaces.
         let mut child = program()
             .args(["--listen", &name])
             .stdout(Stdio::piped())
@@ -138,7 +138,7 @@ fn the_program_listens_on_a_unix_socket() {
         assert_eq!(
             String::from_utf8_lossy(&output.stderr),
             "",
-            "nobody is warned of anything"
+            "there are no warnings"
         );
     }
 }
