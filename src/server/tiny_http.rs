@@ -46,7 +46,8 @@ pub(super) fn serve(
 }
 
 /// Sets the options that connections inherit from their listener: their timeouts, and that small
-/// packets are sent at once. On Linux connections that wait to be accepted inherit them as well.
+/// packets are sent at once. On Linux a connection inherits them when it is established, which may be
+/// before the server serves.
 ///
 /// The read timeout also ends `accept`, and with it the acceptor: see [`watchdog`]. The sockets of a
 /// Unix-domain listener inherit nothing.
@@ -70,5 +71,24 @@ impl From<ListeningSocket> for tiny_http::Listener {
             #[cfg(unix)]
             ListeningSocket::Unix(listener) => listener.into(),
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn connections_inherit_options() -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let timeout = Duration::from_secs(7);
+        configure(&ListeningSocket::Tcp(listener.try_clone()?), timeout)?;
+        let _client = TcpStream::connect(listener.local_addr()?)?;
+        let (stream, _) = listener.accept()?;
+        assert!(stream.nodelay()?);
+        assert_eq!(stream.read_timeout()?, Some(timeout));
+        assert!(stream.write_timeout()?.is_some_and(|it| it < timeout));
+        Ok(())
     }
 }

@@ -269,6 +269,45 @@ fn fault_03_running_out_of_descriptors_leaves_no_threads() {
     witness.assert_unchanged();
 }
 
+/// `accept` fails again at once while no descriptor is left; the server pauses in between.
+#[cfg(target_os = "linux")]
+#[test]
+fn fault_03_running_out_of_descriptors_uses_no_processor() {
+    let program = Program::limited(64, &["--store", "memory"]);
+    let idle: Vec<_> = (0..80)
+        .map(|_| TcpStream::connect(program.address).unwrap())
+        .collect();
+    // In hundredths of a second.
+    let processor_time = || -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", program.child.id())).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let times = fields.split(' ').skip(11).take(2);
+        times.map(|it| it.parse::<u64>().unwrap()).sum()
+    };
+    wait_until("no descriptor is left", || footprint(&program).2 >= 60);
+    let before = processor_time();
+    thread::sleep(Duration::from_secs(2));
+    let used = processor_time() - before;
+    assert!(used < 40, "{used} of 200");
+    drop(idle);
+}
+
+/// While descriptors are free for moments only, no acceptor is started that would end at once.
+#[cfg(target_os = "linux")]
+#[test]
+fn fault_03_few_free_descriptors_start_no_acceptor() {
+    let program = Program::limited(64, &["--store", "memory"]);
+    let idle = (0..80).map(|_| TcpStream::connect(program.address).unwrap());
+    let mut idle: std::collections::VecDeque<_> = idle.collect();
+    wait_until("no descriptor is left", || footprint(&program).2 >= 60);
+    for _ in 0..12 {
+        drop(idle.pop_front());
+        thread::sleep(Duration::from_millis(200));
+    }
+    let queues = threads(&program, "ifmatch-queue").len();
+    assert!(queues <= 2, "{queues} acceptors");
+}
+
 #[test]
 fn fault_04_a_client_that_reads_nothing_delays_no_other_client() {
     let program = Program::limited(256, &[]);

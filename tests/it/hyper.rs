@@ -1,7 +1,9 @@
 //! What only the hyper door does.
 
 use std::collections::HashSet;
+use std::net::TcpStream;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -115,6 +117,49 @@ fn limits_can_be_as_high_as_their_types() {
 }
 
 #[test]
+fn a_head_beyond_32_kib_is_refused() {
+    let serving = serve(MemoryStore::new(), 256, 20);
+    for (length, status) in [(30_000, 200), (33_000, 431)] {
+        let field = "x".repeat(length);
+        let mut client = serving.client();
+        client.send(format!("GET / HTTP/1.1\r\nHost: x\r\nX: {field}\r\n\r\n"));
+        assert_eq!(client.receive().status, status, "{length}");
+    }
+}
+
+/// Further calls wait for a thread, or for a permit to make a long list.
+#[test]
+fn calls_of_the_store_are_limited() {
+    for (may_block, line, limit) in [(true, "GET /persons/1", 16), (false, "GET /persons", 2)] {
+        let counts = Arc::new(Mutex::new((0, 0)));
+        let counted = Arc::clone(&counts);
+        let mut store = Watched::new(MemoryStore::new(), move |call: Call<'_>| {
+            if matches!(call, Call::Get(_) | Call::List) {
+                let (current, highest) = &mut *counted.lock().unwrap();
+                *current += 1;
+                *highest = (*current).max(*highest);
+            } else {
+                return Ok(());
+            }
+            // Without a limit, all other requests call the store during this time.
+            thread::sleep(Duration::from_millis(100));
+            counted.lock().unwrap().0 -= 1;
+            Ok(())
+        });
+        store.waits = may_block;
+        let serving = serve(store, 256, 20);
+        let mut clients: Vec<_> = (0..40).map(|_| serving.client()).collect();
+        for client in &mut clients {
+            client.send(request(line, "", ""));
+        }
+        for client in &mut clients {
+            assert!([200, 404].contains(&client.receive().status));
+        }
+        assert_eq!(counts.lock().unwrap().1, limit, "{line}");
+    }
+}
+
+#[test]
 fn a_client_that_reads_nothing_times_out() {
     let serving = serve(MemoryStore::new(), 1, 1);
     let long = format!(
@@ -124,7 +169,7 @@ fn a_client_that_reads_nothing_times_out() {
     assert_eq!(serving.ask("POST /persons", "", &long).status, 201);
     let mut blocked = serving.client();
     let _ = blocked.try_send(GET.repeat(1000));
-    // Its place is free again.
+    // Its permit is free again.
     assert_eq!(serving.ask("GET /persons/1", "", "").status, 200);
 }
 
@@ -145,7 +190,7 @@ fn a_stopping_server_finishes_requests_under_way() {
     assert_eq!(replaced.status, 200);
     assert!(client.is_closed());
     stopping.join().unwrap();
-    assert!(std::net::TcpStream::connect(serving.address).is_err());
+    assert!(TcpStream::connect(serving.address).is_err());
 }
 
 #[test]
@@ -156,7 +201,7 @@ fn a_stopping_server_waits_no_longer_than_its_timeout() {
     client.send(format!("{GET}{HALF}"));
     assert_eq!(client.receive().status, 200);
     serving.running.take().unwrap().stop();
-    // Told that it was too late, or not even that.
+    // There may be an answer 408.
     assert!(client.try_receive().is_ok_and(|told| told.status == 408) || client.is_closed());
 }
 

@@ -70,6 +70,21 @@ fn silent_clients_time_out() {
     assert_eq!(serving.client().ask(GET).status, 200);
 }
 
+/// With a shorter one the watchdog could not keep the acceptor from timing out; a longer one could not
+/// be added to the current time.
+#[test]
+fn timeouts_are_between_a_second_and_a_year() {
+    for timeout in [Duration::ZERO, Duration::MAX] {
+        let serving = Serving::configured(|options| options.timeout = timeout);
+        serving.create("1");
+        let mut client = serving.client();
+        for _ in 0..3 {
+            assert_eq!(client.ask(GET).status, 200, "{timeout:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
 /// Its worker ends, and the connection with it.
 #[cfg(target_os = "linux")]
 #[test]

@@ -142,3 +142,25 @@ fn the_program_listens_on_a_unix_socket() {
         );
     }
 }
+
+/// A Unix-domain socket has no timeout of the kernel.
+#[cfg(feature = "hyper")]
+#[test]
+fn a_client_that_does_not_read_times_out_at_the_hyper_door() {
+    let directory = Directory::new("timeout");
+    let socket = directory.0.join("sock");
+    let mut limits = ifmatch::Limits::default();
+    limits.connections = 1;
+    let mut options = ifmatch::Options::default();
+    options.door = ifmatch::Door::Hyper(limits);
+    options.timeout = std::time::Duration::from_secs(1);
+    let address = Address::Unix(socket.clone());
+    let server = Server::bind(address, MemoryStore::new(), options).unwrap();
+    let running = server.spawn().unwrap();
+    let mut blocked = UnixStream::connect(&socket).unwrap();
+    // The server reads as many requests as it can write answers.
+    let requests = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100_000);
+    assert!(blocked.write_all(requests.as_bytes()).is_err());
+    assert_eq!(ask(&socket, LAST), ["200"]);
+    running.stop();
+}

@@ -102,3 +102,28 @@ impl TryFrom<ListeningSocket> for AsyncListener {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::hyper::workers;
+
+    #[test]
+    fn sockets_have_options() -> io::Result<()> {
+        let (runtime, timeout) = (workers::runtime().build()?, Duration::from_secs(7));
+        runtime.block_on(async {
+            let listener = net::TcpListener::bind("127.0.0.1:0")?;
+            let _client = net::TcpStream::connect(listener.local_addr()?)?;
+            let listener = AsyncListener::try_from(ListeningSocket::Tcp(listener))?;
+            let Accepted::Tcp(stream, _) = listener.accept(timeout).await? else {
+                unreachable!()
+            };
+            let socket = socket2::SockRef::from(&stream);
+            assert!(socket.tcp_nodelay()?);
+            assert!((SEND_BUFFER..=2 * SEND_BUFFER).contains(&socket.send_buffer_size()?));
+            #[cfg(target_os = "linux")]
+            assert_eq!(socket.tcp_user_timeout()?, Some(timeout));
+            Ok(())
+        })
+    }
+}

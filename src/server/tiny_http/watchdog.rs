@@ -199,3 +199,41 @@ fn connectable(mut address: SocketAddr) -> SocketAddr {
     }
     address
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::options::Options;
+    use crate::server::service::Service;
+    use crate::server::stopper::Stopper;
+    use crate::store::MemoryStore;
+
+    /// Each probe goes to the acceptor that has waited longest, which is not the one that ends.
+    #[test]
+    fn a_shutdown_ends_every_acceptor() -> io::Result<()> {
+        let any_port = Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let (listener, address) = ListeningSocket::bind(&any_port)?;
+        let service = Service::new(Arc::new(MemoryStore::new()), Options::default());
+        let (stopper, timeout) = (Stopper::new(), Duration::from_secs(10));
+        let mut watchdog = Watchdog {
+            responder: Arc::new(Responder::new(Arc::new(service), stopper.clone(), timeout)),
+            status: Arc::default(),
+            listener,
+            address: address.clone(),
+            acceptors: Vec::new(),
+            queues: Vec::new(),
+        };
+        for _ in 0..4 {
+            watchdog.start_acceptor()?;
+        }
+        assert!(watchdog.is_accepting());
+        stopper.stop();
+        watchdog.shut_down();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while let Err(error) = ListeningSocket::bind(&address) {
+            assert!(Instant::now() < deadline, "{error}");
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
