@@ -94,23 +94,6 @@ impl Service {
         response
     }
 
-    /// Counts a connection as open until the value is dropped.
-    #[cfg(feature = "hyper")]
-    pub(super) fn count_connection(&self) -> Option<CountedConnection> {
-        self.metrics.as_ref()?.count_connection()
-    }
-
-    /// Whether the response depends on a check of a store whose calls may block.
-    #[cfg(feature = "hyper")]
-    pub(super) fn needs_check(&self, request: &Request<'_>) -> bool {
-        self.store.reads_wait() && resource::asks_health(&self.options.policy, request)
-    }
-
-    #[cfg(feature = "hyper")]
-    pub(super) fn checker(&self) -> &Arc<Checker> {
-        &self.checker
-    }
-
     pub(super) fn waiters(&self) -> &Arc<Waiters> {
         &self.waiters
     }
@@ -164,12 +147,6 @@ impl Service {
         self.answer_problem(Problem::Refused(refusal), request)
     }
 
-    /// Answers a request during which the server itself failed.
-    #[cfg(feature = "hyper")]
-    pub(super) fn fail(&self, request: &Request<'_>) -> Response {
-        self.answer_problem(Problem::Panicked, request)
-    }
-
     fn answer_problem(&self, problem: Problem, request: &Request<'_>) -> Response {
         resource::refuse(problem, request, &self.options.policy, SystemTime::now())
     }
@@ -180,12 +157,6 @@ impl Service {
             Method::Get | Method::Head | Method::Options => self.store.reads_wait(),
             _ => self.store.writes_wait() || self.store.reads_wait(),
         }
-    }
-
-    /// Whether the response may be a list so long that making it delays other requests.
-    #[cfg(feature = "hyper")]
-    pub(super) fn may_list_much(&self, request: &Request<'_>) -> bool {
-        resource::may_list_much(&self.options.policy, request)
     }
 
     /// Calls `respond`; answers 500 if it panics.
@@ -246,6 +217,33 @@ impl Service {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(feature = "hyper")]
+impl Service {
+    /// Counts a connection as open until the value is dropped.
+    pub(super) fn count_connection(&self) -> Option<CountedConnection> {
+        self.metrics.as_ref()?.count_connection()
+    }
+
+    /// Whether the response depends on a check of a store whose calls may block.
+    pub(super) fn needs_check(&self, request: &Request<'_>) -> bool {
+        self.store.reads_wait() && resource::asks_health(&self.options.policy, request)
+    }
+
+    pub(super) fn checker(&self) -> &Arc<Checker> {
+        &self.checker
+    }
+
+    /// Answers a request during which the server itself failed.
+    pub(super) fn fail(&self, request: &Request<'_>) -> Response {
+        self.answer_problem(Problem::Panicked, request)
+    }
+
+    /// Whether the response may be a list so long that making it delays other requests.
+    pub(super) fn may_list_much(&self, request: &Request<'_>) -> bool {
+        resource::may_list_much(&self.options.policy, request)
     }
 }
 

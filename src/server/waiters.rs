@@ -36,7 +36,7 @@ struct WaitersState {
 /// The requests that wait for a change in one collection, by the numbers of their subscriptions.
 #[derive(Default)]
 struct CollectionWaiters {
-    /// Those that wait for a change of any document.
+    /// The waiters for a change of any document.
     lists: HashMap<u64, Arc<Waiter>>,
     documents: HashMap<Id, HashMap<u64, Arc<Waiter>>>,
     /// The version of the collection when the watcher last compared the versions of all waiters.
@@ -107,7 +107,7 @@ impl Waiters {
         })
     }
 
-    /// How many requests wait.
+    /// The number of requests that wait.
     pub(super) fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }
