@@ -6,8 +6,8 @@ use std::thread;
 
 use ifmatch::{Collection, Collections, MemoryStore, Profile, StoreError, Token};
 
+use crate::api::Api;
 use crate::client::{Answer, request};
-use crate::desk::Desk;
 use crate::serving::{Serving, options};
 use crate::watched::{Call, Watched};
 
@@ -185,9 +185,9 @@ fn the_health_needs_no_token() {
 
 #[test]
 fn the_health_has_no_validators_and_is_under_the_prefix() {
-    let mut desk = Desk::compatible();
+    let mut api = Api::compatible();
     let persons = Collections::new([Collection::persons()]).unwrap();
-    desk.policy.collections = persons.under("/api/v1").unwrap();
+    api.policy.collections = persons.under("/api/v1").unwrap();
     for (line, fields, status) in [
         ("GET /api/v1/health", &[][..], 200),
         ("GET /api/v1/health?x", &[], 200),
@@ -198,12 +198,12 @@ fn the_health_has_no_validators_and_is_under_the_prefix() {
         ("GET /api/v1/health", &[("If-None-Match", "\"x\"")], 200),
         ("HEAD /api/v1/health", &[("If-None-Match", "*")], 304),
     ] {
-        let answer = desk.ask(line, fields, "");
+        let answer = api.ask(line, fields, "");
         assert_eq!(answer.status(), status, "{line} {fields:?}");
         assert_eq!(answer.field("Cache-Control"), Some("no-store"));
         assert_eq!(answer.field("ETag"), None);
     }
     // Without a collection the store is not called.
-    desk.policy.collections = Collections::new([]).unwrap();
-    assert_eq!(desk.ask("GET /health", &[], "").status(), 200);
+    api.policy.collections = Collections::new([]).unwrap();
+    assert_eq!(api.ask("GET /health", &[], "").status(), 200);
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use ifmatch::{MemoryStore, Method, Options, Policy, Request, Store, Swap, respond};
 
+use crate::api::Api;
 use crate::client::{Answer, Client, request};
 use crate::conformance::{PERSONS, create, id, now, person};
-use crate::desk::Desk;
 use crate::serving::{Serving, is_hyper, options, store};
 use crate::watched::{Call, Watched};
 
@@ -184,10 +184,10 @@ fn a_wait_without_a_change_ends_with_304() {
 /// RFC 7240 section 4.3.
 #[test]
 fn s4_3_which_responses_may_wait() {
-    let desk = Desk::strict();
-    desk.create("1", "Wim");
+    let api = Api::strict();
+    api.create("1", "Wim");
     let seconds = |line: &str, fields: &[(&str, &str)]| {
-        let answer = desk.ask(line, fields, "");
+        let answer = api.ask(line, fields, "");
         assert!(answer.wait().is_none() || answer.status() == 304);
         assert_eq!(answer.field("Preference-Applied"), None);
         answer.wait().map(|wait| wait.limit.as_secs())
