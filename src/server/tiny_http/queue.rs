@@ -13,7 +13,7 @@ const MAX_QUEUE_ANSWER: usize = 16 * 1024;
 
 /// What the threads of the queues report to the watchdog.
 #[derive(Default)]
-pub(super) struct Status {
+pub(super) struct Report {
     /// The number of the latest acceptor.
     pub(super) latest_acceptor: AtomicUsize,
     /// Whether the latest acceptor is known to have ended.
@@ -26,18 +26,18 @@ pub(super) struct Status {
 /// acceptor has been replaced and all its connections must have ended.
 pub(super) fn receive_all(
     responder: &Arc<Responder>,
-    status: &Status,
+    report: &Report,
     acceptor: usize,
     queue: &tiny_http::Server,
 ) {
     let mut quiet = Duration::ZERO;
     while !responder.is_grace_period_over() {
-        let is_latest = acceptor == status.latest_acceptor.load(Ordering::SeqCst);
+        let is_latest = acceptor == report.latest_acceptor.load(Ordering::SeqCst);
         let connections = &responder.connections;
         match queue.recv_timeout(POLL_INTERVAL) {
             Ok(Some(request)) => {
                 quiet = Duration::ZERO;
-                status.has_received.store(true, Ordering::Relaxed);
+                report.has_received.store(true, Ordering::Relaxed);
                 receive(responder, request);
             }
             // tiny_http may still be reading the content of a request before it hands it over.
@@ -46,7 +46,7 @@ pub(super) fn receive_all(
                 return;
             }
             Ok(None) => quiet += POLL_INTERVAL,
-            Err(_) if is_latest => status.acceptor_ended.store(true, Ordering::SeqCst),
+            Err(_) if is_latest => report.acceptor_ended.store(true, Ordering::SeqCst),
             Err(_) => {}
         }
     }

@@ -41,7 +41,7 @@ const MIN_FREE_DESCRIPTORS: usize = 16;
 /// replaced as above. That loses no connection, since none has come.
 pub(super) struct Watchdog {
     responder: Arc<Responder>,
-    status: Arc<queue::Status>,
+    report: Arc<queue::Report>,
     listener: ListeningSocket,
     address: Address,
     /// All that were started: dropping one would remove the file of a Unix-domain socket.
@@ -62,7 +62,7 @@ impl Watchdog {
     ) -> io::Result<()> {
         let mut watchdog = Self {
             responder,
-            status: Arc::default(),
+            report: Arc::default(),
             listener,
             address,
             acceptors: Vec::new(),
@@ -72,7 +72,7 @@ impl Watchdog {
         let mut busy_until = Instant::now();
         while !watchdog.responder.stopper.is_stopping() {
             let now = Instant::now();
-            if watchdog.status.has_received.swap(false, Ordering::Relaxed) {
+            if watchdog.report.has_received.swap(false, Ordering::Relaxed) {
                 busy_until = now + BUSY_PERIOD;
             }
             thread::sleep(if now < busy_until {
@@ -89,15 +89,15 @@ impl Watchdog {
     /// Probes the acceptor, and replaces it if it has ended.
     fn maintain(&mut self) {
         let Self {
-            responder, status, ..
+            responder, report, ..
         } = self;
         responder
             .connections
             .maintain(|peer| worker::start(responder, peer));
         self.queues.retain(|queue| !queue.is_finished());
-        let has_ended = status.acceptor_ended.load(Ordering::SeqCst) || !self.is_accepting();
+        let has_ended = report.acceptor_ended.load(Ordering::SeqCst) || !self.is_accepting();
         if has_ended && !self.responder.stopper.is_stopping() {
-            self.status.acceptor_ended.store(true, Ordering::SeqCst);
+            self.report.acceptor_ended.store(true, Ordering::SeqCst);
             // With too few descriptors it is tried again in the next round.
             let _ = self.replace_acceptor();
         }
@@ -107,19 +107,19 @@ impl Watchdog {
     fn start_acceptor(&mut self) -> io::Result<()> {
         let number = self.acceptors.len();
         let (sender, receiver) = mpsc::channel::<Arc<tiny_http::Server>>();
-        let (responder, status) = (Arc::clone(&self.responder), Arc::clone(&self.status));
+        let (responder, report) = (Arc::clone(&self.responder), Arc::clone(&self.report));
         let thread = thread::Builder::new().name("ifmatch-queue".into());
         let queue = thread.spawn(move || {
             if let Ok(acceptor) = receiver.recv() {
-                queue::receive_all(&responder, &status, number, &acceptor);
+                queue::receive_all(&responder, &report, number, &acceptor);
             }
         })?;
         self.queues.push(queue);
         let acceptor = tiny_http::Server::from_listener(self.listener.try_clone()?, None)
             .map_err(io::Error::other)?;
         let acceptor = Arc::new(acceptor);
-        self.status.latest_acceptor.store(number, Ordering::SeqCst);
-        self.status.acceptor_ended.store(false, Ordering::SeqCst);
+        self.report.latest_acceptor.store(number, Ordering::SeqCst);
+        self.report.acceptor_ended.store(false, Ordering::SeqCst);
         // The thread of the queue waits for it.
         let _ = sender.send(Arc::clone(&acceptor));
         self.acceptors.push(acceptor);
@@ -217,7 +217,7 @@ mod tests {
         let (stopper, timeout) = (Stopper::new(), Duration::from_secs(10));
         let mut watchdog = Watchdog {
             responder: Arc::new(Responder::new(Arc::new(service), stopper.clone(), timeout)),
-            status: Arc::default(),
+            report: Arc::default(),
             listener,
             address: address.clone(),
             acceptors: Vec::new(),
