@@ -87,7 +87,8 @@
 //!
 //! # What never happens
 //!
-//! - Only the doors read the clock, print, or call `tiny_http` and hyper.
+//! - Only the doors read the clock, print, or call `tiny_http` and hyper. One store reads the clock,
+//!   too: the one in `PostgreSQL`, whose calls end in time even if the database hangs.
 //! - Statuses are chosen in `judgement`, `problem` and `resource` alone.
 //! - A store is written to by a compare-and-swap on a version, or filled where it has no documents.
 //!   A check followed by a separate write cannot be expressed.

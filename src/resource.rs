@@ -29,9 +29,9 @@ mod repetition;
 mod write;
 
 use monitor::StoreMonitor;
-#[cfg(feature = "hyper")]
-pub(crate) use monitor::asks_health;
 pub(crate) use monitor::{Monitor, check};
+#[cfg(feature = "hyper")]
+pub(crate) use monitor::{asks_health, asks_store};
 #[cfg(feature = "hyper")]
 pub(crate) use read::may_list_much;
 use write::{Action, Selected};

@@ -5,6 +5,8 @@ use crate::layout::to_json;
 #[cfg(feature = "hyper")]
 use crate::message::Request;
 use crate::message::Response;
+#[cfg(feature = "hyper")]
+use crate::method::Method;
 use crate::policy::Policy;
 use crate::resource::read::JSON;
 use crate::resource::{End, Exchange};
@@ -65,6 +67,17 @@ pub(crate) fn check(store: &dyn Store, policy: &Policy) -> Result<(), StoreError
 pub(crate) fn asks_health(policy: &Policy, request: &Request<'_>) -> bool {
     let target = Target::parse(request.target, &policy.collections);
     request.method.is_read() && matches!(target, Ok(Target::Health))
+}
+
+/// Whether the answer may depend on the store.
+#[cfg(feature = "hyper")]
+pub(crate) fn asks_store(policy: &Policy, request: &Request<'_>) -> bool {
+    let target = Target::parse(request.target, &policy.collections);
+    let is_kept = matches!(
+        target,
+        Ok(Target::Collection(_) | Target::Document(..) | Target::Health)
+    );
+    is_kept && request.method != Method::Options
 }
 
 impl Exchange<'_> {

@@ -10,6 +10,7 @@ use crate::server::options::Limits;
 use crate::server::service::Service;
 use crate::server::stopper::Stopper;
 
+mod call_permits;
 mod connection;
 mod content;
 mod handler;
@@ -17,7 +18,8 @@ mod head;
 mod listener;
 mod workers;
 
-use handler::{Handler, MAX_CALLS};
+use call_permits::MAX_THREADS;
+use handler::Handler;
 use listener::{Accepted, AsyncListener};
 use workers::Workers;
 
@@ -57,7 +59,7 @@ pub(super) fn serve(
         }
     });
     let runtime = workers::runtime()
-        .max_blocking_threads(MAX_CALLS)
+        .max_blocking_threads(MAX_THREADS)
         .thread_name("ifmatch-store")
         .build()?;
     let (workers, threads) = Workers::start(limits.threads)?;

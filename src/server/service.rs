@@ -147,7 +147,8 @@ impl Service {
         self.answer_problem(Problem::Refused(refusal), request)
     }
 
-    fn answer_problem(&self, problem: Problem, request: &Request<'_>) -> Response {
+    /// Answers a request with a problem of the server.
+    pub(super) fn answer_problem(&self, problem: Problem, request: &Request<'_>) -> Response {
         resource::refuse(problem, request, &self.options.policy, SystemTime::now())
     }
 
@@ -236,9 +237,9 @@ impl Service {
         &self.checker
     }
 
-    /// Answers a request during which the server itself failed.
-    pub(super) fn fail(&self, request: &Request<'_>) -> Response {
-        self.answer_problem(Problem::Panicked, request)
+    /// Whether the response depends on a store whose calls may block.
+    pub(super) fn asks_store_that_waits(&self, request: &Request<'_>) -> bool {
+        self.store_waits(request.method) && resource::asks_store(&self.options.policy, request)
     }
 
     /// Whether the response may be a list so long that making it delays other requests.

@@ -1,8 +1,14 @@
 /// Rows on their way into the table of documents.
 mod batch;
 
+/// Whether the database answers at all.
+mod breaker;
+
 /// The compare-and-swap, of one document or of several.
 mod change;
+
+/// A connection that blocks, within bounds.
+mod client;
 
 /// The pool, and what is done again when it fails.
 mod connections;
@@ -35,11 +41,9 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use postgres::Client;
-use postgres::types::Type;
-
 use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
+use crate::store::postgres::client::{Client, Limit, Type};
 use crate::store::postgres::connections::{Connections, Failure};
 use crate::store::postgres::queue::Queue;
 use crate::store::{
@@ -123,6 +127,17 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// are `COLLATE "C"`: it is the one collation that orders them byte for byte, whatever the
 /// database's own is, and so does their index.
 ///
+/// # A database that does not answer
+///
+/// Each call ends within six seconds, whether the database answers or not: one that was waiting for
+/// a connection or for other writes to end, too. A statement is given up by the database itself
+/// after five. If it does not even do that, the connection is closed, and the call fails; nothing
+/// has changed then, unless the commit was under way. If no other call was answered meanwhile, from
+/// then on one call at a time tries to connect, and the others fail within a second, until the
+/// database answers. [`fill`](Store::fill), [`visit`](Store::visit) and opening a store may take
+/// longer, but each of their statements has six seconds, or ten minutes where tables of an earlier
+/// version are changed.
+///
 /// Connections are not encrypted.
 #[derive(Debug)]
 pub struct PostgresStore {
@@ -158,7 +173,7 @@ impl PostgresStore {
     /// As [`open`](Self::open); and when it has none of the tables, or those of an earlier version.
     pub fn open_existing(url: PostgresUrl) -> Result<Self, OpenError> {
         let connections = Connections::new(url);
-        let tagged = connections.ask(tables::check_existing);
+        let tagged = connections.ask(Connections::limit_of_each(), tables::check_existing);
         Self::new(connections, tagged)
     }
 
@@ -175,7 +190,8 @@ impl PostgresStore {
 
     fn open_with(url: PostgresUrl, tagged: bool) -> Result<Self, OpenError> {
         let connections = Connections::new(url);
-        let prepared = connections.ask(|client| tables::prepare(client, tagged));
+        let limit = Connections::limit_of_each();
+        let prepared = connections.ask(limit, |client| tables::prepare(client, tagged));
         Self::new(connections, prepared.map(|()| tagged))
     }
 
@@ -192,19 +208,31 @@ impl PostgresStore {
     }
 
     /// Performs swaps of one collection: together, or each alone where that is refused.
-    fn perform(&self, collection: &str, changes: &[OwnedSwap]) -> Vec<Outcome> {
-        match self.ask(|client| change::perform(client, collection, changes, self.tagged)) {
+    fn perform(&self, collection: &str, changes: &[OwnedSwap], limit: Limit) -> Vec<Outcome> {
+        match self.ask_within(limit, |client| {
+            change::perform(client, collection, changes, self.tagged)
+        }) {
             Ok(Some(outcomes)) => outcomes,
             Ok(None) => {
                 let alone = changes.chunks(1);
-                alone.flat_map(|it| self.perform(collection, it)).collect()
+                alone
+                    .flat_map(|it| self.perform(collection, it, limit))
+                    .collect()
             }
             Err(error) => vec![Err(error.into()); changes.len()],
         }
     }
 
     fn ask<R>(&self, work: impl FnMut(&mut Client) -> Result<R, Failure>) -> Result<R, StoreError> {
-        self.connections.ask(work).map_err(|reason| {
+        self.ask_within(Connections::limit(), work)
+    }
+
+    fn ask_within<R>(
+        &self,
+        limit: Limit,
+        work: impl FnMut(&mut Client) -> Result<R, Failure>,
+    ) -> Result<R, StoreError> {
+        self.connections.ask(limit, work).map_err(|reason| {
             StoreError::new(format!(
                 "the store {} failed: {reason}",
                 self.connections.url
@@ -253,9 +281,10 @@ impl Store for PostgresStore {
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
         let (collection, change) = (swap.collection(), OwnedSwap::new(swap, now));
-        let perform = |changes: &[OwnedSwap]| self.perform(collection, changes);
+        let limit = Connections::limit();
+        let perform = |changes: &[OwnedSwap]| self.perform(collection, changes, limit);
         let version = if self.tagged {
-            self.queue.swap(change, perform)?
+            self.queue.swap(change, limit, perform)?
         } else {
             // Writes of different documents do not wait for each other, as they would in a batch.
             let outcome = perform(&[change]).pop();
@@ -280,7 +309,9 @@ impl Store for PostgresStore {
         documents: &[(Id, Document)],
         now: SystemTime,
     ) -> Result<(), SwapError> {
-        self.ask(|client| fill::fill(client, collection, documents, self.tagged, now))??;
+        self.ask_within(Connections::limit_of_each(), |client| {
+            fill::fill(client, collection, documents, self.tagged, now)
+        })??;
         self.listeners.tell(collection, None);
         Ok(())
     }
@@ -291,7 +322,7 @@ impl Store for PostgresStore {
         visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let mut begun = false;
-        self.ask(|client| {
+        self.ask_within(Connections::limit_of_each(), |client| {
             let mut seen = |record: &Record| {
                 begun = true;
                 visit(record)

@@ -97,6 +97,12 @@ impl Cluster {
         self.does("pg_ctl", &["-w", "-l", log, "-o", &options, "start"]);
     }
 
+    /// The process that starts all others.
+    pub fn postmaster(&self) -> u32 {
+        let file = fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
+        file.lines().next().unwrap().parse().unwrap()
+    }
+
     fn data(&self) -> PathBuf {
         self.directory.0.join("data")
     }

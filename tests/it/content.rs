@@ -28,12 +28,12 @@ fn collections() -> Collections {
 }
 
 /// A api of each profile with persons and notes, and one of each.
-fn desks() -> [(Api, Profile); 2] {
-    let desks = [
+fn apis() -> [(Api, Profile); 2] {
+    let apis = [
         (Api::compatible(), Profile::Compatible),
         (Api::strict(), Profile::Strict),
     ];
-    desks.map(|(mut api, profile)| {
+    apis.map(|(mut api, profile)| {
         api.policy.collections = collections();
         api.create("1", "Wim");
         let note = api.ask("POST /notes", &[], r#"{"id": "1", "title": "Milk"}"#);
@@ -102,7 +102,7 @@ fn a_form_is_told_that_it_is_one() {
     let parts = "--x\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nMilk\r\n--x--\r\n";
     let note = "The content must be JSON: expected value at line 1 column 1";
     let person = "Missing JSON data in request";
-    for (api, profile) in desks() {
+    for (api, profile) in apis() {
         for (line, fields, message) in [
             ("POST /notes", None, note),
             ("PUT /notes/1", Some(("If-Match", "*")), note),
@@ -155,7 +155,7 @@ fn a_form_is_told_that_it_is_one() {
 #[test]
 fn an_empty_person_is_told_what_is_missing() {
     let message = "Missing JSON data in request";
-    for (api, profile) in desks() {
+    for (api, profile) in apis() {
         for (line, fields, missing) in [
             (
                 "POST /persons",
@@ -184,7 +184,7 @@ fn an_empty_person_is_told_what_is_missing() {
 /// Whoever finds an id taken is told which version is there, and can go on from that.
 #[test]
 fn an_id_that_is_taken_comes_with_its_tag() {
-    for (api, profile) in desks() {
+    for (api, profile) in apis() {
         let status = match profile {
             Profile::Compatible => 400,
             Profile::Strict => 409,

@@ -35,6 +35,8 @@ mod durable;
 mod examples;
 mod faults;
 mod framing;
+#[cfg(all(feature = "postgres", target_os = "linux"))]
+mod hanging;
 mod health;
 #[cfg(feature = "hyper")]
 mod hyper;

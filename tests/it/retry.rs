@@ -91,7 +91,7 @@ impl Write {
 }
 
 /// A api with one document in each of the two collections.
-fn desks() -> [Api; 2] {
+fn apis() -> [Api; 2] {
     [serving, strict].map(|serving| {
         let api = serving(&["persons", "notes"]);
         api.create("1", "Wim");
@@ -105,9 +105,9 @@ fn desks() -> [Api; 2] {
 fn each(check: impl Fn(&Api, &Write, &str)) {
     for profile in 0..2 {
         for collection in ["persons", "notes"] {
-            let count = writes(&desks()[profile], collection).len();
+            let count = writes(&apis()[profile], collection).len();
             for index in 0..count {
-                let api = &desks()[profile];
+                let api = &apis()[profile];
                 check(api, &writes(api, collection)[index], collection);
             }
         }
@@ -220,7 +220,7 @@ fn a_key_is_not_sent_with_another_request() {
 /// What stands in another collection, or had its last write with another key, is another matter.
 #[test]
 fn keys_are_those_of_one_collection() {
-    let [api, _] = desks();
+    let [api, _] = apis();
     let any = ("If-Match", "*");
     let put = |line: &str, key, content: &str| api.ask(line, &[any, key], content).status();
     assert_eq!(put("PUT /persons/1", KEY, r#"{"person_name": "x"}"#), 200);
@@ -288,7 +288,7 @@ fn a_removal_is_known_for_24_hours() {
         // A clock that was set back does not end it.
         ("2025-11-24T12:00:01.000000", 204),
     ] {
-        for mut api in desks() {
+        for mut api in apis() {
             let any = ("If-Match", "*");
             let remove = |api: &Api, key| api.ask("DELETE /notes/1", &[any, key], "");
             assert_eq!(remove(&api, KEY).status(), 204);
@@ -342,7 +342,7 @@ fn malformed_keys() {
         (b":b25l:", Some(MALFORMED)),
         (b"1", Some(MALFORMED)),
     ];
-    for api in desks() {
+    for api in apis() {
         let before = state(&api, "notes");
         for (value, sentence) in rows {
             for line in [
@@ -378,7 +378,7 @@ fn malformed_keys() {
 /// Two values that mean one key, and one document by two spellings of its target.
 #[test]
 fn a_key_is_what_the_field_value_means() {
-    let [api, _] = desks();
+    let [api, _] = apis();
     let create = ("If-None-Match", "*");
     let put = |target: &str, key: &str| {
         let key = ("Idempotency-Key", key);
@@ -396,24 +396,24 @@ fn a_key_is_what_the_field_value_means() {
 
 #[test]
 fn the_id_is_made_from_the_key() {
-    let desks = desks();
+    let apis = apis();
     let post = |api: &Api, key| api.ask("POST /notes", &[key], "{}");
-    let [one, other] = [&desks[0], &desks[1]].map(|api| post(api, KEY));
+    let [one, other] = [&apis[0], &apis[1]].map(|api| post(api, KEY));
     let path = one.field("Location").unwrap();
     assert_eq!(other.field("Location"), Some(path));
     let id = path.strip_prefix("/notes/").unwrap();
     assert_eq!(id, "7sfhejk50vzcdjzpnggx4gdaw2", "for ever");
-    let two = post(&desks[0], OTHER_KEY);
+    let two = post(&apis[0], OTHER_KEY);
     assert_ne!(two.field("Location"), Some(path));
     // Persons have the id that they are given.
-    let missing = desks[0].ask("POST /persons", &[KEY], r#"{"person_name": "x"}"#);
+    let missing = apis[0].ask("POST /persons", &[KEY], r#"{"person_name": "x"}"#);
     assert_eq!(missing.status(), 400);
 }
 
 /// Those of the first try are still false, malformed or missing.
 #[test]
 fn a_first_try_is_judged_as_without_a_key() {
-    for (api, missing) in desks().into_iter().zip([412, 428]) {
+    for (api, missing) in apis().into_iter().zip([412, 428]) {
         let before = state(&api, "notes");
         let old = ("If-Match", "\"old\"");
         for (line, fields, content, status) in [
@@ -489,7 +489,7 @@ fn of_repetitions_at_once_exactly_one_is_performed() {
 /// Equal content proves nothing: each client has a key of its own, and one of them the lock.
 #[test]
 fn of_clients_that_create_one_lock_exactly_one_wins() {
-    for (api, taken) in desks().into_iter().zip([400, 409]) {
+    for (api, taken) in apis().into_iter().zip([400, 409]) {
         for round in 0..20 {
             let target = format!("PUT /notes/lock{round}");
             let content = format!(r#"{{"id": "lock{round}", "locked": true}}"#);

@@ -66,7 +66,11 @@ fn only_the_doors_know_sockets_the_clock_and_the_terminal() {
         for word in words.iter().filter(|word| text.contains(**word)) {
             // JSON is written into memory, for which std::io has the trait.
             let writes_json = file == "layout.rs" && *word == "std::io";
-            assert!(is_door(&file) || writes_json, "{file} names {word}");
+            // A database that hangs must not be waited for without end.
+            let is_client = file == "store/postgres/client.rs" && *word == "::now()";
+            let is_client = is_client || file.starts_with("store/postgres") && *word == "tokio";
+            let may = is_door(&file) || writes_json || is_client;
+            assert!(may, "{file} names {word}");
             doors += 1;
         }
     }

@@ -17,7 +17,9 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::framing::{DRAINABLE, Framing, Refusal};
 use crate::message::{Request, Response};
+use crate::problem::Problem;
 use crate::server::health::{CHECK_TIMEOUT, Check, Health};
+use crate::server::hyper::call_permits::CallPermits;
 use crate::server::hyper::connection::{ClientStream, Connection};
 use crate::server::hyper::content;
 use crate::server::hyper::head::Head;
@@ -28,13 +30,6 @@ use crate::server::service::Service;
 /// The longest head of a request, in bytes: the request line and all fields.
 const MAX_HEAD: usize = 32 * 1024;
 
-/// The most calls that may be blocked in the store at once.
-pub(super) const MAX_CALLS: usize = 16;
-
-/// The most long lists that are made at once of a store whose calls do not block. Each takes a core
-/// and up to a megabyte: more at once would only need more memory.
-const MAX_LISTS: usize = 2;
-
 /// Serves connections: answers the requests on them. Each connection has a clone.
 #[derive(Clone)]
 pub(super) struct Handler {
@@ -43,8 +38,7 @@ pub(super) struct Handler {
     limits: Limits,
     /// The runtime on whose threads the store is called where that may block, for all workers.
     calls: Handle,
-    /// A permit for each long list that may be made.
-    lists: Arc<Semaphore>,
+    call_permits: Arc<CallPermits>,
     /// A permit for each connection without a request that waits for a change.
     connection_permits: Arc<Semaphore>,
     /// A permit for each connection whose request waits for a change.
@@ -66,7 +60,7 @@ impl Handler {
             timeout,
             limits,
             calls,
-            lists: Arc::new(Semaphore::new(MAX_LISTS)),
+            call_permits: Arc::new(CallPermits::new()),
             connection_permits: Arc::new(Semaphore::new(limits.connections as usize)),
             waiting_permits: Arc::new(Semaphore::new(limits.waiting as usize)),
             stop,
@@ -196,7 +190,8 @@ impl Handler {
             } else {
                 let early =
                     |service: &Service, request: Request<'_>| service.respond_early(&request);
-                self.on_store_thread(head, early).await.flatten()
+                let early = self.on_store_thread(head, early).await;
+                early.unwrap_or_else(|problem| Some(self.service.answer_problem(problem, request)))
             };
             if let Some(response) = early {
                 return Ok(Read::Answered(response));
@@ -222,7 +217,7 @@ impl Handler {
             service.respond(&request.with_content(&content))
         };
         let answered = self.on_store_thread(head, respond).await;
-        answered.unwrap_or_else(|| self.service.fail(request))
+        answered.unwrap_or_else(|problem| self.service.answer_problem(problem, request))
     }
 
     /// Checks whether the store answers. The call is not made on a thread for calls of the store: all
@@ -276,27 +271,29 @@ impl Handler {
 
     /// Whether the response is made on the event loop, since that takes microseconds.
     fn answers_on_loop(&self, request: &Request<'_>) -> bool {
-        !self.service.store_waits(request.method) && !self.service.may_list_much(request)
+        !self.service.asks_store_that_waits(request) && !self.service.may_list_much(request)
     }
 
-    /// Runs `work` on a thread for calls of the store, since it may block or take long. Returns `None`
-    /// if it panics, or if the server ends meanwhile.
+    /// Runs `work` on a thread for calls of the store, since it may block or take long.
+    ///
+    /// # Errors
+    ///
+    /// When there is no permit in time: `work` does not run then. Or when it panics, or the server
+    /// ends meanwhile.
     async fn on_store_thread<R: Send + 'static>(
         &self,
         head: &Head,
         work: impl FnOnce(&Service, Request<'_>) -> R + Send + 'static,
-    ) -> Option<R> {
-        let permit = if self.service.store_waits(head.method()) {
-            None
-        } else {
-            Arc::clone(&self.lists).acquire_owned().await.ok()
-        };
+    ) -> Result<R, Problem> {
+        let permits = &self.call_permits;
+        let permit = permits.acquire(&self.service, head.method()).await?;
         let (service, head) = (Arc::clone(&self.service), head.clone());
         let call = move || {
             let _permit = permit;
             work(&service, head.request(&head.target()))
         };
-        self.calls.spawn_blocking(call).await.ok()
+        let called = self.calls.spawn_blocking(call).await;
+        called.map_err(|_| Problem::Panicked)
     }
 }
 

@@ -2,10 +2,12 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::time::Duration;
 
-use postgres::error::{Severity, SqlState};
-use postgres::{Client, NoTls};
 use r2d2::{ManageConnection, Pool};
+use tokio_postgres::NoTls;
+use tokio_postgres::error::{Severity, SqlState};
 
+use crate::store::postgres::breaker::{Breaker, NO_ANSWER};
+use crate::store::postgres::client::{self, Client, Limit};
 use crate::store::postgres::url::PostgresUrl;
 
 /// In milliseconds, how long a statement may take, a wait for the lock included; and for how long a
@@ -19,6 +21,10 @@ const MAX_CONNECTIONS: u32 = 8;
 /// How long to wait for a connection: for an idle one, and for a new one.
 const CONNECTED: Duration = Duration::from_secs(2);
 
+/// How long a call may take: a statement, and what is before and after it. A database that hangs
+/// enforces no timeout itself.
+const CALL: Duration = Duration::from_secs(6);
+
 /// How long a connection may be silent before it counts as lost.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -30,6 +36,7 @@ const MAX_OVERTAKEN: usize = 10;
 pub(super) struct Connections {
     pub(super) url: PostgresUrl,
     pool: Pool<Slots>,
+    breaker: Breaker,
 }
 
 impl Connections {
@@ -40,27 +47,60 @@ impl Connections {
             .max_size(MAX_CONNECTIONS)
             .connection_timeout(CONNECTED)
             .build_unchecked(Slots);
-        Self { url, pool }
+        Self {
+            url,
+            pool,
+            breaker: Breaker::default(),
+        }
     }
 
-    /// Does `work` on a connection. If that fails, the error is the reason.
+    /// The limit of a call that begins now.
+    pub(super) fn limit() -> Limit {
+        Limit::within(CALL)
+    }
+
+    /// The limit of a call that may take long, but each of its statements may not.
+    pub(super) fn limit_of_each() -> Limit {
+        Limit::Each(CALL)
+    }
+
+    /// Does `work` on a connection, within this limit. If that fails, the error is the reason.
     ///
     /// It is done again if nothing came of it: the database let another one pass, or the connection
-    /// was lost while it was idle. If it is unclear what came of it, it is not done again.
+    /// was lost while it was idle. If it is unclear what came of it, it is not done again,
+    /// and neither is what took too long.
+    ///
+    /// A call that got no answer leaves it to the next one to find out whether the database answers
+    /// at all. Until it does, one call at a time tries to connect, and the others fail within a
+    /// second: they would wait for nothing, and keep threads and connections from each other.
     pub(super) fn ask<R>(
         &self,
+        limit: Limit,
         mut work: impl FnMut(&mut Client) -> Result<R, Failure>,
     ) -> Result<R, String> {
+        if limit.left().is_zero() {
+            return Err(NO_ANSWER.to_owned());
+        }
+        let answers = self.breaker.answers();
+        let probe = self.breaker.admit()?;
         let busy = |_| "all connections to it are in use";
-        let mut slot = self.pool.get().map_err(busy)?;
+        let place = self.pool.get_timeout(CONNECTED.min(limit.left()));
+        let mut slot = place.map_err(busy)?;
+        if probe.is_some() {
+            *slot = None;
+            *slot = Some(connect(&self.url, limit).map_err(|error| reason(&error))?);
+            self.breaker.close();
+        }
         let mut overtaken = 0;
         loop {
             let fresh = slot.is_none();
-            let client = match &mut *slot {
-                Some(client) => client,
-                none => none.insert(connect(&self.url).map_err(|error| reason(&error))?),
-            };
-            match work(client) {
+            let done = open(&mut slot, &self.url, limit).and_then(&mut work);
+            match &done {
+                Err(Failure::NoAnswer(_)) => self.breaker.open_after(answers),
+                Err(Failure::Lost(_) | Failure::Unconfirmed(_)) => {}
+                _ => self.breaker.close(),
+            }
+            match done {
                 Ok(done) => return Ok(done),
                 Err(Failure::Overtaken(_)) if overtaken < MAX_OVERTAKEN => overtaken += 1,
                 Err(Failure::Lost(_)) if !fresh => *slot = None,
@@ -70,7 +110,11 @@ impl Connections {
                     | Failure::TimedOut(reason)
                     | Failure::Overtaken(reason),
                 ) => return Err(reason),
-                Err(Failure::Lost(reason) | Failure::Unconfirmed(reason)) => {
+                Err(
+                    Failure::NoAnswer(reason)
+                    | Failure::Lost(reason)
+                    | Failure::Unconfirmed(reason),
+                ) => {
                     *slot = None;
                     return Err(reason);
                 }
@@ -79,11 +123,25 @@ impl Connections {
     }
 }
 
-fn connect(url: &PostgresUrl) -> Result<Client, postgres::Error> {
+/// The connection of this place, which is made if there is none.
+fn open<'a>(
+    slot: &'a mut Option<Client>,
+    url: &PostgresUrl,
+    limit: Limit,
+) -> Result<&'a mut Client, Failure> {
+    let client = match slot {
+        Some(client) => client,
+        none => none.insert(connect(url, limit)?),
+    };
+    client.set_limit(limit);
+    Ok(client)
+}
+
+fn connect(url: &PostgresUrl, limit: Limit) -> Result<Client, client::Error> {
     let mut config = url.0.clone();
     config.connect_timeout(CONNECTED);
     config.keepalives_idle(SILENCE).tcp_user_timeout(SILENCE);
-    let mut client = config.connect(NoTls)?;
+    let mut client = Client::connect(&config, NoTls, limit)?;
     client.batch_execute(TIMEOUTS)?;
     Ok(client)
 }
@@ -96,11 +154,15 @@ pub(super) enum Failure {
     Duplicate(String),
     /// A statement took too long, the wait for a lock included.
     TimedOut(String),
+    /// The database did not answer within the limit, and the connection is closed. What was not
+    /// committed is rolled back when it goes on.
+    NoAnswer(String),
     /// The database let another transaction pass, and nothing has come of this one.
     Overtaken(String),
     /// There is no connection any more. What was not committed is rolled back.
     Lost(String),
-    /// The connection was lost before the commit was confirmed, or when it is too late to begin again.
+    /// The connection was lost, or there was no answer, before the commit was confirmed; or the
+    /// connection was lost when it is too late to begin again.
     Unconfirmed(String),
 }
 
@@ -115,10 +177,15 @@ impl Failure {
     }
 }
 
-impl From<postgres::Error> for Failure {
-    fn from(error: postgres::Error) -> Self {
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Self {
         let reason = reason(&error);
-        let Some(told) = error.as_db_error() else {
+        let told = match &error {
+            client::Error::NoAnswer => return Self::NoAnswer(reason),
+            client::Error::NoRuntime(_) => None,
+            client::Error::Database(error) => error.as_db_error(),
+        };
+        let Some(told) = told else {
             return Self::Lost(reason);
         };
         let again = [
@@ -136,7 +203,12 @@ impl From<postgres::Error> for Failure {
 }
 
 /// What lies behind an error, in one line.
-pub(super) fn reason(error: &postgres::Error) -> String {
+pub(super) fn reason(error: &client::Error) -> String {
+    let error = match error {
+        client::Error::NoAnswer => return NO_ANSWER.to_owned(),
+        client::Error::NoRuntime(reason) => return reason.clone(),
+        client::Error::Database(error) => error,
+    };
     match (error.as_db_error(), error.source()) {
         (Some(told), _) => told.message().replace('\n', " "),
         (None, Some(source)) => source.to_string(),

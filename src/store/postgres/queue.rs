@@ -1,8 +1,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::mem;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::store::postgres::client::Limit;
 use crate::store::{Outcome, OwnedSwap, StoreError};
 
 /// How many swaps one transaction performs, and how many bytes of documents, at most: so that no
@@ -22,6 +23,11 @@ fn are_independent(one: &OwnedSwap, other: &OwnedSwap) -> bool {
     one.id != other.id && !expects(one) && !expects(other)
 }
 
+/// The outcome of a swap that was not performed.
+fn failed(reason: &str) -> Outcome {
+    Err(StoreError::new(reason).into())
+}
+
 /// The swaps that wait to be performed, by collection. A collection has an entry as long as a
 /// thread performs swaps of it.
 #[derive(Debug, Default)]
@@ -38,6 +44,8 @@ struct Waiting {
 enum Message {
     /// It is to perform the swaps that wait. Its own is the first of them.
     Perform,
+    /// Its own swap has been taken out of the queue, and is being performed.
+    Taken,
     /// Its own swap has been performed.
     Performed(Outcome),
 }
@@ -46,21 +54,48 @@ impl Queue {
     /// Has `change` performed, together with others of the collection that wait: `perform` is given
     /// all of them, and returns as many outcomes, in their order. It runs on the thread of one of
     /// them, and never twice at once for one collection.
+    ///
+    /// A swap whose turn does not come within the limit leaves the queue.
     pub(super) fn swap(
         &self,
         change: OwnedSwap,
+        limit: Limit,
         perform: impl Fn(&[OwnedSwap]) -> Vec<Outcome>,
     ) -> Outcome {
         let (caller, messages) = channel();
         let collection = change.collection.clone();
         self.push(Waiting { change, caller });
-        while let Ok(message) = messages.recv() {
-            match message {
-                Message::Perform => self.perform(&collection, &perform),
-                Message::Performed(outcome) => return outcome,
+        let mut limit = Some(limit);
+        loop {
+            let received = match limit {
+                Some(limit) => messages.recv_timeout(limit.left()),
+                None => messages.recv().map_err(RecvTimeoutError::from),
+            };
+            match received {
+                Ok(Message::Perform) => self.perform(&collection, &perform),
+                // What comes of it is known when the thread that has taken it comes to its limit.
+                Ok(Message::Taken) => limit = None,
+                Ok(Message::Performed(outcome)) => return outcome,
+                Err(RecvTimeoutError::Timeout) => {
+                    let queue = self.lock();
+                    let told = messages.try_recv();
+                    if matches!(told, Ok(Message::Taken)) {
+                        limit = None;
+                        continue;
+                    }
+                    // It is not taken from now on.
+                    drop(messages);
+                    drop(queue);
+                    if matches!(told, Ok(Message::Perform)) {
+                        drop(Turn(self, &collection));
+                    }
+                    return failed("the writes before it have not ended");
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return failed("the thread that performed the write has ended");
+                }
             }
         }
-        Err(StoreError::new("the thread that performed the write has ended").into())
     }
 
     fn push(&self, waiting: Waiting) {
@@ -95,12 +130,12 @@ impl Queue {
         for next in mem::take(waiting) {
             let total = size + bytes(&next.change);
             let fits = changes.is_empty() || (changes.len() < MAX_SWAPS && total <= MAX_BYTES);
-            if fits && changes.iter().all(|it| are_independent(it, &next.change)) {
+            if !fits || !changes.iter().all(|it| are_independent(it, &next.change)) {
+                waiting.push_back(next);
+            } else if next.caller.send(Message::Taken).is_ok() {
                 size = total;
                 changes.push(next.change);
                 callers.push(next.caller);
-            } else {
-                waiting.push_back(next);
             }
         }
         (changes, callers)
@@ -119,10 +154,16 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let Self(queue, collection) = self;
         let mut queue = queue.lock();
-        match queue.get(*collection).and_then(VecDeque::front) {
-            Some(next) => _ = next.caller.send(Message::Perform),
-            None => _ = queue.remove(*collection),
+        if let Some(waiting) = queue.get_mut(*collection) {
+            while let Some(next) = waiting.front() {
+                if next.caller.send(Message::Perform).is_ok() {
+                    return;
+                }
+                // Its limit is over.
+                waiting.pop_front();
+            }
         }
+        queue.remove(*collection);
     }
 }
 
@@ -136,12 +177,15 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
     use crate::document::{Document, Id};
     use crate::store::Swap;
     use crate::version::Version;
+
+    /// Longer than anything takes that is not stuck.
+    const LIMIT: Limit = Limit::Each(Duration::from_secs(20));
 
     fn change(id: &str, text: &str, expected_collection: Option<Version>) -> OwnedSwap {
         let id = Id::new(id).unwrap();
@@ -167,7 +211,7 @@ mod tests {
         };
         thread::scope(|scope| {
             let swap = |id, text, expected| {
-                let performed = queue.swap(change(id, text, expected), perform);
+                let performed = queue.swap(change(id, text, expected), LIMIT, perform);
                 assert_eq!(performed, Ok(Version::FIRST));
             };
             scope.spawn(move || swap("first", "{}", None));
@@ -215,10 +259,47 @@ mod tests {
     }
 
     #[test]
+    fn a_swap_leaves_when_its_turn_does_not_come_in_time() {
+        let queue = Queue::default();
+        let (performed, all_wait) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+        let perform = |batch: &[OwnedSwap]| {
+            performed
+                .lock()
+                .unwrap()
+                .extend(batch.iter().map(|it| it.id.to_string()));
+            while !all_wait.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            vec![Ok(Version::FIRST); batch.len()]
+        };
+        let swap = |id, limit| queue.swap(change(id, "{}", None), limit, perform);
+        let soon = Limit::Each(Duration::from_millis(1));
+        thread::scope(|scope| {
+            let first = scope.spawn(|| swap("first", LIMIT));
+            while performed.lock().unwrap().is_empty() {
+                thread::yield_now();
+            }
+            let late = failed("the writes before it have not ended");
+            assert_eq!(swap("second", soon), late);
+            let third = scope.spawn(|| swap("third", LIMIT));
+            while queue.lock()["notes"].len() < 2 {
+                thread::yield_now();
+            }
+            assert_eq!(swap("fourth", soon), late);
+            all_wait.store(true, Ordering::SeqCst);
+            for it in [first, third] {
+                assert_eq!(it.join().unwrap(), Ok(Version::FIRST));
+            }
+        });
+        assert_eq!(performed.into_inner().unwrap(), ["first", "third"]);
+        assert!(queue.lock().is_empty());
+    }
+
+    #[test]
     fn after_a_panic_the_next_swaps_are_performed() {
         let queue = Queue::default();
         let swap = |perform: fn(&[OwnedSwap]) -> Vec<Outcome>| {
-            queue.swap(change("1", "{}", None), perform)
+            queue.swap(change("1", "{}", None), LIMIT, perform)
         };
         let panicking = AssertUnwindSafe(|| swap(|_| panic!("this panic is part of the test")));
         assert!(catch_unwind(panicking).is_err());

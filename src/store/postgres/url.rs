@@ -2,8 +2,8 @@ use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
-use postgres::Config;
-use postgres::config::Host;
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
 
 /// Where a `PostgreSQL` database is, and who asks it: `postgres://USER@HOST/DATABASE`.
 ///
