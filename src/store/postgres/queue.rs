@@ -1,6 +1,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::mem;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::store::postgres::client::Limit;
@@ -31,10 +31,18 @@ fn failed(reason: &str) -> Outcome {
 /// The swaps that wait to be performed, by collection. A collection has an entry as long as a
 /// thread performs swaps of it.
 #[derive(Debug, Default)]
-pub(super) struct Queue(Mutex<HashMap<String, VecDeque<Waiting>>>);
+pub(super) struct Queue(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    collections: HashMap<String, VecDeque<Waiting>>,
+    /// The number of the swap that came last.
+    latest: u64,
+}
 
 #[derive(Debug)]
 struct Waiting {
+    number: u64,
     change: OwnedSwap,
     caller: Sender<Message>,
 }
@@ -44,8 +52,6 @@ struct Waiting {
 enum Message {
     /// It is to perform the swaps that wait. Its own is the first of them.
     Perform,
-    /// Its own swap has been taken out of the queue, and is being performed.
-    Taken,
     /// Its own swap has been performed.
     Performed(Outcome),
 }
@@ -64,48 +70,62 @@ impl Queue {
     ) -> Outcome {
         let (caller, messages) = channel();
         let collection = change.collection.clone();
-        self.push(Waiting { change, caller });
-        let mut limit = Some(limit);
+        let number = self.push(change, caller);
+        let mut received = messages.recv_timeout(limit.left());
         loop {
-            let received = match limit {
-                Some(limit) => messages.recv_timeout(limit.left()),
-                None => messages.recv().map_err(RecvTimeoutError::from),
-            };
             match received {
                 Ok(Message::Perform) => self.perform(&collection, &perform),
-                // What comes of it is known when the thread that has taken it comes to its limit.
-                Ok(Message::Taken) => limit = None,
                 Ok(Message::Performed(outcome)) => return outcome,
                 Err(RecvTimeoutError::Timeout) => {
-                    let queue = self.lock();
-                    let told = messages.try_recv();
-                    if matches!(told, Ok(Message::Taken)) {
-                        limit = None;
-                        continue;
+                    if self.remove(&collection, number, &messages) {
+                        return failed("the writes before it have not ended");
                     }
-                    // It is not taken from now on.
-                    drop(messages);
-                    drop(queue);
-                    if matches!(told, Ok(Message::Perform)) {
-                        drop(Turn(self, &collection));
-                    }
-                    return failed("the writes before it have not ended");
+                    // It is being performed, by a thread that has a limit of its own.
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     return failed("the thread that performed the write has ended");
                 }
             }
+            received = messages.recv().map_err(RecvTimeoutError::from);
         }
     }
 
-    fn push(&self, waiting: Waiting) {
-        let mut queue = self.lock();
-        if let Some(others) = queue.get_mut(&waiting.change.collection) {
+    /// Queues a swap, and returns its number.
+    fn push(&self, change: OwnedSwap, caller: Sender<Message>) -> u64 {
+        let mut state = self.lock();
+        state.latest += 1;
+        let number = state.latest;
+        let collection = change.collection.clone();
+        let waiting = Waiting {
+            number,
+            change,
+            caller,
+        };
+        if let Some(others) = state.collections.get_mut(&collection) {
             others.push_back(waiting);
         } else {
             let _ = waiting.caller.send(Message::Perform);
-            queue.insert(waiting.change.collection.clone(), VecDeque::from([waiting]));
+            let queue = VecDeque::from([waiting]);
+            state.collections.insert(collection, queue);
         }
+        number
+    }
+
+    /// Removes a swap that still waits; whether it did.
+    fn remove(&self, collection: &str, number: u64, messages: &Receiver<Message>) -> bool {
+        let mut state = self.lock();
+        let Some(waiting) = state.collections.get_mut(collection) else {
+            return false;
+        };
+        let count = waiting.len();
+        waiting.retain(|it| it.number != number);
+        let removed = waiting.len() < count;
+        drop(state);
+        if removed && messages.try_recv().is_ok() {
+            // It was told to perform just now.
+            drop(Turn(self, collection));
+        }
+        removed
     }
 
     fn perform(&self, collection: &str, perform: impl Fn(&[OwnedSwap]) -> Vec<Outcome>) {
@@ -121,8 +141,8 @@ impl Queue {
 
     /// Takes swaps that can be performed in one transaction. The others stay, in their order.
     fn take(&self, collection: &str) -> (Vec<OwnedSwap>, Vec<Sender<Message>>) {
-        let mut queue = self.lock();
-        let Some(waiting) = queue.get_mut(collection) else {
+        let mut state = self.lock();
+        let Some(waiting) = state.collections.get_mut(collection) else {
             return (Vec::new(), Vec::new());
         };
         let (mut changes, mut callers): (Vec<OwnedSwap>, _) = (Vec::new(), Vec::new());
@@ -130,18 +150,18 @@ impl Queue {
         for next in mem::take(waiting) {
             let total = size + bytes(&next.change);
             let fits = changes.is_empty() || (changes.len() < MAX_SWAPS && total <= MAX_BYTES);
-            if !fits || !changes.iter().all(|it| are_independent(it, &next.change)) {
-                waiting.push_back(next);
-            } else if next.caller.send(Message::Taken).is_ok() {
+            if fits && changes.iter().all(|it| are_independent(it, &next.change)) {
                 size = total;
                 changes.push(next.change);
                 callers.push(next.caller);
+            } else {
+                waiting.push_back(next);
             }
         }
         (changes, callers)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, VecDeque<Waiting>>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing that is done under the lock can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,17 +173,12 @@ struct Turn<'a>(&'a Queue, &'a str);
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let Self(queue, collection) = self;
-        let mut queue = queue.lock();
-        if let Some(waiting) = queue.get_mut(*collection) {
-            while let Some(next) = waiting.front() {
-                if next.caller.send(Message::Perform).is_ok() {
-                    return;
-                }
-                // Its limit is over.
-                waiting.pop_front();
-            }
+        let mut state = queue.lock();
+        let waiting = state.collections.get(*collection);
+        match waiting.and_then(VecDeque::front) {
+            Some(next) => _ = next.caller.send(Message::Perform),
+            None => _ = state.collections.remove(*collection),
         }
-        queue.remove(*collection);
     }
 }
 
@@ -220,13 +235,13 @@ mod tests {
             }
             for (place, &(id, text, expected)) in changes.iter().enumerate() {
                 scope.spawn(move || swap(id, text, expected));
-                while queue.lock()["notes"].len() <= place {
+                while queue.lock().collections["notes"].len() <= place {
                     thread::yield_now();
                 }
             }
             all_wait.store(true, Ordering::SeqCst);
         });
-        assert!(queue.lock().is_empty());
+        assert!(queue.lock().collections.is_empty());
         let mut batches = batches.into_inner().unwrap();
         assert_eq!(batches.remove(0), ["first"]);
         batches
@@ -282,7 +297,7 @@ mod tests {
             let late = failed("the writes before it have not ended");
             assert_eq!(swap("second", soon), late);
             let third = scope.spawn(|| swap("third", LIMIT));
-            while queue.lock()["notes"].len() < 2 {
+            while queue.lock().collections["notes"].is_empty() {
                 thread::yield_now();
             }
             assert_eq!(swap("fourth", soon), late);
@@ -292,7 +307,7 @@ mod tests {
             }
         });
         assert_eq!(performed.into_inner().unwrap(), ["first", "third"]);
-        assert!(queue.lock().is_empty());
+        assert!(queue.lock().collections.is_empty());
     }
 
     #[test]
@@ -303,7 +318,7 @@ mod tests {
         };
         let panicking = AssertUnwindSafe(|| swap(|_| panic!("this panic is part of the test")));
         assert!(catch_unwind(panicking).is_err());
-        assert!(queue.lock().is_empty());
+        assert!(queue.lock().collections.is_empty());
         assert_eq!(swap(|_| vec![Ok(Version::FIRST)]), Ok(Version::FIRST));
     }
 }
