@@ -9,7 +9,7 @@ use crate::store::PostgresUrl;
 #[cfg(feature = "sqlite")]
 use crate::store::Synchronous;
 
-/// Where the documents are to be kept.
+/// The store that `--store` names.
 #[derive(Clone, Debug, Default)]
 pub(super) enum StoreName {
     #[default]
@@ -21,20 +21,20 @@ pub(super) enum StoreName {
 }
 
 impl StoreName {
-    /// Reads the name of a store that was built.
-    pub(super) fn read(name: &str) -> Option<Self> {
+    /// Parses the name of a store that this build has.
+    pub(super) fn parse(name: &str) -> Option<Self> {
         match name.split_once(':') {
             None if name == "memory" => Some(Self::Memory),
             #[cfg(feature = "sqlite")]
-            Some(("sqlite", place)) => Self::sqlite(place),
+            Some(("sqlite", path)) => Self::sqlite(path),
             #[cfg(feature = "postgres")]
             Some(_) => Some(Self::Postgres(Box::new(name.parse().ok()?))),
             _ => None,
         }
     }
 
-    /// The cargo feature with the store of this name, if it was not built.
-    pub(super) fn missing(name: &str) -> Option<&'static str> {
+    /// The cargo feature that this name needs, if this build does not have it.
+    pub(super) fn missing_feature(name: &str) -> Option<&'static str> {
         match name.split_once(':')? {
             ("sqlite", _) if !cfg!(feature = "sqlite") => Some("sqlite"),
             ("postgres" | "postgresql", rest)
@@ -47,9 +47,9 @@ impl StoreName {
     }
 
     #[cfg(feature = "sqlite")]
-    fn sqlite(place: &str) -> Option<Self> {
-        let (path, synchronous) = match place.split_once('?') {
-            None => (place, Synchronous::Full),
+    fn sqlite(name: &str) -> Option<Self> {
+        let (path, synchronous) = match name.split_once('?') {
+            None => (name, Synchronous::Full),
             Some((path, "synchronous=full")) => (path, Synchronous::Full),
             Some((path, "synchronous=normal")) => (path, Synchronous::Normal),
             Some(_) => return None,

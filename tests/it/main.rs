@@ -14,6 +14,7 @@
 )]
 
 mod access;
+mod api;
 mod bad_input;
 mod bounds;
 mod browser;
@@ -24,7 +25,6 @@ mod cluster;
 mod collection;
 mod conformance;
 mod content;
-mod desk;
 mod dice;
 mod directory;
 mod document;

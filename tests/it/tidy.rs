@@ -102,7 +102,7 @@ fn answers_of_the_server_are_made_in_two_places() {
         let text = code(&text);
         let chooses = text.contains("Response::new(");
         let may = ["problem", "resource", "message"].contains(&module(&file));
-        let wraps = ["server/tiny_http/incoming.rs", "http.rs"].contains(&file.as_str());
+        let wraps = ["server/tiny_http/raw_request.rs", "http.rs"].contains(&file.as_str());
         assert!(!chooses || may || wraps, "{file}");
     }
 }

@@ -6,34 +6,34 @@ use tokio::time::timeout;
 
 use crate::method::Method;
 use crate::problem::Problem;
-use crate::server::desk::Desk;
+use crate::server::service::Service;
 use crate::store::StoreError;
 
-/// The most requests that read from a store that waits, and as many that write to it, at once:
-/// where writes wait for each other, reads go on.
+/// The most reads that may be blocked in the store at once, and the most writes: reads continue while
+/// all writes wait for each other.
 const MAX_CALLS: usize = 16;
 
 /// The most threads that call the store.
 pub(super) const MAX_THREADS: usize = 2 * MAX_CALLS;
 
-/// The most long lists that are made at once of a store that does not wait. Each takes a core and up
-/// to a megabyte, so that more would gain nothing.
+/// The most long lists that are made at once of a store whose calls do not block. Each takes a core
+/// and up to a megabyte: more at once would only need more memory.
 const MAX_LISTS: usize = 2;
 
-/// How long a request waits for its permit to ask a store that waits. A store that hangs, but gives
-/// up each call in time, is not asked again and again for those that came long before.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long a request waits for its permit if calls of the store may block. If each call of a store
+/// that hangs times out, the requests in the queue get 503 and do not call it one after the other.
+const PERMIT_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// The permits to call the store on a thread of its own.
-pub(super) struct Permits {
+/// The permits to call the store on a thread for such calls.
+pub(super) struct CallPermits {
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
     lists: Arc<Semaphore>,
 }
 
-impl Permits {
+impl CallPermits {
     pub(super) fn new() -> Self {
-        let of = |most| Arc::new(Semaphore::new(most));
+        let of = |max| Arc::new(Semaphore::new(max));
         Self {
             reads: of(MAX_CALLS),
             writes: of(MAX_CALLS),
@@ -45,20 +45,20 @@ impl Permits {
     ///
     /// # Errors
     ///
-    /// When there is none in time.
+    /// When there is none after [`PERMIT_TIMEOUT`].
     pub(super) async fn acquire(
         &self,
-        desk: &Desk,
+        service: &Service,
         method: Method,
     ) -> Result<Option<OwnedSemaphorePermit>, Problem> {
-        if !desk.waits(method) {
+        if !service.store_waits(method) {
             return Ok(Arc::clone(&self.lists).acquire_owned().await.ok());
         }
         let permits = match method {
             Method::Get | Method::Head | Method::Options => &self.reads,
             _ => &self.writes,
         };
-        let permit = timeout(PATIENCE, Arc::clone(permits).acquire_owned()).await;
+        let permit = timeout(PERMIT_TIMEOUT, Arc::clone(permits).acquire_owned()).await;
         permit.map(Result::ok).map_err(|_| {
             let reason = format!("{MAX_CALLS} requests wait for the store, which has not answered");
             StoreError::new(reason).into()
