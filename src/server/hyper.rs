@@ -10,17 +10,17 @@ use crate::server::options::Limits;
 use crate::server::service::Service;
 use crate::server::stopper::Stopper;
 
-mod call_permits;
 mod connection;
 mod content;
 mod handler;
 mod head;
 mod listener;
+mod store_threads;
 mod workers;
 
-use call_permits::MAX_THREADS;
 use handler::Handler;
 use listener::{Accepted, AsyncListener};
+use store_threads::StoreThreads;
 use workers::Workers;
 
 /// The most permits: more than a machine has descriptors for, and fewer than a semaphore can have.
@@ -58,17 +58,15 @@ pub(super) fn serve(
             service.waiters().close();
         }
     });
-    let runtime = workers::runtime()
-        .max_blocking_threads(MAX_THREADS)
-        .thread_name("ifmatch-store")
-        .build()?;
+    let runtime = workers::runtime().build()?;
+    let store_threads = StoreThreads::new()?;
     let (workers, threads) = Workers::start(limits.threads)?;
     let acceptor = Acceptor {
         handler: Handler::new(
             service,
             timeout,
             limits,
-            runtime.handle().clone(),
+            store_threads.queues(),
             stop.clone(),
         ),
         workers,
@@ -81,8 +79,9 @@ pub(super) fn serve(
         let _ = std::fs::remove_file(path);
     }
     // Connections and calls of the store that have not ended by now are abandoned.
-    runtime.shutdown_timeout(Duration::ZERO);
+    runtime.shutdown_background();
     threads.join();
+    store_threads.abandon();
     Ok(())
 }
 

@@ -10,7 +10,6 @@ use ::hyper::server::conn::http1;
 use ::hyper::service::service_fn;
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
-use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_io_timeout::TimeoutStream;
@@ -19,11 +18,11 @@ use crate::framing::{DRAINABLE, Framing, Refusal};
 use crate::message::{Request, Response};
 use crate::problem::Problem;
 use crate::server::health::{CHECK_TIMEOUT, Check, Health};
-use crate::server::hyper::call_permits::CallPermits;
 use crate::server::hyper::connection::{ClientStream, Connection};
 use crate::server::hyper::content;
 use crate::server::hyper::head::Head;
 use crate::server::hyper::listener::Accepted;
+use crate::server::hyper::store_threads::StoreQueues;
 use crate::server::options::Limits;
 use crate::server::service::Service;
 
@@ -36,9 +35,7 @@ pub(super) struct Handler {
     service: Arc<Service>,
     timeout: Duration,
     limits: Limits,
-    /// The runtime on whose threads the store is called where that may block, for all workers.
-    calls: Handle,
-    call_permits: Arc<CallPermits>,
+    store_queues: StoreQueues,
     /// A permit for each connection without a request that waits for a change.
     connection_permits: Arc<Semaphore>,
     /// A permit for each connection whose request waits for a change.
@@ -52,15 +49,14 @@ impl Handler {
         service: Arc<Service>,
         timeout: Duration,
         limits: Limits,
-        calls: Handle,
+        store_queues: StoreQueues,
         stop: watch::Receiver<bool>,
     ) -> Self {
         Self {
             service,
             timeout,
             limits,
-            calls,
-            call_permits: Arc::new(CallPermits::new()),
+            store_queues,
             connection_permits: Arc::new(Semaphore::new(limits.connections as usize)),
             waiting_permits: Arc::new(Semaphore::new(limits.waiting as usize)),
             stop,
@@ -278,22 +274,18 @@ impl Handler {
     ///
     /// # Errors
     ///
-    /// When there is no permit in time: `work` does not run then. Or when it panics, or the server
-    /// ends meanwhile.
+    /// When its turn comes too late: `work` does not run then. Or when it panics, or the server ends
+    /// meanwhile.
     async fn on_store_thread<R: Send + 'static>(
         &self,
         head: &Head,
         work: impl FnOnce(&Service, Request<'_>) -> R + Send + 'static,
     ) -> Result<R, Problem> {
-        let permits = &self.call_permits;
-        let permit = permits.acquire(&self.service, head.method()).await?;
-        let (service, head) = (Arc::clone(&self.service), head.clone());
-        let call = move || {
-            let _permit = permit;
-            work(&service, head.request(&head.target()))
-        };
-        let called = self.calls.spawn_blocking(call).await;
-        called.map_err(|_| Problem::Panicked)
+        let (service, sent) = (Arc::clone(&self.service), head.clone());
+        let call = move || work(&service, sent.request(&sent.target()));
+        self.store_queues
+            .run(&self.service, head.method(), call)
+            .await
     }
 }
 
