@@ -246,8 +246,8 @@ fn a_password_is_never_told() {
     }
     let sentence = "warning: the password in --store can be read by every user of this machine, \
                     in the list of processes; put it into the environment variable PGPASSWORD\n\
-                    ifmatch: cannot use the store postgres://127.0.0.1/persons: \
-                    Connection refused (os error 111)";
+                    ifmatch: cannot use the store postgres://ann@127.0.0.1:1/persons: \
+                    error connecting to server: Connection refused (os error 111)";
     fails(
         &["--store", "postgres://ann:secret@127.0.0.1:1/persons"],
         1,
@@ -271,7 +271,7 @@ fn a_password_is_never_told() {
     let place = cluster.host().replace("%2F", "/");
     let told = String::from_utf8(output.stderr).unwrap();
     let sentence = format!(
-        "\nifmatch: cannot use the store postgres://{place}/postgres: \
+        "\nifmatch: cannot use the store postgres://cli@{place}:5432/postgres: \
          password authentication failed for user \"cli\"\n"
     );
     assert!(told.ends_with(&sentence), "{told}");

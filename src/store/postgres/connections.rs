@@ -135,13 +135,18 @@ impl From<postgres::Error> for Failure {
     }
 }
 
-/// What lies behind an error, in one line.
+/// What the database says, or else the error and its causes, in one line.
 pub(super) fn reason(error: &postgres::Error) -> String {
-    match (error.as_db_error(), error.source()) {
-        (Some(told), _) => told.message().replace('\n', " "),
-        (None, Some(source)) => source.to_string(),
-        (None, None) => error.to_string(),
+    let mut reason = match error.as_db_error() {
+        Some(told) => return told.message().replace('\n', " "),
+        None => error.to_string(),
+    };
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        reason = format!("{reason}: {error}");
+        cause = error.source();
     }
+    reason.replace('\n', " ")
 }
 
 /// Places for connections, of which the pool has no more than it may. A place is empty until it is

@@ -12,7 +12,7 @@ use postgres::config::Host;
 ///
 /// ```
 /// let url: ifmatch::PostgresUrl = "postgres://ann:secret@%2Frun%2Fpostgresql/persons".parse()?;
-/// assert_eq!(url.to_string(), "postgres:///run/postgresql/persons");
+/// assert_eq!(url.to_string(), "postgres://ann@/run/postgresql:5432/persons");
 /// # Ok::<(), ifmatch::ParsePostgresUrlError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -50,17 +50,30 @@ impl FromStr for PostgresUrl {
 }
 
 impl fmt::Display for PostgresUrl {
+    /// The user, every host with its port, and the database.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("postgres://")?;
+        if let Some(user) = self.0.get_user() {
+            write!(f, "{user}@")?;
+        }
+        let ports = self.0.get_ports();
         for (index, host) in self.0.get_hosts().iter().enumerate() {
             f.write_str(if index == 0 { "" } else { "," })?;
             match host {
+                Host::Tcp(name) if name.contains(':') => write!(f, "[{name}]")?,
                 Host::Tcp(name) => f.write_str(name)?,
                 #[cfg(unix)]
                 Host::Unix(directory) => directory.display().fmt(f)?,
             }
+            let port = ports.get(index).or(ports.first()).unwrap_or(&5432);
+            write!(f, ":{port}")?;
         }
-        write!(f, "/{}", self.0.get_dbname().unwrap_or_default())
+        write!(f, "/{}", self.0.get_dbname().unwrap_or_default())?;
+        for (index, address) in self.0.get_hostaddrs().iter().enumerate() {
+            f.write_str(if index == 0 { "?hostaddr=" } else { "," })?;
+            address.fmt(f)?;
+        }
+        Ok(())
     }
 }
 
