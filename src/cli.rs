@@ -157,8 +157,8 @@ impl Config {
         let policy = &mut self.options.policy;
         let read = match flag.name {
             "--listen" => value.parse().ok().map(|address| self.address = address),
-            "--store" => match StoreName::missing(&value) {
-                Some(feature) => return Err(UsageError::NotBuilt(feature)),
+            "--store" => match StoreName::refused(&value) {
+                Some(error) => return Err(error),
                 None => StoreName::read(&value).map(|store| self.store = store),
             },
             "--max-content" => {

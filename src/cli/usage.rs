@@ -3,6 +3,8 @@ use std::fmt;
 
 use crate::access::AccessError;
 use crate::collection::CollectionError;
+#[cfg(feature = "postgres")]
+use crate::store::ParsePostgresUrlError;
 
 /// The command line cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,9 @@ pub enum UsageError {
     Access(&'static str, AccessError),
     /// A collection cannot be served as it was asked for.
     Collection(CollectionError),
+    /// What the URL of a database says of TLS cannot be followed.
+    #[cfg(feature = "postgres")]
+    PostgresUrl(ParsePostgresUrlError),
     /// The flag says nothing to `dump`.
     NotForDump(String),
     /// There is nothing to dump of a store that begins empty.
@@ -76,6 +81,8 @@ impl fmt::Display for UsageError {
             Self::NotUtf8(argument) => write!(f, "the argument `{argument}` is not UTF-8"),
             Self::Access(flag, error) => write!(f, "{flag}: {error}"),
             Self::Collection(error) => write!(f, "--collection: {error}"),
+            #[cfg(feature = "postgres")]
+            Self::PostgresUrl(error) => write!(f, "--store: {error}"),
             Self::NotForDump(flag) => {
                 write!(f, "`dump` takes --store alone, not `{flag}`")
             }

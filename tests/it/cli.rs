@@ -231,6 +231,7 @@ fn a_store_for_several_servers_that_was_not_built() {
 #[cfg(feature = "postgres")]
 #[test]
 fn a_password_is_never_told() {
+    use ifmatch::ParsePostgresUrlError;
     let store = "--store needs `memory`, `sqlite:PATH`, `sqlite:PATH?synchronous=normal` or \
                  `postgres://USER@HOST/DATABASE`";
     for url in [
@@ -243,6 +244,16 @@ fn a_password_is_never_told() {
             2,
             &format!("{store}, not `postgres://...`"),
         );
+    }
+    for (parameter, reason) in [
+        (
+            "sslmode=requirepassword=secret",
+            ParsePostgresUrlError::SslMode,
+        ),
+        ("sslmode=verify-ca", ParsePostgresUrlError::SslRootCert),
+    ] {
+        let url = format!("postgres://ann:secret@localhost/persons?{parameter}");
+        fails(&["--store", &url], 2, &format!("--store: {reason}"));
     }
     let sentence = "warning: the password in --store can be read by every user of this machine, \
                     in the list of processes; put it into the environment variable PGPASSWORD\n\

@@ -768,6 +768,18 @@ fn urls() {
             "postgres://ann:secret@a,b/persons?hostaddr=127.0.0.1,::1",
             "postgres://ann@a:5432,b:5432/persons?hostaddr=127.0.0.1,::1",
         ),
+        (
+            "postgres://ann:secret?sslmode=x@db.example/persons?sslmode=require",
+            "postgres://ann@db.example:5432/persons",
+        ),
+        (
+            "postgres://db.example/persons?ssl%6Dode=verify%2Dca&user=ann&sslrootcert=%2Fca&",
+            "postgres://ann@db.example:5432/persons",
+        ),
+        (
+            "postgres://ann@db.example/persons?sslmode=disable&target_session_attrs=read-write",
+            "postgres://ann@db.example:5432/persons",
+        ),
     ] {
         let url: PostgresUrl = url.parse().expect(url);
         assert_eq!(url.to_string(), shown);
@@ -778,27 +790,49 @@ fn urls() {
             "{debugged}"
         );
     }
-    for url in [
-        "",
-        "postgres:",
-        "postgres://",
-        "postgres:///persons",
-        "host=localhost user=ann",
-        "postgres://ann:se@cret@localhost/persons",
-        "postgres://ann@localhost:many/persons",
-        "postgres://ann@localhost/persons?colour=red",
-        "mysql://ann@localhost/persons",
+}
+
+#[test]
+fn what_is_no_url() {
+    use ParsePostgresUrlError::{SslMode, SslRootCert, Url};
+    for (url, error) in [
+        ("", Url),
+        ("postgres:", Url),
+        ("postgres://", Url),
+        ("postgres:///persons", Url),
+        ("host=localhost user=ann", Url),
+        ("postgres://ann:se@cret@localhost/persons", Url),
+        ("postgres://ann@localhost:many/persons", Url),
+        ("postgres://ann@localhost/persons?colour=red", Url),
+        ("postgres://ann@localhost/persons?sslcert=ann.pem", Url),
+        ("postgres://ann@localhost/persons?sslmode=%FF", Url),
+        ("mysql://ann@localhost/persons", Url),
+        ("sqlite:x?sslmode=red", Url),
+        ("postgres://ann@localhost/persons?sslmode", SslMode),
+        ("postgres://ann@localhost/persons?sslmode=", SslMode),
+        ("postgres://ann@localhost/persons?sslmode=allow", SslMode),
+        ("postgres://ann@localhost/persons?sslmode=Require", SslMode),
+        ("postgres://ann@%2Ftmp/persons?sslmode=verify", SslMode),
+        (
+            "postgres://ann@db.example/persons?sslmode=verify-ca",
+            SslRootCert,
+        ),
     ] {
-        assert_eq!(
-            url.parse::<PostgresUrl>().unwrap_err(),
-            ParsePostgresUrlError,
-            "{url}"
-        );
+        assert_eq!(url.parse::<PostgresUrl>().unwrap_err(), error, "{url}");
     }
-    assert_eq!(
-        ParsePostgresUrlError.to_string(),
-        "not a URL such as `postgres://user@host/database`"
-    );
+    for (error, sentence) in [
+        (Url, "not a URL such as `postgres://user@host/database`"),
+        (
+            SslMode,
+            "sslmode is none of `disable`, `prefer`, `require`, `verify-ca` and `verify-full`",
+        ),
+        (
+            SslRootCert,
+            "sslmode=verify-ca needs `sslrootcert=FILE`; `verify-full` does without",
+        ),
+    ] {
+        assert_eq!(error.to_string(), sentence);
+    }
 }
 
 #[test]

@@ -2,10 +2,14 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::time::Duration;
 
+use postgres::config::SslMode;
 use postgres::error::{Severity, SqlState};
-use postgres::{Client, NoTls};
+use postgres::{Client, Config};
 use r2d2::{ManageConnection, Pool};
+use rustls::ClientConfig;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::store::OpenError;
 use crate::store::postgres::url::PostgresUrl;
 
 /// In milliseconds, how long a statement may take, a wait for the lock included; and for how long a
@@ -29,18 +33,21 @@ const MAX_OVERTAKEN: usize = 10;
 #[derive(Debug)]
 pub(super) struct Connections {
     pub(super) url: PostgresUrl,
+    tls: ClientConfig,
     pool: Pool<Slots>,
 }
 
 impl Connections {
     /// None are made yet. By itself the pool ends a connection that was idle for ten minutes, or
     /// that is half an hour old.
-    pub(super) fn new(url: PostgresUrl) -> Self {
+    pub(super) fn new(url: PostgresUrl) -> Result<Self, OpenError> {
+        let tls = url.encryption.client_config();
+        let tls = tls.map_err(|reason| OpenError::new(&url, reason))?;
         let pool = Pool::builder()
             .max_size(MAX_CONNECTIONS)
             .connection_timeout(CONNECTED)
             .build_unchecked(Slots);
-        Self { url, pool }
+        Ok(Self { url, tls, pool })
     }
 
     /// Does `work` on a connection. If that fails, the error is the reason.
@@ -58,7 +65,7 @@ impl Connections {
             let fresh = slot.is_none();
             let client = match &mut *slot {
                 Some(client) => client,
-                none => none.insert(connect(&self.url).map_err(|error| reason(&error))?),
+                none => none.insert(connect(&self.url, &self.tls)?),
             };
             match work(client) {
                 Ok(done) => return Ok(done),
@@ -79,13 +86,26 @@ impl Connections {
     }
 }
 
-fn connect(url: &PostgresUrl) -> Result<Client, postgres::Error> {
-    let mut config = url.0.clone();
+fn connect(url: &PostgresUrl, tls: &ClientConfig) -> Result<Client, String> {
+    let mut config = url.config.clone();
     config.connect_timeout(CONNECTED);
     config.keepalives_idle(SILENCE).tcp_user_timeout(SILENCE);
-    let mut client = config.connect(NoTls)?;
-    client.batch_execute(TIMEOUTS)?;
+    let mut connected = connect_with(&config, tls);
+    if let Err(reason) = &connected {
+        if url.encryption.gives_up_tls(reason) {
+            let plain = connect_with(config.ssl_mode(SslMode::Disable), tls);
+            connected = plain.map_err(|plain| format!("{reason}; without TLS: {plain}"));
+        }
+    }
+    let mut client = connected.map_err(|reason| url.encryption.explain(reason))?;
+    let begun = client.batch_execute(TIMEOUTS);
+    begun.map_err(|error| reason(&error))?;
     Ok(client)
+}
+
+fn connect_with(config: &Config, tls: &ClientConfig) -> Result<Client, String> {
+    let connected = config.connect(MakeRustlsConnect::new(tls.clone()));
+    connected.map_err(|error| reason(&error))
 }
 
 /// Why something was not done.
