@@ -159,8 +159,8 @@ impl Config {
         let policy = &mut self.options.policy;
         let applied = match flag.name {
             "--listen" => value.parse().ok().map(|address| self.address = address),
-            "--store" => match StoreName::missing_feature(&value) {
-                Some(feature) => return Err(UsageError::NotBuilt(feature)),
+            "--store" => match StoreName::refused(&value) {
+                Some(error) => return Err(error),
                 None => StoreName::parse(&value).map(|store| self.store = store),
             },
             "--max-content" => {

@@ -4,10 +4,11 @@ use std::fmt;
 #[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 
-#[cfg(feature = "postgres")]
-use crate::store::PostgresUrl;
+use crate::cli::usage::UsageError;
 #[cfg(feature = "sqlite")]
 use crate::store::Synchronous;
+#[cfg(feature = "postgres")]
+use crate::store::{ParsePostgresUrlError, PostgresUrl};
 
 /// The store that `--store` names.
 #[derive(Clone, Debug, Default)]
@@ -33,15 +34,21 @@ impl StoreName {
         }
     }
 
-    /// The cargo feature that this name needs, if this build does not have it.
-    pub(super) fn missing_feature(name: &str) -> Option<&'static str> {
+    /// Why there is no store of this name, if there is more to say than what names there are.
+    pub(super) fn refused(name: &str) -> Option<UsageError> {
         match name.split_once(':')? {
-            ("sqlite", _) if !cfg!(feature = "sqlite") => Some("sqlite"),
+            ("sqlite", _) if !cfg!(feature = "sqlite") => Some(UsageError::NotBuilt("sqlite")),
             ("postgres" | "postgresql", rest)
                 if !cfg!(feature = "postgres") && rest.starts_with("//") =>
             {
-                Some("postgres")
+                Some(UsageError::NotBuilt("postgres"))
             }
+            #[cfg(feature = "postgres")]
+            _ => match name.parse::<PostgresUrl>() {
+                Ok(_) | Err(ParsePostgresUrlError::Url) => None,
+                Err(error) => Some(UsageError::PostgresUrl(error)),
+            },
+            #[cfg(not(feature = "postgres"))]
             _ => None,
         }
     }

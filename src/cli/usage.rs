@@ -3,6 +3,8 @@ use std::fmt;
 
 use crate::access::AccessError;
 use crate::collection::CollectionError;
+#[cfg(feature = "postgres")]
+use crate::store::ParsePostgresUrlError;
 
 /// The command line cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,9 @@ pub enum UsageError {
     Access(&'static str, AccessError),
     /// The value of `--collection` is invalid.
     Collection(CollectionError),
+    /// What the URL of a database says of TLS cannot be followed.
+    #[cfg(feature = "postgres")]
+    PostgresUrl(ParsePostgresUrlError),
     /// The command `dump` does not take the flag.
     NotForDump(String),
     /// The command `dump` needs a store that is not in memory.
@@ -76,6 +81,8 @@ impl fmt::Display for UsageError {
             Self::NotUtf8(argument) => write!(f, "the argument `{argument}` is not UTF-8"),
             Self::Access(flag, error) => write!(f, "{flag}: {error}"),
             Self::Collection(error) => write!(f, "--collection: {error}"),
+            #[cfg(feature = "postgres")]
+            Self::PostgresUrl(error) => write!(f, "--store: {error}"),
             Self::NotForDump(flag) => {
                 write!(f, "`dump` takes --store alone, not `{flag}`")
             }

@@ -28,11 +28,17 @@ mod queue;
 /// What the columns mean.
 mod row;
 
+/// The values of `sslmode`, and which is the default.
+mod ssl_mode;
+
 /// The tables: ours, or none yet.
 mod tables;
 
 /// The tables of ifmatch 0.1.0, and what becomes of them.
 mod takeover;
+
+/// The encryption of connections, and the certificates to trust.
+mod tls;
 
 /// The URL, without its password where it is shown.
 mod url;
@@ -159,7 +165,8 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// longer, but each of their statements has six seconds, or ten minutes where tables of an earlier
 /// version are changed.
 ///
-/// Connections are not encrypted.
+/// Connections to other machines are encrypted, and the server's certificate is verified, unless the
+/// URL says otherwise: see [`PostgresUrl`]. A file of roots is read once, when the store is opened.
 #[derive(Debug)]
 pub struct PostgresStore {
     connections: Connections,
@@ -182,7 +189,8 @@ impl PostgresStore {
     /// # Errors
     ///
     /// When it cannot be reached, or has tables of these names that are not ours, or that a newer
-    /// ifmatch made, or whose lists have no tag. They stay as they are.
+    /// ifmatch made, or whose lists have no tag. They stay as they are. And when there are no
+    /// certificates to trust in the file that the URL names, or in the system.
     pub fn open(url: PostgresUrl) -> Result<Self, OpenError> {
         Self::open_with(url, true)
     }
@@ -193,7 +201,7 @@ impl PostgresStore {
     ///
     /// As [`open`](Self::open); and when it has none of the tables, or those of an earlier version.
     pub fn open_existing(url: PostgresUrl) -> Result<Self, OpenError> {
-        let connections = Connections::new(url);
+        let connections = Connections::new(url)?;
         let tagged = connections.ask(Connections::limit_of_each(), tables::check_existing);
         Self::new(connections, tagged)
     }
@@ -210,7 +218,7 @@ impl PostgresStore {
     }
 
     fn open_with(url: PostgresUrl, tagged: bool) -> Result<Self, OpenError> {
-        let connections = Connections::new(url);
+        let connections = Connections::new(url)?;
         let limit = Connections::limit_of_each();
         let prepared = connections.ask(limit, |client| tables::prepare(client, tagged));
         Self::new(connections, prepared.map(|()| tagged))

@@ -257,6 +257,7 @@ fn a_store_for_several_servers_that_was_not_built() {
 #[cfg(feature = "postgres")]
 #[test]
 fn a_password_is_never_printed() {
+    use ifmatch::ParsePostgresUrlError;
     let store = "--store needs `memory`, `sqlite:PATH`, `sqlite:PATH?synchronous=normal` or \
                  `postgres://USER@HOST/DATABASE`";
     for url in [
@@ -270,10 +271,20 @@ fn a_password_is_never_printed() {
             &format!("{store}, not `postgres://...`"),
         );
     }
+    for (parameter, reason) in [
+        (
+            "sslmode=requirepassword=secret",
+            ParsePostgresUrlError::SslMode,
+        ),
+        ("sslmode=verify-ca", ParsePostgresUrlError::SslRootCert),
+    ] {
+        let url = format!("postgres://ann:secret@localhost/persons?{parameter}");
+        fails(&["--store", &url], 2, &format!("--store: {reason}"));
+    }
     let sentence = "warning: the password in --store can be read by every user of this machine, \
                     in the list of processes; put it into the environment variable PGPASSWORD\n\
-                    ifmatch: cannot use the store postgres://127.0.0.1/persons: \
-                    Connection refused (os error 111)";
+                    ifmatch: cannot use the store postgres://ann@127.0.0.1:1/persons: \
+                    error connecting to server: Connection refused (os error 111)";
     fails(
         &["--store", "postgres://ann:secret@127.0.0.1:1/persons"],
         1,
@@ -297,7 +308,7 @@ fn a_password_is_never_printed() {
     let place = cluster.host().replace("%2F", "/");
     let told = String::from_utf8(output.stderr).unwrap();
     let sentence = format!(
-        "\nifmatch: cannot use the store postgres://{place}/postgres: \
+        "\nifmatch: cannot use the store postgres://cli@{place}:5432/postgres: \
          password authentication failed for user \"cli\"\n"
     );
     assert!(told.ends_with(&sentence), "{told}");

@@ -1,6 +1,7 @@
 //! A `PostgreSQL` of the tests' own, from the installed package: never the machine's.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -131,14 +132,48 @@ impl Cluster {
 
     /// Starts it again.
     pub fn go_on(&self) {
+        assert!(self.starts("-c listen_addresses="));
+    }
+
+    /// Starts it again with these options, and on a port of 127.0.0.1, which is returned.
+    pub fn go_on_with_port(&self, options: &str) -> u16 {
+        for _ in 0..10 {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            drop(listener);
+            // It does not start if another process has taken the port meanwhile.
+            if self.starts(&format!(
+                "-c listen_addresses=127.0.0.1 -c port={port} {options}"
+            )) {
+                return port;
+            }
+        }
+        panic!(
+            "{}",
+            fs::read_to_string(self.data().join("log")).unwrap_or_default()
+        );
+    }
+
+    fn starts(&self, options: &str) -> bool {
         let options = format!(
-            "-c listen_addresses= -c unix_socket_directories={} -c fsync=off -c max_connections=300 \
+            "{options} -c unix_socket_directories={} -c fsync=off -c max_connections=300 \
              -c wal_retrieve_retry_interval=100ms",
             self.directory.0.display()
         );
         let log = self.data().join("log");
         let log = log.to_str().unwrap();
-        self.does("pg_ctl", &["-w", "-l", log, "-o", &options, "start"]);
+        self.tries("pg_ctl", &["-w", "-l", log, "-o", &options, "start"])
+    }
+
+    /// Puts a file of this name and content among its data, where it alone may read it.
+    pub fn add_file(&self, name: &str, content: &[u8]) -> PathBuf {
+        let file = self.data().join(name);
+        fs::write(&file, content).unwrap();
+        assert!(run(Command::new("chmod").arg("600").arg(&file)));
+        if is_root() {
+            assert!(run(Command::new("chown").arg("postgres").arg(&file)));
+        }
+        file
     }
 
     /// The process that starts all others.
@@ -159,12 +194,16 @@ impl Cluster {
     }
 
     fn does(&self, program: &str, arguments: &[&str]) {
+        assert!(self.tries(program, arguments), "{program} {arguments:?}");
+    }
+
+    fn tries(&self, program: &str, arguments: &[&str]) -> bool {
         let words = unprivileged();
         let program = self.bin.join(program);
         let mut words = words.into_iter().map(Path::new).chain([program.as_path()]);
         let mut command = Command::new(words.next().unwrap());
         let command = command.args(words).arg("-D").arg(self.data());
-        assert!(run(command.args(arguments)), "{command:?}");
+        run(command.args(arguments))
     }
 
     /// The socket's directory, as a URL has it.

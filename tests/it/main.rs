@@ -79,6 +79,8 @@ mod store;
 mod takeover;
 mod tidy;
 mod timeouts;
+#[cfg(feature = "postgres")]
+mod tls;
 mod transcript;
 #[cfg(unix)]
 mod unix;

@@ -50,7 +50,7 @@ fn only_the_doors_know_sockets_the_clock_and_the_terminal() {
     let words = [
         "tiny_http",
         "hyper::",
-        "tokio",
+        "tokio::",
         "async ",
         "std::net",
         "::now()",
@@ -66,10 +66,12 @@ fn only_the_doors_know_sockets_the_clock_and_the_terminal() {
         for word in words.iter().filter(|word| text.contains(**word)) {
             // JSON is written into memory, for which std::io has the trait.
             let writes_json = file == "layout.rs" && *word == "std::io";
+            // An IP address is a value.
+            let has_address = file == "store/postgres/ssl_mode.rs" && *word == "std::net";
             // A database that hangs must not be waited for without end.
             let is_client = file == "store/postgres/client.rs" && *word == "::now()";
             let is_client = is_client || file.starts_with("store/postgres") && *word == "tokio";
-            let may = is_door(&file) || writes_json || is_client;
+            let may = is_door(&file) || writes_json || has_address || is_client;
             assert!(may, "{file} names {word}");
             doors += 1;
         }
@@ -89,7 +91,7 @@ fn only_the_stores_have_a_mutex_behind_the_doors() {
 #[test]
 fn a_database_is_known_to_its_store_alone() {
     for (file, text) in sources("src") {
-        for (name, store) in [("rusqlite", "store/sqlite"), ("NoTls", "store/postgres")] {
+        for (name, store) in [("rusqlite", "store/sqlite"), ("rustls", "store/postgres")] {
             let names = code(&text).contains(name);
             assert!(!names || file.starts_with(store), "{file} names {name}");
         }

@@ -61,8 +61,8 @@ pub(super) enum Error {
     Database(tokio_postgres::Error),
     /// There was no answer within the limit. The connection is closed.
     NoAnswer,
-    /// The machine has no descriptor left.
-    NoRuntime(String),
+    /// There is no connection, for this reason.
+    NoConnection(String),
 }
 
 impl Error {
@@ -70,7 +70,7 @@ impl Error {
     pub(super) fn code(&self) -> Option<&SqlState> {
         match self {
             Self::Database(error) => error.code(),
-            Self::NoAnswer | Self::NoRuntime(_) => None,
+            Self::NoAnswer | Self::NoConnection(_) => None,
         }
     }
 }
@@ -98,7 +98,7 @@ impl Client {
     {
         let mut runtime = Builder::new_current_thread();
         let runtime = runtime.enable_io().enable_time().build();
-        let runtime = runtime.map_err(|error| Error::NoRuntime(error.to_string()))?;
+        let runtime = runtime.map_err(|error| Error::NoConnection(error.to_string()))?;
         let Some(connected) = block_until(limit.end(), &runtime, config.connect(tls)) else {
             // A look-up of the host may be under way on another thread, and is not waited for.
             runtime.shutdown_background();

@@ -3,9 +3,13 @@ use std::error::Error;
 use std::time::Duration;
 
 use r2d2::{ManageConnection, Pool};
-use tokio_postgres::NoTls;
+use rustls::ClientConfig;
+use tokio_postgres::Config;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::store::OpenError;
 use crate::store::postgres::breaker::{Breaker, NO_ANSWER};
 use crate::store::postgres::client::{self, Client, Limit};
 use crate::store::postgres::url::PostgresUrl;
@@ -35,6 +39,7 @@ const MAX_OVERTAKEN: usize = 10;
 #[derive(Debug)]
 pub(super) struct Connections {
     pub(super) url: PostgresUrl,
+    tls: ClientConfig,
     pool: Pool<Slots>,
     breaker: Breaker,
 }
@@ -42,16 +47,19 @@ pub(super) struct Connections {
 impl Connections {
     /// None are made yet. By itself the pool ends a connection that was idle for ten minutes, or
     /// that is half an hour old.
-    pub(super) fn new(url: PostgresUrl) -> Self {
+    pub(super) fn new(url: PostgresUrl) -> Result<Self, OpenError> {
+        let tls = url.encryption.client_config();
+        let tls = tls.map_err(|reason| OpenError::new(&url, reason))?;
         let pool = Pool::builder()
             .max_size(MAX_CONNECTIONS)
             .connection_timeout(CONNECTED)
             .build_unchecked(Slots);
-        Self {
+        Ok(Self {
             url,
+            tls,
             pool,
             breaker: Breaker::default(),
-        }
+        })
     }
 
     /// The limit of a call that begins now.
@@ -76,6 +84,15 @@ impl Connections {
     pub(super) fn ask<R>(
         &self,
         limit: Limit,
+        work: impl FnMut(&mut Client) -> Result<R, Failure>,
+    ) -> Result<R, String> {
+        let asked = self.try_ask(limit, work);
+        asked.map_err(|reason| self.url.encryption.explain(reason))
+    }
+
+    fn try_ask<R>(
+        &self,
+        limit: Limit,
         mut work: impl FnMut(&mut Client) -> Result<R, Failure>,
     ) -> Result<R, String> {
         if limit.left().is_zero() {
@@ -88,13 +105,13 @@ impl Connections {
         let mut slot = place.map_err(busy)?;
         if probe.is_some() {
             *slot = None;
-            *slot = Some(connect(&self.url, limit).map_err(|error| reason(&error))?);
+            *slot = Some(self.connect(limit).map_err(|error| reason(&error))?);
             self.breaker.close();
         }
         let mut overtaken = 0;
         loop {
             let fresh = slot.is_none();
-            let done = open(&mut slot, &self.url, limit).and_then(&mut work);
+            let done = self.open(&mut slot, limit).and_then(&mut work);
             match &done {
                 Err(Failure::NoAnswer(_)) => self.breaker.open_after(answers),
                 Err(Failure::Lost(_) | Failure::Unconfirmed(_)) => {}
@@ -121,29 +138,47 @@ impl Connections {
             }
         }
     }
-}
 
-/// The connection of this place, which is made if there is none.
-fn open<'a>(
-    slot: &'a mut Option<Client>,
-    url: &PostgresUrl,
-    limit: Limit,
-) -> Result<&'a mut Client, Failure> {
-    let client = match slot {
-        Some(client) => client,
-        none => none.insert(connect(url, limit)?),
-    };
-    client.set_limit(limit);
-    Ok(client)
-}
+    /// The connection of this place, which is made if there is none.
+    fn open<'a>(
+        &self,
+        slot: &'a mut Option<Client>,
+        limit: Limit,
+    ) -> Result<&'a mut Client, Failure> {
+        let client = match slot {
+            Some(client) => client,
+            none => none.insert(self.connect(limit)?),
+        };
+        client.set_limit(limit);
+        Ok(client)
+    }
 
-fn connect(url: &PostgresUrl, limit: Limit) -> Result<Client, client::Error> {
-    let mut config = url.0.clone();
-    config.connect_timeout(CONNECTED);
-    config.keepalives_idle(SILENCE).tcp_user_timeout(SILENCE);
-    let mut client = Client::connect(&config, NoTls, limit)?;
-    client.batch_execute(TIMEOUTS)?;
-    Ok(client)
+    fn connect(&self, limit: Limit) -> Result<Client, client::Error> {
+        let mut config = self.url.config.clone();
+        config.connect_timeout(CONNECTED);
+        config.keepalives_idle(SILENCE).tcp_user_timeout(SILENCE);
+        let mut connected = self.connect_with(&config, limit);
+        if let Err(error) = &connected {
+            let encrypted = reason(error);
+            if self.url.encryption.gives_up_tls(&encrypted) {
+                let plain = self.connect_with(config.ssl_mode(SslMode::Disable), limit);
+                connected = plain.map_err(|plain| match plain {
+                    client::Error::NoAnswer => plain,
+                    plain => {
+                        let plain = reason(&plain);
+                        client::Error::NoConnection(format!("{encrypted}; without TLS: {plain}"))
+                    }
+                });
+            }
+        }
+        let mut client = connected?;
+        client.batch_execute(TIMEOUTS)?;
+        Ok(client)
+    }
+
+    fn connect_with(&self, config: &Config, limit: Limit) -> Result<Client, client::Error> {
+        Client::connect(config, MakeRustlsConnect::new(self.tls.clone()), limit)
+    }
 }
 
 /// Why something was not done.
@@ -183,7 +218,7 @@ impl From<client::Error> for Failure {
         let reason = reason(&error);
         let told = match &error {
             client::Error::NoAnswer => return Self::NoAnswer(reason),
-            client::Error::NoRuntime(_) => None,
+            client::Error::NoConnection(_) => None,
             client::Error::Database(error) => error.as_db_error(),
         };
         let Some(told) = told else {
@@ -206,18 +241,23 @@ impl From<client::Error> for Failure {
     }
 }
 
-/// What lies behind an error, in one line.
+/// What the database says, or else the error and its causes, in one line.
 pub(super) fn reason(error: &client::Error) -> String {
     let error = match error {
         client::Error::NoAnswer => return NO_ANSWER.to_owned(),
-        client::Error::NoRuntime(reason) => return reason.clone(),
+        client::Error::NoConnection(reason) => return reason.clone(),
         client::Error::Database(error) => error,
     };
-    match (error.as_db_error(), error.source()) {
-        (Some(told), _) => told.message().replace('\n', " "),
-        (None, Some(source)) => source.to_string(),
-        (None, None) => error.to_string(),
+    let mut reason = match error.as_db_error() {
+        Some(told) => return told.message().replace('\n', " "),
+        None => error.to_string(),
+    };
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        reason = format!("{reason}: {error}");
+        cause = error.source();
     }
+    reason.replace('\n', " ")
 }
 
 /// Places for connections, of which the pool has no more than it may. A place is empty until it is
