@@ -16,7 +16,7 @@ use crate::watched::{Call, Watched};
 /// A test that waits longer than this has failed.
 const STUCK: Duration = Duration::from_secs(20);
 
-/// A server, and a signal for each read of the store.
+/// A server, and a signal after each read of the store.
 struct Observed {
     serving: Serving,
     store: Arc<dyn Store>,
@@ -41,13 +41,8 @@ impl Observed {
     /// On a store that has the person 1.
     fn beside(store: Arc<dyn Store>, options: Options) -> Self {
         let (read, reads) = channel();
-        let signal = move |call: Call<'_>| {
-            if matches!(call, Call::Get(_) | Call::Version) {
-                let _ = read.send(());
-            }
-            Ok(())
-        };
-        let mut watched = Watched::new(Arc::clone(&store), signal);
+        let mut watched = Watched::new(Arc::clone(&store), |_: Call<'_>| Ok(()));
+        watched.after = Box::new(move || _ = read.send(()));
         watched.waits = store.reads_wait();
         Self {
             serving: Serving::with(watched, options),
@@ -62,7 +57,7 @@ impl Observed {
         answer.field("ETag").unwrap().to_owned()
     }
 
-    /// A client whose request waits: the store has been asked twice, before and after the request
+    /// A client whose request waits: the store has answered twice, before and after the request
     /// subscribed.
     fn waiting(&self, target: &str, tag: &str, seconds: u32) -> Client {
         let mut client = self.serving.client();
