@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::document::{ContentError, Document, Id};
+use crate::endpoint::Endpoint;
 use crate::json::Json;
 
 mod documents;
@@ -27,15 +28,8 @@ pub use served::Collections;
 /// The longest name of a collection, in bytes.
 const MAX_NAME: usize = 64;
 
-/// The names that no collection of documents can have.
-const RESERVED: [&str; 6] = [
-    "openapi.json",
-    "health",
-    "metrics",
-    "page.js",
-    "page.css",
-    "persons",
-];
+/// The name of the collection that is built in.
+const PERSONS: &str = "persons";
 
 /// A collection of documents that is served under its name.
 ///
@@ -72,7 +66,7 @@ impl Collection {
     #[must_use]
     pub fn persons() -> Self {
         Self {
-            name: "persons".to_owned(),
+            name: PERSONS.to_owned(),
             id_member: persons::ID_MEMBER.to_owned(),
             form: &Persons,
             admission: None,
@@ -89,7 +83,7 @@ impl Collection {
     /// When it is no such name, longer than 64 bytes, or one that the server uses: `openapi.json`,
     /// `health`, `metrics`, `page.js`, `page.css`, and `persons`, whose documents have another form.
     pub fn new(name: &str) -> Result<Self, CollectionError> {
-        if RESERVED.contains(&name) {
+        if name == PERSONS || Endpoint::from_segment(name).is_some() {
             return Err(CollectionError::Reserved(name.to_owned()));
         }
         if !is_segment(name) {
@@ -115,7 +109,7 @@ impl Collection {
         if name.is_empty() || is_taken || name.chars().any(char::is_control) {
             return Err(CollectionError::IdMember(name.to_owned()));
         }
-        if self.name == "persons" {
+        if self.name == PERSONS {
             return Err(CollectionError::Persons);
         }
         Ok(Self {
@@ -242,9 +236,9 @@ impl FromStr for Collection {
     /// Reads `NAME` or `NAME:ID_MEMBER`; `persons` is the built-in collection.
     fn from_str(text: &str) -> Result<Self, CollectionError> {
         match text.split_once(':') {
-            None if text == "persons" => Ok(Self::persons()),
+            None if text == PERSONS => Ok(Self::persons()),
             None => Self::new(text),
-            Some(("persons", _)) => Err(CollectionError::Persons),
+            Some((PERSONS, _)) => Err(CollectionError::Persons),
             Some((name, id_member)) => Self::new(name)?.with_id_member(id_member),
         }
     }

@@ -146,6 +146,9 @@ mod http;
 // (and whether its head can be trusted)
 #[cfg(feature = "server")]
 mod framing;
+// The resources of the server itself, whose names no collection can have.
+#[cfg(feature = "server")]
+mod endpoint;
 // Under which names documents are kept ...
 #[cfg(feature = "server")]
 mod collection;

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use crate::collection::{Collection, Collections};
 use crate::document::Id;
+use crate::endpoint::Endpoint;
 use crate::http_date::HttpDate;
 use crate::idempotency::IdempotencyKey;
 use crate::judgement::Reason;
@@ -15,7 +16,7 @@ use crate::precondition::{
 };
 use crate::problem::{MERGE_PATCH, Problem};
 use crate::store::Store;
-use crate::target::{Target, TargetError};
+use crate::target::{Target, TargetError, endpoint_path};
 use crate::validators::Validators;
 use crate::version::Version;
 
@@ -188,9 +189,12 @@ impl<'a> Exchange<'a> {
         let reads = "GET, HEAD, OPTIONS";
         match target {
             Target::Server => Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-            Target::Root | Target::OpenApi | Target::Health => Some(reads),
-            Target::Metrics => self.monitor.metrics().map(|_| reads),
-            Target::Script | Target::Style => self.policy.page.then_some(reads),
+            Target::Root => Some(reads),
+            Target::Endpoint(endpoint) => match endpoint {
+                Endpoint::OpenApi | Endpoint::Health => Some(reads),
+                Endpoint::Metrics => self.monitor.metrics().map(|_| reads),
+                Endpoint::Script | Endpoint::Style => self.policy.page.then_some(reads),
+            },
             Target::Collection(_) => Some("GET, HEAD, POST, OPTIONS"),
             Target::Document(..) => Some("GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
             Target::Unknown => None,
@@ -336,8 +340,8 @@ fn options(target: &Target<'_>, allow: &'static str) -> Response {
 
 /// Every target for users of the API, as a sentence lists them.
 fn targets(served: &Collections) -> String {
-    let prefix = served.prefix();
-    let mut targets = vec![format!("{prefix}/"), format!("{prefix}/openapi.json")];
+    let openapi = endpoint_path(served, Endpoint::OpenApi);
+    let mut targets = vec![format!("{}/", served.prefix()), openapi];
     for collection in served.iter() {
         let path = served.path(collection);
         targets.extend([format!("{path}/{{id}}"), path].into_iter().rev());

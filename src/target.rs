@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::collection::{Collection, Collections};
+use crate::endpoint::Endpoint;
 
 /// What a request target names.
 ///
@@ -17,16 +18,8 @@ pub(crate) enum Target<'a> {
     Server,
     /// `/`: the service document.
     Root,
-    /// `/openapi.json`: the description of the API.
-    OpenApi,
-    /// `/health`: whether the store answers.
-    Health,
-    /// `/metrics`: the counters of the server.
-    Metrics,
-    /// `/page.js`: the script of the page for browsers.
-    Script,
-    /// `/page.css`: the style of the page for browsers.
-    Style,
+    /// A resource of the server itself, such as `/health`.
+    Endpoint(Endpoint),
     /// `/notes`
     Collection(&'a Collection),
     /// `/notes/{id}`, with the id decoded; it may be one that no document can have.
@@ -68,12 +61,11 @@ impl<'a> Target<'a> {
         let collection = |name: &str| served.get(name);
         Ok(match (next()?.as_deref(), next()?, next()?) {
             (Some(""), None, None) => Self::Root,
-            (Some("openapi.json"), None, None) => Self::OpenApi,
-            (Some("health"), None, None) => Self::Health,
-            (Some("metrics"), None, None) => Self::Metrics,
-            (Some("page.js"), None, None) => Self::Script,
-            (Some("page.css"), None, None) => Self::Style,
-            (Some(name), None, None) => collection(name).map_or(Self::Unknown, Self::Collection),
+            (Some(name), None, None) => match (collection(name), Endpoint::from_segment(name)) {
+                (Some(collection), _) => Self::Collection(collection),
+                (None, Some(endpoint)) => Self::Endpoint(endpoint),
+                (None, None) => Self::Unknown,
+            },
             (Some(name), Some(id), None) if !id.is_empty() => match collection(name) {
                 Some(collection) => Self::Document(collection, id),
                 None => Self::Unknown,
@@ -98,6 +90,11 @@ fn split_path(path: &str) -> impl Iterator<Item = &str> + Clone {
 fn cut(text: &str, is_end: impl Fn(u8) -> bool) -> (&str, &str) {
     let end = text.bytes().position(is_end);
     text.split_at(end.unwrap_or(text.len()))
+}
+
+/// The path of a resource of the server itself.
+pub(crate) fn endpoint_path(collections: &Collections, endpoint: Endpoint) -> String {
+    [collections.prefix(), "/", endpoint.segment()].concat()
 }
 
 /// The path of a document, such that [`Target::parse`] reads the id back.

@@ -4,13 +4,14 @@
 use std::sync::OnceLock;
 
 use crate::accept::prefers_html;
+use crate::endpoint::Endpoint;
 use crate::entity_tag::EntityTag;
 use crate::message::Response;
 use crate::resource::{End, Exchange};
 use crate::target::Target;
 
 /// A file of the page, with its fields, and its tag once it is computed.
-struct File {
+pub(super) struct File {
     content_type: &'static str,
     content: &'static str,
     fields: &'static [(&'static str, &'static str)],
@@ -28,14 +29,14 @@ static HTML: File = File {
     entity_tag: OnceLock::new(),
 };
 
-static SCRIPT: File = File {
+pub(super) static SCRIPT: File = File {
     content_type: "text/javascript; charset=utf-8",
     content: include_str!("browser/page.js"),
     fields: &[NO_SNIFFING],
     entity_tag: OnceLock::new(),
 };
 
-static STYLE: File = File {
+pub(super) static STYLE: File = File {
     content_type: "text/css; charset=utf-8",
     content: include_str!("browser/page.css"),
     fields: &[NO_SNIFFING],
@@ -56,7 +57,9 @@ impl Exchange<'_> {
         self.policy.page
             && match target {
                 Target::Root => prefers_html(self.request),
-                Target::Script | Target::Style => true,
+                Target::Endpoint(endpoint) => {
+                    matches!(endpoint, Endpoint::Script | Endpoint::Style)
+                }
                 _ => false,
             }
     }
@@ -79,15 +82,7 @@ impl Exchange<'_> {
         }
     }
 
-    pub(super) fn read_script(&self) -> Result<Response, End> {
-        self.read_file(&SCRIPT)
-    }
-
-    pub(super) fn read_style(&self) -> Result<Response, End> {
-        self.read_file(&STYLE)
-    }
-
-    fn read_file(&self, file: &File) -> Result<Response, End> {
+    pub(super) fn read_file(&self, file: &File) -> Result<Response, End> {
         let content = file.content.as_bytes();
         let entity_tag = file.entity_tag.get_or_init(|| EntityTag::digest(content));
         let mut response = self.read_fixed(file.content_type, content, entity_tag.clone())?;

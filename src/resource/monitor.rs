@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use crate::collection::Collection;
+use crate::endpoint::Endpoint;
 use crate::layout::to_json;
 #[cfg(feature = "hyper")]
 use crate::message::Request;
@@ -64,7 +65,7 @@ pub(crate) fn check(store: &dyn Store, policy: &Policy) -> Result<(), StoreError
 #[cfg(feature = "hyper")]
 pub(crate) fn asks_health(policy: &Policy, request: &Request<'_>) -> bool {
     let target = Target::parse(request.target, &policy.collections);
-    request.method.is_read() && matches!(target, Ok(Target::Health))
+    request.method.is_read() && matches!(target, Ok(Target::Endpoint(Endpoint::Health)))
 }
 
 impl Exchange<'_> {
@@ -73,7 +74,10 @@ impl Exchange<'_> {
     pub(super) fn needs_no_token(&self) -> bool {
         let target = Target::parse(self.request.target, &self.policy.collections);
         self.request.method.is_read()
-            && target.is_ok_and(|it| matches!(it, Target::Health) || self.is_page(&it))
+            && target.is_ok_and(|it| match it {
+                Target::Endpoint(Endpoint::Health) => true,
+                it => self.is_page(&it),
+            })
     }
 
     /// Reads the health: 200 while the store answers.

@@ -2,6 +2,7 @@ use serde_json::{Map, Value, json};
 
 use crate::collection::Collection;
 use crate::document::{Id, Record};
+use crate::endpoint::Endpoint;
 use crate::entity_tag::EntityTag;
 use crate::layout::to_json;
 #[cfg(feature = "hyper")]
@@ -18,9 +19,10 @@ use crate::preference;
 #[cfg(feature = "hyper")]
 use crate::preference::Return;
 use crate::problem::Problem;
+use crate::resource::browser::{SCRIPT, STYLE};
 use crate::resource::{End, Exchange, description, not_found, of_collection, targets};
 use crate::store::List;
-use crate::target::Target;
+use crate::target::{Target, endpoint_path};
 use crate::validators::Validators;
 use crate::version::Version;
 use crate::wait::Wait;
@@ -52,20 +54,27 @@ impl Exchange<'_> {
         let served = &self.policy.collections;
         match target {
             Target::Root => self.read_root(),
-            Target::Health => self.read_health(),
-            Target::Metrics => self.read_metrics(),
-            Target::Script => self.read_script(),
-            Target::Style => self.read_style(),
-            Target::OpenApi => {
-                let (content, entity_tag) = served.description(description::describe);
-                self.read_fixed(JSON, content, entity_tag.clone())
-            }
+            Target::Endpoint(endpoint) => self.read_endpoint(endpoint),
             Target::Collection(collection) => self.read_collection(collection),
             Target::Document(collection, id) => self.read_document(collection, &id),
             Target::Server | Target::Unknown => {
                 let targets = targets(served);
                 Err(Problem::UnknownTarget { targets }.into())
             }
+        }
+    }
+
+    fn read_endpoint(&self, endpoint: Endpoint) -> Result<Response, End> {
+        match endpoint {
+            Endpoint::OpenApi => {
+                let collections = &self.policy.collections;
+                let (content, entity_tag) = collections.description(description::describe);
+                self.read_fixed(JSON, content, entity_tag.clone())
+            }
+            Endpoint::Health => self.read_health(),
+            Endpoint::Metrics => self.read_metrics(),
+            Endpoint::Script => self.read_file(&SCRIPT),
+            Endpoint::Style => self.read_file(&STYLE),
         }
     }
 
@@ -86,7 +95,8 @@ impl Exchange<'_> {
         let content = to_json(&root);
         let entity_tag = EntityTag::digest(&content);
         let response = self.read_fixed(JSON, &content, entity_tag)?;
-        let link = format!("<{}/openapi.json>; rel=\"service-desc\"", served.prefix());
+        let openapi = endpoint_path(served, Endpoint::OpenApi);
+        let link = format!("<{openapi}>; rel=\"service-desc\"");
         Ok(response.with_field("Link", link))
     }
 
