@@ -11,19 +11,19 @@ use crate::document::{ContentError, Document, Id};
 use crate::endpoint::Endpoint;
 use crate::json::Json;
 
+mod collections;
 mod documents;
 mod error;
 mod form;
 mod persons;
-mod served;
 
+pub use collections::Collections;
 use documents::Documents;
 pub use error::CollectionError;
 pub(crate) use form::Form;
 use persons::Persons;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) use persons::document_of_name;
-pub use served::Collections;
 
 /// The longest name of a collection, in bytes.
 const MAX_NAME: usize = 64;

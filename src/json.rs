@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 /// How deeply arrays and objects may be nested.
@@ -132,6 +133,17 @@ pub(crate) fn write_quoted(text: &str, content: &mut Vec<u8>) {
         content.extend_from_slice(text.as_bytes());
         content.push(b'"');
     }
+}
+
+/// Writes `value` in the layout of the older service, whose clients compare it byte for byte: two
+/// spaces of indentation, a comma *and a space* before each line break, a line break at the end.
+pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
+    let text = serde_json::to_string_pretty(value)
+        .expect("strings, and lists and objects of them, always serialize into memory");
+    // A string has no line break of its own, because it is escaped: each one ends a value.
+    let mut text = text.replace(",\n", ", \n");
+    text.push('\n');
+    text.into_bytes()
 }
 
 /// Begins a member of an object to which `text` was written last.

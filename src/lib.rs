@@ -136,9 +136,6 @@ mod idempotency;
 mod document;
 // What a server receives and sends ...
 #[cfg(feature = "server")]
-mod wait;
-// (a response may wait)
-#[cfg(feature = "server")]
 mod message;
 // (as the types of the crate `http`, for servers that use it)
 #[cfg(feature = "http")]
@@ -160,11 +157,7 @@ mod store;
 mod target;
 // ... to whom, how much and how.
 #[cfg(feature = "server")]
-mod accept;
-#[cfg(feature = "server")]
 mod access;
-#[cfg(feature = "server")]
-mod layout;
 #[cfg(feature = "server")]
 mod page;
 #[cfg(feature = "server")]
@@ -205,7 +198,7 @@ pub use {
     collection::{Collection, CollectionError, Collections},
     document::{ContentError, Document, Id, IdError, MAX_ID, Record},
     idempotency::{IdempotencyKey, IdempotencyKeyError, KeyedWrite},
-    message::{FieldLine, Protocol, Request, Response},
+    message::{FieldLine, MAX_WAIT, Protocol, Request, Response, Wait},
     page::MAX_PAGE,
     policy::{Policy, Profile},
     resource::respond,
@@ -215,7 +208,6 @@ pub use {
         SwapError,
     },
     version::{ParseVersionError, Version, VersionClock},
-    wait::{MAX_WAIT, Wait},
 };
 
 /// The examples of the README, compiled and run with the others.

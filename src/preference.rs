@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::field::{list_members, trim};
-use crate::message::Request;
-use crate::wait::MAX_WAIT;
+use crate::message::{MAX_WAIT, Request};
 
 /// What a client would like to have sent back after a write.
 ///

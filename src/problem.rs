@@ -7,7 +7,7 @@ use crate::document::{ContentError, Id};
 use crate::entity_tag::EntityTag;
 use crate::framing::Refusal;
 use crate::idempotency::IdempotencyKeyError;
-use crate::layout::to_json;
+use crate::json::to_json;
 use crate::message::{Response, reason_phrase};
 use crate::page::PageError;
 use crate::policy::Profile;

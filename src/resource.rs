@@ -22,7 +22,6 @@ use crate::version::Version;
 
 mod browser;
 mod content;
-mod current;
 mod description;
 mod monitor;
 mod read;
@@ -154,10 +153,10 @@ impl<'a> Exchange<'a> {
         if method == Method::Other {
             return Err(Problem::UnknownMethod.into());
         }
-        let served = &self.policy.collections;
-        let target = Target::parse(self.request.target, served)?;
+        let collections = &self.policy.collections;
+        let target = Target::parse(self.request.target, collections)?;
         let Some(allow) = self.allow(&target) else {
-            let targets = targets(served);
+            let targets = targets(collections);
             return Err(Problem::UnknownTarget { targets }.into());
         };
         match (method, target) {
@@ -339,11 +338,11 @@ fn options(target: &Target<'_>, allow: &'static str) -> Response {
 }
 
 /// Every target for users of the API, as a sentence lists them.
-fn targets(served: &Collections) -> String {
-    let openapi = endpoint_path(served, Endpoint::OpenApi);
-    let mut targets = vec![format!("{}/", served.prefix()), openapi];
-    for collection in served.iter() {
-        let path = served.path(collection);
+fn targets(collections: &Collections) -> String {
+    let openapi = endpoint_path(collections, Endpoint::OpenApi);
+    let mut targets = vec![format!("{}/", collections.prefix()), openapi];
+    for collection in collections.iter() {
+        let path = collections.path(collection);
         targets.extend([format!("{path}/{{id}}"), path].into_iter().rev());
     }
     let last = targets.pop().unwrap_or_default();

@@ -34,7 +34,10 @@ impl<'a> Target<'a> {
     /// # Errors
     ///
     /// When it is percent-encoded wrongly.
-    pub(crate) fn parse(target: &'a str, served: &'a Collections) -> Result<Self, TargetError> {
+    pub(crate) fn parse(
+        target: &'a str,
+        collections: &'a Collections,
+    ) -> Result<Self, TargetError> {
         if target == "*" {
             return Ok(Self::Server);
         }
@@ -52,21 +55,21 @@ impl<'a> Target<'a> {
         if is_encoded {
             segments.clone().try_for_each(|segment| segment.map(drop))?;
         }
-        for expected in split_path(served.prefix()) {
+        for expected in split_path(collections.prefix()) {
             if segments.next().transpose()?.as_deref() != Some(expected) {
                 return Ok(Self::Unknown);
             }
         }
         let mut next = || segments.next().transpose();
-        let collection = |name: &str| served.get(name);
         Ok(match (next()?.as_deref(), next()?, next()?) {
             (Some(""), None, None) => Self::Root,
-            (Some(name), None, None) => match (collection(name), Endpoint::from_segment(name)) {
+            (Some(name), None, None) => match (collections.get(name), Endpoint::from_segment(name))
+            {
                 (Some(collection), _) => Self::Collection(collection),
                 (None, Some(endpoint)) => Self::Endpoint(endpoint),
                 (None, None) => Self::Unknown,
             },
-            (Some(name), Some(id), None) if !id.is_empty() => match collection(name) {
+            (Some(name), Some(id), None) if !id.is_empty() => match collections.get(name) {
                 Some(collection) => Self::Document(collection, id),
                 None => Self::Unknown,
             },
@@ -98,8 +101,12 @@ pub(crate) fn endpoint_path(collections: &Collections, endpoint: Endpoint) -> St
 }
 
 /// The path of a document, such that [`Target::parse`] reads the id back.
-pub(crate) fn document_path(served: &Collections, collection: &Collection, id: &str) -> String {
-    let mut path = served.path(collection);
+pub(crate) fn document_path(
+    collections: &Collections,
+    collection: &Collection,
+    id: &str,
+) -> String {
+    let mut path = collections.path(collection);
     path.push('/');
     encode_to(&mut path, id);
     path

@@ -1,11 +1,11 @@
-//! The description of the API as `OpenAPI` 3.1, made of the collections that are served.
+//! The description of the API as `OpenAPI` 3.1, made of the collections that are collections.
 
 use serde_json::{Map, Value, json};
 
 use crate::collection::{Collection, Collections};
 use crate::page::MAX_PAGE;
 
-/// What is the same whatever is served.
+/// What is the same whatever is collections.
 const SERVER: &str = include_str!("openapi/server.json");
 
 /// The targets of a collection, with `@NAME@` for its name.
@@ -19,7 +19,7 @@ const SHARED: [&str; 3] = [
 ];
 
 /// Describes every path, method, field, status and schema; tests hold it against the answers.
-pub(super) fn describe(served: &Collections) -> Vec<u8> {
+pub(super) fn describe(collections: &Collections) -> Vec<u8> {
     let mut description = parsed(SERVER);
     set(
         &mut description,
@@ -27,12 +27,12 @@ pub(super) fn describe(served: &Collections) -> Vec<u8> {
         "version",
         json!(env!("CARGO_PKG_VERSION")),
     );
-    let url = match served.prefix() {
+    let url = match collections.prefix() {
         "" => "/",
         prefix => prefix,
     };
     set(&mut description, "", "servers", json!([{"url": url}]));
-    for collection in served.iter() {
+    for collection in collections.iter() {
         let name = collection.name();
         let targets = parsed(&COLLECTION.replace("@NAME@", name));
         for (target, path) in [("list", ""), ("document", "/{id}")] {
@@ -47,7 +47,7 @@ pub(super) fn describe(served: &Collections) -> Vec<u8> {
     }
     // Before the schemas come in, in which a member may have any name.
     share(&mut description);
-    for collection in served.iter() {
+    for collection in collections.iter() {
         for (kind, schema) in schemas(collection) {
             let name = format!("{}.{kind}", collection.name());
             set(&mut description, "/components/schemas", &name, schema);

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use crate::collection::Collection;
 use crate::endpoint::Endpoint;
-use crate::layout::to_json;
+use crate::json::to_json;
 #[cfg(feature = "hyper")]
 use crate::message::Request;
 use crate::message::Response;

@@ -4,10 +4,10 @@ use crate::collection::Collection;
 use crate::document::{Id, Record};
 use crate::endpoint::Endpoint;
 use crate::entity_tag::EntityTag;
-use crate::layout::to_json;
+use crate::json::to_json;
 #[cfg(feature = "hyper")]
 use crate::message::Request;
-use crate::message::Response;
+use crate::message::{Response, Wait};
 #[cfg(feature = "hyper")]
 use crate::method::Method;
 use crate::page::Page;
@@ -16,16 +16,14 @@ use crate::policy::Policy;
 use crate::policy::Profile;
 use crate::precondition::Preconditions;
 use crate::preference;
-#[cfg(feature = "hyper")]
 use crate::preference::Return;
 use crate::problem::Problem;
 use crate::resource::browser::{SCRIPT, STYLE};
 use crate::resource::{End, Exchange, description, not_found, of_collection, targets};
 use crate::store::List;
-use crate::target::{Target, endpoint_path};
+use crate::target::{Target, document_path, endpoint_path};
 use crate::validators::Validators;
 use crate::version::Version;
-use crate::wait::Wait;
 
 pub(super) const JSON: &str = "application/json";
 
@@ -51,14 +49,14 @@ pub(crate) fn may_list_much(policy: &Policy, request: &Request<'_>) -> bool {
 impl Exchange<'_> {
     /// Answers GET and HEAD.
     pub(super) fn read(&self, target: Target<'_>) -> Result<Response, End> {
-        let served = &self.policy.collections;
+        let collections = &self.policy.collections;
         match target {
             Target::Root => self.read_root(),
             Target::Endpoint(endpoint) => self.read_endpoint(endpoint),
             Target::Collection(collection) => self.read_collection(collection),
             Target::Document(collection, id) => self.read_document(collection, &id),
             Target::Server | Target::Unknown => {
-                let targets = targets(served);
+                let targets = targets(collections);
                 Err(Problem::UnknownTarget { targets }.into())
             }
         }
@@ -80,9 +78,9 @@ impl Exchange<'_> {
 
     /// Reads the service document.
     pub(super) fn read_service(&self) -> Result<Response, End> {
-        let served = &self.policy.collections;
-        let link = |it: &Collection| (it.name().to_owned(), json!(served.path(it)));
-        let links: Map<String, Value> = served.iter().map(link).collect();
+        let collections = &self.policy.collections;
+        let link = |it: &Collection| (it.name().to_owned(), json!(collections.path(it)));
+        let links: Map<String, Value> = collections.iter().map(link).collect();
         let mut root = json!({
             "links": links,
             "name": env!("CARGO_PKG_NAME"),
@@ -95,7 +93,7 @@ impl Exchange<'_> {
         let content = to_json(&root);
         let entity_tag = EntityTag::digest(&content);
         let response = self.read_fixed(JSON, &content, entity_tag)?;
-        let openapi = endpoint_path(served, Endpoint::OpenApi);
+        let openapi = endpoint_path(collections, Endpoint::OpenApi);
         let link = format!("<{openapi}>; rel=\"service-desc\"");
         Ok(response.with_field("Link", link))
     }
@@ -194,6 +192,51 @@ impl Exchange<'_> {
             .with_field("Link", links)
             .with_content(JSON, content)
     }
+
+    /// The answer to a write that failed with 412, with the current representation in place of
+    /// the problem if the client prefers that: so it can merge and try again at once.
+    pub(super) fn with_current(&self, failed: Response) -> Response {
+        let prefers = Return::of(self.request) == Some(Return::Representation);
+        if failed.status() != 412 || self.request.method.is_read() || !prefers {
+            return failed;
+        }
+        let current = match Target::parse(self.request.target, &self.policy.collections) {
+            Ok(Target::Document(collection, id)) => self.current_document(collection, &id),
+            Ok(Target::Collection(collection)) => self.current_collection(collection),
+            _ => None,
+        };
+        current.unwrap_or(failed)
+    }
+
+    fn current_document(&self, collection: &Collection, id: &str) -> Option<Response> {
+        let record = self
+            .store
+            .get(collection.name(), &Id::new(id).ok()?)
+            .ok()??;
+        let path = document_path(&self.policy.collections, collection, record.id.as_str());
+        let entity_tag = record.version.entity_tag();
+        let response = current(path, Some(&entity_tag));
+        Some(represented(response, collection, &record, &entity_tag))
+    }
+
+    fn current_collection(&self, collection: &Collection) -> Option<Response> {
+        let page = Page::first();
+        let list = self.store.list(collection.name(), page.portion()).ok()?;
+        let path = self.policy.collections.path(collection);
+        let entity_tag = list.version.map(Version::entity_tag);
+        let response = current(path, entity_tag.as_ref());
+        Some(self.listed(response, collection, &page, list))
+    }
+}
+
+fn current(path: String, entity_tag: Option<&EntityTag>) -> Response {
+    let mut response = Response::new(412)
+        .with_field("Cache-Control", "no-store")
+        .with_field("Content-Location", path);
+    if let Some(entity_tag) = entity_tag {
+        response = response.with_field("ETag", entity_tag.field_value());
+    }
+    response.with_field("Preference-Applied", Return::Representation.applied())
 }
 
 pub(super) fn represented(

@@ -8,10 +8,10 @@ const MAX_PREFIX: usize = 256;
 
 /// The collections that a server serves, and the path they are under. By default, the persons.
 #[derive(Clone, Debug)]
-pub struct Collections(Arc<Served>);
+pub struct Collections(Arc<Inner>);
 
 #[derive(Debug)]
-struct Served {
+struct Inner {
     prefix: String,
     collections: Vec<Collection>,
     description: OnceLock<(Vec<u8>, EntityTag)>,
@@ -31,7 +31,7 @@ impl Collections {
                 return Err(CollectionError::Repeated(collection.name.clone()));
             }
         }
-        Ok(Self::served(String::new(), collections))
+        Ok(Self::with_prefix(String::new(), collections))
     }
 
     /// The same collections under a path such as `/api/v1`, and the service document with them.
@@ -45,14 +45,17 @@ impl Collections {
         // The longest id, percent-encoded, has to fit into a target behind it.
         let fits = prefix.len() <= MAX_PREFIX;
         if fits && segments.is_some_and(|mut it| it.all(is_segment)) {
-            Ok(Self::served(prefix.to_owned(), self.0.collections.clone()))
+            Ok(Self::with_prefix(
+                prefix.to_owned(),
+                self.0.collections.clone(),
+            ))
         } else {
             Err(CollectionError::Prefix(prefix.to_owned()))
         }
     }
 
-    fn served(prefix: String, collections: Vec<Collection>) -> Self {
-        Self(Arc::new(Served {
+    fn with_prefix(prefix: String, collections: Vec<Collection>) -> Self {
+        Self(Arc::new(Inner {
             prefix,
             collections,
             description: OnceLock::new(),
@@ -95,7 +98,7 @@ impl Collections {
 impl Default for Collections {
     fn default() -> Self {
         static PERSONS: LazyLock<Collections> =
-            LazyLock::new(|| Collections::served(String::new(), vec![Collection::persons()]));
+            LazyLock::new(|| Collections::with_prefix(String::new(), vec![Collection::persons()]));
         PERSONS.clone()
     }
 }
