@@ -17,7 +17,7 @@ pub struct Access {
     origins: Vec<String>,
     any_origin: bool,
     hosts: Vec<String>,
-    own: Vec<String>,
+    own_names: Vec<String>,
     token: Option<Token>,
 }
 
@@ -38,7 +38,7 @@ impl Access {
             _ => return Err(AccessError::Origin(origin.to_owned())),
         };
         // Browsers leave it out.
-        let shown = known.strip_suffix(own_port(scheme)).unwrap_or(&known);
+        let shown = known.strip_suffix(default_port(scheme)).unwrap_or(&known);
         self.origins.push(shown.to_owned());
         Ok(())
     }
@@ -68,8 +68,8 @@ impl Access {
     }
 
     /// Knows the server by these names, each with its port: those of the address it listens on.
-    pub(crate) fn know_as(&mut self, own: Vec<String>) {
-        self.own = own;
+    pub(crate) fn know_as(&mut self, own_names: Vec<String>) {
+        self.own_names = own_names;
     }
 
     /// Whether the request may be looked at further. It needs no token where `is_open` says that it
@@ -88,7 +88,7 @@ impl Access {
         }
         let reads = request.method.is_read() || request.method == Method::Options;
         let mut origins = request.field_texts("Origin").filter(|_| !reads);
-        if let Some(other) = origins.find(|it| !self.allows(it) && !self.is_own(it)) {
+        if let Some(other) = origins.find(|it| !self.allows(it) && !self.is_same_origin(it)) {
             return Err(Denial::Origin(other.into_owned()));
         }
         match &self.token {
@@ -105,7 +105,7 @@ impl Access {
             Some(host) => Some(host.into()),
             None => request.field_texts("Host").next(),
         };
-        let is_named = |host: &str| self.hosts.iter().any(|known| is_called(known, host));
+        let is_named = |host: &str| self.hosts.iter().any(|known| matches_host(known, host));
         match host {
             Some(host) if !is_named(&host) => Err(Denial::Host),
             _ => Ok(()),
@@ -115,7 +115,11 @@ impl Access {
     /// The response with the fields that let the page which asked, if it may, read it.
     ///
     /// [Fetch standard, CORS protocol](https://fetch.spec.whatwg.org/#http-cors-protocol)
-    pub(crate) fn share(&self, request: &Request<'_>, mut response: Response) -> Response {
+    pub(crate) fn with_cors_fields(
+        &self,
+        request: &Request<'_>,
+        mut response: Response,
+    ) -> Response {
         if !self.any_origin && self.origins.is_empty() {
             return response;
         }
@@ -136,17 +140,17 @@ impl Access {
             origin.into_owned()
         };
         let methods = response.field("Allow").map(str::to_owned);
-        let asks_first = request
+        let is_preflight = request
             .field_lines("Access-Control-Request-Method")
             .next()
             .is_some();
         response = response
             .with_field("Access-Control-Allow-Origin", shown)
-            .with_field("Access-Control-Expose-Headers", EXPOSED);
+            .with_field("Access-Control-Expose-Headers", EXPOSED_FIELDS);
         match methods {
-            Some(methods) if request.method == Method::Options && asks_first => response
+            Some(methods) if request.method == Method::Options && is_preflight => response
                 .with_field("Access-Control-Allow-Methods", methods)
-                .with_field("Access-Control-Allow-Headers", ACCEPTED)
+                .with_field("Access-Control-Allow-Headers", ALLOWED_FIELDS)
                 .with_field("Access-Control-Max-Age", "600"),
             _ => response,
         }
@@ -162,31 +166,31 @@ impl Access {
 
     /// Whether this is the origin of the server itself, under a name it knows: on the port it
     /// listens on, or on the scheme's own port, which is a proxy's.
-    fn is_own(&self, origin: &str) -> bool {
+    fn is_same_origin(&self, origin: &str) -> bool {
         let Some((scheme, host)) = origin_authority(origin) else {
             return false;
         };
         let full = match port(host) {
             Some(_) => host.to_owned(),
-            None => format!("{host}{}", own_port(scheme)),
+            None => format!("{host}{}", default_port(scheme)),
         };
-        let listens = scheme == "http" && self.own.iter().any(|own| is_called(own, &full));
+        let listens = scheme == "http" && self.own_names.iter().any(|own| matches_host(own, &full));
         listens
             || self.hosts.iter().any(|known| {
                 let expected = port(known).is_some()
                     || port(host).is_none()
-                    || self.own.iter().any(|own| port(own) == port(host));
-                expected && is_called(known, &full)
+                    || self.own_names.iter().any(|own| port(own) == port(host));
+                expected && matches_host(known, &full)
             })
     }
 }
 
 /// The response fields that pages may read beyond the few they always may.
-const EXPOSED: &str = "ETag, Location, Link, Preference-Applied, Content-Location, Accept-Patch, \
+const EXPOSED_FIELDS: &str = "ETag, Location, Link, Preference-Applied, Content-Location, Accept-Patch, \
                        Allow, Date, Retry-After";
 
 /// The request fields that pages may send beyond the few they always may.
-const ACCEPTED: &str = "If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, \
+const ALLOWED_FIELDS: &str = "If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, \
                         Prefer, Idempotency-Key, Content-Type, Authorization";
 
 /// Why a request is turned away whatever it asks for. Each says what it means when it is displayed.
@@ -301,7 +305,7 @@ fn is_https(target: &str) -> bool {
 
 /// Whether `host`, from a Host field or an origin, is the known name. A known name without a port
 /// goes with any.
-fn is_called(known: &str, host: &str) -> bool {
+fn matches_host(known: &str, host: &str) -> bool {
     let name = match port(known) {
         None => without_port(host),
         Some(_) => host,
@@ -323,7 +327,7 @@ fn port(authority: &str) -> Option<&str> {
 }
 
 /// The port, with its colon, that a scheme has where none is said.
-fn own_port(scheme: &str) -> &'static str {
+fn default_port(scheme: &str) -> &'static str {
     match scheme {
         "https" => ":443",
         _ => ":80",

@@ -14,14 +14,14 @@ use crate::json::Json;
 mod collections;
 mod documents;
 mod error;
-mod form;
+mod format;
 mod persons;
 
 pub use collections::Collections;
-use documents::Documents;
+use documents::DocumentFormat;
 pub use error::CollectionError;
-pub(crate) use form::Form;
-use persons::Persons;
+pub(crate) use format::Format;
+use persons::PersonFormat;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) use persons::document_of_name;
 
@@ -54,7 +54,7 @@ const PERSONS: &str = "persons";
 pub struct Collection {
     name: String,
     id_member: String,
-    form: &'static dyn Form,
+    format: &'static dyn Format,
     admission: Option<Arc<Admission>>,
     schema: Value,
 }
@@ -68,7 +68,7 @@ impl Collection {
         Self {
             name: PERSONS.to_owned(),
             id_member: persons::ID_MEMBER.to_owned(),
-            form: &Persons,
+            format: &PersonFormat,
             admission: None,
             schema: persons::schema(),
         }
@@ -92,7 +92,7 @@ impl Collection {
         Ok(Self {
             name: name.to_owned(),
             id_member: "id".to_owned(),
-            form: &Documents,
+            format: &DocumentFormat,
             admission: None,
             schema: json!({"type": "object"}),
         })
@@ -105,7 +105,7 @@ impl Collection {
     /// When it is empty, has a control character, or is another member that the server adds; and
     /// for persons, whose ids are in `person_id`.
     pub fn with_id_member(self, name: &str) -> Result<Self, CollectionError> {
-        let is_taken = documents::MANAGED.contains(&name);
+        let is_taken = documents::SERVER_MEMBERS.contains(&name);
         if name.is_empty() || is_taken || name.chars().any(char::is_control) {
             return Err(CollectionError::IdMember(name.to_owned()));
         }
@@ -171,8 +171,8 @@ impl Collection {
         &self.schema
     }
 
-    pub(crate) fn form(&self) -> &dyn Form {
-        self.form
+    pub(crate) fn format(&self) -> &dyn Format {
+        self.format
     }
 
     /// Reads a document as POST does: without the members that the server adds, and its id if the
@@ -182,24 +182,24 @@ impl Collection {
     ///
     /// When the collection does not admit it. The error is the sentence that the client is sent.
     pub fn read_new(&self, content: &[u8]) -> Result<(Option<Id>, Document), ContentError> {
-        let (id, document) = self.form.read_new(self, content)?;
+        let (id, document) = self.format.read_new(self, content)?;
         Ok((id, self.admit(document)?))
     }
 
     /// Reads the new state of a document, as PUT does.
     pub(crate) fn read_state(&self, id: &Id, content: &[u8]) -> Result<Document, ContentError> {
-        self.admit(self.form.read_state(self, id, content)?)
+        self.admit(self.format.read_state(self, id, content)?)
     }
 
     /// Makes a document of what a patch has made of another.
     pub(crate) fn read_patched(&self, patched: &Json) -> Result<Document, ContentError> {
-        self.admit(self.form.read_patched(patched)?)
+        self.admit(self.format.read_patched(patched)?)
     }
 
     /// Whether the representation of a document would be longer than `most` bytes, where that is
     /// bounded.
     pub(crate) fn is_too_long(&self, id: &Id, document: &Document, most: u64) -> bool {
-        self.form.bounded_length(self, id, document) as u64 > most
+        self.format.bounded_length(self, id, document) as u64 > most
     }
 
     /// Checks a document by the embedder's rules.

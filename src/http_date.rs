@@ -41,15 +41,15 @@ pub struct HttpDate {
     seconds: i64,
 }
 
-type Form = &'static [BorrowedFormatItem<'static>];
+type DateFormat = &'static [BorrowedFormatItem<'static>];
 
-const IMF_FIXDATE: Form = format_description!(
+const IMF_FIXDATE: DateFormat = format_description!(
     "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
 );
-const RFC_850: Form = format_description!(
+const RFC_850: DateFormat = format_description!(
     "[weekday], [day]-[month repr:short]-[year repr:last_two] [hour]:[minute]:[second] GMT"
 );
-const ASCTIME: Form = format_description!(
+const ASCTIME: DateFormat = format_description!(
     "[weekday repr:short] [month repr:short] [day padding:space] [hour]:[minute]:[second] [year]"
 );
 
@@ -66,14 +66,14 @@ impl HttpDate {
     pub fn parse(text: &str, now: Self) -> Result<Self, ParseHttpDateError> {
         [IMF_FIXDATE, RFC_850, ASCTIME]
             .into_iter()
-            .find_map(|form| read(text, form, now))
+            .find_map(|format| parse_as(text, format, now))
             .ok_or(ParseHttpDateError)
     }
 
     /// The second in which this microsecond after the beginning of 1970 is.
     pub(crate) fn from_microseconds(microseconds: i64) -> Self {
         Self {
-            seconds: microseconds.div_euclid(MICROSECONDS),
+            seconds: microseconds.div_euclid(MICROSECONDS_PER_SECOND),
         }
     }
 }
@@ -124,7 +124,7 @@ impl fmt::Display for HttpDate {
     clippy::indexing_slicing,
     reason = "the compiler would refuse a constant that panics"
 )]
-const PAIRS: [[u8; 2]; 100] = {
+const TWO_DIGITS: [[u8; 2]; 100] = {
     let mut pairs = [*b"00"; 100];
     let mut number: u8 = 0;
     while number < 100 {
@@ -136,7 +136,7 @@ const PAIRS: [[u8; 2]; 100] = {
 
 /// The last two decimal digits of a number.
 pub(crate) fn two_digits(number: impl Into<u64>) -> [u8; 2] {
-    let pair = PAIRS.get((number.into() % 100) as usize);
+    let pair = TWO_DIGITS.get((number.into() % 100) as usize);
     pair.copied().unwrap_or_default()
 }
 
@@ -170,21 +170,24 @@ fn month_name(month: Month) -> &'static [u8; 3] {
 }
 
 /// The first and the last microsecond of the years that HTTP can write, since the beginning of 1970.
-const FIRST: i64 = utc_datetime!(0000-01-01 0:00).unix_timestamp() * MICROSECONDS;
-pub(crate) const LAST: i64 =
-    (utc_datetime!(9999-12-31 23:59:59).unix_timestamp() + 1) * MICROSECONDS - 1;
+const MIN_MICROSECONDS: i64 =
+    utc_datetime!(0000-01-01 0:00).unix_timestamp() * MICROSECONDS_PER_SECOND;
+pub(crate) const MAX_MICROSECONDS: i64 =
+    (utc_datetime!(9999-12-31 23:59:59).unix_timestamp() + 1) * MICROSECONDS_PER_SECOND - 1;
 
 /// In one second.
-pub(crate) const MICROSECONDS: i64 = 1_000_000;
+pub(crate) const MICROSECONDS_PER_SECOND: i64 = 1_000_000;
 
 /// The microseconds from the beginning of 1970 to `at`, cut to a whole number. Beyond the years 0 to
 /// 9999, which HTTP cannot write, the nearest end.
 pub(crate) fn microseconds(at: SystemTime) -> i64 {
     match at.duration_since(UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_micros()).map_or(LAST, |it| it.min(LAST)),
+        Ok(after) => {
+            i64::try_from(after.as_micros()).map_or(MAX_MICROSECONDS, |it| it.min(MAX_MICROSECONDS))
+        }
         Err(before) => {
             let before = before.duration().as_nanos().div_ceil(1000);
-            i64::try_from(before).map_or(FIRST, |it| FIRST.max(-it))
+            i64::try_from(before).map_or(MIN_MICROSECONDS, |it| MIN_MICROSECONDS.max(-it))
         }
     }
 }
@@ -194,24 +197,24 @@ pub(crate) fn utc(seconds: i64) -> UtcDateTime {
     UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::UNIX_EPOCH)
 }
 
-fn read(text: &str, form: Form, now: HttpDate) -> Option<HttpDate> {
+fn parse_as(text: &str, format: DateFormat, now: HttpDate) -> Option<HttpDate> {
     // The parser would take a sign before a year of four digits; the grammar has none.
     if text.contains('+') || text.contains(" -") {
         return None;
     }
     let mut parsed = Parsed::new();
-    if !parsed.parse_items(text.as_bytes(), form).ok()?.is_empty() {
+    if !parsed.parse_items(text.as_bytes(), format).ok()?.is_empty() {
         return None;
     }
     if let Some(two_digits) = parsed.year_last_two() {
         let now = utc(now.seconds);
         // The latest year with these digits that begins no more than 50 years ahead ...
-        let horizon = now.year() + 50;
-        let year = horizon - (horizon - i32::from(two_digits)).rem_euclid(100);
+        let last_year = now.year() + 50;
+        let year = last_year - (last_year - i32::from(two_digits)).rem_euclid(100);
         // ... and the one a century before, if the very date lies beyond.
         let day = (year, parsed.month()?, parsed.day()?.get());
         let time = (parsed.hour_24()?, parsed.minute()?, parsed.second()?);
-        let ahead = (day, time) > ((horizon, now.month(), now.day()), now.as_hms());
+        let ahead = (day, time) > ((last_year, now.month(), now.day()), now.as_hms());
         parsed.set_year(if ahead { year - 100 } else { year })?;
     }
     // A leap second, which the grammar has and calendars leave out.
@@ -221,7 +224,8 @@ fn read(text: &str, form: Form, now: HttpDate) -> Option<HttpDate> {
     }
     let read = PrimitiveDateTime::try_from(parsed).ok()?.as_utc();
     // The calendar ends with the year 9999, even if that has a leap second.
-    let seconds = (read.unix_timestamp() + i64::from(leap)).min(LAST.div_euclid(MICROSECONDS));
+    let seconds = (read.unix_timestamp() + i64::from(leap))
+        .min(MAX_MICROSECONDS.div_euclid(MICROSECONDS_PER_SECOND));
     Some(HttpDate { seconds })
 }
 

@@ -178,19 +178,19 @@ fn split_value(text: &str) -> (&str, &str) {
 fn compact(mut rest: &str, depth: usize) -> Result<String, JsonError> {
     let mut text = String::with_capacity(rest.len());
     // The names so far of each object around, and none of an array.
-    let mut around: Vec<Option<Vec<Cow<'_, str>>>> = Vec::new();
+    let mut open: Vec<Option<Vec<Cow<'_, str>>>> = Vec::new();
     while let Some(first) = rest.bytes().next() {
         let (token, after) = rest.split_at(token_length(rest));
         rest = after;
         match first {
             b' ' | b'\t' | b'\n' | b'\r' => continue,
-            b'{' | b'[' if around.len() == depth => return Err(JsonError::TooDeep),
-            b'{' => around.push(Some(Vec::new())),
-            b'[' => around.push(None),
-            b'}' | b']' => check_names(around.pop().flatten().unwrap_or_default())?,
+            b'{' | b'[' if open.len() == depth => return Err(JsonError::TooDeep),
+            b'{' => open.push(Some(Vec::new())),
+            b'[' => open.push(None),
+            b'}' | b']' => check_names(open.pop().flatten().unwrap_or_default())?,
             b'"' => {
                 let string = unescaped(token)?;
-                match around.last_mut() {
+                match open.last_mut() {
                     Some(Some(names)) if text.ends_with(['{', ',']) => names.push(string),
                     _ => {}
                 }

@@ -10,7 +10,7 @@ pub const MAX_PAGE: usize = 1000;
 
 /// How much text of documents one answer lists, in bytes, before it leaves the others to the next: a
 /// thousand long ones would be more than many clients together can be sent.
-const MAX_TEXT: usize = 512 * 1024;
+const MAX_LIST_BYTES: usize = 512 * 1024;
 
 /// Which documents of a collection are asked for: `/notes?limit=N&after=ID`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Page {
         Portion {
             after: self.after.as_deref(),
             count: self.limit,
-            bytes: MAX_TEXT,
+            bytes: MAX_LIST_BYTES,
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) use monitor::asks_health;
 pub(crate) use monitor::{Monitor, check};
 #[cfg(feature = "hyper")]
 pub(crate) use read::may_list_much;
-use write::{Action, Selected};
+use write::{Selected, Write};
 
 /// Answers a request whose content is all there.
 ///
@@ -74,15 +74,15 @@ pub(crate) fn respond_monitored(
     request: &Request<'_>,
     now: SystemTime,
 ) -> Response {
-    let exchange = Exchange {
+    let handler = Handler {
         store,
         monitor,
         policy,
         request,
         now,
     };
-    let answered = exchange.judge().and_then(|write| exchange.perform(write));
-    exchange.finish(answered)
+    let result = handler.judge().and_then(|write| handler.perform(write));
+    handler.response(result)
 }
 
 /// Answers a request whose content has not been read, if that needs no content: with the problem
@@ -98,15 +98,15 @@ pub(crate) fn respond_early(
     request: &Request<'_>,
     now: SystemTime,
 ) -> Option<Response> {
-    let exchange = Exchange {
+    let handler = Handler {
         store,
         monitor,
         policy,
         request,
         now,
     };
-    match exchange.judge() {
-        Err(End::Problem(problem)) => Some(exchange.finish(Err(problem.into()))),
+    match handler.judge() {
+        Err(Finished::Problem(problem)) => Some(handler.response(Err(problem.into()))),
         _ => None,
     }
 }
@@ -118,23 +118,23 @@ pub(crate) fn refuse(
     policy: &Policy,
     now: SystemTime,
 ) -> Response {
-    finished(problem.response(policy.profile), request, policy, now)
+    with_common_fields(problem.response(policy.profile), request, policy, now)
 }
 
 /// What ends a request before anything is written.
-enum End {
-    Answered(Response),
+enum Finished {
+    Response(Response),
     Problem(Problem),
 }
 
-impl<E: Into<Problem>> From<E> for End {
+impl<E: Into<Problem>> From<E> for Finished {
     fn from(error: E) -> Self {
         Self::Problem(error.into())
     }
 }
 
 /// One request and everything its answer depends on.
-struct Exchange<'a> {
+struct Handler<'a> {
     store: &'a dyn Store,
     monitor: &'a dyn Monitor,
     policy: &'a Policy,
@@ -142,10 +142,10 @@ struct Exchange<'a> {
     now: SystemTime,
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> Handler<'a> {
     /// Judges a request by all but its content: it comes to its end, or it is a write whose
     /// preconditions are true.
-    fn judge(&self) -> Result<Action<'a>, End> {
+    fn judge(&self) -> Result<Write<'a>, Finished> {
         self.policy
             .access
             .check(self.request, || self.needs_no_token())?;
@@ -160,24 +160,24 @@ impl<'a> Exchange<'a> {
             return Err(Problem::UnknownTarget { targets }.into());
         };
         match (method, target) {
-            (Method::Options, target) => Err(End::Answered(options(&target, allow))),
+            (Method::Options, target) => Err(Finished::Response(options(&target, allow))),
             (_, Target::Server) => Err(TargetError::Asterisk.into()),
-            (Method::Get | Method::Head, target) => Err(End::Answered(self.read(target)?)),
+            (Method::Get | Method::Head, target) => Err(Finished::Response(self.read(target)?)),
             (Method::Post, Target::Collection(collection)) => {
                 self.refuse_encoded()?;
-                Ok(Action::Create(self.select_for_creation(collection)?))
+                Ok(Write::Create(self.select_for_creation(collection)?))
             }
             (Method::Put, Target::Document(collection, id)) => {
                 self.refuse_encoded()?;
                 self.refuse_partial()?;
-                Ok(Action::Replace(self.select_target(collection, &id)?))
+                Ok(Write::Replace(self.select_target(collection, &id)?))
             }
             (Method::Patch, Target::Document(collection, id)) => {
                 self.refuse_encoded()?;
-                Ok(Action::Patch(self.select_target(collection, &id)?))
+                Ok(Write::Patch(self.select_target(collection, &id)?))
             }
             (Method::Delete, Target::Document(collection, id)) => {
-                Ok(Action::Remove(self.select_target(collection, &id)?))
+                Ok(Write::Remove(self.select_target(collection, &id)?))
             }
             _ => Err(Problem::MethodNotAllowed { allow }.into()),
         }
@@ -204,15 +204,15 @@ impl<'a> Exchange<'a> {
     /// the version that they are true of.
     fn select_collection(
         &self,
-        asked: &Preconditions,
+        preconditions: &Preconditions,
         collection: &Collection,
-    ) -> Result<Option<Version>, End> {
-        if asked.is_empty() {
+    ) -> Result<Option<Version>, Finished> {
+        if preconditions.is_empty() {
             return Ok(None);
         }
         let version = self.store.version(collection.name())?;
-        self.evaluate(asked, Some(&of_collection(version)))
-            .map_err(|end| self.may_wait(end, asked, collection, None, version))?;
+        self.evaluate(preconditions, Some(&collection_validators(version)))
+            .map_err(|end| self.with_wait(end, preconditions, collection, None, version))?;
         Ok(version)
     }
 
@@ -220,22 +220,28 @@ impl<'a> Exchange<'a> {
     ///
     /// A missing document gets 404 even if the preconditions are malformed. So does an id that no
     /// document can have, unless the request would create it.
-    fn select_target<'c>(&self, collection: &'c Collection, id: &str) -> Result<Selected<'c>, End> {
+    fn select_target<'c>(
+        &self,
+        collection: &'c Collection,
+        id: &str,
+    ) -> Result<Selected<'c>, Finished> {
         let key = self.key()?;
-        let asked = self.preconditions();
-        let creates = asked.as_ref().is_ok_and(|asked| self.creates(asked));
+        let preconditions = self.preconditions();
+        let creates = preconditions
+            .as_ref()
+            .is_ok_and(|preconditions| self.creates(preconditions));
         let id = match Id::new(id) {
             Err(_) if !creates => return Err(not_found(collection, id).into()),
-            checked => checked.map_err(|error| collection.form().bad_id(collection, error))?,
+            checked => checked.map_err(|error| collection.format().id_error(collection, error))?,
         };
-        let wrong = asked.is_err() || self.has_other_patch();
+        let wrong = preconditions.is_err() || self.has_unsupported_patch();
         if wrong && self.store.get(collection.name(), &id)?.is_none() {
             return Err(not_found(collection, id.as_str()).into());
         }
-        if self.has_other_patch() {
+        if self.has_unsupported_patch() {
             return Err(Problem::MediaType.into());
         }
-        self.select_document(collection, asked?, id, key)
+        self.select_document(collection, preconditions?, id, key)
     }
 
     /// Selects the document and evaluates the preconditions on it, or on its absence where the
@@ -247,7 +253,7 @@ impl<'a> Exchange<'a> {
         preconditions: Preconditions,
         id: Id,
         key: Option<IdempotencyKey>,
-    ) -> Result<Selected<'c>, End> {
+    ) -> Result<Selected<'c>, Finished> {
         let record = self.store.get(collection.name(), &id)?;
         let earlier = self.earlier_write(key.as_ref(), collection, &id, record.as_ref())?;
         if record.is_none() && earlier.is_none() && !self.creates(&preconditions) {
@@ -257,7 +263,7 @@ impl<'a> Exchange<'a> {
             let version = record.as_ref().map(|record| record.version);
             self.evaluate(&preconditions, version.map(validators).as_ref())
                 .map_err(|end| {
-                    self.may_wait(end, &preconditions, collection, Some(&id), version)
+                    self.with_wait(end, &preconditions, collection, Some(&id), version)
                 })?;
         }
         Ok(Selected {
@@ -272,8 +278,11 @@ impl<'a> Exchange<'a> {
 
     /// Whether the request asks to create the document its target names: PUT with
     /// `If-None-Match: *`.
-    fn creates(&self, asked: &Preconditions) -> bool {
-        self.request.method == Method::Put && asked.if_none_match().is_some_and(IfNoneMatch::is_any)
+    fn creates(&self, preconditions: &Preconditions) -> bool {
+        self.request.method == Method::Put
+            && preconditions
+                .if_none_match()
+                .is_some_and(IfNoneMatch::is_any)
     }
 
     fn preconditions(&self) -> Result<Preconditions, PreconditionsError> {
@@ -285,18 +294,22 @@ impl<'a> Exchange<'a> {
     }
 
     /// Ends the request unless its preconditions are true.
-    fn evaluate(&self, asked: &Preconditions, selected: Option<&Validators>) -> Result<(), End> {
-        let judged = asked.check(self.request.method, selected);
+    fn evaluate(
+        &self,
+        preconditions: &Preconditions,
+        selected: Option<&Validators>,
+    ) -> Result<(), Finished> {
+        let judged = preconditions.check(self.request.method, selected);
         judged.map_err(|reason| self.not_performed(reason, selected))
     }
 
     /// The end of a request whose method is not performed.
-    fn not_performed(&self, reason: Reason, selected: Option<&Validators>) -> End {
+    fn not_performed(&self, reason: Reason, selected: Option<&Validators>) -> Finished {
         let current = selected.and_then(|validators| validators.entity_tag.clone());
         let problem = match reason {
             Reason::NotModified => {
                 let validators = selected.cloned().unwrap_or_default();
-                return End::Answered(self.begin(304, &validators));
+                return Finished::Response(self.cacheable(304, &validators));
             }
             // The older service knew no other answer to an If-Match that is not true.
             Reason::BadRequest(PreconditionsError::Malformed(field @ Precondition::IfMatch, _))
@@ -316,15 +329,17 @@ impl<'a> Exchange<'a> {
             },
             Reason::PreconditionRequired => Problem::PreconditionRequired { current },
         };
-        End::Problem(problem)
+        Finished::Problem(problem)
     }
 
-    fn finish(&self, answered: Result<Response, End>) -> Response {
-        let response = match answered {
-            Ok(response) | Err(End::Answered(response)) => response,
-            Err(End::Problem(problem)) => self.with_current(problem.response(self.policy.profile)),
+    fn response(&self, result: Result<Response, Finished>) -> Response {
+        let response = match result {
+            Ok(response) | Err(Finished::Response(response)) => response,
+            Err(Finished::Problem(problem)) => {
+                self.with_current(problem.response(self.policy.profile))
+            }
         };
-        finished(response, self.request, self.policy, self.now)
+        with_common_fields(response, self.request, self.policy, self.now)
     }
 }
 
@@ -357,25 +372,25 @@ fn validators(version: Version) -> Validators {
 }
 
 /// The collection is always there, but not every store knows a version of it.
-fn of_collection(version: Option<Version>) -> Validators {
+fn collection_validators(version: Option<Version>) -> Validators {
     version.map(validators).unwrap_or_default()
 }
 
 /// The problem of an id that no document has, or can have.
 fn not_found(collection: &Collection, id: &str) -> Problem {
     Problem::NotFound {
-        noun: collection.form().noun(),
+        noun: collection.format().noun(),
         id: id.to_owned(),
     }
 }
 
-fn finished(
+fn with_common_fields(
     response: Response,
     request: &Request<'_>,
     policy: &Policy,
     now: SystemTime,
 ) -> Response {
-    let response = policy.access.share(request, response);
+    let response = policy.access.with_cors_fields(request, response);
     let response = response
         .with_field("Date", HttpDate::from(now).field_value())
         .with_field("Server", concat!("ifmatch/", env!("CARGO_PKG_VERSION")));

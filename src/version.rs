@@ -11,7 +11,9 @@ use time::macros::format_description;
 
 use crate::entity_tag::EntityTag;
 use crate::field::ascii;
-use crate::http_date::{HttpDate, LAST, MICROSECONDS, microseconds, two_digits, utc};
+use crate::http_date::{
+    HttpDate, MAX_MICROSECONDS, MICROSECONDS_PER_SECOND, microseconds, two_digits, utc,
+};
 
 /// The version of a resource: the moment of its last change, in microseconds.
 ///
@@ -45,7 +47,7 @@ impl Version {
     pub const FIRST: Self = Self::new(0, true);
 
     /// The last version there can be: the end of the year 9999.
-    pub const LAST: Self = Self::new(LAST, true);
+    pub const LAST: Self = Self::new(MAX_MICROSECONDS, true);
 
     const fn new(microseconds: i64, dated: bool) -> Self {
         Self {
@@ -76,10 +78,10 @@ impl Version {
     /// The change date as it is shown.
     pub(crate) fn text(self) -> [u8; 26] {
         let mut text = *b"2020-12-24T10:11:52.200311";
-        let at = utc(self.at().div_euclid(MICROSECONDS));
+        let at = utc(self.at().div_euclid(MICROSECONDS_PER_SECOND));
         let (year, month, day) = at.to_calendar_date();
         let (hour, minute, second) = at.as_hms();
-        let fraction = self.at().rem_euclid(MICROSECONDS).unsigned_abs();
+        let fraction = self.at().rem_euclid(MICROSECONDS_PER_SECOND).unsigned_abs();
         text[..2].copy_from_slice(&two_digits(year.unsigned_abs() / 100));
         text[2..4].copy_from_slice(&two_digits(year.unsigned_abs()));
         text[5..7].copy_from_slice(&two_digits(month as u8));
@@ -152,7 +154,8 @@ impl FromStr for Version {
         match PrimitiveDateTime::parse(text, CHANGE_DATE) {
             Ok(at) if text.starts_with(|c: char| c.is_ascii_digit()) => {
                 let at = at.as_utc();
-                let microseconds = at.unix_timestamp() * MICROSECONDS + i64::from(at.microsecond());
+                let microseconds =
+                    at.unix_timestamp() * MICROSECONDS_PER_SECOND + i64::from(at.microsecond());
                 Ok(Self::new(microseconds, true))
             }
             _ => Err(ParseVersionError),
@@ -206,7 +209,7 @@ impl VersionClock {
         self.latest = if reading.at() >= at {
             reading
         } else {
-            let second = |at: i64| at.div_euclid(MICROSECONDS);
+            let second = |at: i64| at.div_euclid(MICROSECONDS_PER_SECOND);
             Version::new(at, second(reading.at()) == second(at))
         };
         Some(self.latest)

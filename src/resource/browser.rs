@@ -7,7 +7,7 @@ use crate::endpoint::Endpoint;
 use crate::entity_tag::EntityTag;
 use crate::field::{list_members, trim};
 use crate::message::{Request, Response};
-use crate::resource::{End, Exchange};
+use crate::resource::{Finished, Handler};
 use crate::target::Target;
 
 /// A file of the page, with its fields, and its tag once it is computed.
@@ -51,7 +51,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-impl Exchange<'_> {
+impl Handler<'_> {
     /// Whether this target is the page or a part of it.
     pub(super) fn is_page(&self, target: &Target<'_>) -> bool {
         self.policy.page
@@ -65,7 +65,7 @@ impl Exchange<'_> {
     }
 
     /// Reads `/`: as the page, or as JSON. Caches are told that this depends on Accept.
-    pub(super) fn read_root(&self) -> Result<Response, End> {
+    pub(super) fn read_root(&self) -> Result<Response, Finished> {
         if !self.policy.page {
             return self.read_service();
         }
@@ -77,12 +77,12 @@ impl Exchange<'_> {
         let vary = |response: Response| response.with_vary("Accept");
         match read {
             Ok(response) => Ok(vary(response)),
-            Err(End::Answered(unchanged)) => Err(End::Answered(vary(unchanged))),
+            Err(Finished::Response(unchanged)) => Err(Finished::Response(vary(unchanged))),
             problem => problem,
         }
     }
 
-    pub(super) fn read_file(&self, file: &File) -> Result<Response, End> {
+    pub(super) fn read_file(&self, file: &File) -> Result<Response, Finished> {
         let content = file.content.as_bytes();
         let entity_tag = file.entity_tag.get_or_init(|| EntityTag::digest(content));
         let mut response = self.read_fixed(file.content_type, content, entity_tag.clone())?;

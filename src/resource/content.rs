@@ -4,12 +4,12 @@ use crate::document::ContentError;
 use crate::field::{list_members, trim};
 use crate::method::Method;
 use crate::problem::{MERGE_PATCH, Problem};
-use crate::resource::Exchange;
+use crate::resource::Handler;
 
 /// The media types in which browsers send forms; curl sends all content as the first.
 const FORMS: [&str; 2] = ["application/x-www-form-urlencoded", "multipart/form-data"];
 
-impl Exchange<'_> {
+impl Handler<'_> {
     /// Refuses content that would have to be decoded first.
     ///
     /// [RFC 9110 section 15.5.16](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.16)
@@ -36,7 +36,7 @@ impl Exchange<'_> {
     /// Whether the request is a PATCH with content that is no merge patch.
     ///
     /// [RFC 5789 section 2.2](https://www.rfc-editor.org/rfc/rfc5789#section-2.2)
-    pub(super) fn has_other_patch(&self) -> bool {
+    pub(super) fn has_unsupported_patch(&self) -> bool {
         if self.request.method != Method::Patch {
             return false;
         }

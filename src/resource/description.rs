@@ -62,11 +62,11 @@ pub(super) fn describe(collections: &Collections) -> Vec<u8> {
 fn schemas(collection: &Collection) -> [(&'static str, Value); 4] {
     let reference = format!("#/components/schemas/{}.document", collection.name());
     let list = json!({"type": "array", "maxItems": MAX_PAGE, "items": {"$ref": reference}});
-    let form = collection.form();
+    let format = collection.format();
     [
-        ("new", form.new_schema(collection)),
-        ("state", form.state_schema(collection)),
-        ("document", form.shown_schema(collection)),
+        ("new", format.post_schema(collection)),
+        ("state", format.put_schema(collection)),
+        ("document", format.representation_schema(collection)),
         ("list", list),
     ]
 }

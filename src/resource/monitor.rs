@@ -8,7 +8,7 @@ use crate::message::Request;
 use crate::message::Response;
 use crate::policy::Policy;
 use crate::resource::read::JSON;
-use crate::resource::{End, Exchange};
+use crate::resource::{Finished, Handler};
 use crate::store::{Store, StoreError};
 use crate::target::Target;
 use crate::validators::Validators;
@@ -68,7 +68,7 @@ pub(crate) fn asks_health(policy: &Policy, request: &Request<'_>) -> bool {
     request.method.is_read() && matches!(target, Ok(Target::Endpoint(Endpoint::Health)))
 }
 
-impl Exchange<'_> {
+impl Handler<'_> {
     /// Whether the request reads what needs no token: the health, which a load balancer asks for,
     /// and the page, which a browser has to load before it can ask for the token.
     pub(super) fn needs_no_token(&self) -> bool {
@@ -81,27 +81,29 @@ impl Exchange<'_> {
     }
 
     /// Reads the health: 200 while the store answers.
-    pub(super) fn read_health(&self) -> Result<Response, End> {
+    pub(super) fn read_health(&self) -> Result<Response, Finished> {
         self.monitor.check()?;
-        let response = self.begin_unstored()?;
+        let response = self.uncacheable()?;
         let content = to_json(&json!({"message": "The store answers"}));
         Ok(response.with_content(JSON, content).routine())
     }
 
     /// Reads the counters.
-    pub(super) fn read_metrics(&self) -> Result<Response, End> {
+    pub(super) fn read_metrics(&self) -> Result<Response, Finished> {
         let content = self.monitor.metrics().unwrap_or_default();
-        let response = self.begin_unstored()?;
+        let response = self.uncacheable()?;
         Ok(response.with_content(PROMETHEUS, content.into_bytes()))
     }
 
     /// The start of an answer that is true of this moment only: it has no validators, and no cache
     /// keeps it. `If-Match: *` and `If-None-Match: *` mean what they always do.
-    fn begin_unstored(&self) -> Result<Response, End> {
+    fn uncacheable(&self) -> Result<Response, Finished> {
         let unstored = |status| Response::new(status).with_field("Cache-Control", "no-store");
         match self.evaluate(&self.preconditions()?, Some(&Validators::default())) {
             Ok(()) => Ok(unstored(200)),
-            Err(End::Answered(unchanged)) => Err(End::Answered(unstored(unchanged.status()))),
+            Err(Finished::Response(unchanged)) => {
+                Err(Finished::Response(unstored(unchanged.status())))
+            }
             Err(problem) => Err(problem),
         }
     }

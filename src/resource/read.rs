@@ -19,7 +19,7 @@ use crate::preference;
 use crate::preference::Return;
 use crate::problem::Problem;
 use crate::resource::browser::{SCRIPT, STYLE};
-use crate::resource::{End, Exchange, description, not_found, of_collection, targets};
+use crate::resource::{Finished, Handler, collection_validators, description, not_found, targets};
 use crate::store::List;
 use crate::target::{Target, document_path, endpoint_path};
 use crate::validators::Validators;
@@ -46,9 +46,9 @@ pub(crate) fn may_list_much(policy: &Policy, request: &Request<'_>) -> bool {
         }
 }
 
-impl Exchange<'_> {
+impl Handler<'_> {
     /// Answers GET and HEAD.
-    pub(super) fn read(&self, target: Target<'_>) -> Result<Response, End> {
+    pub(super) fn read(&self, target: Target<'_>) -> Result<Response, Finished> {
         let collections = &self.policy.collections;
         match target {
             Target::Root => self.read_root(),
@@ -62,7 +62,7 @@ impl Exchange<'_> {
         }
     }
 
-    fn read_endpoint(&self, endpoint: Endpoint) -> Result<Response, End> {
+    fn read_endpoint(&self, endpoint: Endpoint) -> Result<Response, Finished> {
         match endpoint {
             Endpoint::OpenApi => {
                 let collections = &self.policy.collections;
@@ -77,7 +77,7 @@ impl Exchange<'_> {
     }
 
     /// Reads the service document.
-    pub(super) fn read_service(&self) -> Result<Response, End> {
+    pub(super) fn read_service(&self) -> Result<Response, Finished> {
         let collections = &self.policy.collections;
         let link = |it: &Collection| (it.name().to_owned(), json!(collections.path(it)));
         let links: Map<String, Value> = collections.iter().map(link).collect();
@@ -104,27 +104,27 @@ impl Exchange<'_> {
         content_type: &'static str,
         content: &[u8],
         entity_tag: EntityTag,
-    ) -> Result<Response, End> {
+    ) -> Result<Response, Finished> {
         let validators = Validators::from(entity_tag);
         self.evaluate(&self.preconditions()?, Some(&validators))?;
-        let response = self.begin(200, &validators);
+        let response = self.cacheable(200, &validators);
         Ok(response.with_content(content_type, content.to_vec()))
     }
 
-    fn read_collection(&self, collection: &Collection) -> Result<Response, End> {
+    fn read_collection(&self, collection: &Collection) -> Result<Response, Finished> {
         let page = Page::from_target(self.request.target)?;
-        let asked = self.preconditions()?;
-        self.select_collection(&asked, collection)?;
+        let preconditions = self.preconditions()?;
+        self.select_collection(&preconditions, collection)?;
         let list = self.store.list(collection.name(), page.portion())?;
         // The list may already be newer than what was judged.
-        let validators = of_collection(list.version);
-        self.evaluate(&asked, Some(&validators))
-            .map_err(|end| self.may_wait(end, &asked, collection, None, list.version))?;
-        let response = self.begin(200, &validators);
-        Ok(self.listed(response, collection, &page, list))
+        let validators = collection_validators(list.version);
+        self.evaluate(&preconditions, Some(&validators))
+            .map_err(|end| self.with_wait(end, &preconditions, collection, None, list.version))?;
+        let response = self.cacheable(200, &validators);
+        Ok(self.with_list(response, collection, &page, list))
     }
 
-    fn read_document(&self, collection: &Collection, id: &str) -> Result<Response, End> {
+    fn read_document(&self, collection: &Collection, id: &str) -> Result<Response, Finished> {
         let selected = self.select_target(collection, id)?;
         let record = selected
             .record
@@ -134,25 +134,30 @@ impl Exchange<'_> {
             last_modified: record.version.last_modified(),
             ..entity_tag.clone().into()
         };
-        let response = self.begin(200, &validators);
-        Ok(represented(response, collection, &record, &entity_tag))
+        let response = self.cacheable(200, &validators);
+        Ok(with_representation(
+            response,
+            collection,
+            &record,
+            &entity_tag,
+        ))
     }
 
     /// The same end. If it is a 304 to If-None-Match, it may wait for a change where the client
     /// prefers that and the version is known.
-    pub(super) fn may_wait(
+    pub(super) fn with_wait(
         &self,
-        end: End,
-        asked: &Preconditions,
+        end: Finished,
+        preconditions: &Preconditions,
         collection: &Collection,
         id: Option<&Id>,
         version: Option<Version>,
-    ) -> End {
+    ) -> Finished {
         match (end, version, preference::wait(self.request)) {
-            (End::Answered(unchanged), Some(version), Some(limit))
-                if asked.if_none_match().is_some() =>
+            (Finished::Response(unchanged), Some(version), Some(limit))
+                if preconditions.if_none_match().is_some() =>
             {
-                End::Answered(unchanged.with_wait(Wait {
+                Finished::Response(unchanged.with_wait(Wait {
                     collection: collection.name().to_owned(),
                     id: id.cloned(),
                     version,
@@ -163,8 +168,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// The start of an answer to GET: kept by caches, and asked about each time.
-    pub(super) fn begin(&self, status: u16, validators: &Validators) -> Response {
+    /// The start of an answer to GET: kept by caches, and preconditions about each time.
+    pub(super) fn cacheable(&self, status: u16, validators: &Validators) -> Response {
         let mut response = Response::new(status).with_field("Cache-Control", "no-cache");
         for (name, value) in validators.field_lines(self.now.into()) {
             response = response.with_field(name, value);
@@ -173,7 +178,7 @@ impl Exchange<'_> {
     }
 
     /// The page as it is shown.
-    pub(super) fn listed(
+    pub(super) fn with_list(
         &self,
         response: Response,
         collection: &Collection,
@@ -186,8 +191,8 @@ impl Exchange<'_> {
         let size: usize = list.records.iter().map(Record::size).sum();
         let mut content = Vec::with_capacity(size + 128 * list.records.len() + 8);
         collection
-            .form()
-            .show_list(collection, list.records, &mut content);
+            .format()
+            .write_list(collection, list.records, &mut content);
         response
             .with_field("Link", links)
             .with_content(JSON, content)
@@ -216,7 +221,12 @@ impl Exchange<'_> {
         let path = document_path(&self.policy.collections, collection, record.id.as_str());
         let entity_tag = record.version.entity_tag();
         let response = current(path, Some(&entity_tag));
-        Some(represented(response, collection, &record, &entity_tag))
+        Some(with_representation(
+            response,
+            collection,
+            &record,
+            &entity_tag,
+        ))
     }
 
     fn current_collection(&self, collection: &Collection) -> Option<Response> {
@@ -225,7 +235,7 @@ impl Exchange<'_> {
         let path = self.policy.collections.path(collection);
         let entity_tag = list.version.map(Version::entity_tag);
         let response = current(path, entity_tag.as_ref());
-        Some(self.listed(response, collection, &page, list))
+        Some(self.with_list(response, collection, &page, list))
     }
 }
 
@@ -239,14 +249,14 @@ fn current(path: String, entity_tag: Option<&EntityTag>) -> Response {
     response.with_field("Preference-Applied", Return::Representation.applied())
 }
 
-pub(super) fn represented(
+pub(super) fn with_representation(
     response: Response,
     collection: &Collection,
     record: &Record,
     entity_tag: &EntityTag,
 ) -> Response {
     let mut content = Vec::with_capacity(record.size() + 128);
-    let form = collection.form();
-    form.show(collection, record, entity_tag, &mut content);
+    let format = collection.format();
+    format.write(collection, record, entity_tag, &mut content);
     response.with_content(JSON, content)
 }

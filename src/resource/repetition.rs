@@ -6,10 +6,10 @@ use crate::idempotency::{IdempotencyKey, IdempotencyKeyError, KeyedWrite, digest
 use crate::message::Response;
 use crate::method::Method;
 use crate::problem::Problem;
-use crate::resource::{End, Exchange};
+use crate::resource::{Finished, Handler};
 use crate::store::StoreError;
 
-impl Exchange<'_> {
+impl Handler<'_> {
     /// The key of a write, if it has one. On other methods the field is ignored.
     pub(super) fn key(&self) -> Result<Option<IdempotencyKey>, IdempotencyKeyError> {
         match self.request.method {
@@ -46,21 +46,21 @@ impl Exchange<'_> {
 
     /// Ends the request if an earlier write has its key: with the answer to that write if this is
     /// the same request again, and with a problem if it is another request.
-    pub(super) fn end_repetition(
+    pub(super) fn finish_repetition(
         &self,
         collection: &Collection,
         id: &Id,
         record: Option<&Record>,
         earlier: Option<&KeyedWrite>,
-    ) -> Result<(), End> {
+    ) -> Result<(), Finished> {
         let Some(earlier) = earlier else {
             return Ok(());
         };
         if earlier.digest != self.digest(collection, id) {
             return Err(Problem::KeyReused.into());
         }
-        Err(End::Answered(match record {
-            Some(record) => self.written(collection, earlier.created, record),
+        Err(Finished::Response(match record {
+            Some(record) => self.write_response(collection, earlier.created, record),
             None => Response::new(204),
         }))
     }

@@ -9,14 +9,14 @@ use crate::message::Response;
 use crate::precondition::Preconditions;
 use crate::preference::Return;
 use crate::problem::Problem;
-use crate::resource::read::represented;
-use crate::resource::{End, Exchange, not_found, validators};
+use crate::resource::read::with_representation;
+use crate::resource::{Finished, Handler, not_found, validators};
 use crate::store::{StoreError, Swap, SwapError};
 use crate::target::document_path;
 use crate::version::{Version, VersionClock};
 
 /// A write whose preconditions are true, with the state they were evaluated on.
-pub(super) enum Action<'a> {
+pub(super) enum Write<'a> {
     Create(Creation<'a>),
     /// Replaces the document, or creates it where there is none.
     Replace(Selected<'a>),
@@ -45,32 +45,32 @@ pub(super) struct Selected<'a> {
 }
 
 impl Selected<'_> {
-    fn present(&self) -> Result<&Record, Problem> {
+    fn existing(&self) -> Result<&Record, Problem> {
         let record = self.record.as_ref();
         record.ok_or_else(|| not_found(self.collection, self.id.as_str()))
     }
 }
 
-impl Exchange<'_> {
+impl Handler<'_> {
     /// Performs a write. If another writer changed the state first, selects and evaluates again.
-    pub(super) fn perform(&self, action: Action<'_>) -> Result<Response, End> {
-        match action {
-            Action::Create(creation) => self.create(creation),
-            Action::Replace(selected) => self.replace(self.unless_repeated(selected)?),
-            Action::Patch(selected) => self.patch(self.unless_repeated(selected)?),
-            Action::Remove(selected) => self.remove(self.unless_repeated(selected)?),
+    pub(super) fn perform(&self, write: Write<'_>) -> Result<Response, Finished> {
+        match write {
+            Write::Create(creation) => self.create(creation),
+            Write::Replace(selected) => self.replace(self.check_repetition(selected)?),
+            Write::Patch(selected) => self.patch(self.check_repetition(selected)?),
+            Write::Remove(selected) => self.remove(self.check_repetition(selected)?),
         }
     }
 
     /// Ends the request if it repeats an earlier write.
-    fn unless_repeated<'c>(&self, selected: Selected<'c>) -> Result<Selected<'c>, End> {
+    fn check_repetition<'c>(&self, selected: Selected<'c>) -> Result<Selected<'c>, Finished> {
         let (record, earlier) = (selected.record.as_ref(), selected.earlier.as_deref());
-        self.end_repetition(selected.collection, &selected.id, record, earlier)?;
+        self.finish_repetition(selected.collection, &selected.id, record, earlier)?;
         Ok(selected)
     }
 
     /// Selects and evaluates again what another writer has changed.
-    fn select_again<'c>(&self, outdated: Selected<'c>) -> Result<Selected<'c>, End> {
+    fn select_again<'c>(&self, outdated: Selected<'c>) -> Result<Selected<'c>, Finished> {
         let Selected {
             collection,
             preconditions,
@@ -79,7 +79,7 @@ impl Exchange<'_> {
             ..
         } = outdated;
         let selected = self.select_document(collection, preconditions, id, key)?;
-        self.unless_repeated(selected)
+        self.check_repetition(selected)
     }
 
     /// Reads the preconditions and evaluates them on the collection.
@@ -89,7 +89,7 @@ impl Exchange<'_> {
     pub(super) fn select_for_creation<'c>(
         &self,
         collection: &'c Collection,
-    ) -> Result<Creation<'c>, End> {
+    ) -> Result<Creation<'c>, Finished> {
         let (key, preconditions) = (self.key()?, self.preconditions()?);
         let version = match key {
             Some(_) => None,
@@ -103,7 +103,7 @@ impl Exchange<'_> {
         })
     }
 
-    fn create(&self, creation: Creation<'_>) -> Result<Response, End> {
+    fn create(&self, creation: Creation<'_>) -> Result<Response, Finished> {
         let Creation {
             collection,
             preconditions,
@@ -120,29 +120,29 @@ impl Exchange<'_> {
                 self.select_unless_created(&preconditions, collection, given.as_ref(), key)?;
         }
         let (_, document) = read.map_err(|error| self.not_admitted(error))?;
-        let mut made = Version::FIRST;
+        let mut tried = Version::FIRST;
         loop {
             let id = if let Some(id) = &given {
                 id.clone()
             } else {
-                made = self.next_version(collection, made)?;
-                Id::from(made)
+                tried = self.next_version(collection, tried)?;
+                Id::from(tried)
             };
             let write = self.keyed_write(key, collection, &id, true);
             let mut swap = Swap::create(collection.name(), &id, &document);
             if let Some(version) = version {
                 swap = swap.while_collection_at(version);
             }
-            if let Some(version) = self.put(collection, swap, write.as_ref())? {
+            if let Some(version) = self.swap_document(collection, swap, write.as_ref())? {
                 let record = Record::new(id, document, version);
-                return Ok(self.written(collection, true, &record));
+                return Ok(self.write_response(collection, true, &record));
             }
             let taken = match given {
-                Some(_) => self.present(collection, &id, key)?,
+                Some(_) => self.get_unless_repeated(collection, &id, key)?,
                 None => None,
             };
             if let Some(record) = taken {
-                let noun = collection.form().noun();
+                let noun = collection.format().noun();
                 let current = record.version.entity_tag();
                 return Err(Problem::AlreadyExists { noun, id, current }.into());
             }
@@ -157,28 +157,28 @@ impl Exchange<'_> {
     /// them false, its document is there.
     fn select_unless_created(
         &self,
-        asked: &Preconditions,
+        preconditions: &Preconditions,
         collection: &Collection,
         given: Option<&Id>,
         key: Option<&IdempotencyKey>,
-    ) -> Result<Option<Version>, End> {
-        let version = self.select_collection(asked, collection);
+    ) -> Result<Option<Version>, Finished> {
+        let version = self.select_collection(preconditions, collection);
         if let (Some(id), Some(_)) = (given, key) {
-            self.present(collection, id, key)?;
+            self.get_unless_repeated(collection, id, key)?;
         }
         version
     }
 
     /// The document of this id, if there is one. Ends the request if it repeats an earlier write.
-    fn present(
+    fn get_unless_repeated(
         &self,
         collection: &Collection,
         id: &Id,
         key: Option<&IdempotencyKey>,
-    ) -> Result<Option<Record>, End> {
+    ) -> Result<Option<Record>, Finished> {
         let record = self.store.get(collection.name(), id)?;
         let earlier = self.earlier_write(key, collection, id, record.as_ref())?;
-        self.end_repetition(collection, id, record.as_ref(), earlier.as_deref())?;
+        self.finish_repetition(collection, id, record.as_ref(), earlier.as_deref())?;
         Ok(record)
     }
 
@@ -193,7 +193,7 @@ impl Exchange<'_> {
         next.ok_or_else(StoreError::exhausted)
     }
 
-    fn replace(&self, mut selected: Selected<'_>) -> Result<Response, End> {
+    fn replace(&self, mut selected: Selected<'_>) -> Result<Response, Finished> {
         let collection = selected.collection;
         let document = collection
             .read_state(&selected.id, self.request.content)
@@ -209,9 +209,9 @@ impl Exchange<'_> {
             };
             let created = record.is_none();
             let write = self.keyed_write(selected.key.as_ref(), collection, id, created);
-            if let Some(version) = self.put(collection, swap, write.as_ref())? {
+            if let Some(version) = self.swap_document(collection, swap, write.as_ref())? {
                 let record = Record::new(selected.id, document, version);
-                return Ok(self.written(collection, created, &record));
+                return Ok(self.write_response(collection, created, &record));
             }
             selected = self.select_again(selected)?;
         }
@@ -220,11 +220,11 @@ impl Exchange<'_> {
     /// Applies the patch to the version for which the preconditions are true.
     ///
     /// [RFC 5789 section 2](https://www.rfc-editor.org/rfc/rfc5789#section-2)
-    fn patch(&self, mut selected: Selected<'_>) -> Result<Response, End> {
-        let (collection, form) = (selected.collection, selected.collection.form());
-        let patch = form.read_patch(collection, &selected.id, self.request.content)?;
+    fn patch(&self, mut selected: Selected<'_>) -> Result<Response, Finished> {
+        let (collection, format) = (selected.collection, selected.collection.format());
+        let patch = format.read_patch(collection, &selected.id, self.request.content)?;
         loop {
-            let (id, current) = (&selected.id, selected.present()?);
+            let (id, current) = (&selected.id, selected.existing()?);
             self.require_if_match(&selected.preconditions, current.version)?;
             let patched = stored_json(collection, current)?.merged(&patch);
             let document = collection
@@ -232,18 +232,18 @@ impl Exchange<'_> {
                 .map_err(Problem::Unprocessable)?;
             let swap = Swap::replace(collection.name(), id, current.version, &document);
             let write = self.keyed_write(selected.key.as_ref(), collection, id, false);
-            if let Some(version) = self.put(collection, swap, write.as_ref())? {
+            if let Some(version) = self.swap_document(collection, swap, write.as_ref())? {
                 let record = Record::new(selected.id, document, version);
-                return Ok(self.written(collection, false, &record));
+                return Ok(self.write_response(collection, false, &record));
             }
             selected = self.select_again(selected)?;
         }
     }
 
-    fn remove(&self, mut selected: Selected<'_>) -> Result<Response, End> {
+    fn remove(&self, mut selected: Selected<'_>) -> Result<Response, Finished> {
         let collection = selected.collection;
         loop {
-            let (id, current) = (&selected.id, selected.present()?);
+            let (id, current) = (&selected.id, selected.existing()?);
             self.require_if_match(&selected.preconditions, current.version)?;
             let swap = Swap::remove(collection.name(), id, current.version);
             let write = self.keyed_write(selected.key.as_ref(), collection, id, false);
@@ -255,7 +255,7 @@ impl Exchange<'_> {
     }
 
     /// Swaps in a document, if it is not too long to be sent back as it is shown.
-    fn put(
+    fn swap_document(
         &self,
         collection: &Collection,
         swap: Swap<'_>,
@@ -284,13 +284,17 @@ impl Exchange<'_> {
     /// A date does not stand in for If-Match: two versions can share a second.
     ///
     /// [RFC 6585 section 3](https://www.rfc-editor.org/rfc/rfc6585#section-3)
-    fn require_if_match(&self, asked: &Preconditions, selected: Version) -> Result<(), End> {
+    fn require_if_match(
+        &self,
+        preconditions: &Preconditions,
+        selected: Version,
+    ) -> Result<(), Finished> {
         let without_if_match = if self.policy.unconditional_writes {
             WithoutIfMatch::Perform
         } else {
             WithoutIfMatch::Refuse
         };
-        asked
+        preconditions
             .check_if_match(self.request.method, true, without_if_match)
             .map_err(|reason| self.not_performed(reason, Some(&validators(selected))))
     }
@@ -300,9 +304,9 @@ impl Exchange<'_> {
     ///
     /// [RFC 9110 section 9.3.4](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.4) forbids
     /// an `ETag` where the server changed what it was sent. Here the representation is
-    /// enclosed, and Content-Location says so; or the client has asked not to be sent it, and
+    /// enclosed, and Content-Location says so; or the client has preconditions not to be sent it, and
     /// knows that there is more to it than it sent.
-    pub(super) fn written(
+    pub(super) fn write_response(
         &self,
         collection: &Collection,
         created: bool,
@@ -330,7 +334,7 @@ impl Exchange<'_> {
             response = response.with_field("Preference-Applied", preference.applied());
         }
         match (minimal, created) {
-            (false, _) => represented(response, collection, record, &entity_tag),
+            (false, _) => with_representation(response, collection, record, &entity_tag),
             (true, true) => response.with_field("Content-Length", "0"),
             (true, false) => response,
         }

@@ -70,7 +70,7 @@ pub struct SqliteStore {
 
 /// After what time changes of other processes are looked for while a request waits for one. To
 /// look takes some ten microseconds.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What a power failure may cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -219,7 +219,7 @@ impl Store for SqliteStore {
 
     fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
         self.listeners.add(listener);
-        Some(LOOK)
+        Some(POLL_INTERVAL)
     }
 
     fn collections(&self) -> Result<Vec<String>, StoreError> {

@@ -74,7 +74,7 @@ pub(super) fn check_existing(path: &Path) -> Result<(), Box<dyn Error>> {
     }
     match schema {
         Schema::Documents => Ok(()),
-        Schema::Nothing => Err("it is empty".into()),
+        Schema::Empty => Err("it is empty".into()),
         Schema::Persons => Err(
             "ifmatch 0.1.0 made it; a server of this version takes it over when it starts".into(),
         ),

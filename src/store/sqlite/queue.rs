@@ -55,19 +55,19 @@ impl Queue {
     pub(super) fn submit(
         &self,
         swap: OwnedSwap,
-        perform: impl FnOnce(&mut Turn<'_>) -> Vec<(Entry, Outcome)>,
+        perform: impl FnOnce(&mut Permit<'_>) -> Vec<(Entry, Outcome)>,
     ) -> Option<Outcome> {
-        let mut turn = match self.enter(swap) {
-            Ok(turn) => turn,
+        let mut permit = match self.acquire(swap) {
+            Ok(permit) => permit,
             // There is no message if the entry was dropped.
             Err(messages) => match messages.recv().ok()? {
-                Message::Perform(own) => Turn::new(self, own),
+                Message::Perform(own) => Permit::new(self, own),
                 Message::Performed(outcome) => return Some(outcome),
             },
         };
-        let mut performed = perform(&mut turn).into_iter();
+        let mut performed = perform(&mut permit).into_iter();
         // The next thread begins before those of this batch are told.
-        drop(turn);
+        drop(permit);
         let (_, outcome) = performed.next()?;
         for (entry, outcome) in performed {
             if let Some(thread) = entry.thread {
@@ -77,13 +77,13 @@ impl Queue {
         Some(outcome)
     }
 
-    /// Adds a swap to those that wait, if a thread performs swaps now. If not, it is the turn of
+    /// Adds a swap to those that wait, if a thread performs swaps now. If not, it is the permit of
     /// this one.
-    fn enter(&self, swap: OwnedSwap) -> Result<Turn<'_>, Receiver<Message>> {
+    fn acquire(&self, swap: OwnedSwap) -> Result<Permit<'_>, Receiver<Message>> {
         let mut state = self.lock();
         let thread = None;
         if !std::mem::replace(&mut state.busy, true) {
-            return Ok(Turn::new(self, Entry { swap, thread }));
+            return Ok(Permit::new(self, Entry { swap, thread }));
         }
         let (thread, messages) = sync_channel(1);
         let thread = Some(thread);
@@ -104,12 +104,12 @@ impl Queue {
 
 /// The right of one thread to perform swaps. When it is dropped, by a panic too, it passes to the
 /// thread of the oldest swap that waits.
-pub(super) struct Turn<'a> {
+pub(super) struct Permit<'a> {
     queue: &'a Queue,
     first: Option<Entry>,
 }
 
-impl<'a> Turn<'a> {
+impl<'a> Permit<'a> {
     fn new(queue: &'a Queue, first: Entry) -> Self {
         Self {
             queue,
@@ -140,7 +140,7 @@ impl<'a> Turn<'a> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         let mut state = self.queue.lock();
         while let Some(mut oldest) = state.entries.pop_front() {
@@ -194,15 +194,15 @@ mod tests {
         ] {
             let queue = Queue::default();
             let mut swaps = bytes.iter().copied().map(swap);
-            let mut turn = swaps.next().and_then(|first| queue.enter(first).ok());
-            let waiting: Vec<_> = swaps.map(|it| queue.enter(it).err()).collect();
+            let mut permit = swaps.next().and_then(|first| queue.acquire(first).ok());
+            let waiting: Vec<_> = swaps.map(|it| queue.acquire(it).err()).collect();
             let mut waiting = waiting.into_iter().flatten();
             let mut taken = Vec::new();
-            while let Some(mut this) = turn.take() {
+            while let Some(mut this) = permit.take() {
                 taken.push(this.take_batch().len());
                 drop(this);
-                turn = waiting.find_map(|messages| match messages.try_recv() {
-                    Ok(Message::Perform(own)) => Some(Turn::new(&queue, own)),
+                permit = waiting.find_map(|messages| match messages.try_recv() {
+                    Ok(Message::Perform(own)) => Some(Permit::new(&queue, own)),
                     _ => None,
                 });
             }
@@ -215,15 +215,15 @@ mod tests {
     #[test]
     fn after_a_panic_the_others_go_on() {
         let queue = Queue::default();
-        let panics = |turn: &mut Turn<'_>| {
+        let panics = |permit: &mut Permit<'_>| {
             while queue.waiting() < 2 {
                 thread::yield_now();
             }
-            let _taken = turn.take(1);
+            let _taken = permit.take(1);
             panic!("this panic is part of the test");
         };
-        let performs = |turn: &mut Turn<'_>| {
-            let taken = turn.take_batch().into_iter();
+        let performs = |permit: &mut Permit<'_>| {
+            let taken = permit.take_batch().into_iter();
             taken.map(|it| (it, Ok(Version::LAST))).collect()
         };
         thread::scope(|scope| {

@@ -64,7 +64,7 @@ CREATE INDEX removal_by_date ON removal (collection, change_date);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Schema {
     /// No tables.
-    Nothing,
+    Empty,
     /// The tables of ifmatch 0.1.0.
     Persons,
     /// Our tables, but for what is needed for keys.
@@ -88,7 +88,7 @@ impl Schema {
                  {SCHEMA_VERSION}"
             )
             .into()),
-            (0, 0) if number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(Self::Nothing),
+            (0, 0) if number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(Self::Empty),
             _ => Err("it belongs to another program".into()),
         }
     }
@@ -98,9 +98,9 @@ impl Schema {
 pub(super) fn prepare(transaction: &Transaction<'_>) -> Result<(), Box<dyn Error>> {
     match Schema::of(transaction)? {
         Schema::Documents => return Ok(()),
-        Schema::Persons => take_over(transaction)?,
+        Schema::Persons => migrate_persons(transaction)?,
         Schema::WithoutKeys => {}
-        Schema::Nothing => transaction.execute_batch(TABLES)?,
+        Schema::Empty => transaction.execute_batch(TABLES)?,
     }
     transaction.execute_batch(KEYS)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -109,7 +109,7 @@ pub(super) fn prepare(transaction: &Transaction<'_>) -> Result<(), Box<dyn Error
 }
 
 /// Makes a document of each person. All change dates stay as they are, and with them all tags.
-fn take_over(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+fn migrate_persons(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     // The table of the collections has the name of the old one, and other columns.
     let (change_date, dated) =
         transaction.query_row("SELECT change_date, dated FROM collection", [], |row| {

@@ -6,7 +6,7 @@ use crate::entity_tag::EntityTag;
 use crate::json::Json;
 
 /// How the documents of a collection are read and shown.
-pub(crate) trait Form: Sync {
+pub(crate) trait Format: Sync {
     /// Reads the content of POST: the document, and its id if the client gives one.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ pub(crate) trait Form: Sync {
     fn bounded_length(&self, collection: &Collection, id: &Id, document: &Document) -> usize;
 
     /// Writes the representation of a document, whose tag is that of its version.
-    fn show(
+    fn write(
         &self,
         collection: &Collection,
         record: &Record,
@@ -63,19 +63,19 @@ pub(crate) trait Form: Sync {
 
     /// Writes the representation of a list of documents. Each is let go once it is written, so that
     /// a long list is not held twice.
-    fn show_list(&self, collection: &Collection, records: Vec<Record>, content: &mut Vec<u8>);
+    fn write_list(&self, collection: &Collection, records: Vec<Record>, content: &mut Vec<u8>);
 
     /// The error of an id in a target that no document can have.
-    fn bad_id(&self, collection: &Collection, error: IdError) -> ContentError;
+    fn id_error(&self, collection: &Collection, error: IdError) -> ContentError;
 
     /// The JSON Schema of the content of POST.
-    fn new_schema(&self, collection: &Collection) -> Value;
+    fn post_schema(&self, collection: &Collection) -> Value;
 
     /// The JSON Schema of the content of PUT.
-    fn state_schema(&self, collection: &Collection) -> Value;
+    fn put_schema(&self, collection: &Collection) -> Value;
 
     /// The JSON Schema of the representation of a document.
-    fn shown_schema(&self, collection: &Collection) -> Value;
+    fn representation_schema(&self, collection: &Collection) -> Value;
 
     /// What one of the documents is called in messages.
     fn noun(&self) -> &'static str;
