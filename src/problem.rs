@@ -1,4 +1,4 @@
-//! What keeps a request from being done, and how that is told.
+//! Problems: why a request is not performed, and the answer that says so.
 
 use serde::Serialize;
 
@@ -12,14 +12,13 @@ use crate::message::{Response, reason_phrase};
 use crate::page::PageError;
 use crate::policy::Profile;
 use crate::precondition::{Precondition, PreconditionsError};
-
 use crate::store::StoreError;
 use crate::target::TargetError;
 
 /// The one media type of patches ([RFC 7396](https://www.rfc-editor.org/rfc/rfc7396)).
 pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
 
-/// Why a request is not done: everything that is answered with 4xx or 5xx.
+/// Why a request is not performed: everything that is answered with 4xx or 5xx.
 #[derive(Debug)]
 pub(crate) enum Problem {
     Refused(Refusal),
@@ -39,25 +38,25 @@ pub(crate) enum Problem {
     PreconditionFailed {
         field: Precondition,
         current: Option<EntityTag>,
-        /// Whether it failed only because a tag in it is weak.
+        /// Whether it is false only because a tag is weak.
         weak: bool,
     },
     PreconditionRequired {
         current: Option<EntityTag>,
     },
     Content(ContentError),
-    /// What a patch would make is not admitted.
+    /// The document that a patch would make is not admitted.
     Unprocessable(ContentError),
-    /// The representation would be longer than content may be.
+    /// The representation would be longer than the longest content of a request.
     DocumentTooLong {
-        /// The most there may be, in bytes.
+        /// The longest representation, in bytes.
         limit: u64,
     },
     MediaType,
     /// The content has a Content-Encoding.
     Encoded,
     Key(IdempotencyKeyError),
-    /// The key of the request is that of another write.
+    /// Another request has been sent with the same key.
     KeyReused,
     NotFound {
         /// What one document of the collection is called.
@@ -117,7 +116,7 @@ impl From<StoreError> for Problem {
 }
 
 impl Problem {
-    /// The one place where a problem gets its status.
+    /// The status code. No other place chooses that of a problem.
     fn status(&self, profile: Profile) -> u16 {
         match self {
             Self::Refused(Refusal::ContentLate) => 408,
@@ -147,7 +146,7 @@ impl Problem {
         }
     }
 
-    /// What is wrong and what would be right. Several of these are compared by clients.
+    /// What is wrong, and how to correct it. Clients of the older service compare some of these texts.
     fn message(&self, profile: Profile) -> String {
         match self {
             Self::Refused(refusal) => refusal.to_string(),
@@ -192,13 +191,13 @@ impl Problem {
             }
             Self::NotFound { noun, id } => format!("{noun} with ID {id} not found"),
             Self::AlreadyExists { noun, id, .. } => format!("{noun} with ID {id} already exists"),
-            // The reason is for the log, and not for clients.
+            // The reason is logged, and is not sent to clients.
             Self::Unavailable(_) => "The store cannot be reached; try again in a second".into(),
             Self::Panicked => "The server failed on this request".into(),
         }
     }
 
-    /// What helps beyond the message.
+    /// What explains the message further.
     fn detail(&self, profile: Profile) -> Option<String> {
         match self {
             Self::Content(error) | Self::Unprocessable(error) => error.detail().map(str::to_owned),
@@ -217,7 +216,7 @@ impl Problem {
         }
     }
 
-    /// The answer. No problem may be kept by a cache: the next request may well succeed.
+    /// The answer. Caches may not store it, because the next request may succeed.
     pub(crate) fn response(self, profile: Profile) -> Response {
         let status = self.status(profile);
         let response = Response::new(status).with_field("Cache-Control", "no-store");
@@ -233,9 +232,7 @@ impl Problem {
             | Self::PreconditionRequired {
                 current: Some(current),
             }
-            | Self::AlreadyExists { current, .. } => {
-                response.with_field("ETag", current.to_string())
-            }
+            | Self::AlreadyExists { current, .. } => response.with_entity_tag(&current),
             Self::Unavailable(error) => response
                 .with_field("Retry-After", "1")
                 .with_failure(error.to_string()),

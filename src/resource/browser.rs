@@ -1,5 +1,5 @@
-//! The page for browsers: three files, which hold no data. The script reads and writes documents
-//! by the same requests as any client.
+//! The page for browsers: three files without data. The script reads and writes documents with the
+//! same requests as any client.
 
 use std::sync::OnceLock;
 
@@ -10,7 +10,7 @@ use crate::message::{Request, Response};
 use crate::resource::{Finished, Handler};
 use crate::target::Target;
 
-/// A file of the page, with its fields, and its tag once it is computed.
+/// A file of the page, and its fields. The tag is computed once.
 pub(super) struct File {
     content_type: &'static str,
     content: &'static str,
@@ -45,8 +45,8 @@ pub(super) static STYLE: File = File {
 
 const NO_SNIFFING: (&str, &str) = ("X-Content-Type-Options", "nosniff");
 
-/// The page may load its script and its style, and ask this server; nothing else, and no other site
-/// may frame it.
+/// The page may load its script and its style, and send requests to this server. It may load nothing
+/// else, and no other site may frame it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
@@ -64,7 +64,7 @@ impl Handler<'_> {
             }
     }
 
-    /// Reads `/`: as the page, or as JSON. Caches are told that this depends on Accept.
+    /// Reads `/`: the page, or the service document. Vary tells caches that this depends on Accept.
     pub(super) fn read_root(&self) -> Result<Response, Finished> {
         if !self.policy.page {
             return self.read_service();
@@ -93,7 +93,7 @@ impl Handler<'_> {
     }
 }
 
-/// Whether the client prefers HTML to JSON: it names HTML, or all of `text/`, with a higher weight.
+/// Whether the client prefers HTML to JSON: Accept gives `text/html` a higher weight.
 ///
 /// Browsers name `text/html`. Programs send `*/*` or no Accept, and get JSON.
 ///
@@ -102,7 +102,8 @@ fn prefers_html(request: &Request<'_>) -> bool {
     weight(request, "text", "html") > weight(request, "application", "json")
 }
 
-/// The weight of a media type in thousandths: that of the most specific range it is in, or 0.
+/// The weight of a media type in thousandths: that of the most specific range which includes it, or
+/// 0.
 fn weight(request: &Request<'_>, kind: &str, subtype: &str) -> u16 {
     let (full, group) = (format!("{kind}/{subtype}"), format!("{kind}/*"));
     let ranges = request.field_lines("Accept").flat_map(list_members);
@@ -124,7 +125,7 @@ fn weight(request: &Request<'_>, kind: &str, subtype: &str) -> u16 {
     weights.max().map_or(0, |(_, weight)| weight)
 }
 
-/// The value of the parameter `q` in thousandths; one that cannot be read counts as 0.
+/// The value of the parameter `q` in thousandths; 0 if it is malformed.
 fn quality(parameter: &[u8]) -> Option<u16> {
     let value = match parameter {
         [b'q' | b'Q', b'=', value @ ..] => String::from_utf8_lossy(value),

@@ -1,3 +1,5 @@
+//! The health and the counters of the server.
+
 use serde_json::json;
 
 use crate::collection::Collection;
@@ -16,20 +18,20 @@ use crate::validators::Validators;
 /// The media type of the text format of Prometheus.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What requests about the server itself are answered from.
+/// The source of the answers to `/health` and `/metrics`.
 pub(crate) trait Monitor {
     /// Whether the store answers.
     ///
     /// # Errors
     ///
-    /// When it does not.
+    /// When the store does not answer.
     fn check(&self) -> Result<(), StoreError>;
 
-    /// The counters of the server, as Prometheus reads them; none where nothing is counted.
+    /// The counters of the server in the text format of Prometheus; `None` if it counts nothing.
     fn metrics(&self) -> Option<String>;
 }
 
-/// A monitor of a store that nothing else is known of.
+/// A monitor that knows only the store.
 pub(super) struct StoreMonitor<'a> {
     store: &'a dyn Store,
     policy: &'a Policy,
@@ -55,7 +57,7 @@ impl Monitor for StoreMonitor<'_> {
 ///
 /// # Errors
 ///
-/// When it fails.
+/// When the call fails.
 pub(crate) fn check(store: &dyn Store, policy: &Policy) -> Result<(), StoreError> {
     let first = policy.collections.iter().next().map(Collection::name);
     first.map_or(Ok(()), |name| store.version(name).map(drop))
@@ -69,8 +71,8 @@ pub(crate) fn asks_health(policy: &Policy, request: &Request<'_>) -> bool {
 }
 
 impl Handler<'_> {
-    /// Whether the request reads what needs no token: the health, which a load balancer asks for,
-    /// and the page, which a browser has to load before it can ask for the token.
+    /// Whether the request needs no token: it reads the health, as load balancers do, or the page,
+    /// which has to be loaded before it can ask its user for the token.
     pub(super) fn needs_no_token(&self) -> bool {
         let target = Target::parse(self.request.target, &self.policy.collections);
         self.request.method.is_read()
@@ -95,8 +97,8 @@ impl Handler<'_> {
         Ok(response.with_content(PROMETHEUS, content.into_bytes()))
     }
 
-    /// The start of an answer that is true of this moment only: it has no validators, and no cache
-    /// keeps it. `If-Match: *` and `If-None-Match: *` mean what they always do.
+    /// A response that caches may not store, without validators. `If-Match: *` and `If-None-Match: *`
+    /// are evaluated as for any representation.
     fn uncacheable(&self) -> Result<Response, Finished> {
         let unstored = |status| Response::new(status).with_field("Cache-Control", "no-store");
         match self.evaluate(&self.preconditions()?, Some(&Validators::default())) {

@@ -1,3 +1,5 @@
+//! Answering GET and HEAD.
+
 use serde_json::{Map, Value, json};
 
 use crate::collection::Collection;
@@ -7,19 +9,17 @@ use crate::entity_tag::EntityTag;
 use crate::json::to_json;
 #[cfg(feature = "hyper")]
 use crate::message::Request;
-use crate::message::{Response, Wait};
+use crate::message::Response;
 #[cfg(feature = "hyper")]
 use crate::method::Method;
 use crate::page::Page;
 #[cfg(feature = "hyper")]
 use crate::policy::Policy;
 use crate::policy::Profile;
-use crate::precondition::Preconditions;
-use crate::preference;
 use crate::preference::Return;
-use crate::problem::Problem;
 use crate::resource::browser::{SCRIPT, STYLE};
-use crate::resource::{Finished, Handler, collection_validators, description, not_found, targets};
+use crate::resource::selection::validators;
+use crate::resource::{Finished, Handler, description};
 use crate::store::List;
 use crate::target::{Target, document_path, endpoint_path};
 use crate::validators::Validators;
@@ -27,12 +27,13 @@ use crate::version::Version;
 
 pub(super) const JSON: &str = "application/json";
 
-/// The longest page, in documents, that is made in no time: 1,000 take as long as 30 other answers.
+/// The most documents of a list that takes about as long as other answers. A list of 1,000 takes 30
+/// times as long.
 #[cfg(feature = "hyper")]
 const SHORT_PAGE: usize = 100;
 
-/// Whether the answer may be a long list: to a client that reads one and does not say what it has,
-/// or to a write that may fail and prefers to be sent the list then.
+/// Whether the answer may be a long list: to a read of a collection without If-None-Match, or to a
+/// POST whose client prefers to get the list if it fails.
 #[cfg(feature = "hyper")]
 pub(crate) fn may_list_much(policy: &Policy, request: &Request<'_>) -> bool {
     let has = |name| request.field_lines(name).next().is_some();
@@ -47,18 +48,14 @@ pub(crate) fn may_list_much(policy: &Policy, request: &Request<'_>) -> bool {
 }
 
 impl Handler<'_> {
-    /// Answers GET and HEAD.
+    /// Answers GET and HEAD of a target that exists.
     pub(super) fn read(&self, target: Target<'_>) -> Result<Response, Finished> {
-        let collections = &self.policy.collections;
         match target {
             Target::Root => self.read_root(),
             Target::Endpoint(endpoint) => self.read_endpoint(endpoint),
             Target::Collection(collection) => self.read_collection(collection),
             Target::Document(collection, id) => self.read_document(collection, &id),
-            Target::Server | Target::Unknown => {
-                let targets = targets(collections);
-                Err(Problem::UnknownTarget { targets }.into())
-            }
+            Target::Server | Target::Unknown => Err(self.unknown_target().into()),
         }
     }
 
@@ -87,7 +84,7 @@ impl Handler<'_> {
             "version": env!("CARGO_PKG_VERSION"),
         });
         if let (Profile::Compatible, Some(root)) = (self.policy.profile, root.as_object_mut()) {
-            // The older service said no more than this, and its clients look for it.
+            // The older service answers with this member alone, and its clients check it.
             root.insert("foo".into(), json!("bar"));
         }
         let content = to_json(&root);
@@ -98,7 +95,7 @@ impl Handler<'_> {
         Ok(response.with_field("Link", link))
     }
 
-    /// Reads what stays as it is while the server runs.
+    /// Reads content that does not change while the server runs.
     pub(super) fn read_fixed(
         &self,
         content_type: &'static str,
@@ -116,68 +113,33 @@ impl Handler<'_> {
         let preconditions = self.preconditions()?;
         self.select_collection(&preconditions, collection)?;
         let list = self.store.list(collection.name(), page.portion())?;
-        // The list may already be newer than what was judged.
-        let validators = collection_validators(list.version);
-        self.evaluate(&preconditions, Some(&validators))
-            .map_err(|end| self.with_wait(end, &preconditions, collection, None, list.version))?;
+        // The list may be of a later version than the one that was evaluated.
+        self.evaluate_version(&preconditions, collection, None, list.version)?;
+        let validators = list.version.map(validators).unwrap_or_default();
         let response = self.cacheable(200, &validators);
         Ok(self.with_list(response, collection, &page, list))
     }
 
     fn read_document(&self, collection: &Collection, id: &str) -> Result<Response, Finished> {
         let selected = self.select_target(collection, id)?;
-        let record = selected
-            .record
-            .ok_or_else(|| not_found(collection, selected.id.as_str()))?;
+        let record = selected.existing()?;
         let entity_tag = record.version.entity_tag();
         let validators = Validators {
             last_modified: record.version.last_modified(),
             ..entity_tag.clone().into()
         };
         let response = self.cacheable(200, &validators);
-        Ok(with_representation(
-            response,
-            collection,
-            &record,
-            &entity_tag,
-        ))
+        Ok(with_document(response, collection, record, &entity_tag))
     }
 
-    /// The same end. If it is a 304 to If-None-Match, it may wait for a change where the client
-    /// prefers that and the version is known.
-    pub(super) fn with_wait(
-        &self,
-        end: Finished,
-        preconditions: &Preconditions,
-        collection: &Collection,
-        id: Option<&Id>,
-        version: Option<Version>,
-    ) -> Finished {
-        match (end, version, preference::wait(self.request)) {
-            (Finished::Response(unchanged), Some(version), Some(limit))
-                if preconditions.if_none_match().is_some() =>
-            {
-                Finished::Response(unchanged.with_wait(Wait {
-                    collection: collection.name().to_owned(),
-                    id: id.cloned(),
-                    version,
-                    limit,
-                }))
-            }
-            (end, _, _) => end,
-        }
-    }
-
-    /// The start of an answer to GET: kept by caches, and preconditions about each time.
+    /// A response that caches may store, and must validate before each use.
     pub(super) fn cacheable(&self, status: u16, validators: &Validators) -> Response {
-        let mut response = Response::new(status).with_field("Cache-Control", "no-cache");
-        for (name, value) in validators.field_lines(self.now.into()) {
-            response = response.with_field(name, value);
-        }
-        response
+        Response::new(status)
+            .with_field("Cache-Control", "no-cache")
+            .with_validators(validators, self.now.into())
     }
 
-    /// The page as it is shown.
+    /// The response with a page of the collection.
     pub(super) fn with_list(
         &self,
         response: Response,
@@ -198,8 +160,8 @@ impl Handler<'_> {
             .with_content(JSON, content)
     }
 
-    /// The answer to a write that failed with 412, with the current representation in place of
-    /// the problem if the client prefers that: so it can merge and try again at once.
+    /// Replaces the content of a 412 to a write by the current representation, if the client prefers
+    /// that. Then it can merge its change and try again without another request.
     pub(super) fn with_current(&self, failed: Response) -> Response {
         let prefers = Return::of(self.request) == Some(Return::Representation);
         if failed.status() != 412 || self.request.method.is_read() || !prefers {
@@ -220,13 +182,8 @@ impl Handler<'_> {
             .ok()??;
         let path = document_path(&self.policy.collections, collection, record.id.as_str());
         let entity_tag = record.version.entity_tag();
-        let response = current(path, Some(&entity_tag));
-        Some(with_representation(
-            response,
-            collection,
-            &record,
-            &entity_tag,
-        ))
+        let response = failed_with_current(path, Some(&entity_tag));
+        Some(with_document(response, collection, &record, &entity_tag))
     }
 
     fn current_collection(&self, collection: &Collection) -> Option<Response> {
@@ -234,22 +191,25 @@ impl Handler<'_> {
         let list = self.store.list(collection.name(), page.portion()).ok()?;
         let path = self.policy.collections.path(collection);
         let entity_tag = list.version.map(Version::entity_tag);
-        let response = current(path, entity_tag.as_ref());
+        let response = failed_with_current(path, entity_tag.as_ref());
         Some(self.with_list(response, collection, &page, list))
     }
 }
 
-fn current(path: String, entity_tag: Option<&EntityTag>) -> Response {
-    let mut response = Response::new(412)
+/// A 412 for the current representation of the resource at `path`.
+fn failed_with_current(path: String, entity_tag: Option<&EntityTag>) -> Response {
+    let response = Response::new(412)
         .with_field("Cache-Control", "no-store")
         .with_field("Content-Location", path);
-    if let Some(entity_tag) = entity_tag {
-        response = response.with_field("ETag", entity_tag.field_value());
-    }
+    let response = match entity_tag {
+        Some(entity_tag) => response.with_entity_tag(entity_tag),
+        None => response,
+    };
     response.with_field("Preference-Applied", Return::Representation.applied())
 }
 
-pub(super) fn with_representation(
+/// The response with the representation of a document.
+pub(super) fn with_document(
     response: Response,
     collection: &Collection,
     record: &Record,

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+//! Performing POST, PUT, PATCH and DELETE.
 
 use crate::collection::Collection;
 use crate::document::{Id, Record};
@@ -9,8 +9,9 @@ use crate::message::Response;
 use crate::precondition::Preconditions;
 use crate::preference::Return;
 use crate::problem::Problem;
-use crate::resource::read::with_representation;
-use crate::resource::{Finished, Handler, not_found, validators};
+use crate::resource::read::with_document;
+use crate::resource::selection::{Selected, validators};
+use crate::resource::{Finished, Handler};
 use crate::store::{StoreError, Swap, SwapError};
 use crate::target::document_path;
 use crate::version::{Version, VersionClock};
@@ -24,35 +25,17 @@ pub(super) enum Write<'a> {
     Remove(Selected<'a>),
 }
 
-/// The collection that is to get a document.
+/// A document that is to be created in this collection.
 pub(super) struct Creation<'a> {
     pub(super) collection: &'a Collection,
     pub(super) preconditions: Preconditions,
     pub(super) key: Option<IdempotencyKey>,
-    /// The version for which the preconditions are true, if there are any.
+    /// The version of the collection for which the preconditions are true, if there are any.
     pub(super) version: Option<Version>,
 }
 
-/// The document that a request is about, and its selected state.
-pub(super) struct Selected<'a> {
-    pub(super) collection: &'a Collection,
-    pub(super) preconditions: Preconditions,
-    pub(super) id: Id,
-    pub(super) key: Option<IdempotencyKey>,
-    pub(super) record: Option<Record>,
-    /// The last write of the document, if it had the same key.
-    pub(super) earlier: Option<Arc<KeyedWrite>>,
-}
-
-impl Selected<'_> {
-    fn existing(&self) -> Result<&Record, Problem> {
-        let record = self.record.as_ref();
-        record.ok_or_else(|| not_found(self.collection, self.id.as_str()))
-    }
-}
-
 impl Handler<'_> {
-    /// Performs a write. If another writer changed the state first, selects and evaluates again.
+    /// Performs a write. If another client changes the state first, selects and evaluates again.
     pub(super) fn perform(&self, write: Write<'_>) -> Result<Response, Finished> {
         match write {
             Write::Create(creation) => self.create(creation),
@@ -62,14 +45,14 @@ impl Handler<'_> {
         }
     }
 
-    /// Ends the request if it repeats an earlier write.
+    /// Finishes the request if it repeats an earlier write.
     fn check_repetition<'c>(&self, selected: Selected<'c>) -> Result<Selected<'c>, Finished> {
         let (record, earlier) = (selected.record.as_ref(), selected.earlier.as_deref());
         self.finish_repetition(selected.collection, &selected.id, record, earlier)?;
         Ok(selected)
     }
 
-    /// Selects and evaluates again what another writer has changed.
+    /// Selects and evaluates the document again, after another client has changed it.
     fn select_again<'c>(&self, outdated: Selected<'c>) -> Result<Selected<'c>, Finished> {
         let Selected {
             collection,
@@ -84,8 +67,8 @@ impl Handler<'_> {
 
     /// Reads the preconditions and evaluates them on the collection.
     ///
-    /// With a key, they are evaluated when the content is there: the id in it tells whether the
-    /// request is a repetition, to which they do not apply.
+    /// If the request has a key, they are evaluated after the content is read: only the id in it shows
+    /// whether the request is a repetition, for which they are not evaluated.
     pub(super) fn select_for_creation<'c>(
         &self,
         collection: &'c Collection,
@@ -113,7 +96,7 @@ impl Handler<'_> {
         let key = key.as_ref();
         let read = collection.read_new(self.request.content);
         let given = read.as_ref().ok().and_then(|(id, _)| id.clone());
-        // Without an id a repetition would create another document.
+        // With an id from the clock, a repetition would create another document.
         let given = given.or(key.filter(|_| read.is_ok()).map(Id::from));
         if key.is_some() {
             version =
@@ -153,8 +136,8 @@ impl Handler<'_> {
 
     /// Evaluates the preconditions on the collection, unless the request is a repetition.
     ///
-    /// The document is looked for after that: if the first try has come in between and has made
-    /// them false, its document is there.
+    /// The document is read after the version: if the first request was performed in between and has
+    /// made the preconditions false, its document is found.
     fn select_unless_created(
         &self,
         preconditions: &Preconditions,
@@ -169,7 +152,7 @@ impl Handler<'_> {
         version
     }
 
-    /// The document of this id, if there is one. Ends the request if it repeats an earlier write.
+    /// The document of this id, if there is one. Finishes the request if it repeats an earlier write.
     fn get_unless_repeated(
         &self,
         collection: &Collection,
@@ -182,11 +165,11 @@ impl Handler<'_> {
         Ok(record)
     }
 
-    /// A version that is later than all of the collection, and later than one that was tried.
+    /// A version later than that of the collection, and later than the one that was `tried` before.
     ///
-    /// Where the store keeps versions of collections, an id that is made of it sorts after those of
-    /// all requests that were answered before this one came; elsewhere, as far as the clocks of the
-    /// servers agree.
+    /// If the store keeps a version of the collection, an id made of the result sorts after the ids
+    /// of all documents that were created before. If not, it does as far as the clocks of the servers
+    /// agree.
     fn next_version(&self, collection: &Collection, tried: Version) -> Result<Version, StoreError> {
         let latest = self.store.version(collection.name())?.unwrap_or(tried);
         let next = VersionClock::after(latest.max(tried)).next(self.now);
@@ -254,7 +237,7 @@ impl Handler<'_> {
         }
     }
 
-    /// Swaps in a document, if it is not too long to be sent back as it is shown.
+    /// Performs a swap, unless the representation of its document would be too long.
     fn swap_document(
         &self,
         collection: &Collection,
@@ -270,7 +253,7 @@ impl Handler<'_> {
         }
     }
 
-    /// The version the swap made, or nothing when another writer was faster.
+    /// Performs a swap. Returns its version, or `None` if another client has changed the state first.
     fn swap(&self, swap: Swap<'_>, write: Option<&KeyedWrite>) -> Result<Option<Version>, Problem> {
         let swap = write.map_or(swap, |write| swap.with_keyed_write(write));
         match self.store.swap(&swap, self.now) {
@@ -281,7 +264,8 @@ impl Handler<'_> {
         }
     }
 
-    /// A date does not stand in for If-Match: two versions can share a second.
+    /// Refuses a write without If-Match, unless the policy allows it. If-Unmodified-Since does not
+    /// replace it, because two versions can be made in one second.
     ///
     /// [RFC 6585 section 3](https://www.rfc-editor.org/rfc/rfc6585#section-3)
     fn require_if_match(
@@ -299,13 +283,13 @@ impl Handler<'_> {
             .map_err(|reason| self.not_performed(reason, Some(&validators(selected))))
     }
 
-    /// The answer to a write: with the representation that is now current, or with nothing but
-    /// its place and tag if the client prefers that.
+    /// The answer to a write: with the representation that is now current, or only with its path and
+    /// tag if the client prefers that.
     ///
     /// [RFC 9110 section 9.3.4](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.4) forbids
-    /// an `ETag` where the server changed what it was sent. Here the representation is
-    /// enclosed, and Content-Location says so; or the client has preconditions not to be sent it, and
-    /// knows that there is more to it than it sent.
+    /// an `ETag` if the server has changed the content before it saved it. This answer has one: either
+    /// it encloses the representation, as Content-Location says, or the client prefers not to get it,
+    /// and knows that the server adds members.
     pub(super) fn write_response(
         &self,
         collection: &Collection,
@@ -328,21 +312,21 @@ impl Handler<'_> {
         }
         let entity_tag = record.version.entity_tag();
         response = response
-            .with_field("ETag", entity_tag.field_value())
+            .with_entity_tag(&entity_tag)
             .with_field("Cache-Control", "no-cache");
         if let Some(preference) = preference {
             response = response.with_field("Preference-Applied", preference.applied());
         }
         match (minimal, created) {
-            (false, _) => with_representation(response, collection, record, &entity_tag),
+            (false, _) => with_document(response, collection, record, &entity_tag),
             (true, true) => response.with_field("Content-Length", "0"),
             (true, false) => response,
         }
     }
 }
 
-/// The document that a store holds, as JSON; a failure of the store if another program has written
-/// something else there.
+/// Parses a stored document. It is a failure of the store if another program has written something
+/// else.
 fn stored_json(collection: &Collection, record: &Record) -> Result<Json, StoreError> {
     record.document.json().map_err(|error| {
         let (id, name) = (&record.id, collection.name());
