@@ -13,8 +13,8 @@ use crate::field::ascii;
 
 /// A point in time with the one-second resolution that HTTP gives its dates.
 ///
-/// Three forms are read, because senders of all three are still about; the first alone is
-/// written. Day and month names are case-sensitive.
+/// Three formats are read, because there are senders of all three. Only the first is written. Day and
+/// month names are case-sensitive.
 ///
 /// ```text
 /// Sun, 06 Nov 1994 08:49:37 GMT    IMF-fixdate
@@ -22,7 +22,7 @@ use crate::field::ascii;
 /// Sun Nov  6 08:49:37 1994         asctime
 /// ```
 ///
-/// A second is coarse: two versions can share it.
+/// Two versions can be made in one second: then their dates are equal.
 ///
 /// ```
 /// use ifmatch::HttpDate;
@@ -54,15 +54,15 @@ const ASCTIME: DateFormat = format_description!(
 );
 
 impl HttpDate {
-    /// Reads one of the three forms.
+    /// Parses one of the three formats.
     ///
-    /// `now` settles the century of an RFC 850 date, whose year has two digits: a date that would
-    /// lie more than 50 years ahead is in the past. The name of the weekday must be one, but is
-    /// not held against the date.
+    /// `now` determines the century of an RFC 850 date, whose year has two digits: a date that would
+    /// be more than 50 years ahead is in the past. The weekday must be the name of a day, but need
+    /// not be the right one.
     ///
     /// # Errors
     ///
-    /// When the text is none of the three forms, or names a day or a time that does not exist.
+    /// When the text is in none of the three formats, or its day or time does not exist.
     pub fn parse(text: &str, now: Self) -> Result<Self, ParseHttpDateError> {
         [IMF_FIXDATE, RFC_850, ASCTIME]
             .into_iter()
@@ -76,13 +76,11 @@ impl HttpDate {
             seconds: microseconds.div_euclid(MICROSECONDS_PER_SECOND),
         }
     }
-}
 
-impl HttpDate {
     /// The date as an IMF-fixdate.
     ///
-    /// It is written digit by digit: several go into each answer, and `time` takes five times as
-    /// long for one.
+    /// It is written digit by digit, because an answer has several dates and `time` takes five times
+    /// as long for each.
     fn text(self) -> [u8; 29] {
         let mut text = *b"Sun, 06 Nov 1994 08:49:37 GMT";
         let at = utc(self.seconds);
@@ -169,17 +167,17 @@ fn month_name(month: Month) -> &'static [u8; 3] {
     }
 }
 
-/// The first and the last microsecond of the years that HTTP can write, since the beginning of 1970.
+/// The first and the last microsecond that HTTP can write, in the years 0 and 9999, since the
+/// beginning of 1970.
 const MIN_MICROSECONDS: i64 =
     utc_datetime!(0000-01-01 0:00).unix_timestamp() * MICROSECONDS_PER_SECOND;
 pub(crate) const MAX_MICROSECONDS: i64 =
     (utc_datetime!(9999-12-31 23:59:59).unix_timestamp() + 1) * MICROSECONDS_PER_SECOND - 1;
 
-/// In one second.
 pub(crate) const MICROSECONDS_PER_SECOND: i64 = 1_000_000;
 
-/// The microseconds from the beginning of 1970 to `at`, cut to a whole number. Beyond the years 0 to
-/// 9999, which HTTP cannot write, the nearest end.
+/// The microseconds from the beginning of 1970 to `at`, rounded down, and limited to the years 0 to
+/// 9999, which are those that HTTP can write.
 pub(crate) fn microseconds(at: SystemTime) -> i64 {
     match at.duration_since(UNIX_EPOCH) {
         Ok(after) => {
@@ -208,28 +206,28 @@ fn parse_as(text: &str, format: DateFormat, now: HttpDate) -> Option<HttpDate> {
     }
     if let Some(two_digits) = parsed.year_last_two() {
         let now = utc(now.seconds);
-        // The latest year with these digits that begins no more than 50 years ahead ...
+        // The latest year with these digits that is at most 50 years ahead.
         let last_year = now.year() + 50;
         let year = last_year - (last_year - i32::from(two_digits)).rem_euclid(100);
-        // ... and the one a century before, if the very date lies beyond.
+        // The date in that year can still be more than 50 years ahead: then it is a century earlier.
         let day = (year, parsed.month()?, parsed.day()?.get());
         let time = (parsed.hour_24()?, parsed.minute()?, parsed.second()?);
         let ahead = (day, time) > ((last_year, now.month(), now.day()), now.as_hms());
         parsed.set_year(if ahead { year - 100 } else { year })?;
     }
-    // A leap second, which the grammar has and calendars leave out.
+    // The grammar allows a leap second; `time` does not.
     let leap = parsed.second() == Some(60);
     if leap {
         parsed.set_second(59)?;
     }
     let read = PrimitiveDateTime::try_from(parsed).ok()?.as_utc();
-    // The calendar ends with the year 9999, even if that has a leap second.
+    // A leap second at the end of the year 9999 would be in the year 10000.
     let seconds = (read.unix_timestamp() + i64::from(leap))
         .min(MAX_MICROSECONDS.div_euclid(MICROSECONDS_PER_SECOND));
     Some(HttpDate { seconds })
 }
 
-/// The text is none of the three forms of an HTTP-date.
+/// The text is not an HTTP-date in any of the three formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseHttpDateError;
 

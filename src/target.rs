@@ -1,4 +1,4 @@
-//! What a request target names.
+//! Request targets: parsing, and the paths of the resources.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::fmt;
 use crate::collection::{Collection, Collections};
 use crate::endpoint::Endpoint;
 
-/// What a request target names.
+/// The resource that a request target names.
 ///
-/// A query is passed over. The form with a whole URL, which clients send to proxies and every
-/// server must understand, names what its path names.
+/// The query is ignored. The absolute form, a whole URL, which clients send to proxies and every
+/// server must accept, names the same resource as its path.
 ///
 /// [RFC 9112 section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)
 #[derive(Clone, Debug)]
@@ -22,18 +22,18 @@ pub(crate) enum Target<'a> {
     Endpoint(Endpoint),
     /// `/notes`
     Collection(&'a Collection),
-    /// `/notes/{id}`, with the id decoded; it may be one that no document can have.
+    /// `/notes/{id}`, with the id decoded. It is not checked that a document can have this id.
     Document(&'a Collection, Cow<'a, str>),
     /// Anything else.
     Unknown,
 }
 
 impl<'a> Target<'a> {
-    /// Reads the target of a request line to a server of these collections.
+    /// Parses a target of a server of these collections.
     ///
     /// # Errors
     ///
-    /// When it is percent-encoded wrongly.
+    /// When its percent-encoding is wrong.
     pub(crate) fn parse(
         target: &'a str,
         collections: &'a Collections,
@@ -78,7 +78,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The segments of a path. What is before its first slash, mostly nothing, is the first.
+/// The segments of a path. The first is the text before the first slash, which is mostly empty.
 fn split_path(path: &str) -> impl Iterator<Item = &str> + Clone {
     let mut rest = Some(path);
     std::iter::from_fn(move || {
@@ -88,8 +88,8 @@ fn split_path(path: &str) -> impl Iterator<Item = &str> + Clone {
     })
 }
 
-/// Cuts before the first of some ASCII characters. Targets are short: the byte by byte search is
-/// faster for them than those of `str`.
+/// Splits the text before the first ASCII character for which `is_end` returns true. For short texts
+/// this search is faster than those of `str`.
 fn cut(text: &str, is_end: impl Fn(u8) -> bool) -> (&str, &str) {
     let end = text.bytes().position(is_end);
     text.split_at(end.unwrap_or(text.len()))
@@ -112,7 +112,8 @@ pub(crate) fn document_path(
     path
 }
 
-/// Percent-encodes all but the characters that mean themselves everywhere.
+/// Percent-encodes all characters except the unreserved ones
+/// ([RFC 3986 section 2.3](https://www.rfc-editor.org/rfc/rfc3986#section-2.3)).
 pub(crate) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     encode_to(&mut encoded, text);
@@ -134,13 +135,12 @@ fn encode_to(encoded: &mut String, text: &str) {
     }
 }
 
-/// A target has no fragment; should one be sent all the same, it names nothing here. hyper does not
-/// even show it.
+/// The target without its fragment. Clients should not send one; it is ignored, as hyper does.
 pub(crate) fn without_fragment(target: &str) -> &str {
     target.split_once('#').map_or(target, |(target, _)| target)
 }
 
-/// The authority of a target that is a whole URL; it stands before Host.
+/// The authority of a target in absolute form, which takes precedence over Host.
 pub(crate) fn authority(target: &str) -> Option<&str> {
     let rest = without_scheme(without_fragment(target))?;
     rest.split(['/', '?']).next()
@@ -164,16 +164,17 @@ fn without_scheme(target: &str) -> Option<&str> {
         .then_some(rest)
 }
 
-/// The scheme of a target that is a whole URI, and what follows it.
+/// The scheme of a target in absolute form, and the rest after `://`.
 pub(crate) fn split_scheme(target: &str) -> Option<(&str, &str)> {
-    // As nearly all targets are.
+    // Nearly all targets are of this form.
     if target.starts_with('/') {
         return None;
     }
     target.split_once("://")
 }
 
-/// [RFC 3986 section 2.1](https://www.rfc-editor.org/rfc/rfc3986#section-2.1)
+/// Decodes percent-encoded text
+/// ([RFC 3986 section 2.1](https://www.rfc-editor.org/rfc/rfc3986#section-2.1)).
 pub(crate) fn decode(segment: &str) -> Result<Cow<'_, str>, TargetError> {
     if !segment.contains('%') {
         return Ok(segment.into());
@@ -203,7 +204,7 @@ fn hex_digit(byte: u8) -> Option<u8> {
         .and_then(|digit| digit.try_into().ok())
 }
 
-/// Why a target is none. Each says what it means when it is displayed.
+/// Why a target is malformed. `Display` gives the message for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TargetError {
     Escape,

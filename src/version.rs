@@ -1,4 +1,4 @@
-//! Versions: change dates that never come back, and their tags.
+//! Versions: change dates that are never used twice, and their entity tags.
 
 use std::error::Error;
 use std::fmt;
@@ -17,12 +17,12 @@ use crate::http_date::{
 
 /// The version of a resource: the moment of its last change, in microseconds.
 ///
-/// It is what a representation shows as the change date: UTC, six digits of fraction, no offset.
-/// No two states of a document ever share one, nor of a collection that has a version; the
-/// [`VersionClock`] sees to that.
+/// Representations show it as the change date: UTC, six digits of fraction, no offset. No two states
+/// of a document have the same version, and no two states of a collection that has versions:
+/// [`VersionClock`] ensures this.
 ///
-/// A version that was made while the clock showed an earlier second is *undated*: it stands in the
-/// right order, but nothing happened at that moment.
+/// A version that was made while the clock showed an earlier second is *undated*: it sorts after the
+/// versions before it, but it is not the time of the change.
 ///
 /// ```
 /// use ifmatch::Version;
@@ -43,7 +43,7 @@ const CHANGE_DATE: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
 
 impl Version {
-    /// The version of what has never changed.
+    /// The version of a resource that has never changed.
     pub const FIRST: Self = Self::new(0, true);
 
     /// The last version there can be: the end of the year 9999.
@@ -61,8 +61,7 @@ impl Version {
 
     /// The strong tag of this version: the lower-case hex MD5 of the change date.
     ///
-    /// MD5 names a version here and protects nothing: whoever can read the tag can read the date
-    /// it is made of.
+    /// MD5 is not used for security here: a client that can read the tag can also read the date.
     ///
     /// [RFC 9110 section 8.8.3](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.3)
     #[must_use]
@@ -75,7 +74,7 @@ impl Version {
         self.at().try_into().unwrap_or(0)
     }
 
-    /// The change date as it is shown.
+    /// The change date as text.
     pub(crate) fn text(self) -> [u8; 26] {
         let mut text = *b"2020-12-24T10:11:52.200311";
         let at = utc(self.at().div_euclid(MICROSECONDS_PER_SECOND));
@@ -101,18 +100,18 @@ impl Version {
         Self::new(self.at(), false)
     }
 
-    /// Whether something happened at that moment.
+    /// Whether the version is the time of the change.
     #[must_use]
     pub fn is_dated(self) -> bool {
         self.number & 1 == 1
     }
 
-    /// The change date cut to seconds, for Last-Modified and the fields that ask about it; none
-    /// for what has never changed, whose age nobody knows.
+    /// The change date in whole seconds, for Last-Modified and the preconditions that compare it;
+    /// `None` for a resource that has never changed, whose date is not known.
     ///
-    /// An undated version shares its second with one that a client may have seen before the clock
-    /// was set back. So that no date ever passes for having seen it, it counts as modified at the
-    /// end of the calendar.
+    /// An undated version counts as modified at the end of the year 9999. Its own second can be that
+    /// of an earlier version, which a client got before the clock was set back: If-Modified-Since
+    /// with that date must not lead to a 304.
     ///
     /// [RFC 9110 section 8.8.2](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2)
     #[must_use]
@@ -123,7 +122,7 @@ impl Version {
 }
 
 impl From<SystemTime> for Version {
-    /// Cuts off what is finer than a microsecond.
+    /// Rounds down to microseconds.
     fn from(at: SystemTime) -> Self {
         Self::new(microseconds(at), true)
     }
@@ -163,7 +162,7 @@ impl FromStr for Version {
     }
 }
 
-/// The text is no change date.
+/// The text is not a change date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseVersionError;
 
@@ -175,12 +174,12 @@ impl fmt::Display for ParseVersionError {
 
 impl Error for ParseVersionError {}
 
-/// Hands out versions that strictly increase, whatever the machine's clock does.
+/// Makes versions that strictly increase, even if the clock of the machine is set back.
 ///
-/// A version that came back would be a lost update: a writer holding the tag of the first state
-/// would overwrite the second one unseen. So a reading that is not later than the latest version
-/// counts for nothing, and the next version is the microsecond after the latest: undated, if the
-/// reading is of an earlier second.
+/// A version that is used twice would lose an update: a writer with the tag of the first state would
+/// overwrite the second state without having read it. So if the time is not later than the latest
+/// version, the next version is one microsecond after the latest. It is undated if the time is in an
+/// earlier second.
 #[derive(Clone, Debug)]
 pub struct VersionClock {
     latest: Version,
@@ -193,13 +192,13 @@ impl VersionClock {
         Self { latest }
     }
 
-    /// The version handed out last.
+    /// The latest version that was made.
     #[must_use]
     pub fn latest(&self) -> Version {
         self.latest
     }
 
-    /// The version of a change made `now`, or nothing when the calendar has come to its end.
+    /// Makes the version of a change at the time `now`; `None` after the end of the year 9999.
     pub fn next(&mut self, now: SystemTime) -> Option<Version> {
         let at = self.latest.at() + 1;
         if at > Version::LAST.at() {
