@@ -1,4 +1,4 @@
-//! What a collection is: its name, the member that holds the id, and what it admits.
+//! Collections: their names, their id members, and the documents that they admit.
 
 use std::fmt;
 use std::str::FromStr;
@@ -33,7 +33,7 @@ const PERSONS: &str = "persons";
 
 /// A collection of documents that is served under its name.
 ///
-/// `persons` is built in. Any other has documents, which are JSON objects with an id:
+/// `persons` is built in. Any other collection has JSON objects with an id:
 ///
 /// ```
 /// use ifmatch::{Collection, Collections};
@@ -62,7 +62,7 @@ pub struct Collection {
 type Admission = dyn Fn(&Document) -> Result<(), ContentError> + Send + Sync;
 
 impl Collection {
-    /// The persons: an id and a name each, in the form of the older service.
+    /// The persons, with an id and a name each, in the format of the older service.
     #[must_use]
     pub fn persons() -> Self {
         Self {
@@ -74,14 +74,15 @@ impl Collection {
         }
     }
 
-    /// Documents under a name: one path segment of letters and digits, with `-`, `_` and `.` inside.
+    /// A collection of this name: one path segment of letters and digits, with `-`, `_` and `.` inside.
     ///
-    /// Their id is in the member `id`, and any JSON object is admitted.
+    /// The ids are in the member `id`, and every JSON object is admitted.
     ///
     /// # Errors
     ///
-    /// When it is no such name, longer than 64 bytes, or one that the server uses: `openapi.json`,
-    /// `health`, `metrics`, `page.js`, `page.css`, and `persons`, whose documents have another form.
+    /// When `name` is not such a name, is longer than 64 bytes, or is a name of the server:
+    /// `openapi.json`, `health`, `metrics`, `page.js`, `page.css`, or `persons`, which
+    /// [`Collection::persons`] makes.
     pub fn new(name: &str) -> Result<Self, CollectionError> {
         if name == PERSONS || Endpoint::from_segment(name).is_some() {
             return Err(CollectionError::Reserved(name.to_owned()));
@@ -102,8 +103,8 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// When it is empty, has a control character, or is another member that the server adds; and
-    /// for persons, whose ids are in `person_id`.
+    /// When the name is empty, has a control character, or is that of another member that the server
+    /// adds. When the collection is `persons`, whose ids are in `person_id`.
     pub fn with_id_member(self, name: &str) -> Result<Self, CollectionError> {
         let is_taken = documents::SERVER_MEMBERS.contains(&name);
         if name.is_empty() || is_taken || name.chars().any(char::is_control) {
@@ -120,9 +121,9 @@ impl Collection {
 
     /// The collection that admits only documents which can be read as a `T` that passes `check`.
     ///
-    /// The text that is read has none of the members that the server adds, the id included. What
-    /// `check` returns is the sentence that the client is sent; where the document is no `T`, it
-    /// says why not. Members that `T` does not have are kept, unless it denies them.
+    /// The document is read without the members that the server adds, and so without its id. The
+    /// error of `check` is the message for the client. If the document cannot be read as a `T`, the
+    /// message says why. Members that `T` does not have are kept, unless `T` denies unknown fields.
     #[must_use]
     pub fn admitting<T: DeserializeOwned, E: Into<ContentError>>(
         self,
@@ -132,7 +133,7 @@ impl Collection {
         let admission = move |document: &Document| match serde_json::from_str(document.as_str()) {
             Ok(value) => check(value).map_err(Into::into),
             Err(error) => {
-                // The place is that in the sorted text, which the client has never seen.
+                // The line and column are those in the sorted text, which is not what was sent.
                 let reason = error.to_string();
                 let reason = reason
                     .rsplit_once(" at line ")
@@ -153,7 +154,7 @@ impl Collection {
         Self { schema, ..self }
     }
 
-    /// The name.
+    /// The name, which is the path segment of the collection.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -180,7 +181,7 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// When the collection does not admit it. The error is the sentence that the client is sent.
+    /// When the collection does not admit it. The error is the message for the client.
     pub fn read_new(&self, content: &[u8]) -> Result<(Option<Id>, Document), ContentError> {
         let (id, document) = self.format.read_new(self, content)?;
         Ok((id, self.admit(document)?))
@@ -191,18 +192,18 @@ impl Collection {
         self.admit(self.format.read_state(self, id, content)?)
     }
 
-    /// Makes a document of what a patch has made of another.
+    /// Makes a document of the result of a patch.
     pub(crate) fn read_patched(&self, patched: &Json) -> Result<Document, ContentError> {
         self.admit(self.format.read_patched(patched)?)
     }
 
-    /// Whether the representation of a document would be longer than `most` bytes, where that is
-    /// bounded.
-    pub(crate) fn is_too_long(&self, id: &Id, document: &Document, most: u64) -> bool {
-        self.format.bounded_length(self, id, document) as u64 > most
+    /// Whether the representation of a document would be longer than `limit`, in bytes.
+    pub(crate) fn is_too_long(&self, id: &Id, document: &Document, limit: u64) -> bool {
+        let length = self.format.limited_length(self, id, document);
+        length.is_some_and(|length| length as u64 > limit)
     }
 
-    /// Checks a document by the embedder's rules.
+    /// Checks a document by the rules that were given to [`admitting`](Self::admitting).
     fn admit(&self, document: Document) -> Result<Document, ContentError> {
         if let Some(admission) = &self.admission {
             admission(&document)?;
@@ -211,7 +212,7 @@ impl Collection {
     }
 }
 
-/// Whether a name is one path segment that means the same however it is encoded.
+/// Whether a name is a path segment that is never percent-encoded.
 fn is_segment(name: &str) -> bool {
     let is_end = |end: Option<char>| end.is_some_and(|c| c.is_ascii_alphanumeric());
     let is_inside = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);

@@ -1,3 +1,5 @@
+//! The format of all collections but persons.
+
 use serde_json::{Value, json};
 
 use crate::collection::Collection;
@@ -6,11 +8,12 @@ use crate::document::{ContentError, Document, Id, IdError, Record, not_an_object
 use crate::entity_tag::EntityTag;
 use crate::json::{Json, Member, quoted, write_quoted};
 
-/// The members that the server adds to every document, beside its id. What a client sends in them
-/// is ignored, so that what was read can be edited and sent back.
+/// The members that the server adds to every document, beside its id. Their values in a request are
+/// ignored, so that a client can edit a representation and send it back.
 pub(super) const SERVER_MEMBERS: [&str; 2] = ["_change_date", "_etag"];
 
-/// Any JSON object is a document, in one line, with the members of the server before its own.
+/// A document is any JSON object. Its representation is one line, which begins with the members that
+/// the server adds.
 pub(super) struct DocumentFormat;
 
 impl Format for DocumentFormat {
@@ -55,12 +58,17 @@ impl Format for DocumentFormat {
         Ok(Document::from_members(members))
     }
 
-    fn bounded_length(&self, collection: &Collection, id: &Id, document: &Document) -> usize {
+    fn limited_length(
+        &self,
+        collection: &Collection,
+        id: &Id,
+        document: &Document,
+    ) -> Option<usize> {
         let names = "\"_change_date\":\"\",\"_etag\":\"\",:\n".len();
         let values = "2020-12-24T10:11:52.200311".len() + 2 * size_of::<u128>();
         let id = quoted(collection.id_member()).len() + quoted(id.as_str()).len();
         let (comma, _) = document.following_members();
-        names + values + id + comma.len() + document.as_str().len()
+        Some(names + values + id + comma.len() + document.as_str().len())
     }
 
     fn write(
@@ -131,9 +139,10 @@ fn read(content: &[u8]) -> Result<Json, ContentError> {
     Ok(Json::read(content)?)
 }
 
-/// Takes the members of the server away: the id is returned, the others are ignored.
+/// Separates the members of the server from those of the client. Returns the id and the members of
+/// the client.
 ///
-/// Any other name that begins with `_` is refused, so that nothing a client sends is lost unseen.
+/// Any other name that begins with `_` is refused, so that no member is dropped silently.
 fn split_server_members<'a>(
     collection: &Collection,
     members: Vec<Member<'a>>,
@@ -156,7 +165,7 @@ fn split_server_members<'a>(
     Ok((id, kept))
 }
 
-/// Takes the members of the server away. The id must be that of the target, if it is there.
+/// The members of the client. If there is an id, it must be that of the target.
 fn client_members<'a>(
     collection: &Collection,
     target: &Id,

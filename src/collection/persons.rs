@@ -1,3 +1,5 @@
+//! The format of persons, which is that of the older service.
+
 use serde_json::{Map, Value, json};
 
 use crate::collection::Collection;
@@ -12,13 +14,13 @@ const NAME_MEMBER: &str = "person_name";
 
 const CHANGE_DATE: &str = "change_date";
 
-/// A person's document, without its end.
+/// The text of a person's document before the name.
 const DOCUMENT_START: &str = "{\"person_name\":";
 
-/// Persons as the older service had them: an id and a name each. Its clients compare the messages
-/// and the layout of the JSON byte for byte.
+/// Persons as in the older service, with an id and a name each. Its clients compare the messages and
+/// the layout of the JSON byte for byte.
 ///
-/// Members that it did not know are ignored, a `person_id` in a PUT among them.
+/// Other members are ignored, and so is `person_id` in a PUT.
 pub(super) struct PersonFormat;
 
 impl Format for PersonFormat {
@@ -66,9 +68,9 @@ impl Format for PersonFormat {
         }
     }
 
-    /// As it always was, the length of the content is bounded and not that of the representation.
-    fn bounded_length(&self, _: &Collection, _: &Id, _: &Document) -> usize {
-        0
+    /// Only the content of a request is limited, as in the older service.
+    fn limited_length(&self, _: &Collection, _: &Id, _: &Document) -> Option<usize> {
+        None
     }
 
     fn write(&self, _: &Collection, record: &Record, _: &EntityTag, content: &mut Vec<u8>) {
@@ -110,8 +112,8 @@ impl Format for PersonFormat {
     }
 }
 
-/// The layout of the older service: two spaces of indentation, and a comma *and a space* before
-/// each line break.
+/// The text around the values of a person, in the layout of the older service: two spaces of
+/// indentation, and a comma *and a space* before each line break.
 struct Template {
     before_change_date: &'static str,
     before_id: &'static str,
@@ -177,8 +179,7 @@ fn id_error(error: IdError) -> ContentError {
     }
 }
 
-/// The members of the object, or if it is empty, the error with the sentence that says what is
-/// missing.
+/// The members of the object. If it is empty, the error has `if_empty` as its detail.
 fn object(content: &[u8], if_empty: &str) -> Result<Map<String, Value>, ContentError> {
     if content.is_empty() {
         return Err(no_data());
@@ -198,7 +199,7 @@ fn parsed(content: &[u8]) -> Result<Value, ContentError> {
     serde_json::from_slice(content).map_err(|error| no_data().with_detail(error.to_string()))
 }
 
-/// Whether JSON data says nothing, as the clients of this API have always been told.
+/// Whether the older service takes this JSON for missing data: it tests the value as Python does.
 fn is_falsy(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -236,7 +237,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// What a member is called in messages.
+/// The name of a member in messages.
 fn label(member: &str) -> &'static str {
     if member == ID_MEMBER {
         "Person ID"

@@ -1,4 +1,4 @@
-//! The one connection that writes.
+//! The connection that writes.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::SystemTime;
@@ -10,7 +10,7 @@ use crate::store::sqlite::batch::Batch;
 use crate::store::sqlite::queue::{Entry, Permit, Queue};
 use crate::store::{Outcome, OwnedSwap, StoreError, SwapError};
 
-/// The connection that writes, and the swaps that wait for it.
+/// The only connection that writes, and the queue of the swaps that wait for it.
 #[derive(Debug)]
 pub(super) struct Writer {
     connection: Mutex<Connection>,
@@ -25,8 +25,8 @@ impl Writer {
         }
     }
 
-    /// Performs a swap, in one transaction with those that wait at the same time. `failed` says why
-    /// the database failed.
+    /// Performs a swap, in one transaction with others that wait at the same time. `failed` makes the
+    /// error of a failure of the database.
     pub(super) fn swap(
         &self,
         swap: OwnedSwap,
@@ -50,7 +50,7 @@ impl Writer {
         Batch::begin(&mut connection)?.fill(collection, documents, now)
     }
 
-    /// Waits until no other thread writes.
+    /// Waits until no other thread of this process writes.
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
         super::lock(&self.connection)
     }
@@ -69,7 +69,8 @@ impl Writer {
                 let outcomes = perform_all(batch, &entries, failed);
                 (entries, outcomes)
             }
-            // These have waited for the other process as long as the transaction has.
+            // The swaps that waited before `begin` fail, too: they have waited for the other process as
+            // long as this one.
             Err(error) => (permit.take(waiting), Err(error)),
         };
         let outcomes = outcomes.unwrap_or_else(|error| {
@@ -86,8 +87,8 @@ fn perform_all(
     failed: &dyn Fn(&rusqlite::Error) -> StoreError,
 ) -> rusqlite::Result<Vec<Outcome>> {
     let swaps = entries.iter().map(|entry| match batch.swap(&entry.swap) {
-        // Another program has written this. It concerns this swap alone, which has changed
-        // nothing.
+        // Another program has written a value that cannot be read. Only this swap fails, which has
+        // changed nothing.
         Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
             Ok(Err(failed(&error).into()))
         }
