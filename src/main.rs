@@ -68,7 +68,7 @@ fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let options = config.clone().into_options()?;
     let store = config.open_store()?;
     // What is in memory fails at the end of the calendar only.
-    let can_fail = store.writes_wait();
+    let can_fail = store.writes_block();
     let server = Server::bind(address, Arc::clone(&store), options)?;
     // Only now: a start that fails changes no documents.
     config.keep_id_members(&store)?;

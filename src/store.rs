@@ -202,15 +202,15 @@ pub trait Store: Send + Sync {
         Some(Duration::from_millis(500))
     }
 
-    /// Whether [`get`](Self::get), [`version`](Self::version) and [`list`](Self::list) may wait,
-    /// for a disk or a network: then a door makes such calls on another thread than the one that
-    /// serves all others. The default is `true`.
-    fn reads_wait(&self) -> bool {
+    /// Whether reads block, on a disk or a network: [`get`](Self::get), [`version`](Self::version) and
+    /// [`list`](Self::list). Then a door calls them on another thread than the one that serves all
+    /// connections. The default is `true`.
+    fn reads_block(&self) -> bool {
         true
     }
 
-    /// Whether [`swap`](Self::swap) may wait; as above.
-    fn writes_wait(&self) -> bool {
+    /// Whether [`swap`](Self::swap) blocks, as above. The default is `true`.
+    fn writes_block(&self) -> bool {
         true
     }
 }
@@ -350,11 +350,11 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).listen(listener)
     }
 
-    fn reads_wait(&self) -> bool {
-        (**self).reads_wait()
+    fn reads_block(&self) -> bool {
+        (**self).reads_block()
     }
 
-    fn writes_wait(&self) -> bool {
-        (**self).writes_wait()
+    fn writes_block(&self) -> bool {
+        (**self).writes_block()
     }
 }

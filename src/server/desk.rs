@@ -102,7 +102,7 @@ impl Desk {
     /// Whether the answer depends on a check of a store that may wait.
     #[cfg(feature = "hyper")]
     pub(super) fn needs_check(&self, request: &Request<'_>) -> bool {
-        self.store.reads_wait() && resource::asks_health(&self.options.policy, request)
+        self.store.reads_block() && resource::asks_health(&self.options.policy, request)
     }
 
     /// What checks the store.
@@ -178,8 +178,8 @@ impl Desk {
     /// Whether a request of this method may have to wait for the store.
     pub(super) fn waits(&self, method: Method) -> bool {
         match method {
-            Method::Get | Method::Head | Method::Options => self.store.reads_wait(),
-            _ => self.store.writes_wait() || self.store.reads_wait(),
+            Method::Get | Method::Head | Method::Options => self.store.reads_block(),
+            _ => self.store.writes_block() || self.store.reads_block(),
         }
     }
 
@@ -262,7 +262,7 @@ impl Monitor for DeskMonitor<'_> {
         } = self.desk;
         match &self.checked {
             Some(health) => health.clone(),
-            None if store.reads_wait() => checker.begin()?.block(),
+            None if store.reads_block() => checker.begin()?.block(),
             None => resource::check(&**store, &options.policy),
         }
     }

@@ -197,11 +197,11 @@ impl Store for MemoryStore {
         None
     }
 
-    fn reads_wait(&self) -> bool {
+    fn reads_block(&self) -> bool {
         false
     }
 
-    fn writes_wait(&self) -> bool {
+    fn writes_block(&self) -> bool {
         false
     }
 }

@@ -231,7 +231,7 @@ impl Store for SqliteStore {
 
     /// A read takes microseconds, because it does not wait for a write, and the pages are mostly in
     /// memory.
-    fn reads_wait(&self) -> bool {
+    fn reads_block(&self) -> bool {
         false
     }
 }

@@ -48,7 +48,7 @@ impl Observed {
             Ok(())
         };
         let mut watched = Watched::new(Arc::clone(&store), signal);
-        watched.waits = store.reads_wait();
+        watched.waits = store.reads_block();
         Self {
             serving: Serving::with(watched, options),
             store,
