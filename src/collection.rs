@@ -36,7 +36,7 @@ const PERSONS: &str = "persons";
 /// `persons` is built in. Any other collection has JSON objects with an id:
 ///
 /// ```
-/// use ifmatch::{Collection, Collections};
+/// use ifmatch::{Collection, Collections, Policy};
 ///
 /// #[derive(serde::Deserialize)]
 /// struct Note {
@@ -47,7 +47,8 @@ const PERSONS: &str = "persons";
 ///     "" => Err("A note needs a title".to_owned()),
 ///     _ => Ok(()),
 /// });
-/// let served = Collections::new([notes, Collection::persons()])?;
+/// let mut policy = Policy::default();
+/// policy.collections = Collections::new([notes, Collection::persons()])?;
 /// # Ok::<(), ifmatch::CollectionError>(())
 /// ```
 #[derive(Clone)]

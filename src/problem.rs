@@ -73,46 +73,25 @@ pub(crate) enum Problem {
     Panicked,
 }
 
-impl From<Denial> for Problem {
-    fn from(denial: Denial) -> Self {
-        Self::Denied(denial)
-    }
+/// Makes a problem of each of these errors, so that `?` can return it.
+macro_rules! from_errors {
+    ($($error:ty => $variant:ident,)*) => {$(
+        impl From<$error> for Problem {
+            fn from(error: $error) -> Self {
+                Self::$variant(error)
+            }
+        }
+    )*};
 }
 
-impl From<TargetError> for Problem {
-    fn from(error: TargetError) -> Self {
-        Self::Target(error)
-    }
-}
-
-impl From<PageError> for Problem {
-    fn from(error: PageError) -> Self {
-        Self::Page(error)
-    }
-}
-
-impl From<PreconditionsError> for Problem {
-    fn from(error: PreconditionsError) -> Self {
-        Self::Preconditions(error)
-    }
-}
-
-impl From<IdempotencyKeyError> for Problem {
-    fn from(error: IdempotencyKeyError) -> Self {
-        Self::Key(error)
-    }
-}
-
-impl From<ContentError> for Problem {
-    fn from(error: ContentError) -> Self {
-        Self::Content(error)
-    }
-}
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        Self::Unavailable(error)
-    }
+from_errors! {
+    Denial => Denied,
+    TargetError => Target,
+    PageError => Page,
+    PreconditionsError => Preconditions,
+    IdempotencyKeyError => Key,
+    ContentError => Content,
+    StoreError => Unavailable,
 }
 
 impl Problem {
