@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use time::format_description::BorrowedFormatItem;
 use time::macros::{format_description, utc_datetime};
 use time::parsing::Parsed;
-use time::{Month, PrimitiveDateTime, UtcDateTime, Weekday};
+use time::{PrimitiveDateTime, UtcDateTime};
 
 use crate::field::ascii;
 
@@ -86,9 +86,9 @@ impl HttpDate {
         let at = utc(self.seconds);
         let (year, month, day) = at.to_calendar_date();
         let (hour, minute, second) = at.as_hms();
-        text[..3].copy_from_slice(day_name(at.weekday()));
+        text[..3].copy_from_slice(name(&DAYS, at.weekday().number_days_from_monday()));
         text[5..7].copy_from_slice(&two_digits(day));
-        text[8..11].copy_from_slice(month_name(month));
+        text[8..11].copy_from_slice(name(&MONTHS, month as u8 - 1));
         text[12..14].copy_from_slice(&two_digits(year.unsigned_abs() / 100));
         text[14..16].copy_from_slice(&two_digits(year.unsigned_abs()));
         text[17..19].copy_from_slice(&two_digits(hour));
@@ -138,33 +138,15 @@ pub(crate) fn two_digits(number: impl Into<u64>) -> [u8; 2] {
     pair.copied().unwrap_or_default()
 }
 
-fn day_name(day: Weekday) -> &'static [u8; 3] {
-    match day {
-        Weekday::Monday => b"Mon",
-        Weekday::Tuesday => b"Tue",
-        Weekday::Wednesday => b"Wed",
-        Weekday::Thursday => b"Thu",
-        Weekday::Friday => b"Fri",
-        Weekday::Saturday => b"Sat",
-        Weekday::Sunday => b"Sun",
-    }
-}
+/// The names of the days, from Monday, and of the months.
+const DAYS: [&[u8; 3]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
+const MONTHS: [&[u8; 3]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
 
-fn month_name(month: Month) -> &'static [u8; 3] {
-    match month {
-        Month::January => b"Jan",
-        Month::February => b"Feb",
-        Month::March => b"Mar",
-        Month::April => b"Apr",
-        Month::May => b"May",
-        Month::June => b"Jun",
-        Month::July => b"Jul",
-        Month::August => b"Aug",
-        Month::September => b"Sep",
-        Month::October => b"Oct",
-        Month::November => b"Nov",
-        Month::December => b"Dec",
-    }
+/// The name with this index; there is always one.
+fn name(names: &[&'static [u8; 3]], index: u8) -> &'static [u8; 3] {
+    names.get(usize::from(index)).copied().unwrap_or(b"   ")
 }
 
 /// The first and the last microsecond that HTTP can write, in the years 0 and 9999, since the

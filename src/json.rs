@@ -140,10 +140,13 @@ pub(crate) fn write_quoted(text: &str, content: &mut Vec<u8>) {
 pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
     let text = serde_json::to_string_pretty(value)
         .expect("strings, and lists and objects of them, always serialize into memory");
-    // A string has no line break of its own, because it is escaped: each one ends a value.
-    let mut text = text.replace(",\n", ", \n");
-    text.push('\n');
-    text.into_bytes()
+    // No line ends within a string, because line breaks in strings are escaped.
+    let mut spaced = String::with_capacity(text.len() + 16);
+    for line in text.lines() {
+        spaced.push_str(line);
+        spaced.push_str(if line.ends_with(',') { " \n" } else { "\n" });
+    }
+    spaced.into_bytes()
 }
 
 /// Writes the name of the next member of the object that is being written to `text`.

@@ -1,6 +1,6 @@
 //! Problems: why a request is not performed, and the answer that says so.
 
-use serde::Serialize;
+use serde_json::json;
 
 use crate::access::Denial;
 use crate::document::{ContentError, Id};
@@ -15,7 +15,10 @@ use crate::precondition::{Precondition, PreconditionsError};
 use crate::store::StoreError;
 use crate::target::TargetError;
 
-/// The one media type of patches ([RFC 7396](https://www.rfc-editor.org/rfc/rfc7396)).
+/// The media type of documents and lists.
+pub(crate) const JSON: &str = "application/json";
+
+/// The media type of patches ([RFC 7396](https://www.rfc-editor.org/rfc/rfc7396)).
 pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// Why a request is not performed: everything that is answered with 4xx or 5xx.
@@ -224,48 +227,35 @@ impl Problem {
             ),
             _ => response,
         };
-        let (content_type, content) = described(status, message, detail, profile);
+        let (content_type, content) = content(status, &message, detail, profile);
         response.with_content(content_type, content)
     }
 }
 
-/// The content of the answer, and its media type.
-fn described(
+/// The content of the answer, and its media type. The members are in alphabetical order.
+///
+/// [RFC 9457 section 3](https://www.rfc-editor.org/rfc/rfc9457#section-3)
+fn content(
     status: u16,
-    message: String,
+    message: &str,
     detail: Option<String>,
     profile: Profile,
 ) -> (&'static str, Vec<u8>) {
-    match profile {
-        Profile::Compatible => ("application/json", to_json(&Message { detail, message })),
-        Profile::Strict => {
-            let detail = match detail {
-                Some(detail) => format!("{message}: {detail}"),
-                None => message,
-            };
-            let details = Details {
-                detail,
-                status,
-                title: reason_phrase(status),
-                r#type: "about:blank",
-            };
-            ("application/problem+json", to_json(&details))
+    let (media_type, content) = match (profile, detail) {
+        (Profile::Compatible, None) => (JSON, json!({"message": message})),
+        (Profile::Compatible, Some(detail)) => {
+            (JSON, json!({"detail": detail, "message": message}))
         }
-    }
-}
-
-#[derive(Serialize)]
-struct Message {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
-    message: String,
-}
-
-/// [RFC 9457 section 3](https://www.rfc-editor.org/rfc/rfc9457#section-3)
-#[derive(Serialize)]
-struct Details {
-    detail: String,
-    status: u16,
-    title: &'static str,
-    r#type: &'static str,
+        (Profile::Strict, detail) => {
+            let detail = detail.map_or_else(String::new, |it| format!(": {it}"));
+            let content = json!({
+                "detail": format!("{message}{detail}"),
+                "status": status,
+                "title": reason_phrase(status),
+                "type": "about:blank",
+            });
+            ("application/problem+json", content)
+        }
+    };
+    (media_type, to_json(&content))
 }

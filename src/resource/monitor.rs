@@ -9,7 +9,7 @@ use crate::json::to_json;
 use crate::message::Request;
 use crate::message::Response;
 use crate::policy::Policy;
-use crate::resource::read::JSON;
+use crate::problem::JSON;
 use crate::resource::{Finished, Handler};
 use crate::store::{Store, StoreError};
 use crate::target::Target;

@@ -17,6 +17,7 @@ use crate::page::Page;
 use crate::policy::Policy;
 use crate::policy::Profile;
 use crate::preference::Return;
+use crate::problem::JSON;
 use crate::resource::browser::{SCRIPT, STYLE};
 use crate::resource::selection::validators;
 use crate::resource::{Finished, Handler, description};
@@ -24,8 +25,6 @@ use crate::store::List;
 use crate::target::{Target, document_path, endpoint_path};
 use crate::validators::Validators;
 use crate::version::Version;
-
-pub(super) const JSON: &str = "application/json";
 
 /// The most documents of a list that takes about as long as other answers. A list of 1,000 takes 30
 /// times as long.
