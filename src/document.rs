@@ -127,7 +127,7 @@ impl Error for IdError {}
 /// A document: the text of a JSON object, without the members that the server adds.
 ///
 /// The members are in alphabetical order, and there is no white space between them. Numbers and
-/// strings stand as they were sent: nothing is converted when a document is written or read.
+/// strings are as they were sent: nothing is converted when a document is written or read.
 ///
 /// ```
 /// use ifmatch::Document;

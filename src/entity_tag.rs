@@ -70,7 +70,7 @@ impl EntityTag {
 
     /// Makes the strong tag of a revision: the digits of its number.
     ///
-    /// The number must change with every write, must not come back after a removal, and must not be
+    /// The number must change with every write, must not be used again after a removal, and must not be
     /// that of another representation of the resource, such as a compressed one.
     #[must_use]
     pub fn revision(number: impl Into<i128>) -> Self {

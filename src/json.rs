@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// How deeply arrays and objects may be nested.
+/// The deepest nesting of arrays and objects.
 pub(crate) const MAX_DEPTH: usize = 100;
 
 /// JSON text that all parsers read alike: no object has a member twice, and no string has an unpaired
@@ -105,7 +105,7 @@ impl Json {
 pub(crate) struct Member<'a> {
     /// The name, without quotes and escapes.
     pub(crate) name: Cow<'a, str>,
-    /// The name as it stands in the text.
+    /// The name as it is in the text, with quotes and escapes.
     pub(crate) raw_name: &'a str,
     /// The value, as JSON text.
     pub(crate) value: &'a str,

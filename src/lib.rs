@@ -2,7 +2,7 @@
 //! has an entity tag: a client that has the current representation gets 304, and a client that writes
 //! with an outdated copy gets 412, and overwrites nothing.
 //!
-//! There are three ways to use the crate. Each has an example where its link leads.
+//! There are three ways to use the crate. The linked pages have examples.
 //!
 //! - **Judge**: your server calls [`judge`], which decides by
 //!   [RFC 9110 section 13](https://www.rfc-editor.org/rfc/rfc9110#section-13), without ranges, whether
@@ -50,7 +50,7 @@
 //! - No number and no string of a document is converted between a client and the store.
 //! - Only `collection::persons` knows the rules and the layout of persons.
 //! - No lock is held while content is read or parsed, or an answer is written.
-//! - No loop waits for a network, for a disk, or for a client for more than 10 ms.
+//! - No loop waits for a network, for a write to reach the disk, or longer than 10 ms for a client.
 //!
 //! There are no routers, no middleware, no content negotiation except at `/`, no ranges, no TLS and no
 //! users: for other resources than collections, call [`judge`] in a server of yours. [`Door`] compares

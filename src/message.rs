@@ -318,7 +318,7 @@ pub struct Wait {
     pub id: Option<Id>,
     /// The version that the client has.
     pub version: Version,
-    /// How long to wait at most, in whole seconds; no longer than [`MAX_WAIT`].
+    /// The longest time to wait, in whole seconds, at most [`MAX_WAIT`].
     pub limit: Duration,
 }
 

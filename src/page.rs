@@ -17,7 +17,7 @@ const MAX_LIST_BYTES: usize = 512 * 1024;
 pub(crate) struct Page {
     /// The most documents.
     pub(crate) limit: usize,
-    /// Only those whose id sorts after this text, which need not be the id of a document.
+    /// Only documents whose ids sort after this text, which need not be the id of a document.
     pub(crate) after: Option<String>,
 }
 

@@ -62,12 +62,12 @@ pub(crate) enum Problem {
     /// Another request has been sent with the same key.
     KeyReused,
     NotFound {
-        /// What one document of the collection is called.
+        /// `Person` or `Document`.
         noun: &'static str,
         id: String,
     },
     AlreadyExists {
-        /// What one document of the collection is called.
+        /// `Person` or `Document`.
         noun: &'static str,
         id: Id,
         current: EntityTag,
@@ -179,7 +179,7 @@ impl Problem {
         }
     }
 
-    /// What explains the message further.
+    /// The detail, which explains the message.
     fn detail(&self, profile: Profile) -> Option<String> {
         match self {
             Self::Content(error) | Self::Unprocessable(error) => error.detail().map(str::to_owned),

@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(rows::version(&connection, "tasks"), Ok(version(1)));
     }
 
-    /// Nothing is left of a swap that is refused for its key.
+    /// A swap that is refused for its key changes nothing.
     #[test]
     fn a_taken_key_changes_no_row() {
         const TAKEN: Outcome = Err(SwapError::KeyTaken);

@@ -26,14 +26,14 @@ pub(super) struct Queue(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<QueuedSwap>,
     /// Whether a thread has the permit, or has been sent it.
     busy: bool,
 }
 
 /// A swap, and the channel to its thread if that waits.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct QueuedSwap {
     pub(super) swap: OwnedSwap,
     thread: Option<SyncSender<Message>>,
 }
@@ -42,7 +42,7 @@ pub(super) struct Entry {
 #[derive(Debug)]
 enum Message {
     /// The thread now has the permit: it performs this swap, its own, and others with it.
-    Perform(Entry),
+    Perform(QueuedSwap),
     /// Another thread has performed the swap.
     Performed(Outcome),
 }
@@ -56,13 +56,13 @@ impl Queue {
     pub(super) fn submit(
         &self,
         swap: OwnedSwap,
-        perform: impl FnOnce(&mut Permit<'_>) -> Vec<(Entry, Outcome)>,
+        perform: impl FnOnce(&mut WritePermit<'_>) -> Vec<(QueuedSwap, Outcome)>,
     ) -> Option<Outcome> {
         let mut permit = match self.acquire(swap) {
             Ok(permit) => permit,
             // The channel is closed without a message if the entry was dropped, by a panic.
             Err(messages) => match messages.recv().ok()? {
-                Message::Perform(own) => Permit::new(self, own),
+                Message::Perform(own) => WritePermit::new(self, own),
                 Message::Performed(outcome) => return Some(outcome),
             },
         };
@@ -79,15 +79,15 @@ impl Queue {
     }
 
     /// Gives this thread the permit if no thread has it. If one has, adds the swap to those that wait.
-    fn acquire(&self, swap: OwnedSwap) -> Result<Permit<'_>, Receiver<Message>> {
+    fn acquire(&self, swap: OwnedSwap) -> Result<WritePermit<'_>, Receiver<Message>> {
         let mut state = self.lock();
         let thread = None;
         if !std::mem::replace(&mut state.busy, true) {
-            return Ok(Permit::new(self, Entry { swap, thread }));
+            return Ok(WritePermit::new(self, QueuedSwap { swap, thread }));
         }
         let (thread, messages) = sync_channel(1);
         let thread = Some(thread);
-        state.entries.push_back(Entry { swap, thread });
+        state.entries.push_back(QueuedSwap { swap, thread });
         Err(messages)
     }
 
@@ -104,13 +104,13 @@ impl Queue {
 
 /// The right of one thread to perform swaps. Dropping it, also by a panic, passes it to the thread of
 /// the oldest swap that waits.
-pub(super) struct Permit<'a> {
+pub(super) struct WritePermit<'a> {
     queue: &'a Queue,
-    first: Option<Entry>,
+    first: Option<QueuedSwap>,
 }
 
-impl<'a> Permit<'a> {
-    fn new(queue: &'a Queue, first: Entry) -> Self {
+impl<'a> WritePermit<'a> {
+    fn new(queue: &'a Queue, first: QueuedSwap) -> Self {
         Self {
             queue,
             first: Some(first),
@@ -118,7 +118,7 @@ impl<'a> Permit<'a> {
     }
 
     /// Takes the swap of this thread, and so many that wait.
-    pub(super) fn take(&mut self, waiting: usize) -> Vec<Entry> {
+    pub(super) fn take(&mut self, waiting: usize) -> Vec<QueuedSwap> {
         let mut state = self.queue.lock();
         let waiting = waiting.min(state.entries.len());
         let first = self.first.take().into_iter();
@@ -126,9 +126,9 @@ impl<'a> Permit<'a> {
     }
 
     /// Takes the swap of this thread, and as many that wait as fit into one batch with it.
-    pub(super) fn take_batch(&mut self) -> Vec<Entry> {
+    pub(super) fn take_batch(&mut self) -> Vec<QueuedSwap> {
         let mut total = self.first.as_ref().map_or(0, |it| bytes(&it.swap));
-        let fits = |entry: &&Entry| {
+        let fits = |entry: &&QueuedSwap| {
             total += bytes(&entry.swap);
             total <= MAX_BYTES
         };
@@ -140,7 +140,7 @@ impl<'a> Permit<'a> {
     }
 }
 
-impl Drop for Permit<'_> {
+impl Drop for WritePermit<'_> {
     fn drop(&mut self) {
         let mut state = self.queue.lock();
         while let Some(mut oldest) = state.entries.pop_front() {
@@ -202,7 +202,7 @@ mod tests {
                 taken.push(this.take_batch().len());
                 drop(this);
                 permit = waiting.find_map(|messages| match messages.try_recv() {
-                    Ok(Message::Perform(own)) => Some(Permit::new(&queue, own)),
+                    Ok(Message::Perform(own)) => Some(WritePermit::new(&queue, own)),
                     _ => None,
                 });
             }
@@ -215,14 +215,14 @@ mod tests {
     #[test]
     fn after_a_panic_the_others_go_on() {
         let queue = Queue::default();
-        let panics = |permit: &mut Permit<'_>| {
+        let panics = |permit: &mut WritePermit<'_>| {
             while queue.waiting() < 2 {
                 thread::yield_now();
             }
             let _taken = permit.take(1);
             panic!("this panic is part of the test");
         };
-        let performs = |permit: &mut Permit<'_>| {
+        let performs = |permit: &mut WritePermit<'_>| {
             let taken = permit.take_batch().into_iter();
             taken.map(|it| (it, Ok(Version::LAST))).collect()
         };

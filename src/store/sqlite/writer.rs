@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use crate::document::{Document, Id};
 use crate::store::sqlite::batch::Batch;
-use crate::store::sqlite::queue::{Entry, Permit, Queue};
+use crate::store::sqlite::queue::{Queue, QueuedSwap, WritePermit};
 use crate::store::{Outcome, OwnedSwap, StoreError, SwapError};
 
 /// The only connection that writes, and the queue of the swaps that wait for it.
@@ -58,9 +58,9 @@ impl Writer {
     /// Performs swaps that wait, in one transaction. Returns their outcomes after the commit.
     fn perform(
         &self,
-        permit: &mut Permit<'_>,
+        permit: &mut WritePermit<'_>,
         failed: &dyn Fn(&rusqlite::Error) -> StoreError,
-    ) -> Vec<(Entry, Outcome)> {
+    ) -> Vec<(QueuedSwap, Outcome)> {
         let mut connection = self.lock();
         let waiting = self.queue.waiting();
         let (entries, outcomes) = match Batch::begin(&mut connection) {
@@ -83,7 +83,7 @@ impl Writer {
 
 fn perform_all(
     mut batch: Batch<'_>,
-    entries: &[Entry],
+    entries: &[QueuedSwap],
     failed: &dyn Fn(&rusqlite::Error) -> StoreError,
 ) -> rusqlite::Result<Vec<Outcome>> {
     let swaps = entries.iter().map(|entry| match batch.swap(&entry.swap) {
@@ -127,7 +127,7 @@ mod tests {
             Self { directory, store }
         }
 
-        /// What the outcome says, or nothing if the document was created.
+        /// The error of the swap as text; empty if the document was created.
         fn create(&self, collection: &str, number: usize) -> String {
             let id = Id::new(number.to_string()).unwrap();
             let document = Document::from_stored("{}").unwrap();
