@@ -241,7 +241,7 @@ fn s4_3_which_responses_may_wait() {
     assert_eq!(seconds("GET /persons/1", &[wait]), None);
 }
 
-/// What an embedder is told, to hold the response back itself.
+/// The response has what an embedder needs to delay it.
 #[test]
 fn the_response_says_what_it_waits_for() {
     let store = MemoryStore::new();
@@ -362,7 +362,7 @@ fn a_pipelined_request_is_answered_afterwards() {
     assert_eq!(client.receive().status, 404);
 }
 
-/// Told of by nobody: the versions are compared, as long as a request waits.
+/// No listener is called: the versions are compared while a request waits.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 fn a_change_by_another_process_is_told(place: &dyn crate::conformance::Place) {
     let observed = Observed::on(place.open(), options());
@@ -391,7 +391,7 @@ fn a_change_by_another_process_is_told(place: &dyn crate::conformance::Place) {
         .unwrap();
     assert_eq!(removed.receive().status, 404);
     if !place.tags_lists() {
-        // There is no tag that could tell of a change.
+        // Without a tag a change cannot be recognised.
         let fields = "If-None-Match: *\r\nPrefer: wait=50\r\n";
         let answer = observed.serving.ask("GET /persons", fields, "");
         assert_eq!((answer.status, applied(&answer)), (304, None));
