@@ -1,4 +1,4 @@
-//! Who may ask, and from where.
+//! Access rules: origins, host names and the bearer token.
 
 use std::error::Error;
 use std::fmt;
@@ -8,25 +8,26 @@ use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::target::{authority, split_scheme};
 
-/// Who may ask, and from where: the same rules for every target.
+/// Which requests are allowed: by their origin, their host and their token.
 ///
-/// By default everybody may, but for a browser that acts for a page of somebody else: its request
-/// says so in Origin, and changes nothing. See the README for the attack that this stops.
+/// The rules are the same for every target. By default every request is allowed, except a write
+/// that a browser sends for a page of another origin, which it names in Origin. The README describes
+/// the attack that this prevents.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     origins: Vec<String>,
     any_origin: bool,
     hosts: Vec<String>,
-    own: Vec<String>,
+    own_names: Vec<String>,
     token: Option<Token>,
 }
 
 impl Access {
-    /// Lets pages of this origin read and write; `*` lets those of every origin.
+    /// Allows pages of this origin to read and write; `*` stands for every origin.
     ///
     /// # Errors
     ///
-    /// When it is no origin as browsers send it: `https://example.com`, perhaps with a port.
+    /// When it is not an origin as browsers send it: `https://example.com`, with or without a port.
     pub fn allow_origin(&mut self, origin: &str) -> Result<(), AccessError> {
         if origin == "*" {
             self.any_origin = true;
@@ -37,21 +38,21 @@ impl Access {
             Some((scheme, host)) if !host.contains('*') => scheme,
             _ => return Err(AccessError::Origin(origin.to_owned())),
         };
-        // Browsers leave it out.
-        let shown = known.strip_suffix(own_port(scheme)).unwrap_or(&known);
+        // Browsers leave the default port out.
+        let shown = known.strip_suffix(default_port(scheme)).unwrap_or(&known);
         self.origins.push(shown.to_owned());
         Ok(())
     }
 
-    /// Knows the server by this name, `example.com` or `example.com:8080`, and from now on by
-    /// such names alone: a request for any other host is turned away.
+    /// Adds a host name of the server: `example.com` or `example.com:8080`. Once there is one, a
+    /// request for any other host is refused with 421.
     ///
-    /// Only under such a name does the server answer for an `https` URI: it has no TLS itself, but
-    /// a proxy in front of it may.
+    /// A request whose target is an `https` URI is refused unless there is one: the server has no
+    /// TLS itself, but a proxy in front of it may.
     ///
     /// # Errors
     ///
-    /// When it is no host name, with or without a port.
+    /// When it is not a host name, with or without a port.
     pub fn allow_host(&mut self, host: &str) -> Result<(), AccessError> {
         let name = without_port(host).trim_matches(['[', ']']);
         if name.is_empty() || host.ends_with(':') || host.contains('*') || !is_authority(host) {
@@ -61,23 +62,23 @@ impl Access {
         Ok(())
     }
 
-    /// Asks every request for this token, but for OPTIONS, `/health`, and the page for browsers, which
-    /// holds no data: it asks for the token itself.
+    /// Requires this token in every request except OPTIONS, and except reads of `/health` and of the
+    /// page for browsers, which holds no data and asks its user for the token.
     pub fn require_token(&mut self, token: Token) {
         self.token = Some(token);
     }
 
-    /// Knows the server by these names, each with its port: those of the address it listens on.
-    pub(crate) fn know_as(&mut self, own: Vec<String>) {
-        self.own = own;
+    /// Sets the names of the address that the server listens on, each with its port.
+    pub(crate) fn know_as(&mut self, own_names: Vec<String>) {
+        self.own_names = own_names;
     }
 
-    /// Whether the request may be looked at further. It needs no token where `is_open` says that it
-    /// asks for nothing that is to be protected.
+    /// Checks the host, the origin and the token of a request. A request without a valid token is
+    /// allowed if its target needs none.
     pub(crate) fn check(
         &self,
         request: &Request<'_>,
-        is_open: impl FnOnce() -> bool,
+        needs_no_token: impl FnOnce() -> bool,
     ) -> Result<(), Denial> {
         if self.hosts.is_empty() {
             if is_https(request.target) {
@@ -88,34 +89,40 @@ impl Access {
         }
         let reads = request.method.is_read() || request.method == Method::Options;
         let mut origins = request.field_texts("Origin").filter(|_| !reads);
-        if let Some(other) = origins.find(|it| !self.allows(it) && !self.is_own(it)) {
+        if let Some(other) = origins.find(|it| !self.allows(it) && !self.is_same_origin(it)) {
             return Err(Denial::Origin(other.into_owned()));
         }
         match &self.token {
-            Some(token) if request.method != Method::Options => token
-                .check(request)
-                .or_else(|denial| if is_open() { Ok(()) } else { Err(denial) }),
+            Some(token) if request.method != Method::Options => match token.check(request) {
+                Err(_) if needs_no_token() => Ok(()),
+                checked => checked,
+            },
             _ => Ok(()),
         }
     }
 
-    /// Whether the request is for a host by whose name the server is known.
+    /// Checks that the request is for one of the allowed hosts.
     fn check_host(&self, request: &Request<'_>) -> Result<(), Denial> {
         let host = match authority(request.target) {
             Some(host) => Some(host.into()),
             None => request.field_texts("Host").next(),
         };
-        let is_named = |host: &str| self.hosts.iter().any(|known| is_called(known, host));
+        let is_named = |host: &str| self.hosts.iter().any(|known| matches_host(known, host));
         match host {
             Some(host) if !is_named(&host) => Err(Denial::Host),
             _ => Ok(()),
         }
     }
 
-    /// The response with the fields that let the page which asked, if it may, read it.
+    /// Adds the fields that allow the page which sent the request to read the response, if its origin
+    /// is allowed.
     ///
     /// [Fetch standard, CORS protocol](https://fetch.spec.whatwg.org/#http-cors-protocol)
-    pub(crate) fn share(&self, request: &Request<'_>, mut response: Response) -> Response {
+    pub(crate) fn with_cors_fields(
+        &self,
+        request: &Request<'_>,
+        mut response: Response,
+    ) -> Response {
         if !self.any_origin && self.origins.is_empty() {
             return response;
         }
@@ -129,24 +136,24 @@ impl Access {
         if !self.allows(&origin) {
             return response;
         }
-        // What is echoed is one of the origins that were allowed, and so has no line break.
+        // The value is one of the allowed origins, and so has no line break.
         let shown = if self.any_origin {
             "*".into()
         } else {
             origin.into_owned()
         };
         let methods = response.field("Allow").map(str::to_owned);
-        let asks_first = request
+        let is_preflight = request
             .field_lines("Access-Control-Request-Method")
             .next()
             .is_some();
         response = response
             .with_field("Access-Control-Allow-Origin", shown)
-            .with_field("Access-Control-Expose-Headers", EXPOSED);
+            .with_field("Access-Control-Expose-Headers", EXPOSED_FIELDS);
         match methods {
-            Some(methods) if request.method == Method::Options && asks_first => response
+            Some(methods) if request.method == Method::Options && is_preflight => response
                 .with_field("Access-Control-Allow-Methods", methods)
-                .with_field("Access-Control-Allow-Headers", ACCEPTED)
+                .with_field("Access-Control-Allow-Headers", ALLOWED_FIELDS)
                 .with_field("Access-Control-Max-Age", "600"),
             _ => response,
         }
@@ -160,43 +167,43 @@ impl Access {
                 .any(|known| known.eq_ignore_ascii_case(origin))
     }
 
-    /// Whether this is the origin of the server itself, under a name it knows: on the port it
-    /// listens on, or on the scheme's own port, which is a proxy's.
-    fn is_own(&self, origin: &str) -> bool {
+    /// Whether this is an origin of the server itself: one of its names, with the port that it
+    /// listens on or with the default port of the scheme, which a proxy uses.
+    fn is_same_origin(&self, origin: &str) -> bool {
         let Some((scheme, host)) = origin_authority(origin) else {
             return false;
         };
         let full = match port(host) {
             Some(_) => host.to_owned(),
-            None => format!("{host}{}", own_port(scheme)),
+            None => format!("{host}{}", default_port(scheme)),
         };
-        let listens = scheme == "http" && self.own.iter().any(|own| is_called(own, &full));
+        let listens = scheme == "http" && self.own_names.iter().any(|own| matches_host(own, &full));
         listens
             || self.hosts.iter().any(|known| {
                 let expected = port(known).is_some()
                     || port(host).is_none()
-                    || self.own.iter().any(|own| port(own) == port(host));
-                expected && is_called(known, &full)
+                    || self.own_names.iter().any(|own| port(own) == port(host));
+                expected && matches_host(known, &full)
             })
     }
 }
 
-/// The response fields that pages may read beyond the few they always may.
-const EXPOSED: &str = "ETag, Location, Link, Preference-Applied, Content-Location, Accept-Patch, \
+/// The response fields that pages may read, beside those that browsers always let them read.
+const EXPOSED_FIELDS: &str = "ETag, Location, Link, Preference-Applied, Content-Location, Accept-Patch, \
                        Allow, Date, Retry-After";
 
-/// The request fields that pages may send beyond the few they always may.
-const ACCEPTED: &str = "If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, \
+/// The request fields that pages may send, beside those that browsers always let them send.
+const ALLOWED_FIELDS: &str = "If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, \
                         Prefer, Idempotency-Key, Content-Type, Authorization";
 
-/// Why a request is turned away whatever it asks for. Each says what it means when it is displayed.
+/// Why the access rules refuse a request. `Display` gives the message for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Denial {
     /// It is for another host.
     Host,
     /// Its target is an `https` URI, and no proxy with TLS is known for the host.
     Https,
-    /// A page of this origin, which is somebody else's, would have something changed.
+    /// It is a write for a page of this origin, which is not allowed.
     Origin(String),
     /// It has no token.
     NoToken,
@@ -205,7 +212,7 @@ pub(crate) enum Denial {
 }
 
 impl Denial {
-    /// What helps beyond the message: to whoever runs the server, its flags.
+    /// Advice for the operator: the flags that allow the origin.
     pub(crate) fn detail(&self) -> Option<String> {
         let Self::Origin(origin) = self else {
             return None;
@@ -239,7 +246,7 @@ impl fmt::Display for Denial {
     }
 }
 
-/// A bearer token. It is shown nowhere.
+/// A bearer token. `Debug` does not show it.
 ///
 /// [RFC 6750 section 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)
 #[derive(Clone)]
@@ -250,8 +257,8 @@ impl Token {
     ///
     /// # Errors
     ///
-    /// When it is empty, or has a character that cannot be sent as a token: letters, digits and
-    /// `-._~+/` are, with `=` at the end.
+    /// When it is empty, or has a character that is not allowed: letters, digits and `-._~+/` are, and
+    /// `=` at the end.
     pub fn new(text: &str) -> Result<Self, AccessError> {
         let known = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
         match text.trim_end_matches('=') {
@@ -278,7 +285,7 @@ impl Token {
         }
     }
 
-    /// Takes the same time wherever the first difference is.
+    /// Compares in constant time: the duration does not depend on where the first difference is.
     fn matches(&self, given: &str) -> bool {
         let pairs = self.0.bytes().zip(given.bytes());
         let different = pairs.fold(0, |different, (own, given)| different | (own ^ given));
@@ -292,7 +299,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Whether the target is a whole URI that needs TLS.
+/// Whether the target is an absolute URI with the scheme `https`.
 ///
 /// [RFC 9110 section 7.4](https://www.rfc-editor.org/rfc/rfc9110#section-7.4)
 fn is_https(target: &str) -> bool {
@@ -300,8 +307,8 @@ fn is_https(target: &str) -> bool {
 }
 
 /// Whether `host`, from a Host field or an origin, is the known name. A known name without a port
-/// goes with any.
-fn is_called(known: &str, host: &str) -> bool {
+/// matches every port.
+fn matches_host(known: &str, host: &str) -> bool {
     let name = match port(known) {
         None => without_port(host),
         Some(_) => host,
@@ -322,22 +329,22 @@ fn port(authority: &str) -> Option<&str> {
     (!port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())).then_some(port)
 }
 
-/// The port, with its colon, that a scheme has where none is said.
-fn own_port(scheme: &str) -> &'static str {
+/// The default port of a scheme, with its colon.
+fn default_port(scheme: &str) -> &'static str {
     match scheme {
         "https" => ":443",
         _ => ":80",
     }
 }
 
-/// The scheme and the authority of an origin that a browser could send; `null` is none.
+/// The scheme and the authority of an origin that a browser could send; `None` for `null`.
 fn origin_authority(origin: &str) -> Option<(&str, &str)> {
     let (scheme, authority) = origin.split_once("://")?;
     let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
     (known && is_authority(authority)).then_some((scheme, authority))
 }
 
-/// What is wrong with a text that is no origin, where that is easily told.
+/// How to correct a text that is not an origin, for two common mistakes; else an empty text.
 fn hint(text: &str) -> &'static str {
     if text.contains('*') {
         return "; `*` stands alone, for every origin, so name each one that is to be allowed";
@@ -351,17 +358,17 @@ fn hint(text: &str) -> &'static str {
     }
 }
 
-/// What was to be allowed or required cannot be.
+/// An origin, a host name or a token is not valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AccessError {
-    /// No origin.
+    /// This text is not an origin.
     Origin(String),
-    /// No host name.
+    /// This text is not a host name.
     Host(String),
-    /// An empty token.
+    /// The token is empty.
     EmptyToken,
-    /// A token that cannot be sent.
+    /// The token has a character that is not allowed.
     Token,
 }
 

@@ -1,4 +1,4 @@
-//! What a collection is: its name, the member that holds the id, and what it admits.
+//! Collections: their names, their id members, and the documents that they admit.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,41 +8,35 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::document::{ContentError, Document, Id};
+use crate::endpoint::Endpoint;
 use crate::json::Json;
 
+mod collections;
 mod documents;
 mod error;
-mod form;
+mod format;
 mod persons;
-mod served;
 
-use documents::Documents;
+pub use collections::Collections;
+use documents::DocumentFormat;
 pub use error::CollectionError;
-pub(crate) use form::Form;
-use persons::Persons;
+pub(crate) use format::Format;
+use persons::PersonFormat;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) use persons::document_of_name;
-pub use served::Collections;
 
 /// The longest name of a collection, in bytes.
 const MAX_NAME: usize = 64;
 
-/// The names that no collection of documents can have.
-const RESERVED: [&str; 6] = [
-    "openapi.json",
-    "health",
-    "metrics",
-    "page.js",
-    "page.css",
-    "persons",
-];
+/// The name of the collection that is built in.
+const PERSONS: &str = "persons";
 
 /// A collection of documents that is served under its name.
 ///
-/// `persons` is built in. Any other has documents, which are JSON objects with an id:
+/// `persons` is built in. Any other collection has JSON objects with an id:
 ///
 /// ```
-/// use ifmatch::{Collection, Collections};
+/// use ifmatch::{Collection, Collections, Policy};
 ///
 /// #[derive(serde::Deserialize)]
 /// struct Note {
@@ -53,14 +47,15 @@ const RESERVED: [&str; 6] = [
 ///     "" => Err("A note needs a title".to_owned()),
 ///     _ => Ok(()),
 /// });
-/// let served = Collections::new([notes, Collection::persons()])?;
+/// let mut policy = Policy::default();
+/// policy.collections = Collections::new([notes, Collection::persons()])?;
 /// # Ok::<(), ifmatch::CollectionError>(())
 /// ```
 #[derive(Clone)]
 pub struct Collection {
     name: String,
     id_member: String,
-    form: &'static dyn Form,
+    format: &'static dyn Format,
     admission: Option<Arc<Admission>>,
     schema: Value,
 }
@@ -68,28 +63,29 @@ pub struct Collection {
 type Admission = dyn Fn(&Document) -> Result<(), ContentError> + Send + Sync;
 
 impl Collection {
-    /// The persons: an id and a name each, in the form of the older service.
+    /// The persons, with an id and a name each, in the format of the older service.
     #[must_use]
     pub fn persons() -> Self {
         Self {
-            name: "persons".to_owned(),
+            name: PERSONS.to_owned(),
             id_member: persons::ID_MEMBER.to_owned(),
-            form: &Persons,
+            format: &PersonFormat,
             admission: None,
             schema: persons::schema(),
         }
     }
 
-    /// Documents under a name: one path segment of letters and digits, with `-`, `_` and `.` inside.
+    /// A collection of this name: one path segment of letters and digits, with `-`, `_` and `.` inside.
     ///
-    /// Their id is in the member `id`, and any JSON object is admitted.
+    /// The ids are in the member `id`, and every JSON object is admitted.
     ///
     /// # Errors
     ///
-    /// When it is no such name, longer than 64 bytes, or one that the server uses: `openapi.json`,
-    /// `health`, `metrics`, `page.js`, `page.css`, and `persons`, whose documents have another form.
+    /// When `name` is not such a name, is longer than 64 bytes, or is a name of the server:
+    /// `openapi.json`, `health`, `metrics`, `page.js`, `page.css`, or `persons`, which
+    /// [`Collection::persons`] makes.
     pub fn new(name: &str) -> Result<Self, CollectionError> {
-        if RESERVED.contains(&name) {
+        if name == PERSONS || Endpoint::from_segment(name).is_some() {
             return Err(CollectionError::Reserved(name.to_owned()));
         }
         if !is_segment(name) {
@@ -98,7 +94,7 @@ impl Collection {
         Ok(Self {
             name: name.to_owned(),
             id_member: "id".to_owned(),
-            form: &Documents,
+            format: &DocumentFormat,
             admission: None,
             schema: json!({"type": "object"}),
         })
@@ -108,14 +104,14 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// When it is empty, has a control character, or is another member that the server adds; and
-    /// for persons, whose ids are in `person_id`.
+    /// When the name is empty, has a control character, or is that of another member that the server
+    /// adds. When the collection is `persons`, whose ids are in `person_id`.
     pub fn with_id_member(self, name: &str) -> Result<Self, CollectionError> {
-        let is_taken = documents::MANAGED.contains(&name);
+        let is_taken = documents::SERVER_MEMBERS.contains(&name);
         if name.is_empty() || is_taken || name.chars().any(char::is_control) {
             return Err(CollectionError::IdMember(name.to_owned()));
         }
-        if self.name == "persons" {
+        if self.name == PERSONS {
             return Err(CollectionError::Persons);
         }
         Ok(Self {
@@ -126,9 +122,9 @@ impl Collection {
 
     /// The collection that admits only documents which can be read as a `T` that passes `check`.
     ///
-    /// The text that is read has none of the members that the server adds, the id included. What
-    /// `check` returns is the sentence that the client is sent; where the document is no `T`, it
-    /// says why not. Members that `T` does not have are kept, unless it denies them.
+    /// The document is read without the members that the server adds, and so without its id. The
+    /// error of `check` is the message for the client. If the document cannot be read as a `T`, the
+    /// message says why. Members that `T` does not have are kept, unless `T` denies unknown fields.
     #[must_use]
     pub fn admitting<T: DeserializeOwned, E: Into<ContentError>>(
         self,
@@ -138,7 +134,7 @@ impl Collection {
         let admission = move |document: &Document| match serde_json::from_str(document.as_str()) {
             Ok(value) => check(value).map_err(Into::into),
             Err(error) => {
-                // The place is that in the sorted text, which the client has never seen.
+                // The line and column are those in the sorted text, which is not what was sent.
                 let reason = error.to_string();
                 let reason = reason
                     .rsplit_once(" at line ")
@@ -159,7 +155,7 @@ impl Collection {
         Self { schema, ..self }
     }
 
-    /// The name.
+    /// The name, which is the path segment of the collection.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -177,8 +173,8 @@ impl Collection {
         &self.schema
     }
 
-    pub(crate) fn form(&self) -> &dyn Form {
-        self.form
+    pub(crate) fn format(&self) -> &dyn Format {
+        self.format
     }
 
     /// Reads a document as POST does: without the members that the server adds, and its id if the
@@ -186,29 +182,29 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// When the collection does not admit it. The error is the sentence that the client is sent.
+    /// When the collection does not admit it. The error is the message for the client.
     pub fn read_new(&self, content: &[u8]) -> Result<(Option<Id>, Document), ContentError> {
-        let (id, document) = self.form.read_new(self, content)?;
+        let (id, document) = self.format.read_new(self, content)?;
         Ok((id, self.admit(document)?))
     }
 
     /// Reads the new state of a document, as PUT does.
     pub(crate) fn read_state(&self, id: &Id, content: &[u8]) -> Result<Document, ContentError> {
-        self.admit(self.form.read_state(self, id, content)?)
+        self.admit(self.format.read_state(self, id, content)?)
     }
 
-    /// Makes a document of what a patch has made of another.
+    /// Makes a document of the result of a patch.
     pub(crate) fn read_patched(&self, patched: &Json) -> Result<Document, ContentError> {
-        self.admit(self.form.read_patched(patched)?)
+        self.admit(self.format.read_patched(patched)?)
     }
 
-    /// Whether the representation of a document would be longer than `most` bytes, where that is
-    /// bounded.
-    pub(crate) fn is_too_long(&self, id: &Id, document: &Document, most: u64) -> bool {
-        self.form.bounded_length(self, id, document) as u64 > most
+    /// Whether the representation of a document would be longer than `limit`, in bytes.
+    pub(crate) fn is_too_long(&self, id: &Id, document: &Document, limit: u64) -> bool {
+        let length = self.format.limited_length(self, id, document);
+        length.is_some_and(|length| length as u64 > limit)
     }
 
-    /// Checks a document by the embedder's rules.
+    /// Checks a document by the rules that were given to [`admitting`](Self::admitting).
     fn admit(&self, document: Document) -> Result<Document, ContentError> {
         if let Some(admission) = &self.admission {
             admission(&document)?;
@@ -217,7 +213,7 @@ impl Collection {
     }
 }
 
-/// Whether a name is one path segment that means the same however it is encoded.
+/// Whether a name is a path segment that is never percent-encoded.
 fn is_segment(name: &str) -> bool {
     let is_end = |end: Option<char>| end.is_some_and(|c| c.is_ascii_alphanumeric());
     let is_inside = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -242,9 +238,9 @@ impl FromStr for Collection {
     /// Reads `NAME` or `NAME:ID_MEMBER`; `persons` is the built-in collection.
     fn from_str(text: &str) -> Result<Self, CollectionError> {
         match text.split_once(':') {
-            None if text == "persons" => Ok(Self::persons()),
+            None if text == PERSONS => Ok(Self::persons()),
             None => Self::new(text),
-            Some(("persons", _)) => Err(CollectionError::Persons),
+            Some((PERSONS, _)) => Err(CollectionError::Persons),
             Some((name, id_member)) => Self::new(name)?.with_id_member(id_member),
         }
     }

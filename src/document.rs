@@ -1,4 +1,4 @@
-//! Documents and their ids: what a store keeps.
+//! Documents, their ids, and the records that a store keeps.
 
 use std::borrow::Borrow;
 use std::error::Error;
@@ -12,13 +12,13 @@ use crate::version::Version;
 /// The longest id, in bytes.
 ///
 /// Percent-encoded, such an id still fits into a request target, so that every document that can
-/// be created can be fetched.
+/// be created can be read.
 pub const MAX_ID: usize = 1024;
 
-/// The id of a document in its collection: any text but the few that no URL could name.
+/// The id of a document in its collection: any text that a path segment of a URL can name.
 ///
-/// Not empty, not longer than [`MAX_ID`], without control characters, and neither `.` nor `..`,
-/// which clients cut out of a path before they send it
+/// It is not empty, not longer than [`MAX_ID`], without control characters, and neither `.` nor `..`,
+/// which clients remove from a path before they send it
 /// ([RFC 3986 section 5.2.4](https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4)).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(Arc<str>);
@@ -51,18 +51,16 @@ impl Id {
     }
 }
 
-/// The id that the server makes: twelve digits and lower-case letters, which sort as the versions
-/// do.
-///
-/// They are the microseconds of the version in base 32.
+/// The id that the server makes for a POST without an id: twelve digits and lower-case letters, which
+/// are the microseconds of the version in base 32. These ids sort as the versions do.
 impl From<Version> for Id {
     fn from(version: Version) -> Self {
         Self(in_base_32(version.microseconds().into(), 12).into())
     }
 }
 
-/// The id that the server makes for a POST with a key: 26 digits and lower-case letters, which are
-/// the MD5 of the key in base 32.
+/// The id that the server makes for a POST with a key and without an id: 26 digits and lower-case
+/// letters, which are the MD5 of the key in base 32.
 ///
 /// The same key makes the same id, so that a repetition finds the document. These ids do not sort
 /// by creation.
@@ -99,7 +97,7 @@ impl fmt::Display for Id {
     }
 }
 
-/// Why a text is no id.
+/// Why a text is not a valid id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdError {
@@ -129,7 +127,7 @@ impl Error for IdError {}
 /// A document: the text of a JSON object, without the members that the server adds.
 ///
 /// The members are in alphabetical order, and there is no white space between them. Numbers and
-/// strings stand as they were sent: nothing is converted when a document is written or read.
+/// strings are as they were sent: nothing is converted when a document is written or read.
 ///
 /// ```
 /// use ifmatch::Document;
@@ -146,25 +144,25 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// When `content` is not a JSON object, or one that two readers could read differently: with a
-    /// member twice, with an unpaired surrogate, nested more than 100 levels deep.
+    /// When `content` is not a JSON object, or is one that two parsers could read differently: with a
+    /// member twice, with an unpaired surrogate, or nested more than 100 levels deep.
     pub fn from_json(content: &[u8]) -> Result<Self, ContentError> {
         let json = Json::read(content)?;
         let members = json.members().ok_or_else(|| not_an_object(&json))?;
         Ok(Self::from_members(members))
     }
 
-    /// Takes the text of a document back from where it was kept; nothing where it cannot have been
-    /// one.
+    /// Makes a document of the text that a store has kept. Returns `None` if the text does not begin
+    /// and end as an object does.
     ///
-    /// Only the ends are looked at, so this costs nothing.
+    /// The text is not parsed, so that reading a document is cheap.
     #[must_use]
     pub fn from_stored(text: impl Into<Arc<str>>) -> Option<Self> {
         let text = text.into();
         (text.len() > 1 && text.starts_with('{') && text.ends_with('}')).then_some(Self(text))
     }
 
-    /// Writes the members in their order.
+    /// Writes the members in alphabetical order.
     pub(crate) fn from_members(mut members: Vec<Member<'_>>) -> Self {
         members.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         Self(Json::object(&members).as_str().into())
@@ -176,16 +174,17 @@ impl Document {
         &self.0
     }
 
-    /// The document as JSON again.
+    /// Parses the text of the document.
     ///
     /// # Errors
     ///
-    /// When it is none any more, because another program has changed what is stored.
+    /// When it is not JSON, because another program has changed the stored text.
     pub(crate) fn json(&self) -> Result<Json, JsonError> {
         Json::read(self.0.as_bytes())
     }
 
-    /// The text of the members, with a comma before the first, if there is one.
+    /// A comma and the text of the members, to write them after another member. Both are empty if
+    /// there are no members.
     pub(crate) fn following_members(&self) -> (&'static str, &str) {
         let inside = self.0.strip_prefix('{').and_then(|it| it.strip_suffix('}'));
         match inside.unwrap_or_default() {
@@ -232,14 +231,14 @@ impl Record {
         }
     }
 
-    /// The bytes of the id and of the text, which is what a list is bounded by.
+    /// The size in bytes: of the id and of the text. A list is limited by the sum of these sizes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.id.as_str().len() + self.document.as_str().len()
     }
 }
 
-/// Why content is not admitted. What it displays is the message the client gets.
+/// Why the content of a request is refused. `Display` gives the message for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentError {
     message: String,
@@ -247,7 +246,7 @@ pub struct ContentError {
 }
 
 impl ContentError {
-    /// An error with the sentence that the client is sent.
+    /// An error with the message for the client.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -255,7 +254,7 @@ impl ContentError {
         }
     }
 
-    /// The error with what helps beyond the message.
+    /// The error with a detail, which is sent beside the message.
     #[must_use]
     pub fn with_detail(self, detail: impl Into<String>) -> Self {
         Self {
@@ -264,7 +263,7 @@ impl ContentError {
         }
     }
 
-    /// What helps beyond the message, if anything does.
+    /// The detail, if there is one.
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         self.detail.as_deref()
@@ -297,7 +296,7 @@ impl From<JsonError> for ContentError {
     }
 }
 
-/// The error of content that is JSON, but no object.
+/// The error of content that is JSON, but not an object.
 pub(crate) fn not_an_object(json: &Json) -> ContentError {
     ContentError::new(format!(
         "The content must be a JSON object, not {}",

@@ -19,11 +19,11 @@ use crate::field::ascii;
 /// ```
 ///
 /// There is no escaping in this grammar: `"a\"` is the whole tag `a\`. obs-text is UTF-8 here,
-/// because a tag is text; [`Preconditions`](crate::Preconditions) also read the tags of clients
-/// that are not UTF-8, which equal none that is.
+/// because a tag is text; [`Preconditions`](crate::Preconditions) also accept tags that are not
+/// UTF-8, which equal no `EntityTag`.
 ///
 /// Two tags are compared by [`strong_eq`](Self::strong_eq) or [`weak_eq`](Self::weak_eq), never
-/// by `==`, which says whether two values are identical and is no comparison HTTP knows.
+/// by `==`, which says whether two values are identical and is not a comparison of HTTP.
 ///
 /// | a       | b       | strong | weak |
 /// |---------|---------|--------|------|
@@ -70,7 +70,7 @@ impl EntityTag {
 
     /// Makes the strong tag of a revision: the digits of its number.
     ///
-    /// The number must change with every write, must not come back after a removal, and must not be
+    /// The number must change with every write, must not be used again after a removal, and must not be
     /// that of another representation of the resource, such as a compressed one.
     #[must_use]
     pub fn revision(number: impl Into<i128>) -> Self {
@@ -121,7 +121,7 @@ impl EntityTag {
         self.opaque == other.opaque
     }
 
-    /// The tag as the value of a field.
+    /// The tag as a field value.
     pub(crate) fn field_value(&self) -> String {
         let mut value = String::with_capacity(self.opaque.len() + 4);
         if self.weak {
@@ -144,7 +144,7 @@ impl FromStr for EntityTag {
 
     fn from_str(text: &str) -> Result<Self, ParseEntityTagError> {
         let (weak, opaque) = scan(text.as_bytes())?;
-        // The ends of the opaque part are quotes, and so between two characters.
+        // The opaque part is between two quotes, so the range does not cut a character.
         let opaque = text.get(opaque).unwrap_or_default().to_owned();
         Ok(Self { opaque, weak })
     }
@@ -156,8 +156,7 @@ impl fmt::Display for EntityTag {
     }
 }
 
-/// Reads one entity tag from the bytes of a field value: whether it is weak, and where its opaque
-/// part stands.
+/// Parses one entity tag. Returns whether it is weak, and the range of its opaque part.
 pub(crate) fn scan(value: &[u8]) -> Result<(bool, Range<usize>), ParseEntityTagError> {
     let (weak, quoted) = match value.strip_prefix(b"W/") {
         Some(rest) => (true, rest),
@@ -184,7 +183,7 @@ pub(crate) fn is_etagc(byte: u8) -> bool {
     matches!(byte, b'!' | b'#'..=b'~' | 0x80..)
 }
 
-/// Checks each byte of an opaque part, which begins at the byte `start` of what was read.
+/// Checks each byte of an opaque part, which begins at the byte `start` of the text.
 fn check(opaque: &[u8], start: usize) -> Result<(), ParseEntityTagError> {
     match opaque.iter().position(|byte| !is_etagc(*byte)) {
         None => Ok(()),
@@ -195,11 +194,11 @@ fn check(opaque: &[u8], start: usize) -> Result<(), ParseEntityTagError> {
     }
 }
 
-/// Why a text is no entity tag: what was wrong, and at which byte.
+/// Why a text is not an entity tag: what is wrong, and at which byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseEntityTagError {
     kind: Kind,
-    /// What stands at the position; none at the end.
+    /// The character at the position; `None` at the end of the text.
     found: Option<char>,
     position: usize,
 }
@@ -213,7 +212,7 @@ enum Kind {
 }
 
 impl ParseEntityTagError {
-    /// The error at this byte, which `rest` begins with.
+    /// The error at the byte `position`, where `rest` begins.
     fn at(kind: Kind, rest: &[u8], position: usize) -> Self {
         let found = rest.utf8_chunks().next();
         Self {
@@ -223,7 +222,7 @@ impl ParseEntityTagError {
         }
     }
 
-    /// The byte at which the text stopped being an entity tag, counted from 0.
+    /// The index of the first byte that is wrong, counted from 0.
     #[must_use]
     pub fn position(&self) -> usize {
         self.position

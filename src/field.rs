@@ -2,9 +2,9 @@
 
 /// The members of a list that are not empty.
 ///
-/// A comma between quotes belongs to its member. Quotes are paired from the left and never again
-/// looked for inside a member that turns out malformed, so that nothing in there can match. A
-/// backslash is no escape, as it is none in an entity tag.
+/// A comma between quotes belongs to its member. Quotes are paired from the left. A malformed member
+/// is not split again, so that no part of it can match. A backslash does not escape a quote, as in an
+/// entity tag.
 ///
 /// [RFC 9110 section 5.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.1)
 pub(crate) fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -19,7 +19,7 @@ pub(crate) fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|member| !member.is_empty())
 }
 
-/// The value without the optional white space around it: spaces and tabs, no others.
+/// The value without the optional white space around it, which is spaces and tabs.
 ///
 /// [RFC 9110 section 5.6.3](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.3)
 pub(crate) fn trim(value: &[u8]) -> &[u8] {

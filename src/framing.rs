@@ -1,39 +1,40 @@
-//! Whether the head of a request can be trusted, and where its content ends.
+//! Framing: the checks of a request's head, and where its content ends.
 
 use std::fmt;
 
 use crate::message::{Protocol, Request};
 
-/// The longest request target that is looked at, in bytes.
+/// The longest request target that is accepted, in bytes.
 pub(crate) const MAX_TARGET: usize = 8 * 1024;
 
-/// The most content that is read and thrown away beyond what is accepted, in bytes, so that the
-/// connection can go on.
+/// The most content beyond the accepted length that is read and discarded, in bytes, so that the
+/// connection can be used again.
 pub(crate) const DRAINABLE: u64 = 16 * 1024 * 1024;
 
-/// How the content of a request is delimited, once its head can be trusted.
+/// How the content of a request is delimited.
 ///
-/// What a door must know before it touches the content, judged in one place for every door.
+/// Every door determines this, by the same rules, before it reads the content.
 ///
 /// [RFC 9112 section 6](https://www.rfc-editor.org/rfc/rfc9112#section-6)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// There is none.
+    /// There is no content.
     Empty,
-    /// So many bytes, announced by Content-Length.
+    /// The content has the number of bytes that Content-Length announces.
     Length(u64),
-    /// Chunks, of a length that only their end tells.
+    /// The content is in chunks; the last chunk ends it.
     Chunked,
 }
 
 impl Framing {
-    /// Judges the head of a request: its version, target, Host, Transfer-Encoding and Content-Length.
+    /// Checks the head of a request: its version, fields, target, Host, Transfer-Encoding and
+    /// Content-Length.
     ///
-    /// `max_content` is the longest content that may be announced, in bytes.
+    /// `max_content` is the longest content that Content-Length may announce, in bytes.
     ///
     /// # Errors
     ///
-    /// When the head is such that answering it as it stands would be a mistake; see [`Refusal`].
+    /// When the head is invalid, or exceeds a limit; see [`Refusal`].
     pub(crate) fn of(request: &Request<'_>, max_content: u64) -> Result<Self, Refusal> {
         if request.protocol < Protocol::Http10 {
             return Err(Refusal::Protocol);
@@ -52,8 +53,8 @@ impl Framing {
         }
     }
 
-    /// Content that two readers could delimit differently is how requests are smuggled past a
-    /// proxy. So every form that is not plainly one thing is refused.
+    /// Refuses what is ambiguous: where a proxy and this server delimit content differently, requests
+    /// can be smuggled past the proxy.
     ///
     /// [RFC 9112 section 6.3](https://www.rfc-editor.org/rfc/rfc9112#section-6.3)
     fn of_content(request: &Request<'_>) -> Result<Self, Refusal> {
@@ -86,19 +87,19 @@ impl Framing {
     }
 }
 
-/// A control character in a field is where two readers may see different fields.
+/// Refuses control characters, because a proxy and this server could read different fields.
 ///
 /// [RFC 9110 section 5.5](https://www.rfc-editor.org/rfc/rfc9110#section-5.5)
 fn check_fields(request: &Request<'_>) -> Result<(), Refusal> {
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    // To look at every byte is faster here than to stop at the first that is found.
+    // Testing every byte is faster here than stopping at the first control character.
     let is_control = |b: u8| b.is_ascii_control() && b != b'\t';
-    let is_sound = |(name, value): &(&str, &[u8])| {
+    let is_valid = |(name, value): &(&str, &[u8])| {
         !name.is_empty()
             && name.bytes().all(is_token)
             && !value.iter().fold(false, |found, b| found | is_control(*b))
     };
-    if request.fields.iter().all(is_sound) {
+    if request.fields.iter().all(is_valid) {
         Ok(())
     } else {
         Err(Refusal::Field)
@@ -137,8 +138,7 @@ pub(crate) fn is_authority(host: &str) -> bool {
     !name.is_empty() && name_fits && port.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Why a request is refused before anybody asks what it wants. Each says what it means when it is
-/// displayed.
+/// Why a request is refused before its target is read. `Display` gives the message for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Protocol,
@@ -151,7 +151,7 @@ pub(crate) enum Refusal {
     LengthBesideEncoding,
     ContentLength,
     ContentTooLong {
-        /// The most that is taken, in bytes.
+        /// The longest content that is accepted, in bytes.
         limit: u64,
     },
     ContentMalformed,
@@ -162,7 +162,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// Whether it is clear all the same where the next request begins, once the content is read.
+    /// Whether the next request can be read from the connection, once the content has been read.
     pub(crate) fn leaves_framing_clear(self) -> bool {
         matches!(
             self,

@@ -7,14 +7,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use time::format_description::BorrowedFormatItem;
 use time::macros::{format_description, utc_datetime};
 use time::parsing::Parsed;
-use time::{Month, PrimitiveDateTime, UtcDateTime, Weekday};
+use time::{PrimitiveDateTime, UtcDateTime};
 
 use crate::field::ascii;
 
 /// A point in time with the one-second resolution that HTTP gives its dates.
 ///
-/// Three forms are read, because senders of all three are still about; the first alone is
-/// written. Day and month names are case-sensitive.
+/// Three formats are read, because there are senders of all three. Only the first is written. Day and
+/// month names are case-sensitive.
 ///
 /// ```text
 /// Sun, 06 Nov 1994 08:49:37 GMT    IMF-fixdate
@@ -22,7 +22,7 @@ use crate::field::ascii;
 /// Sun Nov  6 08:49:37 1994         asctime
 /// ```
 ///
-/// A second is coarse: two versions can share it.
+/// Two versions can be made in one second: then their dates are equal.
 ///
 /// ```
 /// use ifmatch::HttpDate;
@@ -41,56 +41,54 @@ pub struct HttpDate {
     seconds: i64,
 }
 
-type Form = &'static [BorrowedFormatItem<'static>];
+type DateFormat = &'static [BorrowedFormatItem<'static>];
 
-const IMF_FIXDATE: Form = format_description!(
+const IMF_FIXDATE: DateFormat = format_description!(
     "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
 );
-const RFC_850: Form = format_description!(
+const RFC_850: DateFormat = format_description!(
     "[weekday], [day]-[month repr:short]-[year repr:last_two] [hour]:[minute]:[second] GMT"
 );
-const ASCTIME: Form = format_description!(
+const ASCTIME: DateFormat = format_description!(
     "[weekday repr:short] [month repr:short] [day padding:space] [hour]:[minute]:[second] [year]"
 );
 
 impl HttpDate {
-    /// Reads one of the three forms.
+    /// Parses one of the three formats.
     ///
-    /// `now` settles the century of an RFC 850 date, whose year has two digits: a date that would
-    /// lie more than 50 years ahead is in the past. The name of the weekday must be one, but is
-    /// not held against the date.
+    /// `now` determines the century of an RFC 850 date, whose year has two digits: a date that would
+    /// be more than 50 years ahead is in the past. The weekday must be the name of a day, but need
+    /// not be the right one.
     ///
     /// # Errors
     ///
-    /// When the text is none of the three forms, or names a day or a time that does not exist.
+    /// When the text is in none of the three formats, or its day or time does not exist.
     pub fn parse(text: &str, now: Self) -> Result<Self, ParseHttpDateError> {
         [IMF_FIXDATE, RFC_850, ASCTIME]
             .into_iter()
-            .find_map(|form| read(text, form, now))
+            .find_map(|format| parse_as(text, format, now))
             .ok_or(ParseHttpDateError)
     }
 
     /// The second in which this microsecond after the beginning of 1970 is.
     pub(crate) fn from_microseconds(microseconds: i64) -> Self {
         Self {
-            seconds: microseconds.div_euclid(MICROSECONDS),
+            seconds: microseconds.div_euclid(MICROSECONDS_PER_SECOND),
         }
     }
-}
 
-impl HttpDate {
     /// The date as an IMF-fixdate.
     ///
-    /// It is written digit by digit: several go into each answer, and `time` takes five times as
-    /// long for one.
+    /// It is written digit by digit, because an answer has several dates and `time` takes five times
+    /// as long for each.
     fn text(self) -> [u8; 29] {
         let mut text = *b"Sun, 06 Nov 1994 08:49:37 GMT";
         let at = utc(self.seconds);
         let (year, month, day) = at.to_calendar_date();
         let (hour, minute, second) = at.as_hms();
-        text[..3].copy_from_slice(day_name(at.weekday()));
+        text[..3].copy_from_slice(name(&DAYS, at.weekday().number_days_from_monday()));
         text[5..7].copy_from_slice(&two_digits(day));
-        text[8..11].copy_from_slice(month_name(month));
+        text[8..11].copy_from_slice(name(&MONTHS, month as u8 - 1));
         text[12..14].copy_from_slice(&two_digits(year.unsigned_abs() / 100));
         text[14..16].copy_from_slice(&two_digits(year.unsigned_abs()));
         text[17..19].copy_from_slice(&two_digits(hour));
@@ -124,7 +122,7 @@ impl fmt::Display for HttpDate {
     clippy::indexing_slicing,
     reason = "the compiler would refuse a constant that panics"
 )]
-const PAIRS: [[u8; 2]; 100] = {
+const TWO_DIGITS: [[u8; 2]; 100] = {
     let mut pairs = [*b"00"; 100];
     let mut number: u8 = 0;
     while number < 100 {
@@ -136,55 +134,40 @@ const PAIRS: [[u8; 2]; 100] = {
 
 /// The last two decimal digits of a number.
 pub(crate) fn two_digits(number: impl Into<u64>) -> [u8; 2] {
-    let pair = PAIRS.get((number.into() % 100) as usize);
+    let pair = TWO_DIGITS.get((number.into() % 100) as usize);
     pair.copied().unwrap_or_default()
 }
 
-fn day_name(day: Weekday) -> &'static [u8; 3] {
-    match day {
-        Weekday::Monday => b"Mon",
-        Weekday::Tuesday => b"Tue",
-        Weekday::Wednesday => b"Wed",
-        Weekday::Thursday => b"Thu",
-        Weekday::Friday => b"Fri",
-        Weekday::Saturday => b"Sat",
-        Weekday::Sunday => b"Sun",
-    }
+/// The names of the days, from Monday, and of the months.
+const DAYS: [&[u8; 3]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
+const MONTHS: [&[u8; 3]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
+
+/// The name with this index; there is always one.
+fn name(names: &[&'static [u8; 3]], index: u8) -> &'static [u8; 3] {
+    names.get(usize::from(index)).copied().unwrap_or(b"   ")
 }
 
-fn month_name(month: Month) -> &'static [u8; 3] {
-    match month {
-        Month::January => b"Jan",
-        Month::February => b"Feb",
-        Month::March => b"Mar",
-        Month::April => b"Apr",
-        Month::May => b"May",
-        Month::June => b"Jun",
-        Month::July => b"Jul",
-        Month::August => b"Aug",
-        Month::September => b"Sep",
-        Month::October => b"Oct",
-        Month::November => b"Nov",
-        Month::December => b"Dec",
-    }
-}
+/// The first and the last microsecond that HTTP can write, in the years 0 and 9999, since the
+/// beginning of 1970.
+const MIN_MICROSECONDS: i64 =
+    utc_datetime!(0000-01-01 0:00).unix_timestamp() * MICROSECONDS_PER_SECOND;
+pub(crate) const MAX_MICROSECONDS: i64 =
+    (utc_datetime!(9999-12-31 23:59:59).unix_timestamp() + 1) * MICROSECONDS_PER_SECOND - 1;
 
-/// The first and the last microsecond of the years that HTTP can write, since the beginning of 1970.
-const FIRST: i64 = utc_datetime!(0000-01-01 0:00).unix_timestamp() * MICROSECONDS;
-pub(crate) const LAST: i64 =
-    (utc_datetime!(9999-12-31 23:59:59).unix_timestamp() + 1) * MICROSECONDS - 1;
+pub(crate) const MICROSECONDS_PER_SECOND: i64 = 1_000_000;
 
-/// In one second.
-pub(crate) const MICROSECONDS: i64 = 1_000_000;
-
-/// The microseconds from the beginning of 1970 to `at`, cut to a whole number. Beyond the years 0 to
-/// 9999, which HTTP cannot write, the nearest end.
+/// The microseconds from the beginning of 1970 to `at`, rounded down, and limited to the years 0 to
+/// 9999, which are those that HTTP can write.
 pub(crate) fn microseconds(at: SystemTime) -> i64 {
     match at.duration_since(UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_micros()).map_or(LAST, |it| it.min(LAST)),
+        Ok(after) => {
+            i64::try_from(after.as_micros()).map_or(MAX_MICROSECONDS, |it| it.min(MAX_MICROSECONDS))
+        }
         Err(before) => {
             let before = before.duration().as_nanos().div_ceil(1000);
-            i64::try_from(before).map_or(FIRST, |it| FIRST.max(-it))
+            i64::try_from(before).map_or(MIN_MICROSECONDS, |it| MIN_MICROSECONDS.max(-it))
         }
     }
 }
@@ -194,38 +177,39 @@ pub(crate) fn utc(seconds: i64) -> UtcDateTime {
     UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::UNIX_EPOCH)
 }
 
-fn read(text: &str, form: Form, now: HttpDate) -> Option<HttpDate> {
+fn parse_as(text: &str, format: DateFormat, now: HttpDate) -> Option<HttpDate> {
     // The parser would take a sign before a year of four digits; the grammar has none.
     if text.contains('+') || text.contains(" -") {
         return None;
     }
     let mut parsed = Parsed::new();
-    if !parsed.parse_items(text.as_bytes(), form).ok()?.is_empty() {
+    if !parsed.parse_items(text.as_bytes(), format).ok()?.is_empty() {
         return None;
     }
     if let Some(two_digits) = parsed.year_last_two() {
         let now = utc(now.seconds);
-        // The latest year with these digits that begins no more than 50 years ahead ...
-        let horizon = now.year() + 50;
-        let year = horizon - (horizon - i32::from(two_digits)).rem_euclid(100);
-        // ... and the one a century before, if the very date lies beyond.
+        // The latest year with these digits that is at most 50 years ahead.
+        let last_year = now.year() + 50;
+        let year = last_year - (last_year - i32::from(two_digits)).rem_euclid(100);
+        // The date in that year can still be more than 50 years ahead: then it is a century earlier.
         let day = (year, parsed.month()?, parsed.day()?.get());
         let time = (parsed.hour_24()?, parsed.minute()?, parsed.second()?);
-        let ahead = (day, time) > ((horizon, now.month(), now.day()), now.as_hms());
+        let ahead = (day, time) > ((last_year, now.month(), now.day()), now.as_hms());
         parsed.set_year(if ahead { year - 100 } else { year })?;
     }
-    // A leap second, which the grammar has and calendars leave out.
+    // The grammar allows a leap second; `time` does not.
     let leap = parsed.second() == Some(60);
     if leap {
         parsed.set_second(59)?;
     }
     let read = PrimitiveDateTime::try_from(parsed).ok()?.as_utc();
-    // The calendar ends with the year 9999, even if that has a leap second.
-    let seconds = (read.unix_timestamp() + i64::from(leap)).min(LAST.div_euclid(MICROSECONDS));
+    // A leap second at the end of the year 9999 would be in the year 10000.
+    let seconds = (read.unix_timestamp() + i64::from(leap))
+        .min(MAX_MICROSECONDS.div_euclid(MICROSECONDS_PER_SECOND));
     Some(HttpDate { seconds })
 }
 
-/// The text is none of the three forms of an HTTP-date.
+/// The text is not an HTTP-date in any of the three formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseHttpDateError;
 

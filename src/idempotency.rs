@@ -1,4 +1,4 @@
-//! Keys that make a write safe to repeat.
+//! Idempotency keys, which make a write safe to repeat.
 
 use std::error::Error;
 use std::fmt;
@@ -18,7 +18,7 @@ const MAX_KEY: usize = 255;
 /// field value is a string of [RFC 9651 section
 /// 3.3.3](https://www.rfc-editor.org/rfc/rfc9651#section-3.3.3): in double quotes, with `\"` and
 /// `\\` as the only escapes. No parameters are defined, and a value with parameters is refused, so
-/// that nothing a client means is ignored. The source is
+/// that no parameter is ignored. The source is
 /// [draft-ietf-httpapi-idempotency-key-header](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/),
 /// which has expired.
 ///
@@ -50,7 +50,7 @@ impl IdempotencyKey {
         }
     }
 
-    /// Reads the key from its field lines, if there are any.
+    /// Reads the key from the field lines; `None` if there are none.
     pub(crate) fn from_lines<'a>(
         mut lines: impl Iterator<Item = &'a [u8]>,
     ) -> Result<Option<Self>, IdempotencyKeyError> {
@@ -102,7 +102,7 @@ impl FromStr for IdempotencyKey {
     }
 }
 
-/// Why a request has no valid key. What it displays is the message that the client gets.
+/// Why the key of a request is not valid. `Display` gives the message for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdempotencyKeyError {
@@ -129,7 +129,7 @@ impl fmt::Display for IdempotencyKeyError {
 
 impl Error for IdempotencyKeyError {}
 
-/// A write that was sent with a key, as a store keeps it beside what the write made.
+/// A write with a key, which a store keeps with the document that the write made.
 ///
 /// A later request with the same key and the same digest is a repetition of this write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl KeyedWrite {
         }
     }
 
-    /// The version of the oldest removal that is no longer kept.
+    /// The cutoff: a removal at this version or before it is no longer kept.
     pub(crate) fn oldest_removal(now: SystemTime) -> Version {
         let before = now.checked_sub(Self::REMOVAL_KEPT);
         before.map_or(Version::FIRST, Version::from)
@@ -171,7 +171,7 @@ impl KeyedWrite {
 /// there is one, and its content.
 pub(crate) fn digest(method: &str, collection: &str, id: &str, content: &[u8]) -> u128 {
     let mut state = md5::Context::new();
-    // None of these can hold a NUL.
+    // A NUL ends each of these, because none of them can contain one.
     for text in [method, collection, id] {
         state.consume(text);
         state.consume([0]);

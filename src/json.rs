@@ -5,18 +5,19 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// How deeply arrays and objects may be nested.
+/// The deepest nesting of arrays and objects.
 pub(crate) const MAX_DEPTH: usize = 100;
 
-/// JSON text that every reader reads alike: no object has a member twice, and no string an unpaired
+/// JSON text that all parsers read alike: no object has a member twice, and no string has an unpaired
 /// surrogate.
 ///
-/// Numbers and strings stand in it as they were sent, the white space between them is gone.
+/// Numbers and strings are as they were sent. There is no white space between tokens.
 ///
-/// [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259), and of
-/// [RFC 7493](https://www.rfc-editor.org/rfc/rfc7493) all but the range of numbers.
+/// [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259), and
+/// [RFC 7493](https://www.rfc-editor.org/rfc/rfc7493) without its limits of numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Json(String);
 
@@ -25,12 +26,12 @@ impl Json {
     ///
     /// # Errors
     ///
-    /// When it is not JSON, or JSON that two readers could read differently.
+    /// When it is not JSON, or is JSON that two parsers could read differently.
     pub(crate) fn read(content: &[u8]) -> Result<Self, JsonError> {
         Self::read_to(content, MAX_DEPTH)
     }
 
-    /// Checks `content`, whose arrays and objects may be nested so deeply.
+    /// Checks `content`, whose arrays and objects may be nested `depth` levels deep.
     ///
     /// # Errors
     ///
@@ -51,12 +52,11 @@ impl Json {
         Self(text)
     }
 
-    /// The text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What kind of value it is, with its article.
+    /// The type of the value, with its article, for messages.
     pub(crate) fn kind(&self) -> &'static str {
         match self.0.as_bytes() {
             [b'{', ..] => "an object",
@@ -88,7 +88,8 @@ impl Json {
         serde_json::from_str(&self.0).ok()
     }
 
-    /// This value, changed by a merge patch. Members keep their order, and new ones follow.
+    /// This value, changed by a merge patch. Members keep their order, and new ones are added at the
+    /// end.
     ///
     /// [RFC 7396 section 2](https://www.rfc-editor.org/rfc/rfc7396#section-2)
     pub(crate) fn merged(&self, patch: &Self) -> Self {
@@ -104,7 +105,7 @@ impl Json {
 pub(crate) struct Member<'a> {
     /// The name, without quotes and escapes.
     pub(crate) name: Cow<'a, str>,
-    /// The name as it stands in the text.
+    /// The name as it is in the text, with quotes and escapes.
     pub(crate) raw_name: &'a str,
     /// The value, as JSON text.
     pub(crate) value: &'a str,
@@ -122,7 +123,7 @@ pub(crate) fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a string always serializes into memory")
 }
 
-/// Writes the text as a JSON string. Most texts have nothing to escape, and are copied.
+/// Writes the text as a JSON string. A text without characters to escape, as most are, is copied.
 pub(crate) fn write_quoted(text: &str, content: &mut Vec<u8>) {
     let is_escaped = |byte: u8| matches!(byte, 0..b' ' | b'"' | b'\\');
     if text.bytes().any(is_escaped) {
@@ -134,7 +135,21 @@ pub(crate) fn write_quoted(text: &str, content: &mut Vec<u8>) {
     }
 }
 
-/// Begins a member of an object to which `text` was written last.
+/// Writes `value` in the layout of the older service, whose clients compare it byte for byte: two
+/// spaces of indentation, a comma *and a space* before each line break, a line break at the end.
+pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
+    let text = serde_json::to_string_pretty(value)
+        .expect("strings, and lists and objects of them, always serialize into memory");
+    // No line ends within a string, because line breaks in strings are escaped.
+    let mut spaced = String::with_capacity(text.len() + 16);
+    for line in text.lines() {
+        spaced.push_str(line);
+        spaced.push_str(if line.ends_with(',') { " \n" } else { "\n" });
+    }
+    spaced.into_bytes()
+}
+
+/// Writes the name of the next member of the object that is being written to `text`.
 fn begin_member(text: &mut String, raw_name: &str) {
     if !text.ends_with('{') {
         text.push(',');
@@ -161,24 +176,24 @@ fn split_value(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// Writes valid JSON without white space, and checks what its grammar leaves open: in one pass,
-/// however deeply it is nested.
+/// Copies valid JSON without its white space. Checks what the grammar allows and [`Json`] does not:
+/// repeated names, unpaired surrogates, any depth. It does not recurse, so the depth is no danger.
 fn compact(mut rest: &str, depth: usize) -> Result<String, JsonError> {
     let mut text = String::with_capacity(rest.len());
-    // The names so far of each object around, and none of an array.
-    let mut around: Vec<Option<Vec<Cow<'_, str>>>> = Vec::new();
+    // An entry for each array and object that is open: the names of an object, `None` for an array.
+    let mut open: Vec<Option<Vec<Cow<'_, str>>>> = Vec::new();
     while let Some(first) = rest.bytes().next() {
         let (token, after) = rest.split_at(token_length(rest));
         rest = after;
         match first {
             b' ' | b'\t' | b'\n' | b'\r' => continue,
-            b'{' | b'[' if around.len() == depth => return Err(JsonError::TooDeep),
-            b'{' => around.push(Some(Vec::new())),
-            b'[' => around.push(None),
-            b'}' | b']' => check_names(around.pop().flatten().unwrap_or_default())?,
+            b'{' | b'[' if open.len() == depth => return Err(JsonError::TooDeep),
+            b'{' => open.push(Some(Vec::new())),
+            b'[' => open.push(None),
+            b'}' | b']' => check_names(open.pop().flatten().unwrap_or_default())?,
             b'"' => {
                 let string = unescaped(token)?;
-                match around.last_mut() {
+                match open.last_mut() {
                     Some(Some(names)) if text.ends_with(['{', ',']) => names.push(string),
                     _ => {}
                 }
@@ -190,7 +205,7 @@ fn compact(mut rest: &str, depth: usize) -> Result<String, JsonError> {
     Ok(text)
 }
 
-/// How long the first token of valid JSON is: a string is one, and any other byte.
+/// The length of the first token of valid JSON, in bytes: a whole string, or one other byte.
 fn token_length(rest: impl AsRef<[u8]>) -> usize {
     let [b'"', inside @ ..] = rest.as_ref() else {
         return 1;
@@ -221,19 +236,19 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// The string that `quoted` is, without its quotes and escapes.
+/// The value of a JSON string: without its quotes and escapes.
 fn unescaped(quoted: &str) -> Result<Cow<'_, str>, JsonError> {
     let inside = quoted.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
     match inside {
         Some(inside) if !inside.contains('\\') => Ok(inside.into()),
-        // The grammar has been checked: what can be wrong is a surrogate without the other.
+        // The grammar has been checked, so the only error can be an unpaired surrogate.
         _ => serde_json::from_str::<String>(quoted)
             .map(Cow::from)
             .map_err(|_| JsonError::Surrogate(shortened(quoted))),
     }
 }
 
-/// A value, with its members if it is an object: so a merge reads each byte once.
+/// A value, and its members if it is an object, so that a merge reads each byte once.
 enum Node<'a> {
     Object(Vec<(Member<'a>, Self)>),
     /// Any other value.
@@ -241,7 +256,7 @@ enum Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// Reads the first value of `text`. Also returns how long it is.
+    /// Reads the first value of `text`. Also returns its length in bytes.
     fn read(text: &'a str) -> (Self, usize) {
         let Some(mut rest) = text.strip_prefix('{') else {
             return (Self::Other, split_value(text).0.len());
@@ -260,7 +275,7 @@ impl<'a> Node<'a> {
             members.push((member, node));
             rest = after.strip_prefix(',').unwrap_or(after);
         }
-        // The brace that closes it is part of it.
+        // The closing brace is counted, too.
         (Self::Object(members), text.len() - rest.len() + 1)
     }
 
@@ -272,7 +287,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Writes what a patch, whose text is `value`, makes of the target.
+/// Applies a patch, whose text is `value`, to the target, and writes the result to `text`.
 ///
 /// [RFC 7396 section 2](https://www.rfc-editor.org/rfc/rfc7396#section-2)
 fn merge(target: Option<Node<'_>>, patch: Node<'_>, value: &str, text: &mut String) {
@@ -298,7 +313,7 @@ fn merge(target: Option<Node<'_>>, patch: Node<'_>, value: &str, text: &mut Stri
             }
         }
     }
-    // The rest are members that the target does not have.
+    // The remaining changes are of members that the target does not have.
     for name in &names {
         match changes.remove(name) {
             Some((change, patch)) if change.value != "null" => {
@@ -311,14 +326,14 @@ fn merge(target: Option<Node<'_>>, patch: Node<'_>, value: &str, text: &mut Stri
     text.push('}');
 }
 
-/// Why content is not JSON that every reader reads alike.
+/// Why content is not JSON that all parsers read alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum JsonError {
-    /// It is not JSON: what is wrong, and where.
+    /// It is not JSON; the text says what is wrong, and where.
     Malformed(String),
     /// An object has this member twice.
     Repeated(String),
-    /// This string has a surrogate without the one that belongs to it.
+    /// This string has an unpaired surrogate.
     Surrogate(String),
     /// It is nested more deeply than [`MAX_DEPTH`].
     TooDeep,

@@ -1,4 +1,4 @@
-//! The judgement of a whole request: perform it, or what to answer instead.
+//! Judging a request: whether its method is performed, and if not, the answer.
 
 use std::error::Error;
 use std::fmt;
@@ -8,17 +8,17 @@ use crate::method::Method;
 use crate::precondition::{Evaluation, Precondition, Preconditions, PreconditionsError, TagSyntax};
 use crate::validators::Validators;
 
-/// Judges a request by its preconditions: the one call that a handler needs.
+/// Judges a request by its preconditions. A handler needs only this call.
 ///
 /// `fields` are all field lines of the request, as text or as bytes, for example a
 /// `&http::HeaderMap`; see [`Preconditions::from_fields`] for why none may be left out. `selected`
-/// holds the validators of the current representation, or is `None` where there is none.
-/// `without_if_match` says what becomes of a write without If-Match; for GET and HEAD it makes no
-/// difference.
+/// holds the validators of the current representation, or is `None` if there is no representation.
+/// `without_if_match` decides whether a write without If-Match is performed; it has no effect on GET
+/// and HEAD.
 ///
 /// Call it after the checks that need no content (target, rights, method), and before the content
 /// is read or parsed. Do not call it if those checks end in another status than 2xx or 412: a GET
-/// of what does not exist gets 404, whatever its preconditions are
+/// of a resource that does not exist gets 404, whatever its preconditions are
 /// ([section 13.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1)).
 ///
 /// No other write may come between the judgement and the write. In memory, hold the lock for both.
@@ -47,8 +47,8 @@ use crate::validators::Validators;
 ///
 /// # Errors
 ///
-/// When the method is not to be performed. [`NotPerformed`] is the answer: its status, its fields
-/// and a sentence that says why. With the feature `http` it converts into an `http::Response`, so
+/// When the method must not be performed. [`NotPerformed`] is the answer: its status, its fields
+/// and a sentence with the reason. With the feature `http` it converts into an `http::Response`, so
 /// that a handler which returns `Result<_, Response>` can use `?`.
 ///
 /// [RFC 9110 section 13.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.2)
@@ -73,17 +73,17 @@ pub fn judge<N: AsRef<str>, V: AsRef<[u8]>>(
 /// [RFC 6585 section 3](https://www.rfc-editor.org/rfc/rfc6585#section-3)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WithoutIfMatch {
-    /// It is refused with 428, because it might overwrite what its client has never seen. This is
-    /// the choice for PUT, PATCH and DELETE.
+    /// It is refused with 428, because it could overwrite a state that its client has not read. This
+    /// is the choice for PUT, PATCH and DELETE.
     ///
-    /// The representation needs a strong tag: no other can be sent in If-Match with success, except
-    /// for `*`. A date does not stand in for a tag, since two versions can share a second.
+    /// The representation needs a strong tag, because If-Match never matches a weak one. A date is no
+    /// replacement for a tag, because two versions can be made in one second.
     ///
-    /// A PUT where there is no representation is performed. It creates one, perhaps in place of one
-    /// that another client has removed meanwhile; a client that minds sends If-Match.
+    /// A PUT is performed if there is no representation. It creates one, even if another client has
+    /// just removed the representation; a client prevents this with If-Match.
     Refuse,
     /// It is performed. This is the choice for a POST that adds to a collection, and for methods
-    /// that change nothing.
+    /// without effect on the resource.
     Perform,
 }
 
@@ -94,12 +94,12 @@ pub enum Reason {
     NotModified,
     /// A precondition is false: 412.
     PreconditionFailed {
-        /// Which one.
+        /// The precondition that is false.
         field: Precondition,
-        /// Whether If-Match is false only because a tag is weak: one in it, or the current one.
+        /// Whether If-Match is false only because a tag is weak: one in the field, or the current one.
         weak: bool,
     },
-    /// A write came without If-Match: 428.
+    /// A write has no If-Match: 428.
     PreconditionRequired,
     /// A precondition cannot be read: 400.
     BadRequest(PreconditionsError),
@@ -138,16 +138,15 @@ impl fmt::Display for Reason {
 }
 
 impl Preconditions {
-    /// Judges a method by these preconditions, as [`judge`] does: to read a request once and judge
-    /// it again after another writer was faster, or to read tags in another
-    /// [syntax](TagSyntax).
+    /// Judges a method by these preconditions, as [`judge`] does. Use it to judge a request again
+    /// after another client has changed the resource, or to read tags in another [syntax](TagSyntax).
     ///
-    /// [`evaluate`](Self::evaluate) answers the question of section 13.2.2 alone. This also tells a
-    /// precondition that is false from one that cannot be read, and requires If-Match.
+    /// [`evaluate`](Self::evaluate) does only what section 13.2.2 says. This function also
+    /// distinguishes a false precondition from a malformed one, and requires If-Match.
     ///
     /// # Errors
     ///
-    /// When the method is not to be performed.
+    /// When the method must not be performed.
     pub fn judge(
         &self,
         method: Method,
@@ -158,7 +157,7 @@ impl Preconditions {
         self.check_if_match(method, selected.is_some(), without_if_match)
     }
 
-    /// Evaluates the preconditions, and tells one that is false from one that cannot be read.
+    /// Evaluates the preconditions, and distinguishes a false one from a malformed one.
     pub(crate) fn check(
         &self,
         method: Method,
@@ -183,7 +182,7 @@ impl Preconditions {
         })
     }
 
-    /// Requires If-Match of a write where a representation `exists`.
+    /// Requires If-Match in a write if a representation `exists`.
     pub(crate) fn check_if_match(
         &self,
         method: Method,
@@ -208,8 +207,7 @@ pub struct NotPerformed {
 }
 
 impl NotPerformed {
-    /// The answer for this reason, to a request for the representation with the `current`
-    /// validators.
+    /// The answer for this reason. `current` has the validators of the current representation.
     #[must_use]
     pub fn new(reason: Reason, current: Option<&Validators>, now: impl Into<HttpDate>) -> Self {
         Self {
@@ -247,7 +245,7 @@ impl NotPerformed {
         fields
     }
 
-    /// The content: a sentence in plain text that says why, or nothing where the status is 304.
+    /// The content: a sentence in plain text with the reason, or nothing if the status is 304.
     #[must_use]
     pub fn content(&self) -> String {
         match self.reason {

@@ -1,64 +1,20 @@
 //! Several clients change the same resource over HTTP, and no update is lost. Every representation
-//! carries an entity tag; a reader who has it already gets 304, a writer whose copy is out of date
-//! gets 412, and nothing is overwritten.
+//! has an entity tag: a client that has the current representation gets 304, and a client that writes
+//! with an outdated copy gets 412, and overwrites nothing.
 //!
-//! There are three ways in, and none needs the next.
+//! There are three ways to use the crate. The linked pages have examples.
 //!
-//! # Judge
-//!
-//! You have a server. [`judge`] says of one request whether its method is to be performed, by
-//! [RFC 9110 section 13](https://www.rfc-editor.org/rfc/rfc9110#section-13) without ranges; if not,
-//! it has the answer. With `default-features = false` this is all there is, and needs only the crate
-//! `time`. With the feature `http` it works with axum, hyper and others that use version 1 of that crate: see
-//! `examples/axum.rs`, and `examples/blocking.rs` for a server without them.
-//!
-//! ```
-//! use ifmatch::{EntityTag, Method, Validators, WithoutIfMatch, judge};
-//! use std::time::SystemTime;
-//!
-//! let fields = [("If-Match", r#""4""#)]; // all field lines of the request
-//! let current = Validators::from(EntityTag::revision(5)); // your revision number
-//! let (rule, now) = (WithoutIfMatch::Refuse, SystemTime::now());
-//! let answer = judge(Method::Put, fields, Some(&current), rule, now).unwrap_err();
-//! assert_eq!(answer.status(), 412);
-//! ```
-//!
-//! # Respond
-//!
-//! You have a transport, and no resource yet. [`respond`] answers a request value from a [`Store`]
-//! of JSON documents, without a socket. A [`Collection`] of them has a name, and may require that
-//! they can be read as a type of yours.
-//!
-//! ```
-//! # #[cfg(feature = "server")] {
-//! use ifmatch::{Collection, Collections, MemoryStore, Method, Policy, Request, respond};
-//!
-//! let mut policy = Policy::default();
-//! policy.collections = Collections::new([Collection::new("notes")?])?;
-//! let request = Request::new(Method::Post, "/notes").with_content(br#"{"title": "Milk"}"#);
-//! let now = std::time::SystemTime::now();
-//! let response = respond(&MemoryStore::new(), &policy, &request, now);
-//! assert_eq!(response.status(), 201);
-//! # }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! # Serve
-//!
-//! You have neither. [`Server`] listens, on a thread of its own if you like; the program `ifmatch`
-//! does no more, and `examples/embed.rs` has one with a store of its own.
-//!
-//! ```
-//! # #[cfg(feature = "server")] {
-//! use ifmatch::{MemoryStore, Options, Server};
-//!
-//! let server = Server::bind("127.0.0.1:0".parse()?, MemoryStore::new(), Options::default())?;
-//! let running = server.spawn()?;
-//! println!("http://{}/persons", running.local_addr());
-//! running.stop();
-//! # }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! - **Judge**: your server calls [`judge`], which decides by
+//!   [RFC 9110 section 13](https://www.rfc-editor.org/rfc/rfc9110#section-13), without ranges, whether
+//!   the method of a request is performed; if not, it has the answer. With `default-features = false`
+//!   this is the whole crate, and needs only the crate `time`. With the feature `http` it works with
+//!   axum, hyper and others that use version 1 of that crate: see `examples/axum.rs`, and
+//!   `examples/blocking.rs` for a server without them.
+//! - **Respond**: you have a transport, and call [`respond`], which answers a [`Request`] from a
+//!   [`Store`] of JSON documents, without a socket. A [`Collection`] has a name, and can require that
+//!   its documents can be read as a type of yours.
+//! - **Serve**: a [`Server`] listens and answers, on a thread of its own if you like. The program
+//!   `ifmatch` is such a server; `examples/embed.rs` is one with a store of its own.
 //!
 //! # The path of a request
 //!
@@ -74,110 +30,99 @@
 //!    |  3 select    store -> record, or none               404 503
 //!    |  4 judge     perform it, or the Reason why not      304 412, unless the write has its key
 //!    |  5 perform   content -> Document                    400 422, 428 or 412 without If-Match
-//!    |  6 swap      store.swap(expected version, new)      409 (400)  lost? back to 3, never blind
+//!    |  6 swap      store.swap(expected version, new)      409 (400); on a conflict again from 3
 //!    v
-//! Response -> held back by the door, if it is a 304 that may wait for a change
+//! Response -> delayed by the door, if it is a 304 that may wait for a change
 //!    v
 //! one buffer -> one write -> socket bytes
 //! ```
 //!
-//! # Where to find what
+//! # Invariants
 //!
-//! Below stand the modules in reading order; each uses only those above it.
-//!
-//! # What never happens
-//!
-//! - Only the doors read the clock, print, or call `tiny_http` and hyper. One store reads the clock,
-//!   too: the one in `PostgreSQL`, whose calls end in time even if the database hangs.
-//! - Statuses are chosen in `judgement`, `problem` and `resource` alone.
-//! - A store is written to by a compare-and-swap on a version, or filled where it has no documents.
+//! - Each module uses only modules that are above it in the list below, which is the reading order.
+//! - Only the doors read the clock, print, or call `tiny_http` and hyper; and the store in `PostgreSQL`
+//!   reads the clock, to bound the time of its calls.
+//! - Only `judgement`, `problem` and `resource` choose status codes.
+//! - A store is changed only by a compare-and-swap on a version, or filled while it has no documents.
 //!   A check followed by a separate write cannot be expressed.
-//! - A version never comes back: not when the clock does, not when a document is created again.
-//! - A repetition is recognised by its key, never by equal content; and the key is swapped in with
-//!   the document.
+//! - No version is used twice, even if the clock is set back or a document is created again.
+//! - A repetition is recognised by its key, never by equal content. The key is swapped in with the
+//!   document.
 //! - No number and no string of a document is converted between a client and the store.
-//! - The rules and the layout of persons are known to `collection::persons` alone.
-//! - No lock is held while content is read or parsed, or an answer written.
-//! - No loop waits for a network, for a write to reach the disk, or for a client (10 ms at most).
+//! - Only `collection::persons` knows the rules and the layout of persons.
+//! - No lock is held while content is read or parsed, or an answer is written.
+//! - No loop waits for a network, for a write to reach the disk, or longer than 10 ms for a client.
 //!
-//! Absent are routers, middleware, content negotiation other than at `/`, ranges, TLS and users: for
-//! other resources than collections, put a server of yours around [`judge`]. `server::tiny_http` is
-//! mostly precautions, which `server::hyper`, the one place with `async`, leaves to hyper: see
-//! [`Door`].
+//! There are no routers, no middleware, no content negotiation except at `/`, no ranges, no TLS and no
+//! users: for other resources than collections, call [`judge`] in a server of yours. [`Door`] compares
+//! `server::tiny_http` and `server::hyper`, which is the one place with `async`.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(feature = "server"),
     allow(
         rustdoc::broken_intra_doc_links,
-        reason = "this page tells of the server, too"
+        reason = "this page links to the server, too"
     )
 )]
 
-// Field values.
+// Values of HTTP.
 mod field;
-// Vocabulary: values without state.
+
 mod entity_tag;
 mod http_date;
 mod method;
 mod validators;
-// Judgement, the heart.
+// Preconditions, and the judgement of a request by them.
 mod precondition;
-// (of a whole request)
+
 mod judgement;
-// Vault: what is kept, and of which version ...
+// Documents and their versions.
 #[cfg(feature = "server")]
 mod json;
 #[cfg(feature = "server")]
 mod version;
-// (the key of a write that may be repeated)
+
 #[cfg(feature = "server")]
 mod idempotency;
-// (a document has a version)
+
 #[cfg(feature = "server")]
 mod document;
-// What a server receives and sends ...
-#[cfg(feature = "server")]
-mod wait;
-// (a response may wait)
+// Requests and responses.
 #[cfg(feature = "server")]
 mod message;
-// (as the types of the crate `http`, for servers that use it)
-#[cfg(feature = "http")]
-mod http;
-// (and whether its head can be trusted)
+
 #[cfg(feature = "server")]
 mod framing;
-// Under which names documents are kept ...
+#[cfg(feature = "http")]
+mod http;
+// Where documents are kept, and under which targets they are served.
+#[cfg(feature = "server")]
+mod endpoint;
+
 #[cfg(feature = "server")]
 mod collection;
-// ... and how it changes: one compare-and-swap at a time.
 #[cfg(feature = "server")]
 mod store;
-// Which of it is asked for ...
 #[cfg(feature = "server")]
 mod target;
-// ... to whom, how much and how.
-#[cfg(feature = "server")]
-mod accept;
+// What an answer depends on.
 #[cfg(feature = "server")]
 mod access;
-#[cfg(feature = "server")]
-mod layout;
 #[cfg(feature = "server")]
 mod page;
 #[cfg(feature = "server")]
 mod policy;
 #[cfg(feature = "server")]
 mod preference;
-// What is answered.
+// The answers.
 #[cfg(feature = "server")]
 mod problem;
 #[cfg(feature = "server")]
 mod resource;
-// Doors: everything that waits.
+// The doors, and the command line.
 #[cfg(feature = "server")]
 mod server;
-// What the program is told when it starts.
+
 #[cfg(feature = "server")]
 pub mod cli;
 
@@ -203,7 +148,7 @@ pub use {
     collection::{Collection, CollectionError, Collections},
     document::{ContentError, Document, Id, IdError, MAX_ID, Record},
     idempotency::{IdempotencyKey, IdempotencyKeyError, KeyedWrite},
-    message::{FieldLine, Protocol, Request, Response},
+    message::{FieldLine, MAX_WAIT, Protocol, Request, Response, Wait},
     page::MAX_PAGE,
     policy::{Policy, Profile},
     resource::respond,
@@ -213,7 +158,6 @@ pub use {
         SwapError,
     },
     version::{ParseVersionError, Version, VersionClock},
-    wait::{MAX_WAIT, Wait},
 };
 
 /// The examples of the README, compiled and run with the others.

@@ -68,7 +68,7 @@ fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let options = config.clone().into_options()?;
     let store = config.open_store()?;
     // The store in memory fails only when no later version exists: after the year 9999.
-    let can_fail = store.writes_wait();
+    let can_fail = store.writes_block();
     let server = Server::bind(address, Arc::clone(&store), options)?;
     // This is done after the address is bound, so that a start that fails changes no documents.
     config.keep_id_members(&store)?;

@@ -1,23 +1,28 @@
 //! Requests and responses as values.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
+use crate::document::Id;
+use crate::entity_tag::EntityTag;
+use crate::http_date::HttpDate;
 use crate::method::Method;
-use crate::wait::Wait;
+use crate::validators::{Validators, etag_line};
+use crate::version::Version;
 
 /// The version of HTTP in which a request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// HTTP/0.9: refused, because it has no fields and no statuses.
+    /// HTTP/0.9: refused, because it has no fields and no status codes.
     Http09,
-    /// HTTP/1.0: Host is optional, a connection ends with its answer.
+    /// HTTP/1.0: Host is optional, and the connection is closed after the answer.
     Http10,
-    /// HTTP/1.1: Host is needed, a connection goes on.
+    /// HTTP/1.1: Host is required, and the connection stays open.
     Http11,
 }
 
-/// A request as a value, borrowed from whatever received it.
+/// A request as a value. It borrows its parts from the server that received them.
 ///
 /// ```
 /// use ifmatch::{Method, Request};
@@ -30,18 +35,18 @@ pub enum Protocol {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Request<'a> {
-    /// What is to be done.
+    /// The method.
     pub method: Method,
-    /// The request target as it stood in the request line.
+    /// The request target as it is in the request line.
     pub target: &'a str,
     /// The protocol version.
     pub protocol: Protocol,
-    /// The field lines in their order, name and value; values without the white space around.
+    /// The field lines in their order, name and value; the values without white space around them.
     ///
-    /// Values are bytes, because that is what clients send: a value that is not text must not get
-    /// lost, for a request without If-Match is another request.
+    /// The values are bytes, so that one which is not UTF-8 is kept: without its If-Match a request
+    /// would have another meaning.
     pub fields: Vec<(&'a str, &'a [u8])>,
-    /// The content, decoded; empty when there is none.
+    /// The content, without its transfer coding; empty when there is none.
     pub content: &'a [u8],
 }
 
@@ -81,7 +86,8 @@ impl<'a> Request<'a> {
             .map(|(_, value)| *value)
     }
 
-    /// The same as text. What is not UTF-8 shows as U+FFFD, and so equals nothing that is known.
+    /// The same as text. Bytes that are not UTF-8 become U+FFFD, so that the text equals no known
+    /// value.
     pub(crate) fn field_texts(&self, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
         self.field_lines(name).map(String::from_utf8_lossy)
     }
@@ -89,8 +95,8 @@ impl<'a> Request<'a> {
 
 /// A response as a value.
 ///
-/// It is framed by its Content-Length: that of the content, or for an answer to HEAD that of the
-/// content GET would have got. 304 and 204 have none.
+/// Content-Length is the length of the content, or in an answer to HEAD the length of the content
+/// that GET would get. 304 and 204 have no Content-Length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     status: u16,
@@ -105,7 +111,7 @@ pub struct Response {
 pub type FieldLine = (&'static str, Cow<'static, str>);
 
 impl Response {
-    /// A response without content, and without a length.
+    /// A response without fields and content.
     pub(crate) fn new(status: u16) -> Self {
         Self {
             status,
@@ -117,7 +123,7 @@ impl Response {
         }
     }
 
-    /// The response to a health check, of which logs do not tell.
+    /// Marks the response as the answer to a health check, which is not logged.
     pub(crate) fn routine(self) -> Self {
         Self {
             is_routine: true,
@@ -133,7 +139,7 @@ impl Response {
         }
     }
 
-    /// The response with what it may be held back for.
+    /// The response with the change that it may be delayed for.
     pub(crate) fn with_wait(self, wait: Wait) -> Self {
         Self {
             wait: Some(wait.into()),
@@ -141,8 +147,8 @@ impl Response {
         }
     }
 
-    /// The response to a client that has waited: it says that the preference was honoured, if it
-    /// tells what became of the representation.
+    /// The response to a request that has waited for a change: if its status is 200, 304 or 404,
+    /// Preference-Applied says so.
     ///
     /// [RFC 7240 section 3](https://www.rfc-editor.org/rfc/rfc7240#section-3)
     #[must_use]
@@ -156,7 +162,7 @@ impl Response {
 
     /// The response with one more field line.
     ///
-    /// The value must not hold a line break: what comes from a client is encoded first.
+    /// The value must not have a line break: the caller encodes values that come from a client.
     pub(crate) fn with_field(
         mut self,
         name: &'static str,
@@ -164,6 +170,20 @@ impl Response {
     ) -> Self {
         self.fields.push((name, value.into()));
         self
+    }
+
+    /// The response with the field lines of the validators: `ETag` and `Last-Modified`.
+    pub(crate) fn with_validators(self, validators: &Validators, now: HttpDate) -> Self {
+        let lines = validators.field_lines(now);
+        lines.fold(self, |response, (name, value)| {
+            response.with_field(name, value)
+        })
+    }
+
+    /// The response with `ETag`.
+    pub(crate) fn with_entity_tag(self, entity_tag: &EntityTag) -> Self {
+        let (name, value) = etag_line(entity_tag);
+        self.with_field(name, value)
     }
 
     /// The response with one more request field in Vary, on which the answer depends.
@@ -222,20 +242,21 @@ impl Response {
         &self.content
     }
 
-    /// Why the store failed, in the words of its [`StoreError`](crate::StoreError); for whoever
-    /// runs the server. It is not sent.
+    /// Why the store failed: the text of its [`StoreError`](crate::StoreError), for the log. It is not
+    /// sent to the client.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }
 
-    /// What the response may be held back for, if its client prefers that.
+    /// The change that the response may be delayed for, if its client prefers to wait.
     #[must_use]
     pub fn wait(&self) -> Option<&Wait> {
         self.wait.as_deref()
     }
 
-    /// Whether logs do not tell of it, because it says that all is well, every few seconds.
+    /// Whether the response is not logged, because a health check has succeeded, as it does every few
+    /// seconds.
     pub(crate) fn is_routine(&self) -> bool {
         self.is_routine
     }
@@ -247,14 +268,15 @@ impl Response {
         (self.status, self.fields, self.content)
     }
 
-    /// The content, and nothing else.
+    /// The content alone.
     pub(crate) fn into_content(self) -> Vec<u8> {
         self.content
     }
 
     /// The response as HTTP/1.1 sends it, in one piece, with a Connection field if one is given.
     ///
-    /// The head is put before the content where that lies: a long one is not held twice.
+    /// The head is inserted before the content in the same buffer, so that long content is not held
+    /// twice.
     pub(crate) fn into_http1(self, connection: Option<&str>) -> Vec<u8> {
         let (status, reason) = (self.status.to_string(), reason_phrase(self.status));
         let mut head = ["HTTP/1.1 ", &status, " ", reason, "\r\n"].concat();
@@ -271,6 +293,33 @@ impl Response {
         message.splice(..0, head.into_bytes());
         message
     }
+}
+
+/// The longest wait for a change. It is shorter than the 60 seconds after which proxies time out.
+pub const MAX_WAIT: Duration = Duration::from_secs(55);
+
+/// A change that a 304 may be delayed for: the client has the current representation, and prefers
+/// an answer when it changes or when the time is over (long polling).
+///
+/// The caller of [`respond`](crate::respond) delays the 304, or sends it at once. To delay it, wait
+/// until the document has changed, or any document of the collection if there is no `id`, or until
+/// the time is over. Then call `respond` again, and send its response, changed by
+/// [`Response::waited`].
+///
+/// The preference `wait` of [RFC 7240 section 4.3](https://www.rfc-editor.org/rfc/rfc7240#section-4.3)
+/// says how long a client is willing to wait for a response. Delaying a 304 for it is a convention of
+/// servers with long polling; no RFC defines it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Wait {
+    /// The name of the collection.
+    pub collection: String,
+    /// The document; `None` if the request is for a list.
+    pub id: Option<Id>,
+    /// The version that the client has.
+    pub version: Version,
+    /// The longest time to wait, in whole seconds, at most [`MAX_WAIT`].
+    pub limit: Duration,
 }
 
 /// The reason phrase of each status this server sends.

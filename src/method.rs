@@ -1,6 +1,6 @@
 //! Request methods.
 
-/// A request method, as far as this crate tells methods apart.
+/// A request method, as far as this crate distinguishes methods.
 ///
 /// Method names are case-sensitive.
 ///

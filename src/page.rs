@@ -1,4 +1,4 @@
-//! Pages of the collection.
+//! Pages of a list: the query of a collection's target.
 
 use std::fmt;
 
@@ -8,21 +8,21 @@ use crate::target::{TargetError, decode, encode, without_fragment};
 /// The most documents that one answer lists.
 pub const MAX_PAGE: usize = 1000;
 
-/// How much text of documents one answer lists, in bytes, before it leaves the others to the next: a
-/// thousand long ones would be more than many clients together can be sent.
-const MAX_TEXT: usize = 512 * 1024;
+/// The most bytes of documents that one answer lists; the next page has the rest. A thousand long
+/// documents for each of many clients would take too much memory.
+const MAX_LIST_BYTES: usize = 512 * 1024;
 
-/// Which documents of a collection are asked for: `/notes?limit=N&after=ID`.
+/// The page that a request asks for: `/notes?limit=N&after=ID`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
-    /// How many, at most.
+    /// The most documents.
     pub(crate) limit: usize,
-    /// Only those whose id sorts after this text, which need not be the id of a document.
+    /// Only documents whose ids sort after this text, which need not be the id of a document.
     pub(crate) after: Option<String>,
 }
 
 impl Page {
-    /// The first page, as long as it may be.
+    /// The first page of the largest size.
     pub(crate) fn first() -> Self {
         Self {
             limit: MAX_PAGE,
@@ -36,7 +36,7 @@ impl Page {
     ///
     /// # Errors
     ///
-    /// When it has a parameter that is not known, comes twice, or has a value it cannot have.
+    /// When a parameter is unknown, is repeated, or has an invalid value.
     pub(crate) fn from_target(target: &str) -> Result<Self, PageError> {
         let target = without_fragment(target);
         let query = target.split_once('?').map_or("", |(_, query)| query);
@@ -64,17 +64,17 @@ impl Page {
         Ok(Self { limit, after })
     }
 
-    /// What is asked of the store for it.
+    /// The portion of the collection that is on this page.
     pub(crate) fn portion(&self) -> Portion<'_> {
         Portion {
             after: self.after.as_deref(),
             count: self.limit,
-            bytes: MAX_TEXT,
+            bytes: MAX_LIST_BYTES,
         }
     }
 
-    /// The Link field of this page: the first one of this size, and the next one, which begins
-    /// after the id `last`, if there is one. `path` is that of the collection.
+    /// The value of Link: the first page of this size, and the next one, which begins after the id
+    /// `last`, if there is one. `path` is the path of the collection.
     ///
     /// [RFC 8288 section 3](https://www.rfc-editor.org/rfc/rfc8288#section-3)
     pub(crate) fn links(&self, path: &str, last: Option<&str>) -> String {
@@ -89,7 +89,7 @@ impl Page {
     }
 }
 
-/// Why a query asks for no page.
+/// Why a query is refused. `Display` gives the message for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PageError {
     Unknown(String),

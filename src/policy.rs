@@ -1,25 +1,27 @@
-//! What is left to whoever runs the server.
+//! The settings of the answers, which the operator chooses.
 
 use crate::access::Access;
 use crate::collection::Collections;
 
-/// What whoever runs the server decides about its answers.
+/// The settings that the answers depend on.
+///
+/// Begin with `Policy::default()`, and change fields.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Policy {
-    /// Whose habits the answers follow.
+    /// Whether answers are those of the older service or those of the RFCs, where these differ.
     pub profile: Profile,
     /// Whether PUT, PATCH and DELETE are also performed without If-Match.
     pub unconditional_writes: bool,
     /// The longest content of a request that is read, in bytes, and the longest representation of a
     /// document; 64 KiB unless set.
     pub max_content: u64,
-    /// Who may ask, and from where.
+    /// Which requests are allowed, by origin, host and token.
     pub access: Access,
-    /// What is served.
+    /// The collections that are served.
     pub collections: Collections,
-    /// Whether `/` shows a page to browsers, from which documents can be edited. The page itself is
-    /// sent without a token; the documents are not.
+    /// Whether `/` is a page for browsers, which lists and edits documents. Reading the page needs no
+    /// token; reading documents does.
     pub page: bool,
 }
 
@@ -36,14 +38,14 @@ impl Default for Policy {
     }
 }
 
-/// Whose habits the answers follow, where those of the older service and the RFCs differ.
+/// Which answers are sent where the older service and the RFCs differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// Those of the older service: its clients go on working.
+    /// Those of the older service, so that its clients keep working.
     #[default]
     Compatible,
-    /// Those of the RFCs: 428 for a missing If-Match, 409 for an id that is taken, tags only in
-    /// quotes, and problems told as `application/problem+json`
+    /// Those of the RFCs: 428 for a missing If-Match, 409 for an id that exists, tags only in quotes,
+    /// and problems as `application/problem+json`
     /// ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
     Strict,
 }

@@ -16,8 +16,8 @@ pub const MAX_ENTITY_TAGS: usize = 256;
 /// The longest value that one field may have, all its lines together, in bytes.
 pub const MAX_FIELD_VALUE: usize = 8 * 1024;
 
-/// The four preconditions of a request, read from all its field lines. The fifth, If-Range, goes
-/// with Range, which a server may ignore, and does not appear here.
+/// The four preconditions of a request, read from all its field lines. The fifth, If-Range, applies
+/// to Range, which a server may ignore; it is not read here.
 ///
 /// [`judge`](crate::judge) reads and judges a request in one call.
 ///
@@ -26,14 +26,14 @@ pub const MAX_FIELD_VALUE: usize = 8 * 1024;
 /// use std::time::SystemTime;
 ///
 /// let fields = [("If-Match", r#""a1", "b2""#)];
-/// let asked = Preconditions::from_fields(fields, TagSyntax::Quoted, SystemTime::now())?;
+/// let read = Preconditions::from_fields(fields, TagSyntax::Quoted, SystemTime::now())?;
 ///
 /// let mut current = Validators { entity_tag: Some(EntityTag::strong("b2")?), last_modified: None };
-/// assert_eq!(asked.evaluate(Method::Put, Some(&current)), Evaluation::Perform);
+/// assert_eq!(read.evaluate(Method::Put, Some(&current)), Evaluation::Perform);
 ///
 /// current.entity_tag = Some(EntityTag::strong("c3")?);
 /// let failed = Evaluation::PreconditionFailed(Precondition::IfMatch);
-/// assert_eq!(asked.evaluate(Method::Put, Some(&current)), failed);
+/// assert_eq!(read.evaluate(Method::Put, Some(&current)), failed);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -53,15 +53,15 @@ pub struct Preconditions {
 impl Preconditions {
     /// Reads the preconditions among `fields`, pairs of name and value, one for each field line.
     ///
-    /// Hand over every field line as it was received, as text or as bytes: a `&http::HeaderMap`
-    /// will do, and so will pairs of `&str`. Do not convert values to text first and leave out
-    /// those that cannot be, as `HeaderValue::to_str` invites to: an If-Match that is absent is
-    /// not one that is false, and the write would be performed.
+    /// Pass every field line as it was received, as text or as bytes, for example a
+    /// `&http::HeaderMap` or pairs of `&str`. Do not convert values to text first and leave out those
+    /// that are not text, which is easily done with `HeaderValue::to_str`: without its If-Match the
+    /// write would be performed.
     ///
-    /// Names are told apart without regard to case; other fields are passed over. A field whose
-    /// value is not one valid date is ignored, as section 13.1.3 and 13.1.4 want it, and so is an
-    /// If-Modified-Since later than `now`. Tags that are malformed are not: see [`IfMatch`] and
-    /// [`IfNoneMatch`] for what they mean.
+    /// Names are compared without regard to case; other fields are ignored. A date field is ignored
+    /// if its value is not one valid date, as sections 13.1.3 and 13.1.4 require, and
+    /// If-Modified-Since is ignored if it is later than `now`. Malformed tags are not ignored:
+    /// [`IfMatch`] and [`IfNoneMatch`] describe their effect.
     ///
     /// # Errors
     ///
@@ -97,14 +97,16 @@ impl Preconditions {
     ///
     /// The order is that of section 13.2.2:
     ///
-    /// 1. If-Match; when false, the precondition failed.
-    /// 2. Only without If-Match: If-Unmodified-Since; likewise.
-    /// 3. If-None-Match; when false, GET and HEAD get "not modified", any other method failed.
-    /// 4. Only without If-None-Match, on GET and HEAD: If-Modified-Since; "not modified".
+    /// 1. If-Match: if it is false, the precondition has failed.
+    /// 2. If-Unmodified-Since, only without If-Match: the same.
+    /// 3. If-None-Match: if it is false, GET and HEAD are answered "not modified"; for any other
+    ///    method the precondition has failed.
+    /// 4. If-Modified-Since, only without If-None-Match and only on GET and HEAD: if it is false, the
+    ///    answer is "not modified".
     /// 5. The method is performed.
     ///
-    /// On OPTIONS, TRACE and CONNECT, which select no representation, all are ignored. A caller
-    /// that would not have answered 2xx or 412 without the preconditions must not ask at all
+    /// All are ignored on OPTIONS, TRACE and CONNECT, which select no representation. Do not call
+    /// this if the answer without the preconditions would be another than 2xx or 412
     /// ([section 13.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1)).
     ///
     /// [RFC 9110 section 13.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.2)
@@ -140,33 +142,33 @@ impl Preconditions {
         Evaluation::Perform
     }
 
-    /// If-Match, when the request has that field at all.
+    /// If-Match, if the request has the field.
     #[must_use]
     pub fn if_match(&self) -> Option<&IfMatch> {
         self.if_match.as_ref()
     }
 
-    /// If-None-Match, when the request has that field at all.
+    /// If-None-Match, if the request has the field.
     #[must_use]
     pub fn if_none_match(&self) -> Option<&IfNoneMatch> {
         self.if_none_match.as_ref()
     }
 
-    /// Whether there is nothing to evaluate.
+    /// Whether the request has no precondition.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// What is to be done with a request after its preconditions were evaluated.
+/// The result of evaluating the preconditions of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evaluation {
     /// Perform the method.
     Perform,
     /// The client's copy is current: 304.
     NotModified,
-    /// This precondition is false: 412, and nothing may change.
+    /// This precondition is false: 412, and the method must not be performed.
     PreconditionFailed(Precondition),
 }
 
@@ -219,7 +221,7 @@ impl fmt::Display for Precondition {
 pub struct IfMatch(EntityTags);
 
 impl IfMatch {
-    /// Whether the condition is true for the selected representation, or for its absence.
+    /// Whether the condition is true for the selected representation; `None` means that there is none.
     #[must_use]
     pub fn is_true(&self, selected: Option<&Validators>) -> bool {
         self.0.contain(selected, EntityTag::strong_eq)
@@ -232,7 +234,7 @@ impl IfMatch {
         !self.is_true(selected) && self.0.contain(selected, EntityTag::weak_eq)
     }
 
-    /// Why the first malformed member is malformed, when no member is well-formed.
+    /// The error of the first malformed member, if no member is well-formed.
     #[must_use]
     pub fn malformed(&self) -> Option<&ParseEntityTagError> {
         self.0.malformed().filter(|_| self.0.is_empty())
@@ -241,8 +243,8 @@ impl IfMatch {
 
 /// The If-None-Match field: the method is performed only if the current tag is not in this list.
 ///
-/// Tags are compared weakly, because a reader may keep what means the same. One malformed member
-/// makes the field false for a write, because it may have been the current tag. For GET and HEAD
+/// Tags are compared weakly, because a reader may keep a representation with the same meaning. One
+/// malformed member makes the field false for a write, because it could be meant as the current tag. For GET and HEAD
 /// malformed members do not count, because a 200 is never wrong.
 ///
 /// [RFC 9110 section 13.1.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2)
@@ -250,7 +252,7 @@ impl IfMatch {
 pub struct IfNoneMatch(EntityTags);
 
 impl IfNoneMatch {
-    /// Whether the condition is true for the selected representation, or for its absence.
+    /// Whether the condition is true for the selected representation; `None` means that there is none.
     #[must_use]
     pub fn is_true(&self, method: Method, selected: Option<&Validators>) -> bool {
         if self.malformed().is_some() && !method.is_read() {
@@ -259,23 +261,23 @@ impl IfNoneMatch {
         !self.0.contain(selected, EntityTag::weak_eq)
     }
 
-    /// Whether the value is `*`: true only where there is no current representation.
+    /// Whether the value is `*`, which is true only if there is no current representation.
     #[must_use]
     pub fn is_any(&self) -> bool {
         self.0 == EntityTags::Any
     }
 
-    /// Why the first malformed member is malformed, when there is one.
+    /// The error of the first malformed member.
     #[must_use]
     pub fn malformed(&self) -> Option<&ParseEntityTagError> {
         self.0.malformed()
     }
 }
 
-/// Whether tags without quotes are understood.
+/// Whether tags without quotes are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TagSyntax {
-    /// The grammar, no more: a tag without quotes is malformed.
+    /// The grammar of RFC 9110: a tag without quotes is malformed.
     Quoted,
     /// A bare word reads as a strong tag: `If-Match: 42e9` is `If-Match: "42e9"`.
     QuotedOrBare,
@@ -287,15 +289,15 @@ enum EntityTags {
     Any,
     Listed {
         tags: Vec<EntityTag>,
-        /// Whether there are tags that are well-formed, but not UTF-8. They equal no [`EntityTag`].
+        /// Whether there are well-formed tags that are not UTF-8. They equal no [`EntityTag`].
         others: bool,
         malformed: Option<ParseEntityTagError>,
     },
 }
 
 impl EntityTags {
-    /// Reads all the lines of a field as the one list they are (section 5.3); nothing when there
-    /// are none, which is not the same as an empty list.
+    /// Reads all lines of a field as one list (section 5.3). Returns `None` if there are no lines,
+    /// which is not the same as an empty list.
     fn read(
         field: Precondition,
         lines: &[&[u8]],
@@ -346,7 +348,7 @@ impl EntityTags {
         }
     }
 
-    /// Whether it is a list without one well-formed member.
+    /// Whether this is a list in which no member is well-formed.
     fn is_empty(&self) -> bool {
         matches!(self, Self::Listed { tags, others, .. } if tags.is_empty() && !others)
     }
@@ -359,9 +361,9 @@ impl EntityTags {
     }
 }
 
-/// The tag that a member is; none where it is well-formed, but not UTF-8.
+/// Reads a member. Returns `None` if it is a well-formed tag that is not UTF-8.
 fn read_member(member: &[u8], syntax: TagSyntax) -> Result<Option<EntityTag>, ParseEntityTagError> {
-    // `*` beside other members is no tag and no wildcard.
+    // `*` beside other members is not a tag, and does not match everything.
     let bare = member.iter().copied().all(is_etagc) && member != b"*";
     match (std::str::from_utf8(member), syntax) {
         (Ok(member), TagSyntax::QuotedOrBare) if bare => EntityTag::strong(member).map(Some),
@@ -371,7 +373,7 @@ fn read_member(member: &[u8], syntax: TagSyntax) -> Result<Option<EntityTag>, Pa
     }
 }
 
-/// A precondition cannot be read.
+/// Why the preconditions of a request cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PreconditionsError {
@@ -379,7 +381,7 @@ pub enum PreconditionsError {
     TooManyTags(Precondition),
     /// The field's value is longer than [`MAX_FIELD_VALUE`].
     TooLong(Precondition),
-    /// A member of the field's list is no entity tag.
+    /// A member of the field's list is not an entity tag.
     Malformed(Precondition, ParseEntityTagError),
 }
 

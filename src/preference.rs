@@ -1,12 +1,11 @@
-//! What a client would like: to have sent back, and to wait for.
+//! The preferences `return` and `wait` of a request.
 
 use std::time::Duration;
 
 use crate::field::{list_members, trim};
-use crate::message::Request;
-use crate::wait::MAX_WAIT;
+use crate::message::{MAX_WAIT, Request};
 
-/// What a client would like to have sent back after a write.
+/// The content that a client prefers in the answer to a write.
 ///
 /// [RFC 7240 section 4.2](https://www.rfc-editor.org/rfc/rfc7240#section-4.2)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +17,7 @@ pub(crate) enum Return {
 }
 
 impl Return {
-    /// The preference of a request; none if its value is not known.
+    /// The preference of a request; `None` if there is none, or its value is unknown.
     pub(crate) fn of(request: &Request<'_>) -> Option<Self> {
         match preferred(request, "return")? {
             b"minimal" => Some(Self::Minimal),
@@ -36,8 +35,8 @@ impl Return {
     }
 }
 
-/// How long the client would like to wait: no longer than [`MAX_WAIT`], and not at all if the value
-/// is no number of seconds.
+/// How long the client prefers to wait, at most [`MAX_WAIT`]; `None` if the value is 0, or is not a
+/// number of seconds.
 ///
 /// [RFC 7240 section 4.3](https://www.rfc-editor.org/rfc/rfc7240#section-4.3)
 pub(crate) fn wait(request: &Request<'_>) -> Option<Duration> {
@@ -45,14 +44,14 @@ pub(crate) fn wait(request: &Request<'_>) -> Option<Duration> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    // Digits that do not fit are longer than any wait.
+    // A number that overflows is longer than the limit, too.
     let seconds = String::from_utf8_lossy(digits).parse().unwrap_or(u64::MAX);
     let limit = Duration::from_secs(seconds).min(MAX_WAIT);
     (!limit.is_zero()).then_some(limit)
 }
 
-/// The value of a preference, without quotes. The first one of the name counts; other preferences
-/// and parameters are passed over, as section 2 of RFC 7240 wants it.
+/// The value of a preference, without quotes. If it is repeated, the first one counts. Other
+/// preferences and parameters are ignored, as section 2 of RFC 7240 requires.
 fn preferred<'a>(request: &Request<'a>, name: &str) -> Option<&'a [u8]> {
     let mut preferences = request.field_lines("Prefer").flat_map(list_members);
     preferences.find_map(|preference| {

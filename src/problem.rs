@@ -1,25 +1,27 @@
-//! What keeps a request from being done, and how that is told.
+//! Problems: why a request is not performed, and the answer that says so.
 
-use serde::Serialize;
+use serde_json::json;
 
 use crate::access::Denial;
 use crate::document::{ContentError, Id};
 use crate::entity_tag::EntityTag;
 use crate::framing::Refusal;
 use crate::idempotency::IdempotencyKeyError;
-use crate::layout::to_json;
+use crate::json::to_json;
 use crate::message::{Response, reason_phrase};
 use crate::page::PageError;
 use crate::policy::Profile;
 use crate::precondition::{Precondition, PreconditionsError};
-
 use crate::store::StoreError;
 use crate::target::TargetError;
 
-/// The one media type of patches ([RFC 7396](https://www.rfc-editor.org/rfc/rfc7396)).
+/// The media type of documents and lists.
+pub(crate) const JSON: &str = "application/json";
+
+/// The media type of patches ([RFC 7396](https://www.rfc-editor.org/rfc/rfc7396)).
 pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
 
-/// Why a request is not done: everything that is answered with 4xx or 5xx.
+/// Why a request is not performed: everything that is answered with 4xx or 5xx.
 #[derive(Debug)]
 pub(crate) enum Problem {
     Refused(Refusal),
@@ -39,33 +41,33 @@ pub(crate) enum Problem {
     PreconditionFailed {
         field: Precondition,
         current: Option<EntityTag>,
-        /// Whether it failed only because a tag in it is weak.
+        /// Whether it is false only because a tag is weak.
         weak: bool,
     },
     PreconditionRequired {
         current: Option<EntityTag>,
     },
     Content(ContentError),
-    /// What a patch would make is not admitted.
+    /// The document that a patch would make is not admitted.
     Unprocessable(ContentError),
-    /// The representation would be longer than content may be.
+    /// The representation would be longer than the longest content of a request.
     DocumentTooLong {
-        /// The most there may be, in bytes.
+        /// The longest representation, in bytes.
         limit: u64,
     },
     MediaType,
     /// The content has a Content-Encoding.
     Encoded,
     Key(IdempotencyKeyError),
-    /// The key of the request is that of another write.
+    /// Another request has been sent with the same key.
     KeyReused,
     NotFound {
-        /// What one document of the collection is called.
+        /// `Person` or `Document`.
         noun: &'static str,
         id: String,
     },
     AlreadyExists {
-        /// What one document of the collection is called.
+        /// `Person` or `Document`.
         noun: &'static str,
         id: Id,
         current: EntityTag,
@@ -74,50 +76,29 @@ pub(crate) enum Problem {
     Panicked,
 }
 
-impl From<Denial> for Problem {
-    fn from(denial: Denial) -> Self {
-        Self::Denied(denial)
-    }
+/// Makes a problem of each of these errors, so that `?` can return it.
+macro_rules! from_errors {
+    ($($error:ty => $variant:ident,)*) => {$(
+        impl From<$error> for Problem {
+            fn from(error: $error) -> Self {
+                Self::$variant(error)
+            }
+        }
+    )*};
 }
 
-impl From<TargetError> for Problem {
-    fn from(error: TargetError) -> Self {
-        Self::Target(error)
-    }
-}
-
-impl From<PageError> for Problem {
-    fn from(error: PageError) -> Self {
-        Self::Page(error)
-    }
-}
-
-impl From<PreconditionsError> for Problem {
-    fn from(error: PreconditionsError) -> Self {
-        Self::Preconditions(error)
-    }
-}
-
-impl From<IdempotencyKeyError> for Problem {
-    fn from(error: IdempotencyKeyError) -> Self {
-        Self::Key(error)
-    }
-}
-
-impl From<ContentError> for Problem {
-    fn from(error: ContentError) -> Self {
-        Self::Content(error)
-    }
-}
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        Self::Unavailable(error)
-    }
+from_errors! {
+    Denial => Denied,
+    TargetError => Target,
+    PageError => Page,
+    PreconditionsError => Preconditions,
+    IdempotencyKeyError => Key,
+    ContentError => Content,
+    StoreError => Unavailable,
 }
 
 impl Problem {
-    /// The one place where a problem gets its status.
+    /// The status code. No other place chooses that of a problem.
     fn status(&self, profile: Profile) -> u16 {
         match self {
             Self::Refused(Refusal::ContentLate) => 408,
@@ -147,7 +128,7 @@ impl Problem {
         }
     }
 
-    /// What is wrong and what would be right. Several of these are compared by clients.
+    /// What is wrong, and how to correct it. Clients of the older service compare some of these texts.
     fn message(&self, profile: Profile) -> String {
         match self {
             Self::Refused(refusal) => refusal.to_string(),
@@ -192,13 +173,13 @@ impl Problem {
             }
             Self::NotFound { noun, id } => format!("{noun} with ID {id} not found"),
             Self::AlreadyExists { noun, id, .. } => format!("{noun} with ID {id} already exists"),
-            // The reason is for the log, and not for clients.
+            // The reason is logged, and is not sent to clients.
             Self::Unavailable(_) => "The store cannot be reached; try again in a second".into(),
             Self::Panicked => "The server failed on this request".into(),
         }
     }
 
-    /// What helps beyond the message.
+    /// The detail, which explains the message.
     fn detail(&self, profile: Profile) -> Option<String> {
         match self {
             Self::Content(error) | Self::Unprocessable(error) => error.detail().map(str::to_owned),
@@ -217,7 +198,7 @@ impl Problem {
         }
     }
 
-    /// The answer. No problem may be kept by a cache: the next request may well succeed.
+    /// The answer. Caches may not store it, because the next request may succeed.
     pub(crate) fn response(self, profile: Profile) -> Response {
         let status = self.status(profile);
         let response = Response::new(status).with_field("Cache-Control", "no-store");
@@ -233,9 +214,7 @@ impl Problem {
             | Self::PreconditionRequired {
                 current: Some(current),
             }
-            | Self::AlreadyExists { current, .. } => {
-                response.with_field("ETag", current.to_string())
-            }
+            | Self::AlreadyExists { current, .. } => response.with_entity_tag(&current),
             Self::Unavailable(error) => response
                 .with_field("Retry-After", "1")
                 .with_failure(error.to_string()),
@@ -248,48 +227,35 @@ impl Problem {
             ),
             _ => response,
         };
-        let (content_type, content) = described(status, message, detail, profile);
+        let (content_type, content) = content(status, &message, detail, profile);
         response.with_content(content_type, content)
     }
 }
 
-/// The content of the answer, and its media type.
-fn described(
+/// The content of the answer, and its media type. The members are in alphabetical order.
+///
+/// [RFC 9457 section 3](https://www.rfc-editor.org/rfc/rfc9457#section-3)
+fn content(
     status: u16,
-    message: String,
+    message: &str,
     detail: Option<String>,
     profile: Profile,
 ) -> (&'static str, Vec<u8>) {
-    match profile {
-        Profile::Compatible => ("application/json", to_json(&Message { detail, message })),
-        Profile::Strict => {
-            let detail = match detail {
-                Some(detail) => format!("{message}: {detail}"),
-                None => message,
-            };
-            let details = Details {
-                detail,
-                status,
-                title: reason_phrase(status),
-                r#type: "about:blank",
-            };
-            ("application/problem+json", to_json(&details))
+    let (media_type, content) = match (profile, detail) {
+        (Profile::Compatible, None) => (JSON, json!({"message": message})),
+        (Profile::Compatible, Some(detail)) => {
+            (JSON, json!({"detail": detail, "message": message}))
         }
-    }
-}
-
-#[derive(Serialize)]
-struct Message {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
-    message: String,
-}
-
-/// [RFC 9457 section 3](https://www.rfc-editor.org/rfc/rfc9457#section-3)
-#[derive(Serialize)]
-struct Details {
-    detail: String,
-    status: u16,
-    title: &'static str,
-    r#type: &'static str,
+        (Profile::Strict, detail) => {
+            let detail = detail.map_or_else(String::new, |it| format!(": {it}"));
+            let content = json!({
+                "detail": format!("{message}{detail}"),
+                "status": status,
+                "title": reason_phrase(status),
+                "type": "about:blank",
+            });
+            ("application/problem+json", content)
+        }
+    };
+    (media_type, to_json(&content))
 }

@@ -1,31 +1,23 @@
-//! The resources: from a request to its response.
+//! The resources: answers a request from a store.
 
 use std::time::SystemTime;
 
-use crate::collection::{Collection, Collections};
-use crate::document::Id;
+use crate::endpoint::Endpoint;
 use crate::http_date::HttpDate;
-use crate::idempotency::IdempotencyKey;
-use crate::judgement::Reason;
 use crate::message::{Request, Response};
 use crate::method::Method;
-use crate::policy::{Policy, Profile};
-use crate::precondition::{
-    IfNoneMatch, Precondition, Preconditions, PreconditionsError, TagSyntax,
-};
+use crate::policy::Policy;
 use crate::problem::{MERGE_PATCH, Problem};
 use crate::store::Store;
-use crate::target::{Target, TargetError};
-use crate::validators::Validators;
-use crate::version::Version;
+use crate::target::{Target, TargetError, endpoint_path};
 
 mod browser;
 mod content;
-mod current;
 mod description;
 mod monitor;
 mod read;
 mod repetition;
+mod selection;
 mod write;
 
 use monitor::StoreMonitor;
@@ -34,12 +26,13 @@ pub(crate) use monitor::{Monitor, check};
 pub(crate) use monitor::{asks_health, asks_store};
 #[cfg(feature = "hyper")]
 pub(crate) use read::may_list_much;
-use write::{Action, Selected};
+use write::Write;
 
-/// Answers a request whose content is all there.
+/// Answers a request, whose content is complete.
 ///
-/// The steps are those of the map in the [crate documentation](crate). When another writer was
-/// faster, everything from the selection on is done again: no write is ever blind.
+/// The steps are those in the [crate documentation](crate). If another client changes the document
+/// between the selection and the write, both are done again, and the preconditions are evaluated
+/// again: no change is overwritten unseen.
 ///
 /// ```
 /// use ifmatch::{MemoryStore, Method, Policy, Request, respond};
@@ -66,7 +59,7 @@ pub fn respond(
     respond_monitored(store, &monitor, policy, request, now)
 }
 
-/// Answers as [`respond`] does, and requests about the server itself by this monitor.
+/// Answers as [`respond`] does. The monitor answers requests about the server itself.
 pub(crate) fn respond_monitored(
     store: &dyn Store,
     monitor: &dyn Monitor,
@@ -74,22 +67,20 @@ pub(crate) fn respond_monitored(
     request: &Request<'_>,
     now: SystemTime,
 ) -> Response {
-    let exchange = Exchange {
+    let handler = Handler {
         store,
         monitor,
         policy,
         request,
         now,
     };
-    let answered = exchange.judge().and_then(|write| exchange.perform(write));
-    exchange.finish(answered)
+    let result = handler.judge().and_then(|write| handler.perform(write));
+    handler.response(result)
 }
 
-/// Answers a request whose content has not been read, if that needs no content: with the problem
-/// that keeps it from being performed.
+/// Answers a request before its content is read, if it can be refused without the content.
 ///
-/// So a write whose preconditions are false is refused before anybody sends or reads a long
-/// content for nothing
+/// So a write whose preconditions are false is refused before its client sends long content
 /// ([RFC 9110 section 13.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1)).
 pub(crate) fn respond_early(
     store: &dyn Store,
@@ -98,43 +89,43 @@ pub(crate) fn respond_early(
     request: &Request<'_>,
     now: SystemTime,
 ) -> Option<Response> {
-    let exchange = Exchange {
+    let handler = Handler {
         store,
         monitor,
         policy,
         request,
         now,
     };
-    match exchange.judge() {
-        Err(End::Problem(problem)) => Some(exchange.finish(Err(problem.into()))),
+    match handler.judge() {
+        Err(Finished::Problem(problem)) => Some(handler.response(Err(problem.into()))),
         _ => None,
     }
 }
 
-/// Answers a request with a problem of its framing, or of the server itself.
+/// Answers a request with a problem that a door has found.
 pub(crate) fn refuse(
     problem: Problem,
     request: &Request<'_>,
     policy: &Policy,
     now: SystemTime,
 ) -> Response {
-    finished(problem.response(policy.profile), request, policy, now)
+    with_common_fields(problem.response(policy.profile), request, policy, now)
 }
 
-/// What ends a request before anything is written.
-enum End {
-    Answered(Response),
+/// The request is finished without a write: it is answered, or it has a problem.
+enum Finished {
+    Response(Response),
     Problem(Problem),
 }
 
-impl<E: Into<Problem>> From<E> for End {
+impl<E: Into<Problem>> From<E> for Finished {
     fn from(error: E) -> Self {
         Self::Problem(error.into())
     }
 }
 
-/// One request and everything its answer depends on.
-struct Exchange<'a> {
+/// One request, and everything that its answer depends on.
+struct Handler<'a> {
     store: &'a dyn Store,
     monitor: &'a dyn Monitor,
     policy: &'a Policy,
@@ -142,10 +133,10 @@ struct Exchange<'a> {
     now: SystemTime,
 }
 
-impl<'a> Exchange<'a> {
-    /// Judges a request by all but its content: it comes to its end, or it is a write whose
-    /// preconditions are true.
-    fn judge(&self) -> Result<Action<'a>, End> {
+impl<'a> Handler<'a> {
+    /// Does everything that needs no content. Returns the write that is to be performed, whose
+    /// preconditions are true, or finishes the request.
+    fn judge(&self) -> Result<Write<'a>, Finished> {
         self.policy
             .access
             .check(self.request, || self.needs_no_token())?;
@@ -153,175 +144,75 @@ impl<'a> Exchange<'a> {
         if method == Method::Other {
             return Err(Problem::UnknownMethod.into());
         }
-        let served = &self.policy.collections;
-        let target = Target::parse(self.request.target, served)?;
+        let collections = &self.policy.collections;
+        let target = Target::parse(self.request.target, collections)?;
         let Some(allow) = self.allow(&target) else {
-            let targets = targets(served);
-            return Err(Problem::UnknownTarget { targets }.into());
+            return Err(self.unknown_target().into());
         };
         match (method, target) {
-            (Method::Options, target) => Err(End::Answered(options(&target, allow))),
+            (Method::Options, target) => Err(Finished::Response(options(&target, allow))),
             (_, Target::Server) => Err(TargetError::Asterisk.into()),
-            (Method::Get | Method::Head, target) => Err(End::Answered(self.read(target)?)),
+            (Method::Get | Method::Head, target) => Err(Finished::Response(self.read(target)?)),
             (Method::Post, Target::Collection(collection)) => {
                 self.refuse_encoded()?;
-                Ok(Action::Create(self.select_for_creation(collection)?))
+                Ok(Write::Create(self.select_for_creation(collection)?))
             }
             (Method::Put, Target::Document(collection, id)) => {
                 self.refuse_encoded()?;
                 self.refuse_partial()?;
-                Ok(Action::Replace(self.select_target(collection, &id)?))
+                Ok(Write::Replace(self.select_target(collection, &id)?))
             }
             (Method::Patch, Target::Document(collection, id)) => {
                 self.refuse_encoded()?;
-                Ok(Action::Patch(self.select_target(collection, &id)?))
+                Ok(Write::Patch(self.select_target(collection, &id)?))
             }
             (Method::Delete, Target::Document(collection, id)) => {
-                Ok(Action::Remove(self.select_target(collection, &id)?))
+                Ok(Write::Remove(self.select_target(collection, &id)?))
             }
             _ => Err(Problem::MethodNotAllowed { allow }.into()),
         }
     }
 
-    /// The methods of each target, or nothing where there is no such target.
+    /// The methods that a target allows; `None` if there is no such resource.
     fn allow(&self, target: &Target<'_>) -> Option<&'static str> {
         let reads = "GET, HEAD, OPTIONS";
         match target {
             Target::Server => Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-            Target::Root | Target::OpenApi | Target::Health => Some(reads),
-            Target::Metrics => self.monitor.metrics().map(|_| reads),
-            Target::Script | Target::Style => self.policy.page.then_some(reads),
+            Target::Root => Some(reads),
+            Target::Endpoint(endpoint) => match endpoint {
+                Endpoint::OpenApi | Endpoint::Health => Some(reads),
+                Endpoint::Metrics => self.monitor.metrics().map(|_| reads),
+                Endpoint::Script | Endpoint::Style => self.policy.page.then_some(reads),
+            },
             Target::Collection(_) => Some("GET, HEAD, POST, OPTIONS"),
             Target::Document(..) => Some("GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
             Target::Unknown => None,
         }
     }
 
-    /// Selects the collection and evaluates the preconditions on it, if there are any. Gives back
-    /// the version that they are true of.
-    fn select_collection(
-        &self,
-        asked: &Preconditions,
-        collection: &Collection,
-    ) -> Result<Option<Version>, End> {
-        if asked.is_empty() {
-            return Ok(None);
+    /// The problem of a target that names no resource. It lists the resources.
+    fn unknown_target(&self) -> Problem {
+        let collections = &self.policy.collections;
+        let openapi = endpoint_path(collections, Endpoint::OpenApi);
+        let mut targets = vec![format!("{}/", collections.prefix()), openapi];
+        for collection in collections.iter() {
+            let path = collections.path(collection);
+            targets.extend([format!("{path}/{{id}}"), path].into_iter().rev());
         }
-        let version = self.store.version(collection.name())?;
-        self.evaluate(asked, Some(&of_collection(version)))
-            .map_err(|end| self.may_wait(end, asked, collection, None, version))?;
-        Ok(version)
+        let last = targets.pop().unwrap_or_default();
+        let targets = format!("{} and {last}", targets.join(", "));
+        Problem::UnknownTarget { targets }
     }
 
-    /// Reads the preconditions, selects the document of the target, and evaluates them on it.
-    ///
-    /// A missing document gets 404 even if the preconditions are malformed. So does an id that no
-    /// document can have, unless the request would create it.
-    fn select_target<'c>(&self, collection: &'c Collection, id: &str) -> Result<Selected<'c>, End> {
-        let key = self.key()?;
-        let asked = self.preconditions();
-        let creates = asked.as_ref().is_ok_and(|asked| self.creates(asked));
-        let id = match Id::new(id) {
-            Err(_) if !creates => return Err(not_found(collection, id).into()),
-            checked => checked.map_err(|error| collection.form().bad_id(collection, error))?,
-        };
-        let wrong = asked.is_err() || self.has_other_patch();
-        if wrong && self.store.get(collection.name(), &id)?.is_none() {
-            return Err(not_found(collection, id.as_str()).into());
-        }
-        if self.has_other_patch() {
-            return Err(Problem::MediaType.into());
-        }
-        self.select_document(collection, asked?, id, key)
-    }
-
-    /// Selects the document and evaluates the preconditions on it, or on its absence where the
-    /// request would create it. They are not evaluated on what an earlier write with the same key
-    /// has made.
-    fn select_document<'c>(
-        &self,
-        collection: &'c Collection,
-        preconditions: Preconditions,
-        id: Id,
-        key: Option<IdempotencyKey>,
-    ) -> Result<Selected<'c>, End> {
-        let record = self.store.get(collection.name(), &id)?;
-        let earlier = self.earlier_write(key.as_ref(), collection, &id, record.as_ref())?;
-        if record.is_none() && earlier.is_none() && !self.creates(&preconditions) {
-            return Err(not_found(collection, id.as_str()).into());
-        }
-        if earlier.is_none() && !preconditions.is_empty() {
-            let version = record.as_ref().map(|record| record.version);
-            self.evaluate(&preconditions, version.map(validators).as_ref())
-                .map_err(|end| {
-                    self.may_wait(end, &preconditions, collection, Some(&id), version)
-                })?;
-        }
-        Ok(Selected {
-            collection,
-            preconditions,
-            id,
-            key,
-            record,
-            earlier,
-        })
-    }
-
-    /// Whether the request asks to create the document its target names: PUT with
-    /// `If-None-Match: *`.
-    fn creates(&self, asked: &Preconditions) -> bool {
-        self.request.method == Method::Put && asked.if_none_match().is_some_and(IfNoneMatch::is_any)
-    }
-
-    fn preconditions(&self) -> Result<Preconditions, PreconditionsError> {
-        let syntax = match self.policy.profile {
-            Profile::Compatible => TagSyntax::QuotedOrBare,
-            Profile::Strict => TagSyntax::Quoted,
-        };
-        Preconditions::from_fields(self.request.fields.iter().copied(), syntax, self.now)
-    }
-
-    /// Ends the request unless its preconditions are true.
-    fn evaluate(&self, asked: &Preconditions, selected: Option<&Validators>) -> Result<(), End> {
-        let judged = asked.check(self.request.method, selected);
-        judged.map_err(|reason| self.not_performed(reason, selected))
-    }
-
-    /// The end of a request whose method is not performed.
-    fn not_performed(&self, reason: Reason, selected: Option<&Validators>) -> End {
-        let current = selected.and_then(|validators| validators.entity_tag.clone());
-        let problem = match reason {
-            Reason::NotModified => {
-                let validators = selected.cloned().unwrap_or_default();
-                return End::Answered(self.begin(304, &validators));
+    /// The response to the request, complete with the fields that all responses have.
+    fn response(&self, result: Result<Response, Finished>) -> Response {
+        let response = match result {
+            Ok(response) | Err(Finished::Response(response)) => response,
+            Err(Finished::Problem(problem)) => {
+                self.with_current(problem.response(self.policy.profile))
             }
-            // The older service knew no other answer to an If-Match that is not true.
-            Reason::BadRequest(PreconditionsError::Malformed(field @ Precondition::IfMatch, _))
-                if self.policy.profile == Profile::Compatible =>
-            {
-                Problem::PreconditionFailed {
-                    field,
-                    current,
-                    weak: false,
-                }
-            }
-            Reason::BadRequest(error) => error.into(),
-            Reason::PreconditionFailed { field, weak } => Problem::PreconditionFailed {
-                field,
-                current,
-                weak,
-            },
-            Reason::PreconditionRequired => Problem::PreconditionRequired { current },
         };
-        End::Problem(problem)
-    }
-
-    fn finish(&self, answered: Result<Response, End>) -> Response {
-        let response = match answered {
-            Ok(response) | Err(End::Answered(response)) => response,
-            Err(End::Problem(problem)) => self.with_current(problem.response(self.policy.profile)),
-        };
-        finished(response, self.request, self.policy, self.now)
+        with_common_fields(response, self.request, self.policy, self.now)
     }
 }
 
@@ -334,45 +225,14 @@ fn options(target: &Target<'_>, allow: &'static str) -> Response {
     response.with_field("Content-Length", "0")
 }
 
-/// Every target for users of the API, as a sentence lists them.
-fn targets(served: &Collections) -> String {
-    let prefix = served.prefix();
-    let mut targets = vec![format!("{prefix}/"), format!("{prefix}/openapi.json")];
-    for collection in served.iter() {
-        let path = served.path(collection);
-        targets.extend([format!("{path}/{{id}}"), path].into_iter().rev());
-    }
-    let last = targets.pop().unwrap_or_default();
-    format!("{} and {last}", targets.join(", "))
-}
-
-fn validators(version: Version) -> Validators {
-    Validators {
-        entity_tag: Some(version.entity_tag()),
-        last_modified: version.last_modified(),
-    }
-}
-
-/// The collection is always there, but not every store knows a version of it.
-fn of_collection(version: Option<Version>) -> Validators {
-    version.map(validators).unwrap_or_default()
-}
-
-/// The problem of an id that no document has, or can have.
-fn not_found(collection: &Collection, id: &str) -> Problem {
-    Problem::NotFound {
-        noun: collection.form().noun(),
-        id: id.to_owned(),
-    }
-}
-
-fn finished(
+/// Adds the fields that all responses have. Removes the content if the method is HEAD.
+fn with_common_fields(
     response: Response,
     request: &Request<'_>,
     policy: &Policy,
     now: SystemTime,
 ) -> Response {
-    let response = policy.access.share(request, response);
+    let response = policy.access.with_cors_fields(request, response);
     let response = response
         .with_field("Date", HttpDate::from(now).field_value())
         .with_field("Server", concat!("ifmatch/", env!("CARGO_PKG_VERSION")));

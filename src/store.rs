@@ -1,4 +1,4 @@
-//! Where documents are kept: the compare-and-swap, and the stores.
+//! Stores: the compare-and-swap, and the databases behind it.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -29,17 +29,17 @@ pub use sqlite::{SqliteStore, Synchronous};
 use swap::{Outcome, OwnedSwap};
 pub use swap::{Swap, SwapError};
 
-/// Where the documents are kept, by collection and id.
+/// A store keeps documents, by collection and id.
 ///
 /// There are two ways to write: [`swap`](Self::swap) compares a version, and [`fill`](Self::fill)
-/// requires that the collection has no documents. A check followed by a separate write, the way
-/// updates get lost, cannot be expressed.
+/// requires that the collection has no documents. A check followed by a separate write, which loses
+/// updates, cannot be expressed.
 ///
-/// A collection needs no preparation: one that nothing was written to has no documents, and the
-/// version [`Version::FIRST`].
+/// A collection needs no preparation: before the first write it has no documents, and the version
+/// [`Version::FIRST`].
 ///
-/// Every call may fail, takes as long as it takes and returns values of its own, so that a
-/// database can stand behind it.
+/// Every call may fail, may take any time, and returns owned values, so that a store can use a
+/// database.
 ///
 /// # Keys
 ///
@@ -48,8 +48,8 @@ pub use swap::{Swap, SwapError};
 /// a key for one document at most. A removal with a key leaves the id and the keyed write behind,
 /// which [`removal`](Self::removal) returns for 24 hours; a removal without a key leaves nothing.
 ///
-/// A store that ignores keyed writes serves requests without `Idempotency-Key` correctly. It
-/// recognises no repetition: each is a new request, which mostly gets 412, 409 or 404.
+/// A store that ignores keyed writes serves requests without `Idempotency-Key` correctly. It does not
+/// recognise repetitions: each is a new request, which mostly gets 412, 409 or 404.
 ///
 /// The tests that every store has to pass are in `tests/it/conformance.rs`: copy that file into the
 /// tests of a store of your own.
@@ -58,52 +58,52 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When the store cannot tell just now.
+    /// When the store fails.
     fn get(&self, collection: &str, id: &Id) -> Result<Option<Record>, StoreError>;
 
-    /// The version of a whole collection: that of its last change, whichever document it concerned;
-    /// none where the store keeps none, because it would cost too much. Lists have no tag then.
+    /// The version of a collection: that of the last change of any of its documents. `None` if the
+    /// store does not keep it, because that would slow its writes down; then lists have no tag.
     ///
-    /// Costs no walk over the documents.
+    /// The time does not grow with the number of documents.
     ///
     /// # Errors
     ///
-    /// When the store cannot tell just now.
+    /// When the store fails.
     fn version(&self, collection: &str) -> Result<Option<Version>, StoreError>;
 
-    /// A portion of a collection, ordered by id byte for byte, with the version of the collection:
-    /// all of it of one moment.
+    /// A portion of a collection, in the byte order of the ids, and the version of the collection.
+    /// Both are of one snapshot.
     ///
-    /// Costs the same wherever it begins, and reads hardly more than it returns.
+    /// The time does not grow with the number of documents before the portion or after it.
     ///
     /// # Errors
     ///
-    /// When the store cannot tell just now.
+    /// When the store fails.
     fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError>;
 
-    /// Performs `swap` in one step, or nothing of it, and returns the version it made.
+    /// Performs `swap` atomically, and returns the version that it made.
     ///
-    /// That version is later than every version this document has ever had, under whatever
-    /// circumstances it was removed; and, where the store keeps a version of the collection, later
-    /// than all there ever were in it, and the collection's from now on.
+    /// The version is later than every earlier version of the document, also if the document was
+    /// removed in between. If the store keeps a version of the collection, the new version is later
+    /// than that, and replaces it.
     ///
     /// # Errors
     ///
-    /// [`SwapError::Conflict`] when the stored version is not the expected one; the caller reads
-    /// again. Where the store keeps no version of a collection, a swap that expects one always
-    /// conflicts. [`SwapError::KeyTaken`] when the swap has a key that the store keeps for another
-    /// document of the collection, removed or not.
+    /// [`SwapError::Conflict`] when the stored version is not the expected one; then the caller reads
+    /// the document again. If the store keeps no version of the collection, a swap that expects one
+    /// always conflicts. [`SwapError::KeyTaken`] when the swap has a key that the store keeps for
+    /// another document of the collection, removed or not.
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError>;
 
-    /// The keyed write that removed the document of this id; none where the removal had no key, is
+    /// The keyed write that removed the document of this id. `None` if the removal had no key, is
     /// [24 hours](KeyedWrite::REMOVAL_KEPT) old, or was followed by the creation of a document of
     /// this id.
     ///
-    /// A store need not keep it: the repetition of a removal gets 404 then.
+    /// A store need not keep it: then the repetition of a removal gets 404. The default is `None`.
     ///
     /// # Errors
     ///
-    /// When the store cannot tell just now.
+    /// When the store fails.
     fn removal(
         &self,
         collection: &str,
@@ -114,14 +114,14 @@ pub trait Store: Send + Sync {
         Ok(None)
     }
 
-    /// Creates documents in a collection that has none, in one step, or none of them. Each has a
-    /// version of its own, in their order.
+    /// Creates documents in a collection that has none, atomically. Each document has a version of its
+    /// own, in the order of `documents`.
     ///
-    /// A store need not be able to.
+    /// A store need not implement it. The default fails.
     ///
     /// # Errors
     ///
-    /// [`SwapError::Conflict`] when the collection has documents, or an id comes twice.
+    /// [`SwapError::Conflict`] when the collection has documents, or an id is repeated.
     fn fill(
         &self,
         collection: &str,
@@ -132,12 +132,12 @@ pub trait Store: Send + Sync {
         Err(StoreError::new("this store cannot be filled at once").into())
     }
 
-    /// Shows `visit` every document of a collection, ordered by id and all of one moment, until it
-    /// breaks off.
+    /// Calls `visit` with every document of a collection, in the order of the ids and of one snapshot,
+    /// until it returns `Break`.
     ///
     /// # Errors
     ///
-    /// When the store fails on the way.
+    /// When the store fails, before the first document or after some.
     fn visit(
         &self,
         collection: &str,
@@ -151,14 +151,15 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
-    /// The name of the member that holds the ids of a collection: as it was given first, or as it
-    /// is `given` now. With another one the same tag would name another representation.
+    /// The name of the member that holds the ids of a collection. The store keeps the first one that
+    /// is `given`, and returns it from then on. If the member were renamed, one entity tag would stand
+    /// for two representations.
     ///
-    /// A store that does not outlive its server need not keep it.
+    /// A store that ends with its server need not keep it.
     ///
     /// # Errors
     ///
-    /// When the store cannot tell, or keep it, just now.
+    /// When the store fails.
     fn id_member(
         &self,
         collection: &str,
@@ -170,58 +171,60 @@ pub trait Store: Send + Sync {
 
     /// The names of the collections that have documents, in order.
     ///
-    /// A store need not be able to tell.
+    /// A store need not implement it. The default fails.
     ///
     /// # Errors
     ///
-    /// When the store cannot tell.
+    /// When the store fails.
     fn collections(&self) -> Result<Vec<String>, StoreError> {
         Err(StoreError::new("this store cannot tell its collections"))
     }
 
-    /// The versions of documents, in the order of their ids; none for a document that is not there.
+    /// The versions of these documents, in the order of `ids`; `None` for a document that does not
+    /// exist.
     ///
     /// # Errors
     ///
-    /// When the store cannot tell just now.
+    /// When the store fails.
     fn versions(&self, collection: &str, ids: &[Id]) -> Result<Vec<Option<Version>>, StoreError> {
         let version = |id| Ok(self.get(collection, id)?.map(|record| record.version));
         ids.iter().map(version).collect()
     }
 
-    /// Has `listener` called after each change that is made through this value, as long as it
-    /// exists. Returns after what time changes must be looked for that are made in another way, or
-    /// none if there are no such changes.
+    /// Registers a listener, which is called after each change that is made through this value, as long
+    /// as the listener exists. Returns the interval for polling, which finds the changes that others
+    /// make; `None` if there are no such changes.
     ///
-    /// Changes are looked for only while a request waits for one. The default is a store that calls
-    /// no listener, and is asked twice a second. [`Listeners`] keeps them for a store that does.
+    /// The server polls only while a request waits for a change. The default calls no listener, and
+    /// returns half a second. A store can keep its listeners in [`Listeners`].
     fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
         drop(listener);
         Some(Duration::from_millis(500))
     }
 
-    /// Whether [`get`](Self::get), [`version`](Self::version) and [`list`](Self::list) may wait,
-    /// for a disk or a network: then a door makes such calls on another thread than the one that
-    /// serves all others. The default is `true`.
-    fn reads_wait(&self) -> bool {
+    /// Whether reads block, on a disk or a network: [`get`](Self::get), [`version`](Self::version) and
+    /// [`list`](Self::list). Then a door calls them on another thread than the one that serves all
+    /// connections. The default is `true`.
+    fn reads_block(&self) -> bool {
         true
     }
 
-    /// Whether [`swap`](Self::swap) may wait; as above.
-    fn writes_wait(&self) -> bool {
+    /// Whether [`swap`](Self::swap) blocks, as above. The default is `true`.
+    fn writes_block(&self) -> bool {
         true
     }
 }
 
-/// Which documents of a collection are asked for.
+/// The part of a collection that [`Store::list`] is to return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Portion<'a> {
-    /// Only those whose ids sort after this text, byte for byte. No document need have this id.
+    /// Only documents whose ids sort after this text, in byte order. It need not be the id of a
+    /// document.
     pub after: Option<&'a str>,
-    /// How many, at most.
+    /// The most documents.
     pub count: usize,
-    /// Their size, at most: the bytes of their ids and texts. The first document is returned
-    /// whatever its size.
+    /// The most bytes: the sum of [`Record::size`]. The first document is returned even if it is
+    /// larger.
     pub bytes: usize,
 }
 
@@ -233,7 +236,7 @@ impl Portion<'_> {
         bytes: usize::MAX,
     };
 
-    /// How many of these documents belong to the portion: sizes in the order of the list.
+    /// How many documents of these sizes, in the order of the list, belong to the portion.
     #[must_use]
     pub fn fitting(&self, sizes: impl IntoIterator<Item = usize>) -> usize {
         let mut total: usize = 0;
@@ -250,20 +253,20 @@ impl Portion<'_> {
     }
 }
 
-/// A portion of a collection, as the store holds it.
+/// A portion of a collection, as [`Store::list`] returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct List {
-    /// The version of the whole collection, as [`Store::version`] has it.
+    /// The version of the whole collection, as from [`Store::version`].
     pub version: Option<Version>,
     /// The documents, ordered by id.
     pub records: Vec<Record>,
-    /// Whether there are documents after these.
+    /// Whether the collection has documents after these.
     pub more: bool,
 }
 
 impl List {
-    /// These documents of a collection at this version, and whether more follow.
+    /// A list of these documents, with the version of the collection.
     #[must_use]
     pub fn new(version: Option<Version>, records: Vec<Record>, more: bool) -> Self {
         Self {
@@ -274,7 +277,7 @@ impl List {
     }
 }
 
-/// Refuses documents of which two have one id.
+/// Refuses documents if two have the same id.
 fn refuse_repeated(documents: &[(Id, Document)]) -> Result<(), SwapError> {
     let mut ids = HashSet::with_capacity(documents.len());
     if documents.iter().all(|(id, _)| ids.insert(id)) {
@@ -347,11 +350,11 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).listen(listener)
     }
 
-    fn reads_wait(&self) -> bool {
-        (**self).reads_wait()
+    fn reads_block(&self) -> bool {
+        (**self).reads_block()
     }
 
-    fn writes_wait(&self) -> bool {
-        (**self).writes_wait()
+    fn writes_block(&self) -> bool {
+        (**self).writes_block()
     }
 }

@@ -1,14 +1,15 @@
-//! What a request target names.
+//! Request targets: parsing, and the paths of the resources.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::collection::{Collection, Collections};
+use crate::endpoint::Endpoint;
 
-/// What a request target names.
+/// The resource that a request target names.
 ///
-/// A query is passed over. The form with a whole URL, which clients send to proxies and every
-/// server must understand, names what its path names.
+/// The query is ignored. The absolute form, a whole URL, which clients send to proxies and every
+/// server must accept, names the same resource as its path.
 ///
 /// [RFC 9112 section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)
 #[derive(Clone, Debug)]
@@ -17,31 +18,26 @@ pub(crate) enum Target<'a> {
     Server,
     /// `/`: the service document.
     Root,
-    /// `/openapi.json`: the description of the API.
-    OpenApi,
-    /// `/health`: whether the store answers.
-    Health,
-    /// `/metrics`: the counters of the server.
-    Metrics,
-    /// `/page.js`: the script of the page for browsers.
-    Script,
-    /// `/page.css`: the style of the page for browsers.
-    Style,
+    /// A resource of the server itself, such as `/health`.
+    Endpoint(Endpoint),
     /// `/notes`
     Collection(&'a Collection),
-    /// `/notes/{id}`, with the id decoded; it may be one that no document can have.
+    /// `/notes/{id}`, with the id decoded. It is not checked that a document can have this id.
     Document(&'a Collection, Cow<'a, str>),
     /// Anything else.
     Unknown,
 }
 
 impl<'a> Target<'a> {
-    /// Reads the target of a request line to a server of these collections.
+    /// Parses a target of a server of these collections.
     ///
     /// # Errors
     ///
-    /// When it is percent-encoded wrongly.
-    pub(crate) fn parse(target: &'a str, served: &'a Collections) -> Result<Self, TargetError> {
+    /// When its percent-encoding is wrong.
+    pub(crate) fn parse(
+        target: &'a str,
+        collections: &'a Collections,
+    ) -> Result<Self, TargetError> {
         if target == "*" {
             return Ok(Self::Server);
         }
@@ -59,22 +55,21 @@ impl<'a> Target<'a> {
         if is_encoded {
             segments.clone().try_for_each(|segment| segment.map(drop))?;
         }
-        for expected in split_path(served.prefix()) {
+        for expected in split_path(collections.prefix()) {
             if segments.next().transpose()?.as_deref() != Some(expected) {
                 return Ok(Self::Unknown);
             }
         }
         let mut next = || segments.next().transpose();
-        let collection = |name: &str| served.get(name);
         Ok(match (next()?.as_deref(), next()?, next()?) {
             (Some(""), None, None) => Self::Root,
-            (Some("openapi.json"), None, None) => Self::OpenApi,
-            (Some("health"), None, None) => Self::Health,
-            (Some("metrics"), None, None) => Self::Metrics,
-            (Some("page.js"), None, None) => Self::Script,
-            (Some("page.css"), None, None) => Self::Style,
-            (Some(name), None, None) => collection(name).map_or(Self::Unknown, Self::Collection),
-            (Some(name), Some(id), None) if !id.is_empty() => match collection(name) {
+            (Some(name), None, None) => match (collections.get(name), Endpoint::from_segment(name))
+            {
+                (Some(collection), _) => Self::Collection(collection),
+                (None, Some(endpoint)) => Self::Endpoint(endpoint),
+                (None, None) => Self::Unknown,
+            },
+            (Some(name), Some(id), None) if !id.is_empty() => match collections.get(name) {
                 Some(collection) => Self::Document(collection, id),
                 None => Self::Unknown,
             },
@@ -83,7 +78,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The segments of a path. What is before its first slash, mostly nothing, is the first.
+/// The segments of a path. The first is the text before the first slash, which is mostly empty.
 fn split_path(path: &str) -> impl Iterator<Item = &str> + Clone {
     let mut rest = Some(path);
     std::iter::from_fn(move || {
@@ -93,22 +88,32 @@ fn split_path(path: &str) -> impl Iterator<Item = &str> + Clone {
     })
 }
 
-/// Cuts before the first of some ASCII characters. Targets are short: the byte by byte search is
-/// faster for them than those of `str`.
+/// Splits the text before the first ASCII character for which `is_end` returns true. For short texts
+/// this search is faster than those of `str`.
 fn cut(text: &str, is_end: impl Fn(u8) -> bool) -> (&str, &str) {
     let end = text.bytes().position(is_end);
     text.split_at(end.unwrap_or(text.len()))
 }
 
+/// The path of a resource of the server itself.
+pub(crate) fn endpoint_path(collections: &Collections, endpoint: Endpoint) -> String {
+    [collections.prefix(), "/", endpoint.segment()].concat()
+}
+
 /// The path of a document, such that [`Target::parse`] reads the id back.
-pub(crate) fn document_path(served: &Collections, collection: &Collection, id: &str) -> String {
-    let mut path = served.path(collection);
+pub(crate) fn document_path(
+    collections: &Collections,
+    collection: &Collection,
+    id: &str,
+) -> String {
+    let mut path = collections.path(collection);
     path.push('/');
     encode_to(&mut path, id);
     path
 }
 
-/// Percent-encodes all but the characters that mean themselves everywhere.
+/// Percent-encodes all characters except the unreserved ones
+/// ([RFC 3986 section 2.3](https://www.rfc-editor.org/rfc/rfc3986#section-2.3)).
 pub(crate) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     encode_to(&mut encoded, text);
@@ -130,13 +135,12 @@ fn encode_to(encoded: &mut String, text: &str) {
     }
 }
 
-/// A target has no fragment; should one be sent all the same, it names nothing here. hyper does not
-/// even show it.
+/// The target without its fragment. Clients should not send one; it is ignored, as hyper does.
 pub(crate) fn without_fragment(target: &str) -> &str {
     target.split_once('#').map_or(target, |(target, _)| target)
 }
 
-/// The authority of a target that is a whole URL; it stands before Host.
+/// The authority of a target in absolute form, which takes precedence over Host.
 pub(crate) fn authority(target: &str) -> Option<&str> {
     let rest = without_scheme(without_fragment(target))?;
     rest.split(['/', '?']).next()
@@ -160,16 +164,17 @@ fn without_scheme(target: &str) -> Option<&str> {
         .then_some(rest)
 }
 
-/// The scheme of a target that is a whole URI, and what follows it.
+/// The scheme of a target in absolute form, and the rest after `://`.
 pub(crate) fn split_scheme(target: &str) -> Option<(&str, &str)> {
-    // As nearly all targets are.
+    // Nearly all targets are of this form.
     if target.starts_with('/') {
         return None;
     }
     target.split_once("://")
 }
 
-/// [RFC 3986 section 2.1](https://www.rfc-editor.org/rfc/rfc3986#section-2.1)
+/// Decodes percent-encoded text
+/// ([RFC 3986 section 2.1](https://www.rfc-editor.org/rfc/rfc3986#section-2.1)).
 pub(crate) fn decode(segment: &str) -> Result<Cow<'_, str>, TargetError> {
     if !segment.contains('%') {
         return Ok(segment.into());
@@ -199,7 +204,7 @@ fn hex_digit(byte: u8) -> Option<u8> {
         .and_then(|digit| digit.try_into().ok())
 }
 
-/// Why a target is none. Each says what it means when it is displayed.
+/// Why a target is malformed. `Display` gives the message for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TargetError {
     Escape,

@@ -5,7 +5,7 @@ use crate::http_date::HttpDate;
 
 /// The validators of a selected representation, against which preconditions are evaluated.
 ///
-/// Either may be missing; that is not the same as a missing representation.
+/// Either may be missing. That is not the same as a missing representation.
 ///
 /// [RFC 9110 section 8.8](https://www.rfc-editor.org/rfc/rfc9110#section-8.8)
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,22 +29,28 @@ impl From<EntityTag> for Validators {
 impl Validators {
     /// `ETag` and `Last-Modified` as field lines, name and value.
     ///
-    /// Send them with the representation, and in a 304. `Last-Modified` is never later than `now`, which is the Date of the answer, even when the machine's clock was
-    /// set back ([RFC 9110 section 8.8.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.1)).
+    /// Send them with the representation, and in a 304. `Last-Modified` is never later than `now`,
+    /// which is the Date of the answer, even if the clock of the machine was set back
+    /// ([RFC 9110 section 8.8.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.1)).
     #[must_use]
     pub fn fields(&self, now: impl Into<HttpDate>) -> Vec<(&'static str, String)> {
         self.field_lines(now.into()).collect()
     }
 
-    /// The same, one after the other.
+    /// The same without a `Vec`.
     pub(crate) fn field_lines(
         &self,
         now: HttpDate,
     ) -> impl Iterator<Item = (&'static str, String)> {
         let tag = self.entity_tag.as_ref();
         let date = self.last_modified.map(|date| date.min(now));
-        let tag = tag.map(|tag| ("ETag", tag.field_value()));
+        let tag = tag.map(etag_line);
         let date = date.map(|date| ("Last-Modified", date.field_value()));
         tag.into_iter().chain(date)
     }
+}
+
+/// The field line `ETag`, name and value.
+pub(crate) fn etag_line(entity_tag: &EntityTag) -> (&'static str, String) {
+    ("ETag", entity_tag.field_value())
 }

@@ -1,4 +1,4 @@
-//! Versions: change dates that never come back, and their tags.
+//! Versions: change dates that are never used twice, and their entity tags.
 
 use std::error::Error;
 use std::fmt;
@@ -11,16 +11,18 @@ use time::macros::format_description;
 
 use crate::entity_tag::EntityTag;
 use crate::field::ascii;
-use crate::http_date::{HttpDate, LAST, MICROSECONDS, microseconds, two_digits, utc};
+use crate::http_date::{
+    HttpDate, MAX_MICROSECONDS, MICROSECONDS_PER_SECOND, microseconds, two_digits, utc,
+};
 
 /// The version of a resource: the moment of its last change, in microseconds.
 ///
-/// It is what a representation shows as the change date: UTC, six digits of fraction, no offset.
-/// No two states of a document ever share one, nor of a collection that has a version; the
-/// [`VersionClock`] sees to that.
+/// Representations show it as the change date: UTC, six digits of fraction, no offset. No two states
+/// of a document have the same version, and no two states of a collection that has versions:
+/// [`VersionClock`] ensures this.
 ///
-/// A version that was made while the clock showed an earlier second is *undated*: it stands in the
-/// right order, but nothing happened at that moment.
+/// A version that was made while the clock showed an earlier second is *undated*: it sorts after the
+/// versions before it, but it is not the time of the change.
 ///
 /// ```
 /// use ifmatch::Version;
@@ -41,11 +43,11 @@ const CHANGE_DATE: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
 
 impl Version {
-    /// The version of what has never changed.
+    /// The version of a resource that has never changed.
     pub const FIRST: Self = Self::new(0, true);
 
     /// The last version there can be: the end of the year 9999.
-    pub const LAST: Self = Self::new(LAST, true);
+    pub const LAST: Self = Self::new(MAX_MICROSECONDS, true);
 
     const fn new(microseconds: i64, dated: bool) -> Self {
         Self {
@@ -59,8 +61,7 @@ impl Version {
 
     /// The strong tag of this version: the lower-case hex MD5 of the change date.
     ///
-    /// MD5 names a version here and protects nothing: whoever can read the tag can read the date
-    /// it is made of.
+    /// MD5 is not used for security here: a client that can read the tag can also read the date.
     ///
     /// [RFC 9110 section 8.8.3](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.3)
     #[must_use]
@@ -73,13 +74,13 @@ impl Version {
         self.at().try_into().unwrap_or(0)
     }
 
-    /// The change date as it is shown.
+    /// The change date as text.
     pub(crate) fn text(self) -> [u8; 26] {
         let mut text = *b"2020-12-24T10:11:52.200311";
-        let at = utc(self.at().div_euclid(MICROSECONDS));
+        let at = utc(self.at().div_euclid(MICROSECONDS_PER_SECOND));
         let (year, month, day) = at.to_calendar_date();
         let (hour, minute, second) = at.as_hms();
-        let fraction = self.at().rem_euclid(MICROSECONDS).unsigned_abs();
+        let fraction = self.at().rem_euclid(MICROSECONDS_PER_SECOND).unsigned_abs();
         text[..2].copy_from_slice(&two_digits(year.unsigned_abs() / 100));
         text[2..4].copy_from_slice(&two_digits(year.unsigned_abs()));
         text[5..7].copy_from_slice(&two_digits(month as u8));
@@ -99,18 +100,18 @@ impl Version {
         Self::new(self.at(), false)
     }
 
-    /// Whether something happened at that moment.
+    /// Whether the version is the time of the change.
     #[must_use]
     pub fn is_dated(self) -> bool {
         self.number & 1 == 1
     }
 
-    /// The change date cut to seconds, for Last-Modified and the fields that ask about it; none
-    /// for what has never changed, whose age nobody knows.
+    /// The change date in whole seconds, for Last-Modified and the preconditions that compare it;
+    /// `None` for a resource that has never changed, whose date is not known.
     ///
-    /// An undated version shares its second with one that a client may have seen before the clock
-    /// was set back. So that no date ever passes for having seen it, it counts as modified at the
-    /// end of the calendar.
+    /// An undated version counts as modified at the end of the year 9999. Its own second can be that
+    /// of an earlier version, which a client got before the clock was set back: If-Modified-Since
+    /// with that date must not lead to a 304.
     ///
     /// [RFC 9110 section 8.8.2](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2)
     #[must_use]
@@ -121,7 +122,7 @@ impl Version {
 }
 
 impl From<SystemTime> for Version {
-    /// Cuts off what is finer than a microsecond.
+    /// Rounds down to microseconds.
     fn from(at: SystemTime) -> Self {
         Self::new(microseconds(at), true)
     }
@@ -152,7 +153,8 @@ impl FromStr for Version {
         match PrimitiveDateTime::parse(text, CHANGE_DATE) {
             Ok(at) if text.starts_with(|c: char| c.is_ascii_digit()) => {
                 let at = at.as_utc();
-                let microseconds = at.unix_timestamp() * MICROSECONDS + i64::from(at.microsecond());
+                let microseconds =
+                    at.unix_timestamp() * MICROSECONDS_PER_SECOND + i64::from(at.microsecond());
                 Ok(Self::new(microseconds, true))
             }
             _ => Err(ParseVersionError),
@@ -160,7 +162,7 @@ impl FromStr for Version {
     }
 }
 
-/// The text is no change date.
+/// The text is not a change date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseVersionError;
 
@@ -172,12 +174,12 @@ impl fmt::Display for ParseVersionError {
 
 impl Error for ParseVersionError {}
 
-/// Hands out versions that strictly increase, whatever the machine's clock does.
+/// Makes versions that strictly increase, even if the clock of the machine is set back.
 ///
-/// A version that came back would be a lost update: a writer holding the tag of the first state
-/// would overwrite the second one unseen. So a reading that is not later than the latest version
-/// counts for nothing, and the next version is the microsecond after the latest: undated, if the
-/// reading is of an earlier second.
+/// A version that is used twice would lose an update: a writer with the tag of the first state would
+/// overwrite the second state without having read it. So if the time is not later than the latest
+/// version, the next version is one microsecond after the latest. It is undated if the time is in an
+/// earlier second.
 #[derive(Clone, Debug)]
 pub struct VersionClock {
     latest: Version,
@@ -190,13 +192,13 @@ impl VersionClock {
         Self { latest }
     }
 
-    /// The version handed out last.
+    /// The latest version that was made.
     #[must_use]
     pub fn latest(&self) -> Version {
         self.latest
     }
 
-    /// The version of a change made `now`, or nothing when the calendar has come to its end.
+    /// Makes the version of a change at the time `now`; `None` after the end of the year 9999.
     pub fn next(&mut self, now: SystemTime) -> Option<Version> {
         let at = self.latest.at() + 1;
         if at > Version::LAST.at() {
@@ -206,7 +208,7 @@ impl VersionClock {
         self.latest = if reading.at() >= at {
             reading
         } else {
-            let second = |at: i64| at.div_euclid(MICROSECONDS);
+            let second = |at: i64| at.div_euclid(MICROSECONDS_PER_SECOND);
             Version::new(at, second(reading.at()) == second(at))
         };
         Some(self.latest)

@@ -76,8 +76,8 @@ fn dump_collection(
     store.visit(collection.name(), &mut |record| {
         text.clear();
         collection
-            .form()
-            .show(collection, record, &record.version.entity_tag(), &mut text);
+            .format()
+            .write(collection, record, &record.version.entity_tag(), &mut text);
         written = match Json::read(&text) {
             Err(error) => Err(DumpError::Document {
                 collection: collection.name().to_owned(),

@@ -1,19 +1,22 @@
+//! The format of all collections but persons.
+
 use serde_json::{Value, json};
 
 use crate::collection::Collection;
-use crate::collection::form::{Form, change_date_schema, id_schema, with_members};
+use crate::collection::format::{Format, change_date_schema, id_schema, with_members};
 use crate::document::{ContentError, Document, Id, IdError, Record, not_an_object};
 use crate::entity_tag::EntityTag;
 use crate::json::{Json, Member, quoted, write_quoted};
 
-/// The members that the server adds to every document, beside its id. What a client sends in them
-/// is ignored, so that what was read can be edited and sent back.
-pub(super) const MANAGED: [&str; 2] = ["_change_date", "_etag"];
+/// The members that the server adds to every document, beside its id. Their values in a request are
+/// ignored, so that a client can edit a representation and send it back.
+pub(super) const SERVER_MEMBERS: [&str; 2] = ["_change_date", "_etag"];
 
-/// Any JSON object is a document, in one line, with the members of the server before its own.
-pub(super) struct Documents;
+/// A document is any JSON object. Its representation is one line, which begins with the members that
+/// the server adds.
+pub(super) struct DocumentFormat;
 
-impl Form for Documents {
+impl Format for DocumentFormat {
     fn read_new(
         &self,
         collection: &Collection,
@@ -21,7 +24,7 @@ impl Form for Documents {
     ) -> Result<(Option<Id>, Document), ContentError> {
         let json = read(content)?;
         let members = json.members().ok_or_else(|| not_an_object(&json))?;
-        let (id, members) = without_managed(collection, members)?;
+        let (id, members) = split_server_members(collection, members)?;
         Ok((id, Document::from_members(members)))
     }
 
@@ -33,7 +36,7 @@ impl Form for Documents {
     ) -> Result<Document, ContentError> {
         let json = read(content)?;
         let members = json.members().ok_or_else(|| not_an_object(&json))?;
-        let members = of_target(collection, id, members)?;
+        let members = client_members(collection, id, members)?;
         Ok(Document::from_members(members))
     }
 
@@ -46,7 +49,7 @@ impl Form for Documents {
         let patch = read(content)?;
         match patch.members() {
             None => Ok(patch),
-            Some(members) => Ok(Json::object(&of_target(collection, id, members)?)),
+            Some(members) => Ok(Json::object(&client_members(collection, id, members)?)),
         }
     }
 
@@ -55,48 +58,61 @@ impl Form for Documents {
         Ok(Document::from_members(members))
     }
 
-    fn bounded_length(&self, collection: &Collection, id: &Id, document: &Document) -> usize {
+    fn limited_length(
+        &self,
+        collection: &Collection,
+        id: &Id,
+        document: &Document,
+    ) -> Option<usize> {
         let names = "\"_change_date\":\"\",\"_etag\":\"\",:\n".len();
         let values = "2020-12-24T10:11:52.200311".len() + 2 * size_of::<u128>();
         let id = quoted(collection.id_member()).len() + quoted(id.as_str()).len();
         let (comma, _) = document.following_members();
-        names + values + id + comma.len() + document.as_str().len()
+        Some(names + values + id + comma.len() + document.as_str().len())
     }
 
-    fn show(
+    fn write(
         &self,
         collection: &Collection,
         record: &Record,
         entity_tag: &EntityTag,
         content: &mut Vec<u8>,
     ) {
-        write(collection, record, entity_tag, content);
+        write_object(collection, record, entity_tag, content);
         content.push(b'\n');
     }
 
-    fn show_list(&self, collection: &Collection, records: Vec<Record>, content: &mut Vec<u8>) {
+    fn write_list(&self, collection: &Collection, records: Vec<Record>, content: &mut Vec<u8>) {
         let is_empty = records.is_empty();
         for (index, record) in records.into_iter().enumerate() {
             content.extend_from_slice(if index == 0 { b"[\n" } else { b",\n" });
-            write(collection, &record, &record.version.entity_tag(), content);
+            write_object(collection, &record, &record.version.entity_tag(), content);
         }
         content.extend_from_slice(if is_empty { b"[]\n" } else { b"\n]\n" });
     }
 
-    fn bad_id(&self, collection: &Collection, error: IdError) -> ContentError {
-        bad_id(collection.id_member(), error)
+    fn id_error(&self, collection: &Collection, error: IdError) -> ContentError {
+        id_error(collection.id_member(), error)
     }
 
-    fn new_schema(&self, collection: &Collection) -> Value {
-        with_members(collection.schema(), &managed(collection), false)
+    fn post_schema(&self, collection: &Collection) -> Value {
+        with_members(
+            collection.schema(),
+            &server_member_schemas(collection),
+            false,
+        )
     }
 
-    fn state_schema(&self, collection: &Collection) -> Value {
-        self.new_schema(collection)
+    fn put_schema(&self, collection: &Collection) -> Value {
+        self.post_schema(collection)
     }
 
-    fn shown_schema(&self, collection: &Collection) -> Value {
-        with_members(collection.schema(), &managed(collection), true)
+    fn representation_schema(&self, collection: &Collection) -> Value {
+        with_members(
+            collection.schema(),
+            &server_member_schemas(collection),
+            true,
+        )
     }
 
     fn noun(&self) -> &'static str {
@@ -105,7 +121,7 @@ impl Form for Documents {
 }
 
 /// The schemas of the members that the server adds.
-fn managed(collection: &Collection) -> [(&str, Value); 3] {
+fn server_member_schemas(collection: &Collection) -> [(&str, Value); 3] {
     let entity_tag = json!({"type": "string", "description": "The ETag, without its quotes."});
     [
         ("_change_date", change_date_schema()),
@@ -123,10 +139,11 @@ fn read(content: &[u8]) -> Result<Json, ContentError> {
     Ok(Json::read(content)?)
 }
 
-/// Takes the members of the server away: the id is returned, the others are ignored.
+/// Separates the members of the server from those of the client. Returns the id and the members of
+/// the client.
 ///
-/// Any other name that begins with `_` is refused, so that nothing a client sends is lost unseen.
-fn without_managed<'a>(
+/// Any other name that begins with `_` is refused, so that no member is dropped silently.
+fn split_server_members<'a>(
     collection: &Collection,
     members: Vec<Member<'a>>,
 ) -> Result<(Option<Id>, Vec<Member<'a>>), ContentError> {
@@ -136,7 +153,7 @@ fn without_managed<'a>(
         let name = &*member.name;
         if name == collection.id_member() {
             id = Some(read_id(&member)?);
-        } else if MANAGED.contains(&name) {
+        } else if SERVER_MEMBERS.contains(&name) {
         } else if name.starts_with('_') {
             return Err(ContentError::new(format!(
                 "The member `{name}` cannot be kept: names that begin with `_` are the server's"
@@ -148,13 +165,13 @@ fn without_managed<'a>(
     Ok((id, kept))
 }
 
-/// Takes the members of the server away. The id must be that of the target, if it is there.
-fn of_target<'a>(
+/// The members of the client. If there is an id, it must be that of the target.
+fn client_members<'a>(
     collection: &Collection,
     target: &Id,
     members: Vec<Member<'a>>,
 ) -> Result<Vec<Member<'a>>, ContentError> {
-    match without_managed(collection, members)? {
+    match split_server_members(collection, members)? {
         (Some(id), _) if id != *target => Err(ContentError::new(format!(
             "The member `{}` is `{id}`, but the target names `{target}`",
             collection.id_member()
@@ -171,14 +188,19 @@ fn read_id(member: &Member<'_>) -> Result<Id, ContentError> {
             "The member `{name}` must be a string, not {kind}"
         )));
     };
-    Id::new(id).map_err(|error| bad_id(name, error))
+    Id::new(id).map_err(|error| id_error(name, error))
 }
 
-fn bad_id(member: &str, error: IdError) -> ContentError {
+fn id_error(member: &str, error: IdError) -> ContentError {
     ContentError::new(format!("The member `{member}` {error}"))
 }
 
-fn write(collection: &Collection, record: &Record, entity_tag: &EntityTag, content: &mut Vec<u8>) {
+fn write_object(
+    collection: &Collection,
+    record: &Record,
+    entity_tag: &EntityTag,
+    content: &mut Vec<u8>,
+) {
     let Record {
         id,
         document,

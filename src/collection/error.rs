@@ -3,21 +3,21 @@ use std::fmt;
 
 use crate::collection::MAX_NAME;
 
-/// A collection cannot be served as it was asked for.
+/// Why a collection cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CollectionError {
-    /// This is no name of a collection.
+    /// This is not a name of a collection.
     Name(String),
-    /// The server has a resource of this name itself.
+    /// The server has a resource of this name.
     Reserved(String),
-    /// This is no name of an id member.
+    /// This is not a name of an id member.
     IdMember(String),
-    /// The persons have an id member of their own.
+    /// The id member of persons cannot be changed.
     Persons,
-    /// There are two collections of this name.
+    /// Two collections have this name.
     Repeated(String),
-    /// This is no path.
+    /// This is not a prefix.
     Prefix(String),
 }
 

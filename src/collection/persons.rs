@@ -1,7 +1,9 @@
+//! The format of persons, which is that of the older service.
+
 use serde_json::{Map, Value, json};
 
 use crate::collection::Collection;
-use crate::collection::form::{Form, change_date_schema, id_schema, with_members};
+use crate::collection::format::{Format, change_date_schema, id_schema, with_members};
 use crate::document::{ContentError, Document, Id, IdError, Record, not_an_object};
 use crate::entity_tag::EntityTag;
 use crate::json::{Json, JsonError, quoted, write_quoted};
@@ -12,16 +14,16 @@ const NAME_MEMBER: &str = "person_name";
 
 const CHANGE_DATE: &str = "change_date";
 
-/// A person's document, without its end.
-const HEAD: &str = "{\"person_name\":";
+/// The text of a person's document before the name.
+const DOCUMENT_START: &str = "{\"person_name\":";
 
-/// Persons as the older service had them: an id and a name each. Its clients compare the messages
-/// and the layout of the JSON byte for byte.
+/// Persons as in the older service, with an id and a name each. Its clients compare the messages and
+/// the layout of the JSON byte for byte.
 ///
-/// Members that it did not know are ignored, a `person_id` in a PUT among them.
-pub(super) struct Persons;
+/// Other members are ignored, and so is `person_id` in a PUT.
+pub(super) struct PersonFormat;
 
-impl Form for Persons {
+impl Format for PersonFormat {
     /// The id is checked before the name.
     fn read_new(
         &self,
@@ -30,7 +32,7 @@ impl Form for Persons {
     ) -> Result<(Option<Id>, Document), ContentError> {
         let missing = "the object has no `person_id` and no `person_name`";
         let members = object(content, missing)?;
-        let id = Id::new(text(&members, ID_MEMBER)?).map_err(bad_id)?;
+        let id = Id::new(string_member(&members, ID_MEMBER)?).map_err(id_error)?;
         Ok((Some(id), document(&members)?))
     }
 
@@ -40,10 +42,10 @@ impl Form for Persons {
 
     fn read_patch(&self, _: &Collection, id: &Id, content: &[u8]) -> Result<Json, ContentError> {
         if content.is_empty() {
-            return Err(missing());
+            return Err(no_data());
         }
         let patch = Json::read(content).map_err(|error| match error {
-            JsonError::Malformed(detail) => missing().with_detail(detail),
+            JsonError::Malformed(detail) => no_data().with_detail(detail),
             error => error.into(),
         })?;
         let Some(mut members) = patch.members() else {
@@ -66,43 +68,43 @@ impl Form for Persons {
         }
     }
 
-    /// As it always was, the length of the content is bounded and not that of the representation.
-    fn bounded_length(&self, _: &Collection, _: &Id, _: &Document) -> usize {
-        0
+    /// Only the content of a request is limited, as in the older service.
+    fn limited_length(&self, _: &Collection, _: &Id, _: &Document) -> Option<usize> {
+        None
     }
 
-    fn show(&self, _: &Collection, record: &Record, _: &EntityTag, content: &mut Vec<u8>) {
-        ALONE.write(record, content);
+    fn write(&self, _: &Collection, record: &Record, _: &EntityTag, content: &mut Vec<u8>) {
+        SINGLE.write(record, content);
         content.push(b'\n');
     }
 
-    fn show_list(&self, _: &Collection, records: Vec<Record>, content: &mut Vec<u8>) {
+    fn write_list(&self, _: &Collection, records: Vec<Record>, content: &mut Vec<u8>) {
         let is_empty = records.is_empty();
         for (index, record) in records.into_iter().enumerate() {
             content.extend_from_slice(if index == 0 { b"[\n  " } else { b", \n  " });
-            LISTED.write(&record, content);
+            LIST_ITEM.write(&record, content);
         }
         content.extend_from_slice(if is_empty { b"[]\n" } else { b"\n]\n" });
     }
 
-    fn bad_id(&self, _: &Collection, error: IdError) -> ContentError {
-        bad_id(error)
+    fn id_error(&self, _: &Collection, error: IdError) -> ContentError {
+        id_error(error)
     }
 
-    fn new_schema(&self, collection: &Collection) -> Value {
+    fn post_schema(&self, collection: &Collection) -> Value {
         with_members(collection.schema(), &[(ID_MEMBER, id_schema())], true)
     }
 
-    fn state_schema(&self, collection: &Collection) -> Value {
+    fn put_schema(&self, collection: &Collection) -> Value {
         collection.schema().clone()
     }
 
-    fn shown_schema(&self, collection: &Collection) -> Value {
-        let managed = [
+    fn representation_schema(&self, collection: &Collection) -> Value {
+        let server_members = [
             (CHANGE_DATE, change_date_schema()),
             (ID_MEMBER, id_schema()),
         ];
-        with_members(collection.schema(), &managed, true)
+        with_members(collection.schema(), &server_members, true)
     }
 
     fn noun(&self) -> &'static str {
@@ -110,32 +112,32 @@ impl Form for Persons {
     }
 }
 
-/// The layout of the older service: two spaces of indentation, and a comma *and a space* before
-/// each line break.
-struct Layout {
+/// The text around the values of a person, in the layout of the older service: two spaces of
+/// indentation, and a comma *and a space* before each line break.
+struct Template {
     before_change_date: &'static str,
     before_id: &'static str,
     before_name: &'static str,
     end: &'static str,
 }
 
-const ALONE: Layout = Layout {
+const SINGLE: Template = Template {
     before_change_date: "{\n  \"change_date\": \"",
     before_id: "\", \n  \"person_id\": ",
     before_name: ", \n  \"person_name\": ",
     end: "\n}",
 };
 
-const LISTED: Layout = Layout {
+const LIST_ITEM: Template = Template {
     before_change_date: "{\n    \"change_date\": \"",
     before_id: "\", \n    \"person_id\": ",
     before_name: ", \n    \"person_name\": ",
     end: "\n  }",
 };
 
-impl Layout {
+impl Template {
     fn write(&self, record: &Record, content: &mut Vec<u8>) {
-        let name = record.document.as_str().strip_prefix(HEAD);
+        let name = record.document.as_str().strip_prefix(DOCUMENT_START);
         let name = name.and_then(|it| it.strip_suffix('}')).unwrap_or("null");
         content.extend_from_slice(self.before_change_date.as_bytes());
         content.extend_from_slice(&record.version.text());
@@ -158,35 +160,34 @@ pub(super) fn schema() -> Value {
 
 /// The document of a person.
 fn document(members: &Map<String, Value>) -> Result<Document, ContentError> {
-    let name = text(members, NAME_MEMBER)?;
+    let name = string_member(members, NAME_MEMBER)?;
     if name.is_empty() {
         return Err(mandatory(NAME_MEMBER));
     }
-    Document::from_stored(document_of_name(name)).ok_or_else(missing)
+    Document::from_stored(document_of_name(name)).ok_or_else(no_data)
 }
 
 /// The text of the document of a person of this name.
 pub(crate) fn document_of_name(name: &str) -> String {
-    [HEAD, &quoted(name), "}"].concat()
+    [DOCUMENT_START, &quoted(name), "}"].concat()
 }
 
-fn bad_id(error: IdError) -> ContentError {
+fn id_error(error: IdError) -> ContentError {
     match error {
         IdError::Empty => mandatory(ID_MEMBER),
         error => ContentError::new(format!("Person ID {error}")),
     }
 }
 
-/// The members of the object, or if it is empty, the error with the sentence that says what is
-/// missing.
+/// The members of the object. If it is empty, the error has `if_empty` as its detail.
 fn object(content: &[u8], if_empty: &str) -> Result<Map<String, Value>, ContentError> {
     if content.is_empty() {
-        return Err(missing());
+        return Err(no_data());
     }
     match parsed(content)? {
-        Value::Object(members) if members.is_empty() => Err(missing().with_detail(if_empty)),
+        Value::Object(members) if members.is_empty() => Err(no_data().with_detail(if_empty)),
         Value::Object(members) => Ok(members),
-        value if is_empty(&value) => Err(missing()),
+        value if is_falsy(&value) => Err(no_data()),
         value => Err(ContentError::new(format!(
             "JSON data in request must be an object, not {}",
             kind(&value)
@@ -195,11 +196,11 @@ fn object(content: &[u8], if_empty: &str) -> Result<Map<String, Value>, ContentE
 }
 
 fn parsed(content: &[u8]) -> Result<Value, ContentError> {
-    serde_json::from_slice(content).map_err(|error| missing().with_detail(error.to_string()))
+    serde_json::from_slice(content).map_err(|error| no_data().with_detail(error.to_string()))
 }
 
-/// Whether JSON data says nothing, as the clients of this API have always been told.
-fn is_empty(value: &Value) -> bool {
+/// Whether the older service takes this JSON for missing data: it tests the value as Python does.
+fn is_falsy(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(value) => !value,
@@ -210,13 +211,16 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn text<'a>(members: &'a Map<String, Value>, member: &str) -> Result<&'a str, ContentError> {
+fn string_member<'a>(
+    members: &'a Map<String, Value>,
+    member: &str,
+) -> Result<&'a str, ContentError> {
     match members.get(member) {
         None | Some(Value::Null) => Err(mandatory(member)),
         Some(Value::String(text)) => Ok(text),
         Some(value) => Err(ContentError::new(format!(
             "{} must be a string, not {}",
-            title(member),
+            label(member),
             kind(value)
         ))),
     }
@@ -233,8 +237,8 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// What a member is called in messages.
-fn title(member: &str) -> &'static str {
+/// The name of a member in messages.
+fn label(member: &str) -> &'static str {
     if member == ID_MEMBER {
         "Person ID"
     } else {
@@ -242,10 +246,10 @@ fn title(member: &str) -> &'static str {
     }
 }
 
-fn missing() -> ContentError {
+fn no_data() -> ContentError {
     ContentError::new("Missing JSON data in request")
 }
 
 fn mandatory(member: &str) -> ContentError {
-    ContentError::new(format!("{} is mandatory", title(member)))
+    ContentError::new(format!("{} is mandatory", label(member)))
 }

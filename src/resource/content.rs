@@ -1,16 +1,18 @@
+//! The checks of a request's content.
+
 use serde::de::IgnoredAny;
 
 use crate::document::ContentError;
 use crate::field::{list_members, trim};
 use crate::method::Method;
 use crate::problem::{MERGE_PATCH, Problem};
-use crate::resource::Exchange;
+use crate::resource::Handler;
 
 /// The media types in which browsers send forms; curl sends all content as the first.
 const FORMS: [&str; 2] = ["application/x-www-form-urlencoded", "multipart/form-data"];
 
-impl Exchange<'_> {
-    /// Refuses content that would have to be decoded first.
+impl Handler<'_> {
+    /// Refuses content with a Content-Encoding, which the server does not decode.
     ///
     /// [RFC 9110 section 15.5.16](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.16)
     pub(super) fn refuse_encoded(&self) -> Result<(), Problem> {
@@ -23,7 +25,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// Refuses a PUT with Content-Range, whose content is a part of the representation.
+    /// Refuses a PUT with Content-Range, because its content is only a part of the representation.
     ///
     /// [RFC 9110 section 14.5](https://www.rfc-editor.org/rfc/rfc9110#section-14.5)
     pub(super) fn refuse_partial(&self) -> Result<(), Problem> {
@@ -33,10 +35,10 @@ impl Exchange<'_> {
         }
     }
 
-    /// Whether the request is a PATCH with content that is no merge patch.
+    /// Whether the request is a PATCH whose content is not a merge patch.
     ///
     /// [RFC 5789 section 2.2](https://www.rfc-editor.org/rfc/rfc5789#section-2.2)
-    pub(super) fn has_other_patch(&self) -> bool {
+    pub(super) fn has_unsupported_patch(&self) -> bool {
         if self.request.method != Method::Patch {
             return false;
         }
@@ -45,9 +47,9 @@ impl Exchange<'_> {
         !matches!(only, (Some(it), None) if it.eq_ignore_ascii_case(MERGE_PATCH.as_bytes()))
     }
 
-    /// The error of content that is not admitted, which says so if it was a form.
+    /// The error of content that is not admitted. If it is a form, the error says so.
     ///
-    /// Content that begins as JSON does is JSON with a mistake in it, whatever its Content-Type says.
+    /// Content that begins as JSON does is taken for JSON with a mistake, whatever its Content-Type is.
     pub(super) fn not_admitted(&self, error: ContentError) -> ContentError {
         let content = self.request.content;
         let is_json = matches!(content.trim_ascii_start(), [] | [b'{' | b'[', ..])

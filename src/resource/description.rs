@@ -1,25 +1,25 @@
-//! The description of the API as `OpenAPI` 3.1, made of the collections that are served.
+//! The description of the API as `OpenAPI` 3.1, for the collections that are served.
 
 use serde_json::{Map, Value, json};
 
 use crate::collection::{Collection, Collections};
 use crate::page::MAX_PAGE;
 
-/// What is the same whatever is served.
+/// The part that does not depend on the collections.
 const SERVER: &str = include_str!("openapi/server.json");
 
 /// The targets of a collection, with `@NAME@` for its name.
 const COLLECTION: &str = include_str!("openapi/collection.json");
 
-/// The fields that let pages of other origins read an answer; any may have them.
-const SHARED: [&str; 3] = [
+/// The CORS fields, which any answer may have.
+const CORS_FIELDS: [&str; 3] = [
     "Vary",
     "Access-Control-Allow-Origin",
     "Access-Control-Expose-Headers",
 ];
 
-/// Describes every path, method, field, status and schema; tests hold it against the answers.
-pub(super) fn describe(served: &Collections) -> Vec<u8> {
+/// Describes every path, method, field, status and schema. Tests compare it with the answers.
+pub(super) fn describe(collections: &Collections) -> Vec<u8> {
     let mut description = parsed(SERVER);
     set(
         &mut description,
@@ -27,12 +27,12 @@ pub(super) fn describe(served: &Collections) -> Vec<u8> {
         "version",
         json!(env!("CARGO_PKG_VERSION")),
     );
-    let url = match served.prefix() {
+    let url = match collections.prefix() {
         "" => "/",
         prefix => prefix,
     };
     set(&mut description, "", "servers", json!([{"url": url}]));
-    for collection in served.iter() {
+    for collection in collections.iter() {
         let name = collection.name();
         let targets = parsed(&COLLECTION.replace("@NAME@", name));
         for (target, path) in [("list", ""), ("document", "/{id}")] {
@@ -45,9 +45,9 @@ pub(super) fn describe(served: &Collections) -> Vec<u8> {
             );
         }
     }
-    // Before the schemas come in, in which a member may have any name.
-    share(&mut description);
-    for collection in served.iter() {
+    // Before the schemas are added, because a member in them may be named `responses`.
+    add_cors_fields(&mut description);
+    for collection in collections.iter() {
         for (kind, schema) in schemas(collection) {
             let name = format!("{}.{kind}", collection.name());
             set(&mut description, "/components/schemas", &name, schema);
@@ -58,15 +58,15 @@ pub(super) fn describe(served: &Collections) -> Vec<u8> {
     content
 }
 
-/// The schemas of a collection, by what they are of.
+/// The schemas of a collection, by the last part of their names.
 fn schemas(collection: &Collection) -> [(&'static str, Value); 4] {
     let reference = format!("#/components/schemas/{}.document", collection.name());
     let list = json!({"type": "array", "maxItems": MAX_PAGE, "items": {"$ref": reference}});
-    let form = collection.form();
+    let format = collection.format();
     [
-        ("new", form.new_schema(collection)),
-        ("state", form.state_schema(collection)),
-        ("document", form.shown_schema(collection)),
+        ("new", format.post_schema(collection)),
+        ("state", format.put_schema(collection)),
+        ("document", format.representation_schema(collection)),
         ("list", list),
     ]
 }
@@ -82,22 +82,22 @@ fn set(value: &mut Value, pointer: &str, name: &str, member: Value) {
     }
 }
 
-/// Adds the fields that any answer may have to every response, wherever it stands.
-fn share(value: &mut Value) {
+/// Adds the CORS fields to every response in the description.
+fn add_cors_fields(value: &mut Value) {
     let Value::Object(members) = value else {
         return;
     };
     for (name, member) in members {
         match (name.as_str(), member) {
             ("responses", Value::Object(responses)) => {
-                responses.values_mut().for_each(share_response);
+                responses.values_mut().for_each(add_cors_fields_to);
             }
-            (_, member) => share(member),
+            (_, member) => add_cors_fields(member),
         }
     }
 }
 
-fn share_response(response: &mut Value) {
+fn add_cors_fields_to(response: &mut Value) {
     let Value::Object(response) = response else {
         return;
     };
@@ -107,7 +107,7 @@ fn share_response(response: &mut Value) {
     let headers = response
         .entry("headers")
         .or_insert_with(|| Map::new().into());
-    for name in SHARED {
+    for name in CORS_FIELDS {
         let reference = format!("#/components/headers/{name}");
         set(headers, "", name, json!({"$ref": reference}));
     }

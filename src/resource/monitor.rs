@@ -1,15 +1,18 @@
+//! The health and the counters of the server.
+
 use serde_json::json;
 
 use crate::collection::Collection;
-use crate::layout::to_json;
+use crate::endpoint::Endpoint;
+use crate::json::to_json;
 #[cfg(feature = "hyper")]
 use crate::message::Request;
 use crate::message::Response;
 #[cfg(feature = "hyper")]
 use crate::method::Method;
 use crate::policy::Policy;
-use crate::resource::read::JSON;
-use crate::resource::{End, Exchange};
+use crate::problem::JSON;
+use crate::resource::{Finished, Handler};
 use crate::store::{Store, StoreError};
 use crate::target::Target;
 use crate::validators::Validators;
@@ -17,20 +20,20 @@ use crate::validators::Validators;
 /// The media type of the text format of Prometheus.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What requests about the server itself are answered from.
+/// The source of the answers to `/health` and `/metrics`.
 pub(crate) trait Monitor {
     /// Whether the store answers.
     ///
     /// # Errors
     ///
-    /// When it does not.
+    /// When the store does not answer.
     fn check(&self) -> Result<(), StoreError>;
 
-    /// The counters of the server, as Prometheus reads them; none where nothing is counted.
+    /// The counters of the server in the text format of Prometheus; `None` if it counts nothing.
     fn metrics(&self) -> Option<String>;
 }
 
-/// A monitor of a store that nothing else is known of.
+/// A monitor that knows only the store.
 pub(super) struct StoreMonitor<'a> {
     store: &'a dyn Store,
     policy: &'a Policy,
@@ -56,7 +59,7 @@ impl Monitor for StoreMonitor<'_> {
 ///
 /// # Errors
 ///
-/// When it fails.
+/// When the call fails.
 pub(crate) fn check(store: &dyn Store, policy: &Policy) -> Result<(), StoreError> {
     let first = policy.collections.iter().next().map(Collection::name);
     first.map_or(Ok(()), |name| store.version(name).map(drop))
@@ -66,51 +69,56 @@ pub(crate) fn check(store: &dyn Store, policy: &Policy) -> Result<(), StoreError
 #[cfg(feature = "hyper")]
 pub(crate) fn asks_health(policy: &Policy, request: &Request<'_>) -> bool {
     let target = Target::parse(request.target, &policy.collections);
-    request.method.is_read() && matches!(target, Ok(Target::Health))
+    request.method.is_read() && matches!(target, Ok(Target::Endpoint(Endpoint::Health)))
 }
 
-/// Whether the answer may depend on the store.
+/// Whether the response may depend on the store.
 #[cfg(feature = "hyper")]
 pub(crate) fn asks_store(policy: &Policy, request: &Request<'_>) -> bool {
     let target = Target::parse(request.target, &policy.collections);
-    let is_kept = matches!(
+    let is_stored = matches!(
         target,
-        Ok(Target::Collection(_) | Target::Document(..) | Target::Health)
+        Ok(Target::Collection(_) | Target::Document(..) | Target::Endpoint(Endpoint::Health))
     );
-    is_kept && request.method != Method::Options
+    is_stored && request.method != Method::Options
 }
 
-impl Exchange<'_> {
-    /// Whether the request reads what needs no token: the health, which a load balancer asks for,
-    /// and the page, which a browser has to load before it can ask for the token.
+impl Handler<'_> {
+    /// Whether the request needs no token: it reads the health, as load balancers do, or the page,
+    /// which has to be loaded before it can ask its user for the token.
     pub(super) fn needs_no_token(&self) -> bool {
         let target = Target::parse(self.request.target, &self.policy.collections);
         self.request.method.is_read()
-            && target.is_ok_and(|it| matches!(it, Target::Health) || self.is_page(&it))
+            && target.is_ok_and(|it| match it {
+                Target::Endpoint(Endpoint::Health) => true,
+                it => self.is_page(&it),
+            })
     }
 
     /// Reads the health: 200 while the store answers.
-    pub(super) fn read_health(&self) -> Result<Response, End> {
+    pub(super) fn read_health(&self) -> Result<Response, Finished> {
         self.monitor.check()?;
-        let response = self.begin_unstored()?;
+        let response = self.uncacheable()?;
         let content = to_json(&json!({"message": "The store answers"}));
         Ok(response.with_content(JSON, content).routine())
     }
 
     /// Reads the counters.
-    pub(super) fn read_metrics(&self) -> Result<Response, End> {
+    pub(super) fn read_metrics(&self) -> Result<Response, Finished> {
         let content = self.monitor.metrics().unwrap_or_default();
-        let response = self.begin_unstored()?;
+        let response = self.uncacheable()?;
         Ok(response.with_content(PROMETHEUS, content.into_bytes()))
     }
 
-    /// The start of an answer that is true of this moment only: it has no validators, and no cache
-    /// keeps it. `If-Match: *` and `If-None-Match: *` mean what they always do.
-    fn begin_unstored(&self) -> Result<Response, End> {
+    /// A response that caches may not store, without validators. `If-Match: *` and `If-None-Match: *`
+    /// are evaluated as for any representation.
+    fn uncacheable(&self) -> Result<Response, Finished> {
         let unstored = |status| Response::new(status).with_field("Cache-Control", "no-store");
         match self.evaluate(&self.preconditions()?, Some(&Validators::default())) {
             Ok(()) => Ok(unstored(200)),
-            Err(End::Answered(unchanged)) => Err(End::Answered(unstored(unchanged.status()))),
+            Err(Finished::Response(unchanged)) => {
+                Err(Finished::Response(unstored(unchanged.status())))
+            }
             Err(problem) => Err(problem),
         }
     }

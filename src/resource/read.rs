@@ -1,9 +1,12 @@
+//! Answering GET and HEAD.
+
 use serde_json::{Map, Value, json};
 
 use crate::collection::Collection;
 use crate::document::{Id, Record};
+use crate::endpoint::Endpoint;
 use crate::entity_tag::EntityTag;
-use crate::layout::to_json;
+use crate::json::to_json;
 #[cfg(feature = "hyper")]
 use crate::message::Request;
 use crate::message::Response;
@@ -13,26 +16,23 @@ use crate::page::Page;
 #[cfg(feature = "hyper")]
 use crate::policy::Policy;
 use crate::policy::Profile;
-use crate::precondition::Preconditions;
-use crate::preference;
-#[cfg(feature = "hyper")]
 use crate::preference::Return;
-use crate::problem::Problem;
-use crate::resource::{End, Exchange, description, not_found, of_collection, targets};
+use crate::problem::JSON;
+use crate::resource::browser::{SCRIPT, STYLE};
+use crate::resource::selection::validators;
+use crate::resource::{Finished, Handler, description};
 use crate::store::List;
-use crate::target::Target;
+use crate::target::{Target, document_path, endpoint_path};
 use crate::validators::Validators;
 use crate::version::Version;
-use crate::wait::Wait;
 
-pub(super) const JSON: &str = "application/json";
-
-/// The longest page, in documents, that is made in no time: 1,000 take as long as 30 other answers.
+/// The most documents of a list that takes about as long as other answers. A list of 1,000 takes 30
+/// times as long.
 #[cfg(feature = "hyper")]
 const SHORT_PAGE: usize = 100;
 
-/// Whether the answer may be a long list: to a client that reads one and does not say what it has,
-/// or to a write that may fail and prefers to be sent the list then.
+/// Whether the answer may be a long list: to a read of a collection without If-None-Match, or to a
+/// POST whose client prefers to get the list if it fails.
 #[cfg(feature = "hyper")]
 pub(crate) fn may_list_much(policy: &Policy, request: &Request<'_>) -> bool {
     let has = |name| request.field_lines(name).next().is_some();
@@ -46,126 +46,100 @@ pub(crate) fn may_list_much(policy: &Policy, request: &Request<'_>) -> bool {
         }
 }
 
-impl Exchange<'_> {
-    /// Answers GET and HEAD.
-    pub(super) fn read(&self, target: Target<'_>) -> Result<Response, End> {
-        let served = &self.policy.collections;
+impl Handler<'_> {
+    /// Answers GET and HEAD of a target that exists.
+    pub(super) fn read(&self, target: Target<'_>) -> Result<Response, Finished> {
         match target {
             Target::Root => self.read_root(),
-            Target::Health => self.read_health(),
-            Target::Metrics => self.read_metrics(),
-            Target::Script => self.read_script(),
-            Target::Style => self.read_style(),
-            Target::OpenApi => {
-                let (content, entity_tag) = served.description(description::describe);
-                self.read_fixed(JSON, content, entity_tag.clone())
-            }
+            Target::Endpoint(endpoint) => self.read_endpoint(endpoint),
             Target::Collection(collection) => self.read_collection(collection),
             Target::Document(collection, id) => self.read_document(collection, &id),
-            Target::Server | Target::Unknown => {
-                let targets = targets(served);
-                Err(Problem::UnknownTarget { targets }.into())
+            Target::Server | Target::Unknown => Err(self.unknown_target().into()),
+        }
+    }
+
+    fn read_endpoint(&self, endpoint: Endpoint) -> Result<Response, Finished> {
+        match endpoint {
+            Endpoint::OpenApi => {
+                let collections = &self.policy.collections;
+                let (content, entity_tag) = collections.description(description::describe);
+                self.read_fixed(JSON, content, entity_tag.clone())
             }
+            Endpoint::Health => self.read_health(),
+            Endpoint::Metrics => self.read_metrics(),
+            Endpoint::Script => self.read_file(&SCRIPT),
+            Endpoint::Style => self.read_file(&STYLE),
         }
     }
 
     /// Reads the service document.
-    pub(super) fn read_service(&self) -> Result<Response, End> {
-        let served = &self.policy.collections;
-        let link = |it: &Collection| (it.name().to_owned(), json!(served.path(it)));
-        let links: Map<String, Value> = served.iter().map(link).collect();
+    pub(super) fn read_service(&self) -> Result<Response, Finished> {
+        let collections = &self.policy.collections;
+        let link = |it: &Collection| (it.name().to_owned(), json!(collections.path(it)));
+        let links: Map<String, Value> = collections.iter().map(link).collect();
         let mut root = json!({
             "links": links,
             "name": env!("CARGO_PKG_NAME"),
             "version": env!("CARGO_PKG_VERSION"),
         });
         if let (Profile::Compatible, Some(root)) = (self.policy.profile, root.as_object_mut()) {
-            // The older service said no more than this, and its clients look for it.
+            // The older service answers with this member alone, and its clients check it.
             root.insert("foo".into(), json!("bar"));
         }
         let content = to_json(&root);
         let entity_tag = EntityTag::digest(&content);
         let response = self.read_fixed(JSON, &content, entity_tag)?;
-        let link = format!("<{}/openapi.json>; rel=\"service-desc\"", served.prefix());
+        let openapi = endpoint_path(collections, Endpoint::OpenApi);
+        let link = format!("<{openapi}>; rel=\"service-desc\"");
         Ok(response.with_field("Link", link))
     }
 
-    /// Reads what stays as it is while the server runs.
+    /// Reads content that does not change while the server runs.
     pub(super) fn read_fixed(
         &self,
         content_type: &'static str,
         content: &[u8],
         entity_tag: EntityTag,
-    ) -> Result<Response, End> {
+    ) -> Result<Response, Finished> {
         let validators = Validators::from(entity_tag);
         self.evaluate(&self.preconditions()?, Some(&validators))?;
-        let response = self.begin(200, &validators);
+        let response = self.cacheable(200, &validators);
         Ok(response.with_content(content_type, content.to_vec()))
     }
 
-    fn read_collection(&self, collection: &Collection) -> Result<Response, End> {
+    fn read_collection(&self, collection: &Collection) -> Result<Response, Finished> {
         let page = Page::from_target(self.request.target)?;
-        let asked = self.preconditions()?;
-        self.select_collection(&asked, collection)?;
+        let preconditions = self.preconditions()?;
+        self.select_collection(&preconditions, collection)?;
         let list = self.store.list(collection.name(), page.portion())?;
-        // The list may already be newer than what was judged.
-        let validators = of_collection(list.version);
-        self.evaluate(&asked, Some(&validators))
-            .map_err(|end| self.may_wait(end, &asked, collection, None, list.version))?;
-        let response = self.begin(200, &validators);
-        Ok(self.listed(response, collection, &page, list))
+        // The list may be of a later version than the one that was evaluated.
+        self.evaluate_version(&preconditions, collection, None, list.version)?;
+        let validators = list.version.map(validators).unwrap_or_default();
+        let response = self.cacheable(200, &validators);
+        Ok(self.with_list(response, collection, &page, list))
     }
 
-    fn read_document(&self, collection: &Collection, id: &str) -> Result<Response, End> {
+    fn read_document(&self, collection: &Collection, id: &str) -> Result<Response, Finished> {
         let selected = self.select_target(collection, id)?;
-        let record = selected
-            .record
-            .ok_or_else(|| not_found(collection, selected.id.as_str()))?;
+        let record = selected.existing()?;
         let entity_tag = record.version.entity_tag();
         let validators = Validators {
             last_modified: record.version.last_modified(),
             ..entity_tag.clone().into()
         };
-        let response = self.begin(200, &validators);
-        Ok(represented(response, collection, &record, &entity_tag))
+        let response = self.cacheable(200, &validators);
+        Ok(with_document(response, collection, record, &entity_tag))
     }
 
-    /// The same end. If it is a 304 to If-None-Match, it may wait for a change where the client
-    /// prefers that and the version is known.
-    pub(super) fn may_wait(
-        &self,
-        end: End,
-        asked: &Preconditions,
-        collection: &Collection,
-        id: Option<&Id>,
-        version: Option<Version>,
-    ) -> End {
-        match (end, version, preference::wait(self.request)) {
-            (End::Answered(unchanged), Some(version), Some(limit))
-                if asked.if_none_match().is_some() =>
-            {
-                End::Answered(unchanged.with_wait(Wait {
-                    collection: collection.name().to_owned(),
-                    id: id.cloned(),
-                    version,
-                    limit,
-                }))
-            }
-            (end, _, _) => end,
-        }
+    /// A response that caches may store, and must validate before each use.
+    pub(super) fn cacheable(&self, status: u16, validators: &Validators) -> Response {
+        Response::new(status)
+            .with_field("Cache-Control", "no-cache")
+            .with_validators(validators, self.now.into())
     }
 
-    /// The start of an answer to GET: kept by caches, and asked about each time.
-    pub(super) fn begin(&self, status: u16, validators: &Validators) -> Response {
-        let mut response = Response::new(status).with_field("Cache-Control", "no-cache");
-        for (name, value) in validators.field_lines(self.now.into()) {
-            response = response.with_field(name, value);
-        }
-        response
-    }
-
-    /// The page as it is shown.
-    pub(super) fn listed(
+    /// The response with a page of the collection.
+    pub(super) fn with_list(
         &self,
         response: Response,
         collection: &Collection,
@@ -178,22 +152,70 @@ impl Exchange<'_> {
         let size: usize = list.records.iter().map(Record::size).sum();
         let mut content = Vec::with_capacity(size + 128 * list.records.len() + 8);
         collection
-            .form()
-            .show_list(collection, list.records, &mut content);
+            .format()
+            .write_list(collection, list.records, &mut content);
         response
             .with_field("Link", links)
             .with_content(JSON, content)
     }
+
+    /// Replaces the content of a 412 to a write by the current representation, if the client prefers
+    /// that. Then it can merge its change and try again without another request.
+    pub(super) fn with_current(&self, failed: Response) -> Response {
+        let prefers = Return::of(self.request) == Some(Return::Representation);
+        if failed.status() != 412 || self.request.method.is_read() || !prefers {
+            return failed;
+        }
+        let current = match Target::parse(self.request.target, &self.policy.collections) {
+            Ok(Target::Document(collection, id)) => self.current_document(collection, &id),
+            Ok(Target::Collection(collection)) => self.current_collection(collection),
+            _ => None,
+        };
+        current.unwrap_or(failed)
+    }
+
+    fn current_document(&self, collection: &Collection, id: &str) -> Option<Response> {
+        let record = self
+            .store
+            .get(collection.name(), &Id::new(id).ok()?)
+            .ok()??;
+        let path = document_path(&self.policy.collections, collection, record.id.as_str());
+        let entity_tag = record.version.entity_tag();
+        let response = failed_with_current(path, Some(&entity_tag));
+        Some(with_document(response, collection, &record, &entity_tag))
+    }
+
+    fn current_collection(&self, collection: &Collection) -> Option<Response> {
+        let page = Page::first();
+        let list = self.store.list(collection.name(), page.portion()).ok()?;
+        let path = self.policy.collections.path(collection);
+        let entity_tag = list.version.map(Version::entity_tag);
+        let response = failed_with_current(path, entity_tag.as_ref());
+        Some(self.with_list(response, collection, &page, list))
+    }
 }
 
-pub(super) fn represented(
+/// A 412 for the current representation of the resource at `path`.
+fn failed_with_current(path: String, entity_tag: Option<&EntityTag>) -> Response {
+    let response = Response::new(412)
+        .with_field("Cache-Control", "no-store")
+        .with_field("Content-Location", path);
+    let response = match entity_tag {
+        Some(entity_tag) => response.with_entity_tag(entity_tag),
+        None => response,
+    };
+    response.with_field("Preference-Applied", Return::Representation.applied())
+}
+
+/// The response with the representation of a document.
+pub(super) fn with_document(
     response: Response,
     collection: &Collection,
     record: &Record,
     entity_tag: &EntityTag,
 ) -> Response {
     let mut content = Vec::with_capacity(record.size() + 128);
-    let form = collection.form();
-    form.show(collection, record, entity_tag, &mut content);
+    let format = collection.format();
+    format.write(collection, record, entity_tag, &mut content);
     response.with_content(JSON, content)
 }

@@ -1,3 +1,5 @@
+//! Recognising repeated writes by their keys.
+
 use std::sync::Arc;
 
 use crate::collection::Collection;
@@ -6,11 +8,11 @@ use crate::idempotency::{IdempotencyKey, IdempotencyKeyError, KeyedWrite, digest
 use crate::message::Response;
 use crate::method::Method;
 use crate::problem::Problem;
-use crate::resource::{End, Exchange};
+use crate::resource::{Finished, Handler};
 use crate::store::StoreError;
 
-impl Exchange<'_> {
-    /// The key of a write, if it has one. On other methods the field is ignored.
+impl Handler<'_> {
+    /// The key of a write, if it has one. In other requests the field is ignored.
     pub(super) fn key(&self) -> Result<Option<IdempotencyKey>, IdempotencyKeyError> {
         match self.request.method {
             Method::Post | Method::Put | Method::Patch | Method::Delete => {
@@ -20,10 +22,10 @@ impl Exchange<'_> {
         }
     }
 
-    /// The last write of a document, or of one that was removed, if it has the key of this request.
+    /// The last write of the document, which may have removed it, if it has the key of this request.
     ///
-    /// Then no precondition is evaluated: the write itself has made it false. RFC 9110 allows the
-    /// server to answer 2xx when the request has been performed already
+    /// Then no precondition is evaluated, because the write itself has made it false. RFC 9110 allows
+    /// a server to answer 2xx if the request has already been performed
     /// ([section 13.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1)).
     pub(super) fn earlier_write(
         &self,
@@ -44,28 +46,28 @@ impl Exchange<'_> {
         Ok(write.filter(|write| write.key == *key))
     }
 
-    /// Ends the request if an earlier write has its key: with the answer to that write if this is
-    /// the same request again, and with a problem if it is another request.
-    pub(super) fn end_repetition(
+    /// Finishes the request if an earlier write has its key: with the answer to that write if both
+    /// requests are the same, and with a problem if they are not.
+    pub(super) fn finish_repetition(
         &self,
         collection: &Collection,
         id: &Id,
         record: Option<&Record>,
         earlier: Option<&KeyedWrite>,
-    ) -> Result<(), End> {
+    ) -> Result<(), Finished> {
         let Some(earlier) = earlier else {
             return Ok(());
         };
         if earlier.digest != self.digest(collection, id) {
             return Err(Problem::KeyReused.into());
         }
-        Err(End::Answered(match record {
-            Some(record) => self.written(collection, earlier.created, record),
+        Err(Finished::Response(match record {
+            Some(record) => self.write_response(collection, earlier.created, record),
             None => Response::new(204),
         }))
     }
 
-    /// What the store is to keep of this write, if it has a key.
+    /// This write for the store to keep, if it has a key.
     pub(super) fn keyed_write(
         &self,
         key: Option<&IdempotencyKey>,
@@ -77,7 +79,7 @@ impl Exchange<'_> {
         Some(KeyedWrite::new(key, self.digest(collection, id), creates))
     }
 
-    /// The digest of this request. The target of POST is the collection.
+    /// The digest of this request. For POST it has no id, because the target is the collection.
     fn digest(&self, collection: &Collection, id: &Id) -> u128 {
         let (method, id) = match self.request.method {
             Method::Post => ("POST", ""),

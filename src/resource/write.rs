@@ -1,4 +1,4 @@
-use std::sync::Arc;
+//! Performing POST, PUT, PATCH and DELETE.
 
 use crate::collection::Collection;
 use crate::document::{Id, Record};
@@ -9,14 +9,15 @@ use crate::message::Response;
 use crate::precondition::Preconditions;
 use crate::preference::Return;
 use crate::problem::Problem;
-use crate::resource::read::represented;
-use crate::resource::{End, Exchange, not_found, validators};
+use crate::resource::read::with_document;
+use crate::resource::selection::{Selected, validators};
+use crate::resource::{Finished, Handler};
 use crate::store::{StoreError, Swap, SwapError};
 use crate::target::document_path;
 use crate::version::{Version, VersionClock};
 
 /// A write whose preconditions are true, with the state they were evaluated on.
-pub(super) enum Action<'a> {
+pub(super) enum Write<'a> {
     Create(Creation<'a>),
     /// Replaces the document, or creates it where there is none.
     Replace(Selected<'a>),
@@ -24,53 +25,35 @@ pub(super) enum Action<'a> {
     Remove(Selected<'a>),
 }
 
-/// The collection that is to get a document.
+/// A document that is to be created in this collection.
 pub(super) struct Creation<'a> {
     pub(super) collection: &'a Collection,
     pub(super) preconditions: Preconditions,
     pub(super) key: Option<IdempotencyKey>,
-    /// The version for which the preconditions are true, if there are any.
+    /// The version of the collection for which the preconditions are true, if there are any.
     pub(super) version: Option<Version>,
 }
 
-/// The document that a request is about, and its selected state.
-pub(super) struct Selected<'a> {
-    pub(super) collection: &'a Collection,
-    pub(super) preconditions: Preconditions,
-    pub(super) id: Id,
-    pub(super) key: Option<IdempotencyKey>,
-    pub(super) record: Option<Record>,
-    /// The last write of the document, if it had the same key.
-    pub(super) earlier: Option<Arc<KeyedWrite>>,
-}
-
-impl Selected<'_> {
-    fn present(&self) -> Result<&Record, Problem> {
-        let record = self.record.as_ref();
-        record.ok_or_else(|| not_found(self.collection, self.id.as_str()))
-    }
-}
-
-impl Exchange<'_> {
-    /// Performs a write. If another writer changed the state first, selects and evaluates again.
-    pub(super) fn perform(&self, action: Action<'_>) -> Result<Response, End> {
-        match action {
-            Action::Create(creation) => self.create(creation),
-            Action::Replace(selected) => self.replace(self.unless_repeated(selected)?),
-            Action::Patch(selected) => self.patch(self.unless_repeated(selected)?),
-            Action::Remove(selected) => self.remove(self.unless_repeated(selected)?),
+impl Handler<'_> {
+    /// Performs a write. If another client changes the state first, selects and evaluates again.
+    pub(super) fn perform(&self, write: Write<'_>) -> Result<Response, Finished> {
+        match write {
+            Write::Create(creation) => self.create(creation),
+            Write::Replace(selected) => self.replace(self.check_repetition(selected)?),
+            Write::Patch(selected) => self.patch(self.check_repetition(selected)?),
+            Write::Remove(selected) => self.remove(self.check_repetition(selected)?),
         }
     }
 
-    /// Ends the request if it repeats an earlier write.
-    fn unless_repeated<'c>(&self, selected: Selected<'c>) -> Result<Selected<'c>, End> {
+    /// Finishes the request if it repeats an earlier write.
+    fn check_repetition<'c>(&self, selected: Selected<'c>) -> Result<Selected<'c>, Finished> {
         let (record, earlier) = (selected.record.as_ref(), selected.earlier.as_deref());
-        self.end_repetition(selected.collection, &selected.id, record, earlier)?;
+        self.finish_repetition(selected.collection, &selected.id, record, earlier)?;
         Ok(selected)
     }
 
-    /// Selects and evaluates again what another writer has changed.
-    fn select_again<'c>(&self, outdated: Selected<'c>) -> Result<Selected<'c>, End> {
+    /// Selects and evaluates the document again, after another client has changed it.
+    fn select_again<'c>(&self, outdated: Selected<'c>) -> Result<Selected<'c>, Finished> {
         let Selected {
             collection,
             preconditions,
@@ -79,17 +62,17 @@ impl Exchange<'_> {
             ..
         } = outdated;
         let selected = self.select_document(collection, preconditions, id, key)?;
-        self.unless_repeated(selected)
+        self.check_repetition(selected)
     }
 
     /// Reads the preconditions and evaluates them on the collection.
     ///
-    /// With a key, they are evaluated when the content is there: the id in it tells whether the
-    /// request is a repetition, to which they do not apply.
+    /// If the request has a key, they are evaluated after the content is read: only the id in it shows
+    /// whether the request is a repetition, for which they are not evaluated.
     pub(super) fn select_for_creation<'c>(
         &self,
         collection: &'c Collection,
-    ) -> Result<Creation<'c>, End> {
+    ) -> Result<Creation<'c>, Finished> {
         let (key, preconditions) = (self.key()?, self.preconditions()?);
         let version = match key {
             Some(_) => None,
@@ -103,7 +86,7 @@ impl Exchange<'_> {
         })
     }
 
-    fn create(&self, creation: Creation<'_>) -> Result<Response, End> {
+    fn create(&self, creation: Creation<'_>) -> Result<Response, Finished> {
         let Creation {
             collection,
             preconditions,
@@ -113,36 +96,36 @@ impl Exchange<'_> {
         let key = key.as_ref();
         let read = collection.read_new(self.request.content);
         let given = read.as_ref().ok().and_then(|(id, _)| id.clone());
-        // Without an id a repetition would create another document.
+        // With an id from the clock, a repetition would create another document.
         let given = given.or(key.filter(|_| read.is_ok()).map(Id::from));
         if key.is_some() {
             version =
                 self.select_unless_created(&preconditions, collection, given.as_ref(), key)?;
         }
         let (_, document) = read.map_err(|error| self.not_admitted(error))?;
-        let mut made = Version::FIRST;
+        let mut tried = Version::FIRST;
         loop {
             let id = if let Some(id) = &given {
                 id.clone()
             } else {
-                made = self.next_version(collection, made)?;
-                Id::from(made)
+                tried = self.next_version(collection, tried)?;
+                Id::from(tried)
             };
             let write = self.keyed_write(key, collection, &id, true);
             let mut swap = Swap::create(collection.name(), &id, &document);
             if let Some(version) = version {
                 swap = swap.while_collection_at(version);
             }
-            if let Some(version) = self.put(collection, swap, write.as_ref())? {
+            if let Some(version) = self.swap_document(collection, swap, write.as_ref())? {
                 let record = Record::new(id, document, version);
-                return Ok(self.written(collection, true, &record));
+                return Ok(self.write_response(collection, true, &record));
             }
             let taken = match given {
-                Some(_) => self.present(collection, &id, key)?,
+                Some(_) => self.get_unless_repeated(collection, &id, key)?,
                 None => None,
             };
             if let Some(record) = taken {
-                let noun = collection.form().noun();
+                let noun = collection.format().noun();
                 let current = record.version.entity_tag();
                 return Err(Problem::AlreadyExists { noun, id, current }.into());
             }
@@ -153,47 +136,47 @@ impl Exchange<'_> {
 
     /// Evaluates the preconditions on the collection, unless the request is a repetition.
     ///
-    /// The document is looked for after that: if the first try has come in between and has made
-    /// them false, its document is there.
+    /// The document is read after the version: if the first request was performed in between and has
+    /// made the preconditions false, its document is found.
     fn select_unless_created(
         &self,
-        asked: &Preconditions,
+        preconditions: &Preconditions,
         collection: &Collection,
         given: Option<&Id>,
         key: Option<&IdempotencyKey>,
-    ) -> Result<Option<Version>, End> {
-        let version = self.select_collection(asked, collection);
+    ) -> Result<Option<Version>, Finished> {
+        let version = self.select_collection(preconditions, collection);
         if let (Some(id), Some(_)) = (given, key) {
-            self.present(collection, id, key)?;
+            self.get_unless_repeated(collection, id, key)?;
         }
         version
     }
 
-    /// The document of this id, if there is one. Ends the request if it repeats an earlier write.
-    fn present(
+    /// The document of this id, if there is one. Finishes the request if it repeats an earlier write.
+    fn get_unless_repeated(
         &self,
         collection: &Collection,
         id: &Id,
         key: Option<&IdempotencyKey>,
-    ) -> Result<Option<Record>, End> {
+    ) -> Result<Option<Record>, Finished> {
         let record = self.store.get(collection.name(), id)?;
         let earlier = self.earlier_write(key, collection, id, record.as_ref())?;
-        self.end_repetition(collection, id, record.as_ref(), earlier.as_deref())?;
+        self.finish_repetition(collection, id, record.as_ref(), earlier.as_deref())?;
         Ok(record)
     }
 
-    /// A version that is later than all of the collection, and later than one that was tried.
+    /// A version later than that of the collection, and later than the one that was `tried` before.
     ///
-    /// Where the store keeps versions of collections, an id that is made of it sorts after those of
-    /// all requests that were answered before this one came; elsewhere, as far as the clocks of the
-    /// servers agree.
+    /// If the store keeps a version of the collection, an id made of the result sorts after the ids
+    /// of all documents that were created before. If not, it does as far as the clocks of the servers
+    /// agree.
     fn next_version(&self, collection: &Collection, tried: Version) -> Result<Version, StoreError> {
         let latest = self.store.version(collection.name())?.unwrap_or(tried);
         let next = VersionClock::after(latest.max(tried)).next(self.now);
         next.ok_or_else(StoreError::exhausted)
     }
 
-    fn replace(&self, mut selected: Selected<'_>) -> Result<Response, End> {
+    fn replace(&self, mut selected: Selected<'_>) -> Result<Response, Finished> {
         let collection = selected.collection;
         let document = collection
             .read_state(&selected.id, self.request.content)
@@ -209,9 +192,9 @@ impl Exchange<'_> {
             };
             let created = record.is_none();
             let write = self.keyed_write(selected.key.as_ref(), collection, id, created);
-            if let Some(version) = self.put(collection, swap, write.as_ref())? {
+            if let Some(version) = self.swap_document(collection, swap, write.as_ref())? {
                 let record = Record::new(selected.id, document, version);
-                return Ok(self.written(collection, created, &record));
+                return Ok(self.write_response(collection, created, &record));
             }
             selected = self.select_again(selected)?;
         }
@@ -220,11 +203,11 @@ impl Exchange<'_> {
     /// Applies the patch to the version for which the preconditions are true.
     ///
     /// [RFC 5789 section 2](https://www.rfc-editor.org/rfc/rfc5789#section-2)
-    fn patch(&self, mut selected: Selected<'_>) -> Result<Response, End> {
-        let (collection, form) = (selected.collection, selected.collection.form());
-        let patch = form.read_patch(collection, &selected.id, self.request.content)?;
+    fn patch(&self, mut selected: Selected<'_>) -> Result<Response, Finished> {
+        let (collection, format) = (selected.collection, selected.collection.format());
+        let patch = format.read_patch(collection, &selected.id, self.request.content)?;
         loop {
-            let (id, current) = (&selected.id, selected.present()?);
+            let (id, current) = (&selected.id, selected.existing()?);
             self.require_if_match(&selected.preconditions, current.version)?;
             let patched = stored_json(collection, current)?.merged(&patch);
             let document = collection
@@ -232,18 +215,18 @@ impl Exchange<'_> {
                 .map_err(Problem::Unprocessable)?;
             let swap = Swap::replace(collection.name(), id, current.version, &document);
             let write = self.keyed_write(selected.key.as_ref(), collection, id, false);
-            if let Some(version) = self.put(collection, swap, write.as_ref())? {
+            if let Some(version) = self.swap_document(collection, swap, write.as_ref())? {
                 let record = Record::new(selected.id, document, version);
-                return Ok(self.written(collection, false, &record));
+                return Ok(self.write_response(collection, false, &record));
             }
             selected = self.select_again(selected)?;
         }
     }
 
-    fn remove(&self, mut selected: Selected<'_>) -> Result<Response, End> {
+    fn remove(&self, mut selected: Selected<'_>) -> Result<Response, Finished> {
         let collection = selected.collection;
         loop {
-            let (id, current) = (&selected.id, selected.present()?);
+            let (id, current) = (&selected.id, selected.existing()?);
             self.require_if_match(&selected.preconditions, current.version)?;
             let swap = Swap::remove(collection.name(), id, current.version);
             let write = self.keyed_write(selected.key.as_ref(), collection, id, false);
@@ -254,8 +237,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// Swaps in a document, if it is not too long to be sent back as it is shown.
-    fn put(
+    /// Performs a swap, unless the representation of its document would be too long.
+    fn swap_document(
         &self,
         collection: &Collection,
         swap: Swap<'_>,
@@ -270,7 +253,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// The version the swap made, or nothing when another writer was faster.
+    /// Performs a swap. Returns its version, or `None` if another client has changed the state first.
     fn swap(&self, swap: Swap<'_>, write: Option<&KeyedWrite>) -> Result<Option<Version>, Problem> {
         let swap = write.map_or(swap, |write| swap.with_keyed_write(write));
         match self.store.swap(&swap, self.now) {
@@ -281,28 +264,33 @@ impl Exchange<'_> {
         }
     }
 
-    /// A date does not stand in for If-Match: two versions can share a second.
+    /// Refuses a write without If-Match, unless the policy allows it. If-Unmodified-Since does not
+    /// replace it, because two versions can be made in one second.
     ///
     /// [RFC 6585 section 3](https://www.rfc-editor.org/rfc/rfc6585#section-3)
-    fn require_if_match(&self, asked: &Preconditions, selected: Version) -> Result<(), End> {
+    fn require_if_match(
+        &self,
+        preconditions: &Preconditions,
+        selected: Version,
+    ) -> Result<(), Finished> {
         let without_if_match = if self.policy.unconditional_writes {
             WithoutIfMatch::Perform
         } else {
             WithoutIfMatch::Refuse
         };
-        asked
+        preconditions
             .check_if_match(self.request.method, true, without_if_match)
             .map_err(|reason| self.not_performed(reason, Some(&validators(selected))))
     }
 
-    /// The answer to a write: with the representation that is now current, or with nothing but
-    /// its place and tag if the client prefers that.
+    /// The answer to a write: with the representation that is now current, or only with its path and
+    /// tag if the client prefers that.
     ///
     /// [RFC 9110 section 9.3.4](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.4) forbids
-    /// an `ETag` where the server changed what it was sent. Here the representation is
-    /// enclosed, and Content-Location says so; or the client has asked not to be sent it, and
-    /// knows that there is more to it than it sent.
-    pub(super) fn written(
+    /// an `ETag` if the server has changed the content before it saved it. This answer has one: either
+    /// it encloses the representation, as Content-Location says, or the client prefers not to get it,
+    /// and knows that the server adds members.
+    pub(super) fn write_response(
         &self,
         collection: &Collection,
         created: bool,
@@ -324,21 +312,21 @@ impl Exchange<'_> {
         }
         let entity_tag = record.version.entity_tag();
         response = response
-            .with_field("ETag", entity_tag.field_value())
+            .with_entity_tag(&entity_tag)
             .with_field("Cache-Control", "no-cache");
         if let Some(preference) = preference {
             response = response.with_field("Preference-Applied", preference.applied());
         }
         match (minimal, created) {
-            (false, _) => represented(response, collection, record, &entity_tag),
+            (false, _) => with_document(response, collection, record, &entity_tag),
             (true, true) => response.with_field("Content-Length", "0"),
             (true, false) => response,
         }
     }
 }
 
-/// The document that a store holds, as JSON; a failure of the store if another program has written
-/// something else there.
+/// Parses a stored document. It is a failure of the store if another program has written something
+/// else.
 fn stored_json(collection: &Collection, record: &Record) -> Result<Json, StoreError> {
     record.document.json().map_err(|error| {
         let (id, name) = (&record.id, collection.name());

@@ -153,10 +153,10 @@ impl Service {
     }
 
     /// Whether a request of this method may call the store in a way that blocks.
-    pub(super) fn store_waits(&self, method: Method) -> bool {
+    pub(super) fn store_blocks(&self, method: Method) -> bool {
         match method {
-            Method::Get | Method::Head | Method::Options => self.store.reads_wait(),
-            _ => self.store.writes_wait() || self.store.reads_wait(),
+            Method::Get | Method::Head | Method::Options => self.store.reads_block(),
+            _ => self.store.writes_block() || self.store.reads_block(),
         }
     }
 
@@ -230,7 +230,7 @@ impl Service {
 
     /// Whether the response depends on a check of a store whose calls may block.
     pub(super) fn needs_check(&self, request: &Request<'_>) -> bool {
-        self.store.reads_wait() && resource::asks_health(&self.options.policy, request)
+        self.store.reads_block() && resource::asks_health(&self.options.policy, request)
     }
 
     pub(super) fn checker(&self) -> &Arc<Checker> {
@@ -238,8 +238,8 @@ impl Service {
     }
 
     /// Whether the response depends on a store whose calls may block.
-    pub(super) fn asks_store_that_waits(&self, request: &Request<'_>) -> bool {
-        self.store_waits(request.method) && resource::asks_store(&self.options.policy, request)
+    pub(super) fn asks_store_that_blocks(&self, request: &Request<'_>) -> bool {
+        self.store_blocks(request.method) && resource::asks_store(&self.options.policy, request)
     }
 
     /// Whether the response may be a list so long that making it delays other requests.
@@ -265,7 +265,7 @@ impl Monitor for ServiceMonitor<'_> {
         } = self.service;
         match &self.health {
             Some(health) => health.clone(),
-            None if store.reads_wait() => checker.begin()?.block(),
+            None if store.reads_block() => checker.begin()?.block(),
             None => resource::check(&**store, &options.policy),
         }
     }

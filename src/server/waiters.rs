@@ -6,10 +6,10 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::document::Id;
+use crate::message::Wait;
 use crate::server::lock::lock;
 use crate::store::{Listener, Store, StoreError};
 use crate::version::Version;
-use crate::wait::Wait;
 
 /// The requests that wait for a change.
 ///

@@ -1,24 +1,26 @@
+//! The errors of stores.
+
 use std::error::Error;
 use std::fmt;
 
-/// The store cannot do just now what it was asked.
+/// A call of the store has failed.
 ///
-/// Nothing has changed; or, if a connection was lost while a write was being confirmed, all of it
-/// has, and the next read tells.
+/// Nothing has changed, except if a connection was lost during a commit: then the whole write may have
+/// been performed, which the next read shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreError {
     reason: String,
 }
 
 impl StoreError {
-    /// A failure, with the sentence that explains it to whoever runs the server.
+    /// A failure, with its reason for the operator, who finds it in the log.
     pub fn new(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
         }
     }
 
-    /// There is no version after the latest.
+    /// No version is left after the latest one.
     pub(crate) fn exhausted() -> Self {
         Self::new("no change date is left before the end of the calendar")
     }
@@ -32,7 +34,7 @@ impl fmt::Display for StoreError {
 
 impl Error for StoreError {}
 
-/// The store cannot be used at all. What there is has been left as it was.
+/// A store cannot be opened. Its data has not been changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenError {
     store: String,
@@ -40,7 +42,7 @@ pub struct OpenError {
 }
 
 impl OpenError {
-    /// The store that was asked for, as whoever runs the server knows it, and why it is not opened.
+    /// The name of the store, such as its path, and why it cannot be opened.
     pub fn new(store: impl fmt::Display, reason: impl fmt::Display) -> Self {
         Self {
             store: store.to_string(),

@@ -1,13 +1,15 @@
+//! The listeners of a store, which are called after changes.
+
 use std::fmt;
 use std::sync::{Mutex, PoisonError, Weak};
 
 use crate::document::Id;
 
-/// What is told of changes.
+/// A listener is called after changes of a store.
 pub trait Listener: Send + Sync {
     /// A document of this collection has changed; or several, if no id is given.
     ///
-    /// Returns at once, and asks the store nothing.
+    /// It returns at once, and does not call the store.
     fn changed(&self, collection: &str, id: Option<&Id>);
 }
 
@@ -16,14 +18,14 @@ pub trait Listener: Send + Sync {
 pub struct Listeners(Mutex<Vec<Weak<dyn Listener>>>);
 
 impl Listeners {
-    /// Adds a listener, which is called as long as it exists.
+    /// Adds a listener. It is called as long as it exists.
     pub fn add(&self, listener: Weak<dyn Listener>) {
         let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.retain(|it| it.strong_count() > 0);
         listeners.push(listener);
     }
 
-    /// Calls all of them. The caller holds no lock that a read of the store takes.
+    /// Calls all listeners. The caller must not hold a lock that a read of the store takes.
     pub fn tell(&self, collection: &str, id: Option<&Id>) {
         let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for listener in listeners.iter().filter_map(Weak::upgrade) {

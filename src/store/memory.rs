@@ -1,3 +1,5 @@
+//! The store in memory.
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,7 +16,7 @@ mod keys;
 
 use keys::Keys;
 
-/// The documents in memory, for as long as the process lives.
+/// A store in memory, which ends with the process.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     collections: Mutex<BTreeMap<String, Contents>>,
@@ -25,7 +27,7 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Contents {
     records: BTreeMap<Id, Record>,
-    /// Ticks with every change and nothing else: its latest version is the collection's.
+    /// Makes a version for every change. Its latest version is that of the collection.
     clock: VersionClock,
     keys: Keys,
 }
@@ -83,8 +85,8 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Contents>> {
-        // A panic cannot have left the state half-written: a swap changes the maps after everything
-        // that could fail.
+        // A panic has not left the state half-written: a swap changes the maps only after all that can
+        // fail.
         self.collections
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -130,7 +132,7 @@ impl Store for MemoryStore {
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
         let mut guard = self.lock();
-        // Most collections are known, and need no copy of their name.
+        // The name is copied only for the first write to a collection.
         let contents = match guard.get_mut(swap.collection()) {
             Some(contents) => contents,
             None => guard.entry(swap.collection().to_owned()).or_default(),
@@ -189,17 +191,17 @@ impl Store for MemoryStore {
         Ok(filled.map(|(name, _)| name.clone()).collect())
     }
 
-    /// There is no other way to change it.
+    /// All changes are made through this value, so that no polling is needed.
     fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
         self.listeners.add(listener);
         None
     }
 
-    fn reads_wait(&self) -> bool {
+    fn reads_block(&self) -> bool {
         false
     }
 
-    fn writes_wait(&self) -> bool {
+    fn writes_block(&self) -> bool {
         false
     }
 }

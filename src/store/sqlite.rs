@@ -1,3 +1,5 @@
+//! The store in a `SQLite` file.
+
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -24,9 +26,9 @@ mod writer;
 
 use writer::Writer;
 
-/// The documents in a `SQLite` file, which several processes on one machine may serve at once.
+/// A store in a `SQLite` file, which several processes on one machine can serve at the same time.
 ///
-/// The shell `sqlite3` can read it, while it is served:
+/// The shell `sqlite3` can read the file while it is served:
 ///
 /// ```text
 /// sqlite> SELECT collection, id, content, change_date, dated FROM document;
@@ -36,17 +38,15 @@ use writer::Writer;
 /// milk|Milk
 /// ```
 ///
-/// A write compares and swaps in one statement, and sets the version of the collection, which is the
-/// latest there ever was. So a version does not come back after a restart, a removal, or both and a
-/// clock that was set back. Writes that wait for the disk or for another process are performed
-/// together, in one short transaction: each on what the earlier ones made. All of them are
-/// acknowledged after the commit, or none.
+/// A write compares and swaps in one statement, and sets the version of the collection to its own.
+/// So no version is used twice, even after a restart, a removal, or a clock that was set back. Writes
+/// that wait for the disk or for another process are performed together, in one short transaction,
+/// each on the result of the earlier ones. All of them are acknowledged after the commit, or none is.
 ///
-/// A file of version 0.1.0, which had persons only, is taken over when it is opened: in one
-/// transaction, with all entity tags unchanged. It grows to twice its size; the old half is used
-/// again, or given back by `VACUUM`. Servers of version 0.1.0 can neither read nor write the persons
-/// from then on. A file that was made before there were keys gets the columns for them in the same
-/// way.
+/// A file of version 0.1.0, which had only persons, is migrated when it is opened: in one transaction,
+/// with all entity tags unchanged. It grows to twice its size; `SQLite` uses the free half again, and
+/// `VACUUM` removes it. From then on servers of version 0.1.0 can neither read nor write the persons.
+/// A file without the columns for idempotency keys gets them in the same way.
 ///
 /// ```no_run
 /// use ifmatch::{Options, Server, SqliteStore, Synchronous};
@@ -58,50 +58,50 @@ use writer::Writer;
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
-    /// Connections of their own for reads: they see what was written last, and wait neither for a
-    /// write nor for the disk that confirms it. Four are enough, since a read keeps a core busy and
-    /// not a disk. They are opened at the beginning, so that they need no descriptors when there
-    /// are none left. They may not write, and they are closed before the writer: the connection
-    /// that is closed last moves the content of the WAL into the file.
+    /// Connections that only read. They see the latest commit, and wait neither for a write nor for
+    /// the disk. Four are enough, because a read takes time of a core and not of the disk. They are
+    /// opened at the start, so that a read needs no file descriptor later. The field is before
+    /// `writer`, so that they are closed first: the last connection moves the WAL into the file, which
+    /// these could not.
     readers: [Mutex<Connection>; 4],
     writer: Writer,
     listeners: Listeners,
 }
 
-/// After what time changes of other processes are looked for while a request waits for one. To
-/// look takes some ten microseconds.
-const LOOK: Duration = Duration::from_millis(100);
+/// The interval of polling for the changes of other processes while a request waits for one. A poll
+/// takes some ten microseconds.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What a power failure may cost.
+/// Which writes a power failure may lose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Synchronous {
-    /// Nothing: a write is on the disk before it is acknowledged.
+    /// None: a write is on the disk before it is acknowledged.
     #[default]
     Full,
-    /// The latest writes, although they were acknowledged, and their versions with them. A crash of
-    /// the process alone costs nothing.
+    /// The latest writes, although they were acknowledged; their versions can be used again. A crash of
+    /// the process alone loses nothing.
     Normal,
 }
 
 impl SqliteStore {
-    /// Opens a file, or creates it, for its owner alone to read.
+    /// Opens a file, or creates it, readable by its owner only.
     ///
     /// # Errors
     ///
-    /// When it cannot be read or written, is no database, belongs to another program or was made by
-    /// a newer version of this one. Then it stays as it is.
+    /// When the file cannot be read or written, is not a database, belongs to another program, or was
+    /// made by a newer version of this one. Then it is not changed.
     pub fn open(path: impl AsRef<Path>, synchronous: Synchronous) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let refused = |error: Box<dyn Error>| OpenError::new(path.display(), error);
         Self::open_or_create(path, synchronous).map_err(refused)
     }
 
-    /// Opens a file that has documents, and leaves any other as it is.
+    /// Opens a file only if it has the tables of this version.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open); and when there is no such file, it is empty, or has the tables of
-    /// an earlier version.
+    /// As [`open`](Self::open), and when the file does not exist, is empty, or has the tables of an
+    /// earlier version. Then it is not changed.
     pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
         file::check_existing(path).map_err(|error| OpenError::new(path.display(), error))?;
@@ -109,7 +109,7 @@ impl SqliteStore {
     }
 
     fn open_or_create(path: &Path, synchronous: Synchronous) -> Result<Self, Box<dyn Error>> {
-        // SQLite gives a meaning of their own to `:memory:` and `file:...`, and none to `/...`.
+        // SQLite has special meanings for `:memory:` and `file:...`, but not for an absolute path.
         let path = std::path::absolute(path)?;
         file::create(&path)?;
         file::inspect(&path)?;
@@ -127,7 +127,7 @@ impl SqliteStore {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<R>,
     ) -> Result<R, StoreError> {
-        // If none of the others is idle, this call waits for the first.
+        // If no other reader is idle, this call waits for the first.
         let [first, others @ ..] = &self.readers;
         let idle = others.iter().find_map(|reader| match reader.try_lock() {
             Ok(reader) => Some(reader),
@@ -155,7 +155,7 @@ impl Store for SqliteStore {
 
     fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {
         self.read(|reader| {
-            // The documents and the version are of one moment.
+            // The documents and the version are of one snapshot.
             let snapshot = reader.unchecked_transaction()?;
             rows::list(&snapshot, collection, portion)
         })
@@ -191,7 +191,7 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    /// Reads by a connection of its own, since this takes as long as `visit` does.
+    /// Reads through a new connection, because the time depends on `visit`.
     fn visit(
         &self,
         collection: &str,
@@ -219,7 +219,7 @@ impl Store for SqliteStore {
 
     fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
         self.listeners.add(listener);
-        Some(LOOK)
+        Some(POLL_INTERVAL)
     }
 
     fn collections(&self) -> Result<Vec<String>, StoreError> {
@@ -229,14 +229,14 @@ impl Store for SqliteStore {
         })
     }
 
-    /// No, as a rule: a read takes microseconds, because it waits for no write, and the pages are in
+    /// A read takes microseconds, because it does not wait for a write, and the pages are mostly in
     /// memory.
-    fn reads_wait(&self) -> bool {
+    fn reads_block(&self) -> bool {
         false
     }
 }
 
 fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
-    // A panic has left no transaction open: it was rolled back on the way out.
+    // After a panic no transaction is open: it was rolled back when it was dropped.
     connection.lock().unwrap_or_else(PoisonError::into_inner)
 }

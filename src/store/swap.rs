@@ -1,3 +1,5 @@
+//! The compare-and-swap: one conditional change of one document.
+
 use std::error::Error;
 use std::fmt;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -8,10 +10,10 @@ use crate::idempotency::KeyedWrite;
 use crate::store::StoreError;
 use crate::version::Version;
 
-/// One change of one document, and on what condition.
+/// One change of one document, and its condition.
 ///
-/// What is expected is a version, or none where there must be no document; what is new is a
-/// document, or none where it is to be removed.
+/// The condition is the version that the document must have, or that no document of this id exists.
+/// The change is a new document, or the removal.
 #[derive(Clone, Copy, Debug)]
 pub struct Swap<'a> {
     collection: &'a str,
@@ -23,7 +25,7 @@ pub struct Swap<'a> {
 }
 
 impl<'a> Swap<'a> {
-    /// Creates `document` where there is none of this id.
+    /// Creates `document` if there is no document of this id.
     #[must_use]
     pub fn create(collection: &'a str, id: &'a Id, document: &'a Document) -> Self {
         Self {
@@ -63,7 +65,7 @@ impl<'a> Swap<'a> {
         }
     }
 
-    /// Expects the collection to be at this version, too.
+    /// Also requires that the collection is at this version.
     #[must_use]
     pub fn while_collection_at(self, version: Version) -> Self {
         Self {
@@ -72,7 +74,7 @@ impl<'a> Swap<'a> {
         }
     }
 
-    /// Keeps this write with what the swap makes, so that its repetition is recognised.
+    /// Keeps this write with the result of the swap, so that its repetition is recognised.
     #[must_use]
     pub fn with_keyed_write(self, write: &'a KeyedWrite) -> Self {
         Self {
@@ -93,38 +95,39 @@ impl<'a> Swap<'a> {
         self.id
     }
 
-    /// The version that must be there, or none where there must be no document.
+    /// The version that the document must have; `None` if it must not exist.
     #[must_use]
     pub fn expected(&self) -> Option<Version> {
         self.expected
     }
 
-    /// The document that is to be there, or none where it is to be removed. If no version is
-    /// expected, there is always a document.
+    /// The new document; `None` for a removal. If [`expected`](Self::expected) is `None`, there is
+    /// always a new document.
     #[must_use]
     pub fn new_document(&self) -> Option<&'a Document> {
         self.new
     }
 
-    /// The version that the collection must be at, where that matters.
+    /// The version that the collection must have, if that is a condition.
     #[must_use]
     pub fn expected_collection(&self) -> Option<Version> {
         self.expected_collection
     }
 
-    /// The write that is to be kept with what the swap makes. Without one, the swap removes the one
-    /// that was kept for the document.
+    /// The write to keep with the result of the swap. If it is `None`, the write that is kept for the
+    /// document is removed.
     #[must_use]
     pub fn keyed_write(&self) -> Option<&'a KeyedWrite> {
         self.keyed_write
     }
 }
 
-/// What came of a swap.
+/// The result of a swap.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) type Outcome = Result<Version, SwapError>;
 
-/// A copy of a swap, which another thread may perform, and when it was asked for. It shares the texts.
+/// A swap that another thread can perform, and the time of its request. It shares the texts of the
+/// original.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 #[derive(Debug)]
 pub(crate) struct OwnedSwap {
@@ -155,7 +158,7 @@ impl OwnedSwap {
 /// Why a swap was not performed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SwapError {
-    /// What the swap expects is not what there is.
+    /// The document, or the collection, is not at the expected version.
     Conflict,
     /// The store keeps the key of the swap for another document of the collection.
     KeyTaken,

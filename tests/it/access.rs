@@ -1,4 +1,4 @@
-//! Who may ask: origins, hosts and tokens.
+//! The access rules: origins, hosts and tokens.
 
 use ifmatch::{Access, Profile, Token};
 
@@ -74,7 +74,7 @@ fn pages_of_others_change_nothing() {
     assert_eq!(ask(&serving, "POST /persons", "x", &two, WIM).status, 403);
 }
 
-/// Whoever runs the server reads which origin it was, and which flag is for it.
+/// The problem names the origin, and the flag that allows it.
 #[test]
 fn the_origin_that_is_refused_is_named() {
     let flags = "--allow-origin with it lets its pages read and write here, and --allow-host is \
@@ -177,7 +177,7 @@ fn a_server_with_a_name_is_known_by_it_alone() {
             );
         }
     }
-    // What a whole URL names stands before Host.
+    // The authority of a target in absolute form takes precedence over Host.
     let line = "GET http://evil.example/persons";
     assert_eq!(ask(&serving, line, "api.example", "", "").status, 421);
     let line = "GET http://api.example/persons";
@@ -401,7 +401,7 @@ fn rfc6750_a_token_is_asked_for() {
         }
     }
     assert_eq!(serving.ask("OPTIONS /persons", "", "").status, 200);
-    // Nobody is asked for an upload without a token.
+    // A request without a token is refused before its content is uploaded.
     let head = "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\
                 Content-Length: 5000\r\n\r\n";
     assert_eq!(Client::connect(serving.address).ask(head).status, 401);

@@ -99,7 +99,7 @@ fn what_is_as_long_and_as_deep_as_can_be_goes_to_and_fro() {
     assert_eq!(patch(&as_long).status, 200);
 }
 
-/// Whatever has to be escaped in the id and in the name of its member; the bound is met exactly.
+/// All characters of the id and of the name of its member are escaped; the limit is met exactly.
 #[test]
 fn the_bound_is_that_of_what_is_shown() {
     let (quotes, long) = ("\"".repeat(1024), "é".repeat(512));

@@ -6,7 +6,7 @@ use crate::api::{Api, tag, text};
 use crate::client::{Client, request};
 use crate::serving::{Program, Serving};
 
-/// What Chromium and Firefox send when somebody enters an address.
+/// The Accept field of Chromium and Firefox for an address that a user enters.
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,\
                        image/webp,*/*;q=0.8";
 
@@ -56,7 +56,7 @@ fn s12_5_1_html_is_for_clients_that_prefer_it() {
     ];
     let answer = api.ask("GET /", &lines, "");
     assert_eq!(answer.field("Content-Type"), Some(FILES[0].1));
-    // The documents are JSON for everybody.
+    // Documents are JSON for browsers, too.
     for target in ["/persons", "/openapi.json"] {
         let answer = api.ask(&format!("GET {target}"), &[("Accept", BROWSER)], "");
         assert_eq!(answer.field("Content-Type"), Some("application/json"));

@@ -323,7 +323,8 @@ pub fn of_each_person_only_the_latest_version_is_expected(place: &dyn Place) {
     assert_eq!(all(&*store), before, "nothing has changed");
 }
 
-/// Created, replaced, removed and created again, while the clock stands, goes back and goes on.
+/// The document is created, replaced, removed and created again, while the clock stops, is set back
+/// and advances.
 pub fn each_version_of_a_document_is_later_whatever_the_clock_shows(place: &dyn Place) {
     let (hour, microsecond) = (Duration::from_secs(3600), Duration::from_micros(1));
     let second_of = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -759,7 +760,7 @@ pub fn a_collection_is_filled_in_the_order_of_the_documents(place: &dyn Place) {
         (owner, version.entity_tag())
     };
     let mut before: Vec<Version> = Vec::new();
-    // The clock stands, goes back, and goes on.
+    // The clock stops, is set back, and advances.
     let clock = [
         now(),
         now() - Duration::from_secs(3600),
@@ -924,7 +925,7 @@ pub fn a_visit_sees_all_in_order_until_it_breaks_off(place: &dyn Place) {
     assert_eq!(visited(PERSONS, usize::MAX), all[1..]);
 }
 
-/// The first person and the last come and go by turns, and at every moment one of them is there.
+/// The first and the last person are created and removed in turn, and one of them exists at any time.
 pub fn a_visit_is_of_one_moment(place: &dyn Place) {
     const COUNT: usize = 2000;
     let (reader, writer) = (place.open(), place.open());
@@ -976,7 +977,7 @@ pub fn versions_are_those_of_the_documents(place: &dyn Place) {
     assert!(are_there.eq([true, false, true, false, true, true]));
 }
 
-/// What a listener was told.
+/// The calls of a listener.
 #[derive(Default)]
 struct Told(Mutex<Vec<(String, Option<Id>)>>);
 
@@ -1056,7 +1057,7 @@ pub fn many_persons(place: &dyn Place) {
     assert_eq!(seen, many);
 }
 
-/// A clock that stands, goes back, jumps and staggers, and a store that is left and opened again.
+/// The clock stops, is set back, jumps and is irregular, and the store is closed and opened again.
 pub fn versions_are_those_of_one_clock_whatever_it_shows(place: &dyn Place) {
     let start = now();
     let second = Duration::from_secs(1);
@@ -1083,7 +1084,7 @@ pub fn versions_are_those_of_one_clock_whatever_it_shows(place: &dyn Place) {
                 let present = list.get(tick as usize).map(|record| record.version);
                 let swap = match present {
                     None => Swap::create(PERSONS, &id, &person),
-                    // The same persons come and go, so that what is left of the first is nothing.
+                    // The documents have the same ids, so that nothing of a removed one is kept.
                     Some(version) if tick < 5 => Swap::replace(PERSONS, &id, version, &person),
                     Some(version) => Swap::remove(PERSONS, &id, version),
                 };
@@ -1405,7 +1406,7 @@ pub fn a_key_is_kept_for_one_document_of_a_collection(place: &dyn Place) {
         assert_eq!(all(&*store), before, "{refused:?}");
     }
     assert_eq!(kept_write(&*store, PERSONS, &two), None);
-    // A conflict is told before that, and that of the same document is one.
+    // A conflict comes before a taken key, and so does one of the same document.
     for conflict in [
         Swap::create(PERSONS, &one, &x),
         Swap::create(PERSONS, &two, &x),

@@ -76,7 +76,7 @@ fn s15_5_16_content_that_is_encoded() {
         ] {
             let fields = format!("{fields}{coding}\r\n");
             refused(serving.ask(line, &fields, person));
-            // Nobody is asked for an upload, nor waits for one.
+            // The request is refused before its content is uploaded, and without waiting for it.
             let head = request(line, &format!("{fields}Expect: 100-continue\r\n"), "");
             let head = head.replace("\r\n\r\n", "\r\nContent-Length: 5000\r\n\r\n");
             refused(serving.client().ask(head));
@@ -181,7 +181,7 @@ fn an_empty_person_is_told_what_is_missing() {
     }
 }
 
-/// Whoever finds an id taken is told which version is there, and can go on from that.
+/// A client whose id is taken gets the current tag, with which it can replace the document.
 #[test]
 fn an_id_that_is_taken_comes_with_its_tag() {
     for (api, profile) in apis() {

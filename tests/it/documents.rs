@@ -91,7 +91,7 @@ fn a_document_is_shown_with_what_the_server_keeps() {
     );
 }
 
-/// Whoever holds a document out of a list can write it back without another GET.
+/// A document from a list can be written back without another GET.
 #[test]
 fn what_was_read_can_be_edited_and_sent_back() {
     let api = serving(&["notes"]);
@@ -118,7 +118,7 @@ fn what_was_read_can_be_edited_and_sent_back() {
         );
         assert_eq!(again.status(), 412);
     }
-    // Whatever stands in them: they are the server's.
+    // Any values of these members are ignored, because they are the server's.
     let content = r#"{"_etag": [1], "_change_date": null, "x": 1}"#;
     let created = api.ask("POST /notes", &[], content);
     assert_eq!(created.status(), 201);
@@ -199,7 +199,7 @@ fn the_id_agrees_with_the_target() {
     );
 }
 
-/// Each value comes back as the text that was sent.
+/// Each value is returned as the text that was sent.
 #[test]
 fn s8259_nothing_is_changed_on_the_way() {
     let api = serving(&["notes"]);
@@ -539,7 +539,7 @@ struct Note {
     stars: u8,
 }
 
-/// What an embedder admits is told in the embedder's words.
+/// The embedder's check makes the message of a refusal.
 #[test]
 fn a_type_of_the_embedder_is_admitted_alone() {
     let notes = Collection::new("notes").unwrap().admitting(|note: Note| {

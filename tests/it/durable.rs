@@ -33,7 +33,7 @@ fn tag(answer: &Answer) -> String {
     answer.field("ETag").unwrap().to_owned()
 }
 
-/// The answer that says to come again.
+/// The answer is 503 with Retry-After.
 #[track_caller]
 fn is_503(answer: &Answer) {
     assert_eq!(answer.status, 503, "{answer:?}");
@@ -60,7 +60,7 @@ fn two_programs_serve_one_file() {
     assert_eq!(tag(&lists[0]), tag(&lists[1]));
     assert_eq!(lists[0].content, lists[1].content);
 
-    // Somebody keeps it locked for longer than anybody wants to wait.
+    // The shell keeps the file locked for longer than a write waits.
     let shell = file.shell();
     shell.execute_batch("BEGIN IMMEDIATE").unwrap();
     for client in &mut clients {
@@ -118,7 +118,7 @@ fn what_is_kept_is_found_again_in_the_same_directory() {
     }
 }
 
-/// Everybody adds to a number by reading it, writing it and, when told so, trying again.
+/// Each client adds to a number: it reads it, writes it, and tries again after a 412.
 #[test]
 fn no_update_is_lost_between_two_programs() {
     const EACH: usize = 50;
@@ -168,7 +168,7 @@ fn on_a_small_disk(directory: &Directory, then: &str) -> Command {
     command
 }
 
-/// Whether a test may have a file system of its own; if not, whoever reads the output is told.
+/// Whether a test may mount a file system; if not, it prints that it is skipped.
 #[cfg(target_os = "linux")]
 #[expect(clippy::print_stderr, reason = "what is skipped has to be known")]
 fn may_mount(directory: &Directory) -> bool {
@@ -200,7 +200,7 @@ fn a_full_disk() {
     let mut client = Client::connect(program.address);
     let mut ids = Vec::new();
     for round in 0..3 {
-        // What is left goes to the filler, and then to those who come first.
+        // The filler takes the rest of the space, and then the clients compete for it.
         assert!(
             std::fs::write(&filler, vec![0; 1 << 20]).is_err(),
             "it is full"
@@ -277,10 +277,10 @@ struct Fate {
     under_way: Option<String>,
 }
 
-/// One of those who write while the program is killed. Its ids are its own.
+/// A client that writes while the program is killed. Its ids are its own.
 struct Writer {
     fates: [(String, Fate); 3],
-    /// Every tag it was ever told, with the name that went by it.
+    /// Every tag that it got, with the name of that version.
     tags: HashMap<String, String>,
     count: usize,
 }
@@ -354,7 +354,7 @@ impl Writer {
     }
 }
 
-/// Numbers that nobody foresees, from the time of day.
+/// Unpredictable numbers, from the time of day.
 fn random() -> impl FnMut(u64) -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let mut state = u64::from(since.unwrap().subsec_nanos()) + 1;

@@ -1,4 +1,4 @@
-//! Clients whose connection is cut before the answer in one of ten requests, and who repeat it then.
+//! Clients whose connection is cut before the answer in one of ten requests, and which repeat it then.
 
 use std::thread;
 
@@ -138,7 +138,7 @@ fn numbers(serving: &Serving) -> Vec<usize> {
     numbers
 }
 
-/// Each write was performed once, and no client was told of a conflict.
+/// Each write was performed once, and no client got a conflict.
 #[test]
 fn with_keys_every_write_is_acknowledged_and_performed_once() {
     let (serving, run) = run_all(true);
@@ -150,7 +150,7 @@ fn with_keys_every_write_is_acknowledged_and_performed_once() {
     );
 }
 
-/// Without keys clients are told of conflicts with themselves.
+/// Without keys clients get conflicts with their own writes.
 #[test]
 fn without_keys_repetitions_are_conflicts() {
     let (_, run) = run_all(false);

@@ -182,7 +182,7 @@ fn parameters_that_are_none() {
         ("after=%zz", escape.into()),
         ("%zz=1", escape.into()),
     ] {
-        // Told before the preconditions are evaluated.
+        // The query is checked before the preconditions are evaluated.
         for fields in [&[][..], &[("If-None-Match", "*")], &[("If-Match", "\"x\"")]] {
             let answer = api.ask(&format!("GET /persons?{query}"), fields, "");
             assert_eq!(

@@ -125,7 +125,7 @@ fn s5789_2_2_other_types_are_refused() {
             &[ANY, ("Content-Type", "application/json-patch+json")],
             &[ANY, ("Content-Type", "application/merge-patch+jsonx")],
             &[ANY, TYPE, TYPE],
-            // Told before the preconditions are evaluated.
+            // The media type is checked before the preconditions are evaluated.
             &[("If-Match", "\"old\""), ("Content-Type", "text/plain")],
         ] {
             let refused = patch(&api, target, fields, "{}");
@@ -151,7 +151,7 @@ fn s5789_2_2_other_types_are_refused() {
         assert_eq!(options.field("Accept-Patch"), Some(TYPE.1));
         assert!(options.field("Allow").unwrap().contains("PATCH"));
     }
-    // What is not there is told before.
+    // A missing document gets 404 before anything else is checked.
     assert_eq!(patch(&api, "/notes/9", &[ANY], "{}").status(), 404);
     let create = [TYPE, ("If-None-Match", "*")];
     assert_eq!(patch(&api, "/notes/9", &create, "{}").status(), 404);
@@ -264,7 +264,7 @@ fn persons() {
     assert_ne!(tag(&untouched), tag(&patched));
 }
 
-/// Whatever stands in members that persons do not have; and what is no JSON is told with its place.
+/// Members that persons do not have may have any value. The error of malformed JSON has its place.
 #[test]
 fn members_that_persons_do_not_have() {
     let api = Api::compatible();
@@ -308,7 +308,7 @@ fn members_that_persons_do_not_have() {
     }
 }
 
-/// Another writer comes between the judgement and the swap, once.
+/// Another client changes the document between the judgement and the swap, once.
 #[test]
 fn a_patch_is_applied_again_to_what_another_writer_left() {
     for (if_match, status) in [("*", 200), ("first", 412)] {

@@ -32,7 +32,7 @@ fn minimal_leaves_the_content_out() {
         let created = api.ask("PUT /persons/2", &[MINIMAL, ("If-None-Match", "*")], TIM);
         assert_eq!((created.status(), created.content()), (201, &b""[..]));
         assert_eq!(created.field("Location"), Some("/persons/2"));
-        // A problem is told in full.
+        // The content of a problem is always sent.
         let failed = api.ask("PUT /persons/1", &[MINIMAL, ("If-Match", "\"old\"")], TIM);
         assert_eq!(
             (failed.status(), failed.field("Preference-Applied")),
@@ -89,7 +89,7 @@ fn representation_is_enclosed_in_a_412() {
         assert_eq!(failed.field("Content-Location"), Some("/persons"));
         assert_eq!(tag(&failed), api.state().0);
 
-        // A read that fails, and a person who is not there, have none to enclose.
+        // A read that fails, and a missing person, have no representation to enclose.
         let read = api.ask(
             "GET /persons/a%20b",
             &[REPRESENTATION, ("If-Match", "\"x\"")],

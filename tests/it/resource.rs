@@ -217,7 +217,7 @@ fn s9111_5_2_2_4_answers_to_writes_are_asked_about() {
             let cached = answer.field("Cache-Control");
             assert_eq!((status(&answer), cached), (expected, Some("no-cache")));
         }
-        // What is gone has nothing to keep.
+        // The answer to a removal has no representation to store.
         let removed = api.ask("DELETE /persons/1", &[any], "");
         assert_eq!(removed.field("Cache-Control"), None);
     }
@@ -616,7 +616,7 @@ fn a_write_without_if_match() {
         let current = api.create("1", "Wim");
         let before = api.state();
         for line in ["PUT /persons/1", "DELETE /persons/1"] {
-            // A date has no more than a second's resolution: it does not stand in for a tag.
+            // A date has a resolution of one second, so it does not replace a tag.
             for fields in [&[][..], &[date], &[other], &[date, other]] {
                 let refused = api.ask(line, fields, content);
                 assert_eq!((status(&refused), &*message(&refused)), (expected, told));
@@ -736,7 +736,7 @@ fn s14_5_put_with_content_range() {
                 assert_eq!(api.state(), before);
             }
         }
-        // The field says nothing with another method. Another target is told first.
+        // The field is ignored with another method. Another target is refused before it is read.
         for (line, expected) in [
             ("GET /persons/1", 200),
             ("POST /persons", 201),
@@ -915,7 +915,7 @@ fn s9_3_3_ids_are_made_without_a_version_of_the_collection() {
     assert!(places.eq(made), "none is in the place of another");
 }
 
-/// A server that was started again has an empty list, too, and nobody knows since when.
+/// A server that was started again has an empty list, too, whose date is not known.
 #[test]
 fn s13_1_3_what_never_changed_has_no_date() {
     let api = Api::compatible();

@@ -217,7 +217,7 @@ fn a_key_is_not_sent_with_another_request() {
     });
 }
 
-/// What stands in another collection, or had its last write with another key, is another matter.
+/// A key in another collection, or a last write with another key, is not a repetition.
 #[test]
 fn keys_are_those_of_one_collection() {
     let [api, _] = apis();

@@ -50,7 +50,7 @@ fn slice(data: &[u8], dice: &mut Dice) -> std::ops::Range<usize> {
     start..start + dice.roll(most + 1)
 }
 
-/// Holds the property against `data`, and tells of it when it does not hold.
+/// Checks the property with `data`, and prints `data` if the check fails.
 #[track_caller]
 fn hold(property: &Property, name: &str, data: &[u8]) -> Reached {
     panic::catch_unwind(|| (property.check)(data)).unwrap_or_else(|_| {

@@ -99,7 +99,7 @@ fn everything_is_there_when_it_is_opened_again() {
     assert_eq!(all(&*file.open()), before);
 }
 
-/// Whatever is removed, however often it is opened again, and wherever the clock is set to.
+/// Documents are removed, the file is opened again, and the clock is set to other times.
 #[test]
 fn s8_8_1_a_version_never_comes_back() {
     let file = File::default();
@@ -141,7 +141,7 @@ fn a_new_file_is_for_its_owner_alone() {
         assert_eq!(mode & 0o777, 0o600, "{}", path.display());
     }
     drop(store);
-    // One that is there is left to whoever made it.
+    // A file that exists keeps its permissions.
     let file = File::default();
     fs::write(file.path(), "").unwrap();
     fs::set_permissions(file.path(), fs::Permissions::from_mode(0o640)).unwrap();
@@ -167,7 +167,7 @@ fn a_file_may_have_any_name() {
 fn refused(file: &File, reason: &str) {
     let lasting = || {
         let mut contents = file.contents();
-        // The index of the WAL, made anew by whoever comes first.
+        // The index of the WAL is made again by the next process.
         contents.retain(|path, _| !path.to_string_lossy().ends_with("-shm"));
         contents
     };

@@ -124,7 +124,7 @@ fn the_old_versions_are_expected_and_do_not_come_back() {
         let old = store.get(PERSONS, &id).unwrap().unwrap().version;
         let wim = person("Wim");
         let replace = Swap::replace(PERSONS, &id, old, &wim);
-        // The clock stands where it stood when the latest old version was made.
+        // The clock shows the time of the latest old version.
         let new = store.swap(&replace, last.into()).unwrap();
         assert!(last < new, "{text}");
         assert_eq!(store.swap(&replace, now()), Err(SwapError::Conflict));
@@ -299,7 +299,7 @@ fn killed_at_any_moment_it_has_taken_over_all_or_nothing() {
     assert!(before > 0);
 }
 
-/// Without the version of the persons, new ones could come back.
+/// Without the version of the persons, their versions could be used again.
 #[test]
 fn what_cannot_be_taken_over_stays_as_it_is() {
     for (damage, reason) in [

@@ -82,7 +82,7 @@ fn s8_8_2_1_last_modified_is_cut_to_seconds() {
     );
 }
 
-/// Clocks that stand, go back, jump and stagger.
+/// Clocks that stop, are set back, jump and are irregular.
 #[test]
 fn s8_8_1_versions_increase_whatever_the_clock_does() {
     let second = Duration::from_secs(1);

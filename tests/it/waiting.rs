@@ -43,7 +43,7 @@ impl Observed {
         let (read, reads) = channel();
         let mut watched = Watched::new(Arc::clone(&store), |_: Call<'_>| Ok(()));
         watched.after = Box::new(move || _ = read.send(()));
-        watched.waits = store.reads_wait();
+        watched.waits = store.reads_block();
         Self {
             serving: Serving::with(watched, options),
             store,
@@ -236,7 +236,7 @@ fn s4_3_which_responses_may_wait() {
     assert_eq!(seconds("GET /persons/1", &[wait]), None);
 }
 
-/// An embedding program needs it to hold the response back itself.
+/// The response has what an embedder needs to delay it.
 #[test]
 fn the_response_says_what_it_waits_for() {
     let store = MemoryStore::new();
@@ -357,7 +357,7 @@ fn a_pipelined_request_is_answered_afterwards() {
     assert_eq!(client.receive().status, 404);
 }
 
-/// The store does not report such a change: the watcher compares the versions.
+/// No listener is called: the versions are compared while a request waits.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 fn a_change_by_another_process_ends_the_wait(place: &dyn crate::conformance::Place) {
     let observed = Observed::on(place.open(), options());
@@ -386,7 +386,7 @@ fn a_change_by_another_process_ends_the_wait(place: &dyn crate::conformance::Pla
         .unwrap();
     assert_eq!(removed.receive().status, 404);
     if !place.tags_lists() {
-        // A list without a tag never waits.
+        // Without a tag a change cannot be recognised.
         let fields = "If-None-Match: *\r\nPrefer: wait=50\r\n";
         let answer = observed.serving.ask("GET /persons", fields, "");
         assert_eq!((answer.status, applied(&answer)), (304, None));

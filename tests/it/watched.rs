@@ -120,11 +120,11 @@ where
         self.store.listen(listener)
     }
 
-    fn reads_wait(&self) -> bool {
+    fn reads_block(&self) -> bool {
         self.waits
     }
 
-    fn writes_wait(&self) -> bool {
+    fn writes_block(&self) -> bool {
         self.waits
     }
 }

@@ -86,7 +86,7 @@ impl StoreQueues {
         method: Method,
         call: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R, Problem> {
-        let called = if service.store_waits(method) {
+        let called = if service.store_blocks(method) {
             let queue = match method {
                 Method::Get | Method::Head | Method::Options => &self.reads,
                 _ => &self.writes,

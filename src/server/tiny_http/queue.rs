@@ -61,7 +61,7 @@ pub(super) fn receive_all(
 fn receive(responder: &Arc<Responder>, request: tiny_http::Request) {
     let request = RawRequest::new(request, responder.service.receive_time());
     let peer = request.peer();
-    let blocks = responder.service.store_waits(request.method())
+    let blocks = responder.service.store_blocks(request.method())
         || request.may_wait_for_change()
         || !request.content_is_buffered();
     if blocks || responder.connections.contains(peer) {

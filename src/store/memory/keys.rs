@@ -1,3 +1,5 @@
+//! The idempotency keys of a collection in memory.
+
 use std::collections::{HashMap, VecDeque};
 use std::time::SystemTime;
 
@@ -5,13 +7,14 @@ use crate::document::Id;
 use crate::idempotency::{IdempotencyKey, KeyedWrite};
 use crate::version::Version;
 
-/// The keys of one collection, and what removals with a key leave behind.
+/// The keys of one collection, and its removals that had a key.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     /// The id of the document that a key is kept for, removed or not.
     ids: HashMap<IdempotencyKey, Id>,
     removals: HashMap<Id, Removal>,
-    /// The removals in the order of their versions. Those that were forgotten are still here.
+    /// The removals in the order of their versions, to find the oldest. It also has removals that
+    /// were forgotten since.
     by_version: VecDeque<(Version, Id)>,
 }
 
@@ -27,7 +30,8 @@ impl Keys {
         self.ids.get(key).is_some_and(|kept| kept != id)
     }
 
-    /// Forgets what is kept for a document: its removal, and the write that made its last state.
+    /// Forgets the keys that are kept for a document: of its removal, and of the write that made its
+    /// last state.
     pub(super) fn forget(&mut self, id: &Id, write: Option<&KeyedWrite>) {
         if let Some(write) = write {
             self.ids.remove(&write.key);
@@ -56,7 +60,7 @@ impl Keys {
         self.by_version.push_back((version, id.clone()));
     }
 
-    /// The write that removed the document of this id, if it is kept still.
+    /// The write that removed the document of this id, if it is still kept.
     pub(super) fn removal(&self, id: &Id, now: SystemTime) -> Option<KeyedWrite> {
         let removal = self.removals.get(id)?;
         let is_kept = removal.version > KeyedWrite::oldest_removal(now);
@@ -70,7 +74,7 @@ impl Keys {
             let Some((version, id)) = self.by_version.pop_front() else {
                 break;
             };
-            // The id may have been removed again since.
+            // The document may have been created and removed again since.
             if self
                 .removals
                 .get(&id)

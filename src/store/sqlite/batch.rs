@@ -1,4 +1,4 @@
-//! The changes of one transaction.
+//! A batch: the changes of one transaction.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -10,18 +10,18 @@ use crate::store::sqlite::{keys, rows};
 use crate::store::{Outcome, OwnedSwap, StoreError, SwapError};
 use crate::version::{Version, VersionClock};
 
-/// Changes that are committed together, or rolled back together when this is dropped.
+/// Changes that are committed together. Dropping the batch rolls all of them back.
 ///
-/// A change has two errors. After the outer one, which the database made, nothing may be committed.
-/// After the inner one this change has changed no row, and the others stay.
+/// A change has two errors. The outer one is a failure of the database, after which nothing may be
+/// committed. The inner one refuses this change, which has changed no row; the others are kept.
 pub(super) struct Batch<'a> {
     transaction: Transaction<'a>,
-    /// The clocks of the collections that have changed. Their rows get the versions at the end.
+    /// The clocks of the collections that have changed. The commit writes their versions.
     clocks: BTreeMap<String, VersionClock>,
 }
 
 impl<'a> Batch<'a> {
-    /// Begins a transaction when no other process writes. From then on the others wait.
+    /// Begins a transaction, after waiting for other processes to finish theirs. Then these wait.
     pub(super) fn begin(writer: &'a mut Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             transaction: writer.transaction_with_behavior(TransactionBehavior::Immediate)?,
@@ -29,9 +29,9 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// Performs a swap on what the earlier changes have made.
+    /// Performs a swap on the result of the earlier changes.
     ///
-    /// What cannot be read is found before anything is changed.
+    /// All reads, which can fail for this swap alone, are before its changes.
     pub(super) fn swap(&mut self, swap: &OwnedSwap) -> rusqlite::Result<Outcome> {
         let transaction = &self.transaction;
         let mut clock = self.clock(&swap.collection)?;
@@ -42,7 +42,7 @@ impl<'a> Batch<'a> {
         let Some(version) = clock.next(swap.now) else {
             return Ok(Err(StoreError::exhausted().into()));
         };
-        // Before the change, which could not be undone alone.
+        // This is before the change, because the change could not be rolled back alone.
         if keys::is_taken(transaction, swap)? {
             let current = rows::record(transaction, &swap.collection, &swap.id)?;
             let current = current.map(|it| it.version.undated());
@@ -84,7 +84,7 @@ impl<'a> Batch<'a> {
         self.commit().map(Ok)
     }
 
-    /// Confirms all changes.
+    /// Writes the versions of the collections, and commits.
     pub(super) fn commit(self) -> rusqlite::Result<()> {
         for (collection, clock) in &self.clocks {
             rows::set_version(&self.transaction, collection, clock.latest())?;
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(rows::version(&connection, "tasks"), Ok(version(1)));
     }
 
-    /// Nothing is left of a swap that is refused for its key.
+    /// A swap that is refused for its key changes nothing.
     #[test]
     fn a_taken_key_changes_no_row() {
         const TAKEN: Outcome = Err(SwapError::KeyTaken);

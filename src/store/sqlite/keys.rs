@@ -1,4 +1,4 @@
-//! The statements that read and write the keys of requests.
+//! The statements for idempotency keys.
 
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use crate::store::OwnedSwap;
 use crate::store::sqlite::rows::unreadable;
 use crate::version::Version;
 
-/// Finishes a swap that has been performed, and whose key is not [taken](is_taken).
+/// Keeps the key of a swap that has been performed. The key must not be [taken](is_taken).
 pub(super) fn keep(
     transaction: &Transaction<'_>,
     swap: &OwnedSwap,
@@ -75,7 +75,7 @@ fn forget_removal(transaction: &Transaction<'_>, swap: &OwnedSwap) -> rusqlite::
     Ok(())
 }
 
-/// Forgets the removals of what has been created again.
+/// Forgets the removals of documents that exist again.
 pub(super) fn forget_removals(
     transaction: &Transaction<'_>,
     collection: &str,
@@ -97,7 +97,7 @@ fn purge(transaction: &Transaction<'_>, collection: &str, now: SystemTime) -> ru
     Ok(())
 }
 
-/// The write that removed a document, if it is kept still.
+/// The write that removed a document, if it is still kept.
 pub(super) fn removal(
     connection: &Connection,
     collection: &str,
@@ -126,7 +126,7 @@ pub(super) fn keyed_write_of(row: &Row<'_>) -> rusqlite::Result<Option<KeyedWrit
     Ok(Some(KeyedWrite::new(key, digest, row.get("created")?)))
 }
 
-/// A digest as it is kept.
+/// The text in which a digest is kept.
 pub(super) fn in_hex(digest: u128) -> String {
     format!("{digest:032x}")
 }

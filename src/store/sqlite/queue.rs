@@ -1,4 +1,4 @@
-//! The swaps that wait for the one connection that writes.
+//! The queue of the swaps that wait for the connection that writes.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -6,68 +6,69 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::store::{Outcome, OwnedSwap};
 
-/// The most swaps of one batch, and the most bytes of their documents: other processes that share
-/// the file wait meanwhile.
+/// The most swaps of one batch, and the most bytes of their documents. Other processes cannot write to
+/// the file until the batch is committed.
 const MAX_SWAPS: usize = 64;
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// The bytes of the document that a swap makes.
+/// The size of the document of a swap, in bytes.
 fn bytes(swap: &OwnedSwap) -> usize {
     swap.document.as_ref().map_or(0, |it| it.as_str().len())
 }
 
-/// The swaps that wait, the oldest first.
+/// The swaps that wait, in the order of their arrival.
 ///
-/// One thread at a time performs swaps, its own and those that wait, while the threads of these
-/// sleep. Then the thread of the oldest swap that waits is the next.
+/// One thread at a time has the permit to perform swaps. It performs its own swap and those of
+/// threads that wait, in one batch. Then it passes the permit to the thread of the oldest swap that
+/// still waits.
 #[derive(Debug, Default)]
 pub(super) struct Queue(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    entries: VecDeque<Entry>,
-    /// Whether a thread performs swaps, or has been told to.
+    entries: VecDeque<QueuedSwap>,
+    /// Whether a thread has the permit, or has been sent it.
     busy: bool,
 }
 
-/// A swap, and how its thread is told what became of it if it waits.
+/// A swap, and the channel to its thread if that waits.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct QueuedSwap {
     pub(super) swap: OwnedSwap,
     thread: Option<SyncSender<Message>>,
 }
 
-/// What a thread that waits is told.
+/// A message to a thread that waits.
 #[derive(Debug)]
 enum Message {
-    /// To perform this swap, which is its own, and others with it.
-    Perform(Entry),
-    /// Another thread has performed its swap.
+    /// The thread now has the permit: it performs this swap, its own, and others with it.
+    Perform(QueuedSwap),
+    /// Another thread has performed the swap.
     Performed(Outcome),
 }
 
 impl Queue {
-    /// Has a swap performed, and waits for its outcome. There is none if the thread that performed
-    /// it panicked.
+    /// Performs a swap, or waits until another thread has. Returns its outcome; `None` if the thread
+    /// that performed it panicked.
     ///
     /// `perform` takes swaps from the queue and returns their outcomes, in the same order and after
-    /// their commit. It is called unless another thread performs this swap.
+    /// their commit. It is not called if another thread performs this swap.
     pub(super) fn submit(
         &self,
         swap: OwnedSwap,
-        perform: impl FnOnce(&mut Turn<'_>) -> Vec<(Entry, Outcome)>,
+        perform: impl FnOnce(&mut WritePermit<'_>) -> Vec<(QueuedSwap, Outcome)>,
     ) -> Option<Outcome> {
-        let mut turn = match self.enter(swap) {
-            Ok(turn) => turn,
-            // There is no message if the entry was dropped.
+        let mut permit = match self.acquire(swap) {
+            Ok(permit) => permit,
+            // The channel is closed without a message if the entry was dropped, by a panic.
             Err(messages) => match messages.recv().ok()? {
-                Message::Perform(own) => Turn::new(self, own),
+                Message::Perform(own) => WritePermit::new(self, own),
                 Message::Performed(outcome) => return Some(outcome),
             },
         };
-        let mut performed = perform(&mut turn).into_iter();
-        // The next thread begins before those of this batch are told.
-        drop(turn);
+        let mut performed = perform(&mut permit).into_iter();
+        // The next batch begins before the threads of this one get their outcomes.
+        drop(permit);
         let (_, outcome) = performed.next()?;
         for (entry, outcome) in performed {
             if let Some(thread) = entry.thread {
@@ -77,58 +78,57 @@ impl Queue {
         Some(outcome)
     }
 
-    /// Adds a swap to those that wait, if a thread performs swaps now. If not, it is the turn of
-    /// this one.
-    fn enter(&self, swap: OwnedSwap) -> Result<Turn<'_>, Receiver<Message>> {
+    /// Gives this thread the permit if no thread has it. If one has, adds the swap to those that wait.
+    fn acquire(&self, swap: OwnedSwap) -> Result<WritePermit<'_>, Receiver<Message>> {
         let mut state = self.lock();
         let thread = None;
         if !std::mem::replace(&mut state.busy, true) {
-            return Ok(Turn::new(self, Entry { swap, thread }));
+            return Ok(WritePermit::new(self, QueuedSwap { swap, thread }));
         }
         let (thread, messages) = sync_channel(1);
         let thread = Some(thread);
-        state.entries.push_back(Entry { swap, thread });
+        state.entries.push_back(QueuedSwap { swap, thread });
         Err(messages)
     }
 
-    /// How many swaps wait for the thread that performs others to finish.
+    /// The number of swaps that wait.
     pub(super) fn waiting(&self) -> usize {
         self.lock().entries.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics between two changes of it.
+        // No code between two changes of the state panics.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The right of one thread to perform swaps. When it is dropped, by a panic too, it passes to the
-/// thread of the oldest swap that waits.
-pub(super) struct Turn<'a> {
+/// The right of one thread to perform swaps. Dropping it, also by a panic, passes it to the thread of
+/// the oldest swap that waits.
+pub(super) struct WritePermit<'a> {
     queue: &'a Queue,
-    first: Option<Entry>,
+    first: Option<QueuedSwap>,
 }
 
-impl<'a> Turn<'a> {
-    fn new(queue: &'a Queue, first: Entry) -> Self {
+impl<'a> WritePermit<'a> {
+    fn new(queue: &'a Queue, first: QueuedSwap) -> Self {
         Self {
             queue,
             first: Some(first),
         }
     }
 
-    /// Takes the first swap, and so many that wait.
-    pub(super) fn take(&mut self, waiting: usize) -> Vec<Entry> {
+    /// Takes the swap of this thread, and so many that wait.
+    pub(super) fn take(&mut self, waiting: usize) -> Vec<QueuedSwap> {
         let mut state = self.queue.lock();
         let waiting = waiting.min(state.entries.len());
         let first = self.first.take().into_iter();
         first.chain(state.entries.drain(..waiting)).collect()
     }
 
-    /// Takes the first swap, and of those that wait as many as fit into one batch with it.
-    pub(super) fn take_batch(&mut self) -> Vec<Entry> {
+    /// Takes the swap of this thread, and as many that wait as fit into one batch with it.
+    pub(super) fn take_batch(&mut self) -> Vec<QueuedSwap> {
         let mut total = self.first.as_ref().map_or(0, |it| bytes(&it.swap));
-        let fits = |entry: &&Entry| {
+        let fits = |entry: &&QueuedSwap| {
             total += bytes(&entry.swap);
             total <= MAX_BYTES
         };
@@ -140,7 +140,7 @@ impl<'a> Turn<'a> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for WritePermit<'_> {
     fn drop(&mut self) {
         let mut state = self.queue.lock();
         while let Some(mut oldest) = state.entries.pop_front() {
@@ -194,15 +194,15 @@ mod tests {
         ] {
             let queue = Queue::default();
             let mut swaps = bytes.iter().copied().map(swap);
-            let mut turn = swaps.next().and_then(|first| queue.enter(first).ok());
-            let waiting: Vec<_> = swaps.map(|it| queue.enter(it).err()).collect();
+            let mut permit = swaps.next().and_then(|first| queue.acquire(first).ok());
+            let waiting: Vec<_> = swaps.map(|it| queue.acquire(it).err()).collect();
             let mut waiting = waiting.into_iter().flatten();
             let mut taken = Vec::new();
-            while let Some(mut this) = turn.take() {
+            while let Some(mut this) = permit.take() {
                 taken.push(this.take_batch().len());
                 drop(this);
-                turn = waiting.find_map(|messages| match messages.try_recv() {
-                    Ok(Message::Perform(own)) => Some(Turn::new(&queue, own)),
+                permit = waiting.find_map(|messages| match messages.try_recv() {
+                    Ok(Message::Perform(own)) => Some(WritePermit::new(&queue, own)),
                     _ => None,
                 });
             }
@@ -215,15 +215,15 @@ mod tests {
     #[test]
     fn after_a_panic_the_others_go_on() {
         let queue = Queue::default();
-        let panics = |turn: &mut Turn<'_>| {
+        let panics = |permit: &mut WritePermit<'_>| {
             while queue.waiting() < 2 {
                 thread::yield_now();
             }
-            let _taken = turn.take(1);
+            let _taken = permit.take(1);
             panic!("this panic is part of the test");
         };
-        let performs = |turn: &mut Turn<'_>| {
-            let taken = turn.take_batch().into_iter();
+        let performs = |permit: &mut WritePermit<'_>| {
+            let taken = permit.take_batch().into_iter();
             taken.map(|it| (it, Ok(Version::LAST))).collect()
         };
         thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! The statements that read and write documents.
+//! The statements for documents and collections.
 
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -13,7 +13,7 @@ use crate::store::sqlite::keys::{in_hex, keyed_write_of};
 use crate::store::{List, OwnedSwap, Portion};
 use crate::version::Version;
 
-/// The version of a collection. Without a row, nothing was ever written to it.
+/// The version of a collection. A collection without a row was never written to.
 pub(super) fn version(connection: &Connection, collection: &str) -> rusqlite::Result<Version> {
     let version = connection
         .prepare_cached("SELECT change_date, dated FROM collection WHERE name = ?1")?
@@ -37,7 +37,7 @@ pub(super) fn set_version(
     Ok(())
 }
 
-/// The name of the member that holds the ids of a collection, if it has been given.
+/// The name of the member that holds the ids of a collection, if it is kept.
 pub(super) fn id_member(
     connection: &Connection,
     collection: &str,
@@ -49,7 +49,7 @@ pub(super) fn id_member(
     Ok(id_member.flatten())
 }
 
-/// Keeps the name of the member that holds the ids, unless another one was kept before.
+/// Keeps the name of the member that holds the ids, unless one is kept already.
 pub(super) fn keep_id_member(
     connection: &Connection,
     collection: &str,
@@ -82,14 +82,14 @@ pub(super) fn record(
 
 /// A portion of a collection.
 ///
-/// The first statement reads only how long the documents are, and no further than the portion; the
-/// second one reads the documents.
+/// The first statement reads only the sizes of the documents, up to the end of the portion. The second
+/// one reads the documents.
 pub(super) fn list(
     snapshot: &Transaction<'_>,
     collection: &str,
     portion: Portion<'_>,
 ) -> rusqlite::Result<List> {
-    // No id is empty: all of them sort after that.
+    // No id is empty, so all ids sort after the empty text.
     let after = portion.after.unwrap_or("");
     let mut sizes = snapshot.prepare_cached(
         "SELECT octet_length(id) + octet_length(content) FROM document \
@@ -105,7 +105,7 @@ pub(super) fn list(
     if let Some(error) = failure {
         return Err(error);
     }
-    // One that was read and does not fit, or else the one after the count.
+    // Either a document was read that does not fit, or one comes after the count.
     let more = read > fitting || sizes.next().transpose()?.is_some();
     let records = snapshot
         .prepare_cached(
@@ -128,7 +128,7 @@ pub(super) fn list(
     })
 }
 
-/// Shows `visit` the documents one by one, in one statement and so as they are at one moment.
+/// Calls `visit` with each document. One statement reads them, and so all are of one snapshot.
 pub(super) fn visit(
     connection: &Connection,
     collection: &str,
@@ -145,7 +145,7 @@ pub(super) fn visit(
     Ok(())
 }
 
-/// The collections that have documents, each found by one search for the name after the last.
+/// The collections that have documents. One search for each finds the next name in the index.
 pub(super) fn collections(snapshot: &Transaction<'_>) -> rusqlite::Result<Vec<String>> {
     let mut next =
         snapshot.prepare_cached("SELECT min(collection) FROM document WHERE collection > ?1")?;
@@ -165,7 +165,7 @@ pub(super) fn has_documents(connection: &Connection, collection: &str) -> rusqli
         .exists([collection])
 }
 
-/// Changes the document to what is wanted if it is what is expected; whether it was.
+/// Changes the document if it is at the expected version. Returns whether it was.
 pub(super) fn compare_and_swap(
     transaction: &Transaction<'_>,
     swap: &OwnedSwap,
@@ -201,7 +201,7 @@ pub(super) fn compare_and_swap(
                 digest,
                 created
             ])?,
-        // No document equals NULL.
+        // A removal without an expected version changes no row, because nothing equals NULL.
         (None, old) => transaction
             .prepare_cached(
                 "DELETE FROM document WHERE collection = ?1 AND id = ?2 AND change_date = ?3",
@@ -211,7 +211,7 @@ pub(super) fn compare_and_swap(
     Ok(changed == 1)
 }
 
-/// Inserts a document if there is none of this id; whether there was none.
+/// Inserts a document if there is none of this id. Returns whether it was inserted.
 pub(super) fn insert(
     transaction: &Transaction<'_>,
     collection: &str,
@@ -257,7 +257,7 @@ fn version_of(row: &Row<'_>) -> rusqlite::Result<Version> {
     })
 }
 
-/// Another program has written to the file.
+/// The error of a value that another program has written to the file.
 pub(super) fn unreadable(error: impl Into<Box<dyn Error + Send + Sync>>) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into())
 }

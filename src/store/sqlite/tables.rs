@@ -1,4 +1,4 @@
-//! The tables, how a file gets them, and those that ifmatch 0.1.0 made.
+//! The tables, and the migration from those of earlier versions.
 
 use std::error::Error;
 
@@ -6,13 +6,13 @@ use rusqlite::{Connection, Transaction, params};
 
 use crate::collection::document_of_name;
 
-/// What marks a file as ours: the letters `ifma`.
+/// The number that marks a file as ours: the letters `ifma`.
 const APPLICATION_ID: i32 = 0x6966_6d61;
 
 /// The version of the tables below.
 const SCHEMA_VERSION: i32 = 3;
 
-/// The version of the tables before there were keys: without what [`KEYS`] adds.
+/// The version of the tables without idempotency keys, which [`KEYS`] adds.
 const WITHOUT_KEYS_VERSION: i32 = 2;
 
 /// The version of the tables of ifmatch 0.1.0: persons in the table `person`, and their version in
@@ -21,8 +21,8 @@ const PERSONS_VERSION: i32 = 1;
 
 /// The SQL comments are for people who open the file with `sqlite3`.
 ///
-/// The documents have rowids, so that a search by id reads keys only. Without them `SQLite` compares
-/// whole rows on its way down the tree: to get one of a thousand documents of 60 KB, ten of them.
+/// The table of the documents has rowids, so that a search by id reads only the index. Without them
+/// `SQLite` compares whole rows: to find one of a thousand documents of 60 KB, ten of them.
 const TABLES: &str = "
 CREATE TABLE document (
     collection TEXT NOT NULL,
@@ -40,8 +40,8 @@ CREATE TABLE collection ( -- the latest change of any document, the removed ones
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What the tables above get for the keys of requests: a document has that of the request which made
-/// its last state, and a removed one that of the request which removed it, for 24 hours.
+/// What idempotency keys add to the tables: a document has the key of the request that made its last
+/// state. A removal keeps the key of its request for 24 hours.
 const KEYS: &str = "
 ALTER TABLE document ADD COLUMN idempotency_key TEXT;
 ALTER TABLE document ADD COLUMN request_digest TEXT; -- MD5 of method, target and content
@@ -60,21 +60,21 @@ CREATE INDEX removal_by_key ON removal (collection, idempotency_key);
 CREATE INDEX removal_by_date ON removal (collection, change_date);
 ";
 
-/// What a database has.
+/// The tables of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Schema {
     /// No tables.
-    Nothing,
+    Empty,
     /// The tables of ifmatch 0.1.0.
     Persons,
-    /// Our tables, but for what is needed for keys.
+    /// Our tables without idempotency keys.
     WithoutKeys,
     /// Our tables.
     Documents,
 }
 
 impl Schema {
-    /// What this database has, if it is one of ours or empty.
+    /// The tables of this database, if it is one of ours or empty.
     pub(super) fn of(connection: &Connection) -> Result<Self, Box<dyn Error>> {
         let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i32>(0));
         let application = number("PRAGMA application_id")?;
@@ -88,19 +88,19 @@ impl Schema {
                  {SCHEMA_VERSION}"
             )
             .into()),
-            (0, 0) if number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(Self::Nothing),
+            (0, 0) if number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(Self::Empty),
             _ => Err("it belongs to another program".into()),
         }
     }
 }
 
-/// Gives a database our tables, if it has not got them yet.
+/// Creates our tables, or migrates those of an earlier version.
 pub(super) fn prepare(transaction: &Transaction<'_>) -> Result<(), Box<dyn Error>> {
     match Schema::of(transaction)? {
         Schema::Documents => return Ok(()),
-        Schema::Persons => take_over(transaction)?,
+        Schema::Persons => migrate_persons(transaction)?,
         Schema::WithoutKeys => {}
-        Schema::Nothing => transaction.execute_batch(TABLES)?,
+        Schema::Empty => transaction.execute_batch(TABLES)?,
     }
     transaction.execute_batch(KEYS)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -108,9 +108,9 @@ pub(super) fn prepare(transaction: &Transaction<'_>) -> Result<(), Box<dyn Error
     Ok(())
 }
 
-/// Makes a document of each person. All change dates stay as they are, and with them all tags.
-fn take_over(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    // The table of the collections has the name of the old one, and other columns.
+/// Makes a document of each person. The change dates are kept, and so are the entity tags.
+fn migrate_persons(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    // The new table has the same name as the old one, and other columns.
     let (change_date, dated) =
         transaction.query_row("SELECT change_date, dated FROM collection", [], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
@@ -125,7 +125,7 @@ fn take_over(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch("DROP TABLE person")
 }
 
-/// One by one: not all of them need fit into memory.
+/// Copies the persons one by one, so that memory need not hold all of them.
 fn copy_persons(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let mut persons = transaction.prepare("SELECT * FROM person ORDER BY person_id")?;
     let mut insert = transaction.prepare(

@@ -1,4 +1,4 @@
-//! The one connection that writes.
+//! The connection that writes.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::SystemTime;
@@ -7,10 +7,10 @@ use rusqlite::Connection;
 
 use crate::document::{Document, Id};
 use crate::store::sqlite::batch::Batch;
-use crate::store::sqlite::queue::{Entry, Queue, Turn};
+use crate::store::sqlite::queue::{Queue, QueuedSwap, WritePermit};
 use crate::store::{Outcome, OwnedSwap, StoreError, SwapError};
 
-/// The connection that writes, and the swaps that wait for it.
+/// The only connection that writes, and the queue of the swaps that wait for it.
 #[derive(Debug)]
 pub(super) struct Writer {
     connection: Mutex<Connection>,
@@ -25,14 +25,16 @@ impl Writer {
         }
     }
 
-    /// Performs a swap, in one transaction with those that wait at the same time. `failed` says why
-    /// the database failed.
+    /// Performs a swap, in one transaction with others that wait at the same time. `failed` makes the
+    /// error of a failure of the database.
     pub(super) fn swap(
         &self,
         swap: OwnedSwap,
         failed: impl Fn(&rusqlite::Error) -> StoreError,
     ) -> Outcome {
-        let outcome = self.queue.submit(swap, |turn| self.perform(turn, &failed));
+        let outcome = self
+            .queue
+            .submit(swap, |permit| self.perform(permit, &failed));
         let panicked = || StoreError::new("the thread that wrote to the store panicked").into();
         outcome.unwrap_or_else(|| Err(panicked()))
     }
@@ -48,7 +50,7 @@ impl Writer {
         Batch::begin(&mut connection)?.fill(collection, documents, now)
     }
 
-    /// Waits until no other thread writes.
+    /// Waits until no other thread of this process writes.
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
         super::lock(&self.connection)
     }
@@ -56,19 +58,20 @@ impl Writer {
     /// Performs swaps that wait, in one transaction. Returns their outcomes after the commit.
     fn perform(
         &self,
-        turn: &mut Turn<'_>,
+        permit: &mut WritePermit<'_>,
         failed: &dyn Fn(&rusqlite::Error) -> StoreError,
-    ) -> Vec<(Entry, Outcome)> {
+    ) -> Vec<(QueuedSwap, Outcome)> {
         let mut connection = self.lock();
         let waiting = self.queue.waiting();
         let (entries, outcomes) = match Batch::begin(&mut connection) {
             Ok(batch) => {
-                let entries = turn.take_batch();
+                let entries = permit.take_batch();
                 let outcomes = perform_all(batch, &entries, failed);
                 (entries, outcomes)
             }
-            // These have waited for the other process as long as the transaction has.
-            Err(error) => (turn.take(waiting), Err(error)),
+            // The swaps that waited before `begin` fail, too: they have waited for the other process as
+            // long as this one.
+            Err(error) => (permit.take(waiting), Err(error)),
         };
         let outcomes = outcomes.unwrap_or_else(|error| {
             let failed = SwapError::from(failed(&error));
@@ -80,12 +83,12 @@ impl Writer {
 
 fn perform_all(
     mut batch: Batch<'_>,
-    entries: &[Entry],
+    entries: &[QueuedSwap],
     failed: &dyn Fn(&rusqlite::Error) -> StoreError,
 ) -> rusqlite::Result<Vec<Outcome>> {
     let swaps = entries.iter().map(|entry| match batch.swap(&entry.swap) {
-        // Another program has written this. It concerns this swap alone, which has changed
-        // nothing.
+        // Another program has written a value that cannot be read. Only this swap fails, which has
+        // changed nothing.
         Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
             Ok(Err(failed(&error).into()))
         }
@@ -110,12 +113,12 @@ mod tests {
     use crate::version::Version;
 
     /// A store in a directory of the test's own.
-    struct Place {
+    struct TestStore {
         directory: PathBuf,
         store: SqliteStore,
     }
 
-    impl Place {
+    impl TestStore {
         fn new(test: &str) -> Self {
             let name = format!("ifmatch-{test}-{}", process::id());
             let directory = env::temp_dir().join(name);
@@ -124,7 +127,7 @@ mod tests {
             Self { directory, store }
         }
 
-        /// What the outcome says, or nothing if the document was created.
+        /// The error of the swap as text; empty if the document was created.
         fn create(&self, collection: &str, number: usize) -> String {
             let id = Id::new(number.to_string()).unwrap();
             let document = Document::from_stored("{}").unwrap();
@@ -161,7 +164,7 @@ mod tests {
         }
     }
 
-    impl Drop for Place {
+    impl Drop for TestStore {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.directory);
         }
@@ -180,66 +183,66 @@ mod tests {
     /// for the other process together.
     #[test]
     fn writes_wait_together_for_another_process() {
-        let place = Place::new("together");
+        let store = TestStore::new("together");
         let (attempt, attempts) = sync_channel(8);
-        let (go_on, word) = sync_channel::<()>(1);
+        let (release, released) = sync_channel::<()>(1);
         let busy = move |_| {
             attempt.send(()).unwrap();
-            let _ = word.recv();
+            let _ = released.recv();
             false
         };
-        place.store.writer.lock().busy_handler(Some(busy)).unwrap();
-        let shell = place.shell();
+        store.store.writer.lock().busy_handler(Some(busy)).unwrap();
+        let shell = store.shell();
         shell.execute_batch("BEGIN IMMEDIATE").unwrap();
         thread::scope(|scope| {
-            let place = &place;
-            let create = |number| scope.spawn(move || place.create("notes", number));
+            let store = &store;
+            let create = |number| scope.spawn(move || store.create("notes", number));
             let first = create(0);
             attempts.recv().unwrap();
             let others = [1, 2, 3, 4, 5, 6, 7].map(create);
-            place.wait_for(others.len());
-            drop(go_on);
-            let locked = place.failed("database is locked");
+            store.wait_for(others.len());
+            drop(release);
+            let locked = store.failed("database is locked");
             assert_eq!(first.join().unwrap(), locked);
             assert!(others.into_iter().all(|it| it.join().unwrap() == locked));
         });
         assert_eq!(attempts.try_iter().count(), 1, "after the first");
         shell.execute_batch("ROLLBACK").unwrap();
-        assert_eq!(place.create("notes", 0), "");
+        assert_eq!(store.create("notes", 0), "");
     }
 
     #[test]
     fn a_commit_that_fails_acknowledges_no_write() {
-        let place = Place::new("commit");
+        let store = TestStore::new("commit");
         let count = Arc::new(Count::default());
         let listener: Weak<dyn Listener> = Arc::downgrade(&count) as _;
-        place.store.listen(listener);
-        let shell = place.shell();
+        store.store.listen(listener);
+        let shell = store.shell();
         let make = "CREATE TABLE t (x REFERENCES t (y) DEFERRABLE INITIALLY DEFERRED, y UNIQUE); \
                     CREATE TRIGGER r INSERT ON document WHEN NEW.id = '1' \
                     BEGIN INSERT INTO t VALUES (1, 2); END";
         shell.execute_batch(make).unwrap();
-        let failed = place.failed("FOREIGN KEY constraint failed");
-        assert_eq!(place.create_together(&["a", "b", "c"]), [&*failed; 3]);
-        assert_eq!(place.store.collections(), Ok(Vec::new()));
-        assert_eq!(place.store.version("a"), Ok(Some(Version::FIRST)));
+        let failed = store.failed("FOREIGN KEY constraint failed");
+        assert_eq!(store.create_together(&["a", "b", "c"]), [&*failed; 3]);
+        assert_eq!(store.store.collections(), Ok(Vec::new()));
+        assert_eq!(store.store.version("a"), Ok(Some(Version::FIRST)));
         assert_eq!(count.0.load(Ordering::SeqCst), 0);
         shell.execute_batch("DROP TRIGGER r").unwrap();
-        assert_eq!(place.create_together(&["a", "b", "c"]), [""; 3]);
+        assert_eq!(store.create_together(&["a", "b", "c"]), [""; 3]);
         assert_eq!(count.0.load(Ordering::SeqCst), 3);
     }
 
     #[test]
     fn a_collection_that_another_program_broke_fails_alone() {
-        let place = Place::new("broken");
+        let store = TestStore::new("broken");
         let broken = "INSERT INTO collection (name, change_date) VALUES ('b', 'today')";
-        place.shell().execute_batch(broken).unwrap();
-        let outcomes = place.create_together(&["a", "b", "c"]);
+        store.shell().execute_batch(broken).unwrap();
+        let outcomes = store.create_together(&["a", "b", "c"]);
         let said: Vec<_> = outcomes
             .iter()
             .map(|it| it.contains("not a change date"))
             .collect();
         assert_eq!(said, [false, true, false], "{outcomes:?}");
-        assert_eq!(place.store.collections(), Ok(vec!["a".into(), "c".into()]));
+        assert_eq!(store.store.collections(), Ok(vec!["a".into(), "c".into()]));
     }
 }

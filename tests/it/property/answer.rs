@@ -25,7 +25,7 @@ const STATUSES: [(u16, &str); 16] = [
     (501, "501"),
 ];
 
-/// What was asked and answered, for whoever reads of a failure.
+/// A request and its answer, for the message of a failure.
 #[derive(Debug)]
 struct Asked<'a> {
     request: &'a Request<'a>,

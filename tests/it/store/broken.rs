@@ -60,7 +60,7 @@ fn sound() -> Broken {
     }
 }
 
-/// A collection of these documents, or nothing where an id comes twice.
+/// A collection of these documents; `None` if an id is repeated.
 fn filled(
     mut clock: VersionClock,
     documents: &[(Id, Document)],

@@ -1,3 +1,5 @@
+//! The format of a collection's documents.
+
 use serde_json::{Value, json};
 
 use crate::collection::Collection;
@@ -5,13 +7,13 @@ use crate::document::{ContentError, Document, Id, IdError, Record};
 use crate::entity_tag::EntityTag;
 use crate::json::Json;
 
-/// How the documents of a collection are read and shown.
-pub(crate) trait Form: Sync {
+/// How the documents of a collection are read from requests and written to responses.
+pub(crate) trait Format: Sync {
     /// Reads the content of POST: the document, and its id if the client gives one.
     ///
     /// # Errors
     ///
-    /// When it is not such a document.
+    /// When it is not a document of this format.
     fn read_new(
         &self,
         collection: &Collection,
@@ -22,7 +24,7 @@ pub(crate) trait Form: Sync {
     ///
     /// # Errors
     ///
-    /// When it is not such a document, or names another id.
+    /// When it is not a document of this format, or has another id.
     fn read_state(
         &self,
         collection: &Collection,
@@ -34,7 +36,7 @@ pub(crate) trait Form: Sync {
     ///
     /// # Errors
     ///
-    /// When it is not JSON, or changes a member of the server.
+    /// When it is not JSON, or changes a member that the server adds.
     fn read_patch(
         &self,
         collection: &Collection,
@@ -42,18 +44,24 @@ pub(crate) trait Form: Sync {
         content: &[u8],
     ) -> Result<Json, ContentError>;
 
-    /// Makes a document of what a patch has made of another.
+    /// Makes a document of the result of a patch.
     ///
     /// # Errors
     ///
-    /// When it is not such a document.
+    /// When it is not a document of this format.
     fn read_patched(&self, patched: &Json) -> Result<Document, ContentError>;
 
-    /// How long the representation of a document is, in bytes, where that is bounded; else 0.
-    fn bounded_length(&self, collection: &Collection, id: &Id, document: &Document) -> usize;
+    /// The length of the representation of a document, in bytes; `None` if this format does not limit
+    /// it.
+    fn limited_length(
+        &self,
+        collection: &Collection,
+        id: &Id,
+        document: &Document,
+    ) -> Option<usize>;
 
     /// Writes the representation of a document, whose tag is that of its version.
-    fn show(
+    fn write(
         &self,
         collection: &Collection,
         record: &Record,
@@ -61,27 +69,27 @@ pub(crate) trait Form: Sync {
         content: &mut Vec<u8>,
     );
 
-    /// Writes the representation of a list of documents. Each is let go once it is written, so that
-    /// a long list is not held twice.
-    fn show_list(&self, collection: &Collection, records: Vec<Record>, content: &mut Vec<u8>);
+    /// Writes the representation of a list of documents. Each record is dropped after it is written,
+    /// so that a long list is not held twice.
+    fn write_list(&self, collection: &Collection, records: Vec<Record>, content: &mut Vec<u8>);
 
-    /// The error of an id in a target that no document can have.
-    fn bad_id(&self, collection: &Collection, error: IdError) -> ContentError;
+    /// The error of a target whose id is not valid.
+    fn id_error(&self, collection: &Collection, error: IdError) -> ContentError;
 
     /// The JSON Schema of the content of POST.
-    fn new_schema(&self, collection: &Collection) -> Value;
+    fn post_schema(&self, collection: &Collection) -> Value;
 
     /// The JSON Schema of the content of PUT.
-    fn state_schema(&self, collection: &Collection) -> Value;
+    fn put_schema(&self, collection: &Collection) -> Value;
 
     /// The JSON Schema of the representation of a document.
-    fn shown_schema(&self, collection: &Collection) -> Value;
+    fn representation_schema(&self, collection: &Collection) -> Value;
 
-    /// What one of the documents is called in messages.
+    /// The name of one document in messages.
     fn noun(&self) -> &'static str;
 }
 
-/// The schema of an object that has these members, too.
+/// The schema with these members added. If they are `required`, so are they in the schema.
 pub(super) fn with_members(schema: &Value, members: &[(&str, Value)], required: bool) -> Value {
     let mut schema = schema.clone();
     let Some(keywords) = schema.as_object_mut() else {

@@ -6,23 +6,24 @@ use crate::entity_tag::EntityTag;
 /// The longest prefix, in bytes.
 const MAX_PREFIX: usize = 256;
 
-/// The collections that a server serves, and the path they are under. By default, the persons.
+/// The collections that a server serves, and the prefix of their paths. The default is the persons,
+/// without a prefix.
 #[derive(Clone, Debug)]
-pub struct Collections(Arc<Served>);
+pub struct Collections(Arc<Inner>);
 
 #[derive(Debug)]
-struct Served {
+struct Inner {
     prefix: String,
     collections: Vec<Collection>,
     description: OnceLock<(Vec<u8>, EntityTag)>,
 }
 
 impl Collections {
-    /// These collections, under `/`.
+    /// These collections, without a prefix.
     ///
     /// # Errors
     ///
-    /// When two have one name.
+    /// When two collections have the same name.
     pub fn new(collections: impl IntoIterator<Item = Collection>) -> Result<Self, CollectionError> {
         let collections: Vec<_> = collections.into_iter().collect();
         for (index, collection) in collections.iter().enumerate() {
@@ -31,35 +32,38 @@ impl Collections {
                 return Err(CollectionError::Repeated(collection.name.clone()));
             }
         }
-        Ok(Self::served(String::new(), collections))
+        Ok(Self::with_prefix(String::new(), collections))
     }
 
-    /// The same collections under a path such as `/api/v1`, and the service document with them.
+    /// The same collections with a prefix such as `/api/v1`, under which all targets of the server are.
     ///
     /// # Errors
     ///
-    /// When it is longer than 256 bytes, does not begin with a slash, ends with one, or has a segment that could not be the
-    /// name of a collection.
+    /// When the prefix is longer than 256 bytes, does not begin with a slash, ends with one, or has a
+    /// segment that cannot be the name of a collection.
     pub fn under(self, prefix: &str) -> Result<Self, CollectionError> {
         let segments = prefix.strip_prefix('/').map(|it| it.split('/'));
-        // The longest id, percent-encoded, has to fit into a target behind it.
+        // The longest id, percent-encoded, must fit into a target after it.
         let fits = prefix.len() <= MAX_PREFIX;
         if fits && segments.is_some_and(|mut it| it.all(is_segment)) {
-            Ok(Self::served(prefix.to_owned(), self.0.collections.clone()))
+            Ok(Self::with_prefix(
+                prefix.to_owned(),
+                self.0.collections.clone(),
+            ))
         } else {
             Err(CollectionError::Prefix(prefix.to_owned()))
         }
     }
 
-    fn served(prefix: String, collections: Vec<Collection>) -> Self {
-        Self(Arc::new(Served {
+    fn with_prefix(prefix: String, collections: Vec<Collection>) -> Self {
+        Self(Arc::new(Inner {
             prefix,
             collections,
             description: OnceLock::new(),
         }))
     }
 
-    /// The path that all targets begin with; empty, unless it was set.
+    /// The prefix of all targets; empty unless it was set.
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.0.prefix
@@ -81,8 +85,8 @@ impl Collections {
         [&self.0.prefix, "/", &collection.name].concat()
     }
 
-    /// The description of the API and its tag: made once, because making it takes longer than
-    /// answering.
+    /// The description of the API and its tag. They are made once, because that takes longer than an
+    /// answer.
     pub(crate) fn description(&self, make: fn(&Self) -> Vec<u8>) -> &(Vec<u8>, EntityTag) {
         self.0.description.get_or_init(|| {
             let content = make(self);
@@ -95,7 +99,7 @@ impl Collections {
 impl Default for Collections {
     fn default() -> Self {
         static PERSONS: LazyLock<Collections> =
-            LazyLock::new(|| Collections::served(String::new(), vec![Collection::persons()]));
+            LazyLock::new(|| Collections::with_prefix(String::new(), vec![Collection::persons()]));
         PERSONS.clone()
     }
 }
