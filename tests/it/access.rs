@@ -2,8 +2,8 @@
 
 use ifmatch::{Access, Profile, Token};
 
-use crate::client::{Answer, Client, request};
-use crate::serving::Serving;
+use crate::support::client::{Answer, Client, request};
+use crate::support::serving::Serving;
 
 const WIM: &str = r#"{"person_id": "1", "person_name": "Wim"}"#;
 const TIM: &str = r#"{"person_name": "Tim"}"#;

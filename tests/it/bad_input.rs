@@ -1,8 +1,8 @@
 //! Everything a client can get wrong, over a socket. Each gets its own answer, changes nothing and
 //! leaves the server serving.
 
-use crate::client::{Client, request};
-use crate::serving::{Serving, is_hyper};
+use crate::support::client::{Client, request};
+use crate::support::serving::{Serving, is_hyper};
 
 struct Case {
     name: &'static str,

@@ -3,11 +3,11 @@
 use ifmatch::{Collection, Collections};
 use serde_json::{Value, json};
 
-use crate::api::{Api, message, tag, text};
-use crate::client::Answer;
 use crate::documents::serving;
 use crate::property::json::{merge_patch, read};
-use crate::serving::Serving;
+use crate::support::api::{Api, message, tag, text};
+use crate::support::client::Answer;
+use crate::support::serving::Serving;
 
 /// The most bytes of a representation by default.
 const LONGEST: usize = 65_536;
@@ -273,9 +273,9 @@ mod kept {
 
     use super::*;
     use crate::cli::{fails, run};
-    use crate::client::{Client, request};
-    use crate::serving::{Program, Served, program};
     use crate::sqlite::File;
+    use crate::support::client::{Client, request};
+    use crate::support::serving::{Program, Served, program};
 
     fn serve(file: &File, load: &str) -> Program {
         let mut command = program();

@@ -2,9 +2,9 @@
 
 use ifmatch::{Collections, Profile, Token};
 
-use crate::api::{Api, tag, text};
-use crate::client::{Client, request};
-use crate::serving::{Program, Serving};
+use crate::support::api::{Api, tag, text};
+use crate::support::client::{Client, request};
+use crate::support::serving::{Program, Serving};
 
 /// The Accept field of Chromium and Firefox for an address that a user enters.
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,\

@@ -5,9 +5,9 @@ use std::process::{Command, Output};
 
 use ifmatch::cli;
 
-use crate::client::{Client, request};
-use crate::directory::Directory;
-use crate::serving::{Program, Serving};
+use crate::support::client::{Client, request};
+use crate::support::directory::Directory;
+use crate::support::serving::{Program, Serving};
 
 pub fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_ifmatch"))
@@ -290,14 +290,14 @@ fn a_password_is_never_printed() {
         1,
         sentence,
     );
-    let Some(cluster) = crate::cluster::Cluster::shared() else {
+    let Some(cluster) = crate::support::cluster::Cluster::shared() else {
         return;
     };
-    crate::cluster::Schema::on(cluster)
+    crate::support::cluster::Schema::on(cluster)
         .sql("CREATE ROLE cli LOGIN PASSWORD 'secret'; CREATE SCHEMA cli AUTHORIZATION cli");
     let url = format!("postgres://cli@{}/postgres", cluster.host());
     let start = |url: &str| {
-        let mut command = crate::serving::program();
+        let mut command = crate::support::serving::program();
         command.args(["--listen", "127.0.0.1:0", "--store", url]);
         command.env("PGPASSWORD", "secret");
         command

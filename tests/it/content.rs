@@ -2,9 +2,9 @@
 
 use ifmatch::{Collection, Collections, Profile, Response};
 
-use crate::api::{Api, tag};
-use crate::client::{Answer, request};
-use crate::serving::Serving;
+use crate::support::api::{Api, tag};
+use crate::support::client::{Answer, request};
+use crate::support::serving::Serving;
 
 /// The members `message` and `detail`, of which a strict answer has one for both.
 fn told(content: &[u8]) -> (Option<String>, Option<String>) {

@@ -6,7 +6,7 @@ use ifmatch::{
 };
 use serde_json::Value;
 
-use crate::api::{Api, message, tag, text};
+use crate::support::api::{Api, message, tag, text};
 
 /// A api that serves these collections, written as on the command line.
 pub fn serving(collections: &[&str]) -> Api {

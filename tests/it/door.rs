@@ -8,10 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ifmatch::{MemoryStore, Portion, Server, Store, Swap};
 
-use crate::client::{Client, request};
 use crate::conformance::{PERSONS, id};
-use crate::serving::{Program, Serving, is_hyper, options};
-use crate::watched::{Call, Watched};
+use crate::support::client::{Client, request};
+use crate::support::serving::{Program, Serving, is_hyper, options};
+use crate::support::watched::{Call, Watched};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
 

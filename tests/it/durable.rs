@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::client::{Answer, Client, request};
-use crate::directory::Directory;
-use crate::serving::{Program, program};
 use crate::sqlite::File;
+use crate::support::client::{Answer, Client, request};
+use crate::support::directory::Directory;
+use crate::support::serving::{Program, program};
 
 fn start(file: &File) -> Program {
     Program::start(&["--store", &file.argument()])

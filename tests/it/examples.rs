@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
-use crate::client::{Answer, Client};
+use crate::support::client::{Answer, Client};
 
 #[cfg(feature = "http")]
 #[path = "../../examples/axum.rs"]

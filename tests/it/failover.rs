@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use ifmatch::Swap;
 
-use crate::client::{Answer, Client, request};
-use crate::cluster::{Cluster, Schema};
 use crate::conformance::{PERSONS, create, id, now, person};
-use crate::serving::Program;
+use crate::support::client::{Answer, Client, request};
+use crate::support::cluster::{Cluster, Schema};
+use crate::support::serving::Program;
 
 const SERVERS: usize = 3;
 const WRITERS: usize = 16;

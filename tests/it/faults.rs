@@ -11,9 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ifmatch::{Id, List, Portion, Record, Store, StoreError, Swap, SwapError, Version};
 
-use crate::client::{Answer, Client, request};
-use crate::serving::{Program, Serving, is_hyper, options, store};
-use crate::watched::{Call, Watched};
+use crate::support::client::{Answer, Client, request};
+use crate::support::serving::{Program, Serving, is_hyper, options, store};
+use crate::support::watched::{Call, Watched};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
 const LIST: &str = "GET /persons?limit=1000 HTTP/1.1\r\nHost: x\r\n\r\n";

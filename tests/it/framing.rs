@@ -2,8 +2,8 @@
 
 use ifmatch::MemoryStore;
 
-use crate::client::{Client, request};
-use crate::serving::{Serving, is_hyper, options};
+use crate::support::client::{Client, request};
+use crate::support::serving::{Serving, is_hyper, options};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
 const TIM: &str = r#"{"person_name": "Tim"}"#;
@@ -353,7 +353,7 @@ fn s9112_6_3_distrust_lasts() {
 #[cfg(target_os = "linux")]
 #[test]
 fn what_is_held_until_the_client_closes_is_let_go_then() {
-    let program = crate::serving::Program::start(&[]);
+    let program = crate::support::serving::Program::start(&[]);
     let descriptors = || {
         std::fs::read_dir(format!("/proc/{}/fd", program.child.id()))
             .unwrap()
@@ -396,7 +396,7 @@ fn what_is_held_until_the_client_closes_is_let_go_then() {
 /// Not even one that resets the connection before it could be told.
 #[test]
 fn announcing_terabytes_and_going_ends_nothing() {
-    let program = crate::serving::Program::start(&[]);
+    let program = crate::support::serving::Program::start(&[]);
     let announcement =
         "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000000000\r\n\r\n";
     for _ in 0..300 {

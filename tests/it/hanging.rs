@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use ifmatch::{Swap, SwapError};
 use postgres::Client as Shell;
 
-use crate::client::{Client, request};
-use crate::cluster::{Cluster, Schema};
 use crate::conformance::{PERSONS, create, id, now, person};
-use crate::serving::Program;
+use crate::support::client::{Client, request};
+use crate::support::cluster::{Cluster, Schema};
+use crate::support::serving::Program;
 
 /// How long any answer may take.
 const BOUND: Duration = Duration::from_secs(8);

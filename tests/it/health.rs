@@ -6,10 +6,10 @@ use std::thread;
 
 use ifmatch::{Collection, Collections, MemoryStore, Profile, StoreError, Token};
 
-use crate::api::Api;
-use crate::client::{Answer, request};
-use crate::serving::{Serving, is_hyper, options};
-use crate::watched::{Call, Watched};
+use crate::support::api::Api;
+use crate::support::client::{Answer, request};
+use crate::support::serving::{Serving, is_hyper, options};
+use crate::support::watched::{Call, Watched};
 
 /// Blocks the calls of a store while it is closed.
 #[derive(Default)]

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use ifmatch::{Door, Limits, MAX_PAGE, MemoryStore, Options, Store};
 
-use crate::client::{Client, request};
-use crate::serving::Serving;
-use crate::watched::{Call, Watched};
+use crate::support::client::{Client, request};
+use crate::support::serving::Serving;
+use crate::support::watched::{Call, Watched};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
 const HALF: &str =

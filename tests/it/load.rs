@@ -6,9 +6,9 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use crate::cli::fails;
-use crate::client::{Client, request};
-use crate::directory::Directory;
-use crate::serving::{Program, program};
+use crate::support::client::{Client, request};
+use crate::support::directory::Directory;
+use crate::support::serving::{Program, program};
 
 /// A file of the test's own.
 fn file(directory: &Directory, content: &str) -> String {
@@ -17,7 +17,12 @@ fn file(directory: &Directory, content: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-fn ask(program: &Program, line: &str, fields: &str, content: &str) -> crate::client::Answer {
+fn ask(
+    program: &Program,
+    line: &str,
+    fields: &str,
+    content: &str,
+) -> crate::support::client::Answer {
     Client::connect(program.address).ask(request(line, fields, content))
 }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use ifmatch::{MemoryStore, Server, StoreError};
 
-use crate::client::{Client, request};
-use crate::serving::{Program, is_hyper, options, program};
-use crate::watched::{Call, Watched};
+use crate::support::client::{Client, request};
+use crate::support::serving::{Program, is_hyper, options, program};
+use crate::support::watched::{Call, Watched};
 
 /// A sink that sends every line to a channel.
 struct Lines(Sender<String>);

@@ -2,9 +2,9 @@
 
 use std::thread;
 
-use crate::client::{Answer, Client, request};
-use crate::dice::Dice;
-use crate::serving::Serving;
+use crate::support::client::{Answer, Client, request};
+use crate::support::dice::Dice;
+use crate::support::serving::Serving;
 
 const CLIENTS: usize = 8;
 

@@ -14,19 +14,13 @@
 )]
 
 mod access;
-mod api;
 mod bad_input;
 mod bounds;
 mod browser;
 mod cli;
-mod client;
-#[cfg(feature = "postgres")]
-mod cluster;
 mod collection;
 mod conformance;
 mod content;
-mod dice;
-mod directory;
 mod document;
 mod documents;
 mod door;
@@ -60,8 +54,6 @@ mod pgbouncer;
 mod postgres;
 mod preference;
 mod property;
-#[cfg(target_os = "linux")]
-mod proxy;
 mod race;
 mod readme;
 mod resource;
@@ -69,12 +61,12 @@ mod retry;
 mod seeded;
 #[cfg(feature = "postgres")]
 mod servers;
-mod serving;
 #[cfg(target_os = "linux")]
 mod soak;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+mod support;
 #[cfg(feature = "sqlite")]
 mod takeover;
 mod tidy;
@@ -89,8 +81,5 @@ mod varnish;
 mod vectors;
 mod version;
 mod waiting;
-mod watched;
-#[cfg(target_os = "linux")]
-mod webdriver;
 #[cfg(target_os = "linux")]
 mod windows;

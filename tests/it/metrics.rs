@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use ifmatch::{Profile, Token};
 
-use crate::client::{Answer, request};
-use crate::serving::{Program, Serving, is_hyper};
+use crate::support::client::{Answer, request};
+use crate::support::serving::{Program, Serving, is_hyper};
 
 /// The samples by name and labels. Checks that every line has the text format 0.0.4.
 fn samples(answer: &Answer) -> BTreeMap<String, u64> {
@@ -194,7 +194,7 @@ fn metrics_are_off_by_default_and_need_the_token() {
 fn the_program_has_metrics_if_the_flag_is_set() {
     for (flags, status) in [(&["--metrics"][..], 200), (&[], 404)] {
         let program = Program::start(flags);
-        let mut client = crate::client::Client::connect(program.address);
+        let mut client = crate::support::client::Client::connect(program.address);
         let answer = client.ask(request("GET /metrics", "", ""));
         assert_eq!(answer.status, status);
     }

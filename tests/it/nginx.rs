@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::client::{Client, request};
 use crate::faults::{Witness, announce_terabytes, do_not_read, drip, send_without_end, stall};
-use crate::proxy::{Proxy, block, skipped};
-use crate::serving::Program;
+use crate::support::client::{Client, request};
+use crate::support::proxy::{Proxy, block, skipped};
+use crate::support::serving::Program;
 
 /// The configuration of `docs/proxies.md`, with these servers each in a line of its own, in a file that says
 /// no more than nginx has to know.
@@ -161,7 +161,7 @@ fn nginx_in_front_leaves_the_tags_strong() {
 #[cfg(feature = "postgres")]
 #[test]
 fn nginx_in_front_of_three_servers() {
-    let Some(schema) = crate::cluster::Schema::new() else {
+    let Some(schema) = crate::support::cluster::Schema::new() else {
         return;
     };
     let mut programs = [0; 3].map(|_| Program::start(&["--store", &schema.url]));

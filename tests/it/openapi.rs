@@ -11,9 +11,9 @@ use ifmatch::{
 };
 use serde_json::Value;
 
-use crate::client::{Answer, request};
-use crate::serving::{Serving, options};
-use crate::watched::{Call, Watched};
+use crate::support::client::{Answer, request};
+use crate::support::serving::{Serving, options};
+use crate::support::watched::{Call, Watched};
 
 /// What is served where a description is held against the answers.
 fn collections() -> Collections {

@@ -1,6 +1,6 @@
 //! Paging through the collection.
 
-use crate::api::{Api, message, tag, text};
+use crate::support::api::{Api, message, tag, text};
 
 fn ids(content: &str) -> Vec<String> {
     let list: Vec<serde_json::Value> = serde_json::from_str(content).unwrap();

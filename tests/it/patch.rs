@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ifmatch::{MemoryStore, Method, Policy, Request, Response, respond};
 
-use crate::api::{Api, message, tag, text};
 use crate::documents::{serving, strict};
-use crate::watched::{Call, Watched};
+use crate::support::api::{Api, message, tag, text};
+use crate::support::watched::{Call, Watched};
 
 const TYPE: (&str, &str) = ("Content-Type", "application/merge-patch+json");
 

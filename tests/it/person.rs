@@ -1,6 +1,6 @@
 //! The content rules, with their messages word for word.
 
-use crate::api::{Api, message, text};
+use crate::support::api::{Api, message, text};
 
 #[track_caller]
 fn posted(content: impl AsRef<[u8]>, expected: &str) {

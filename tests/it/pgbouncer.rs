@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use ifmatch::{Store, Swap};
 
-use crate::cluster::{Cluster, Schema, is_root};
 use crate::conformance::{PERSONS, Place, create, id, now, person, suite};
-use crate::proxy::{Proxy, block, skipped};
 use crate::servers;
+use crate::support::cluster::{Cluster, Schema, is_root};
+use crate::support::proxy::{Proxy, block, skipped};
 
 /// A schema of a role of its own, behind a pgbouncer of its own.
 struct Pooled {

@@ -13,8 +13,8 @@ use ifmatch::{
     StoreError, Swap, SwapError, Version,
 };
 
-use crate::cluster::{Cluster, Schema};
 use crate::conformance::{PERSONS, all, at, create, id, now, person};
+use crate::support::cluster::{Cluster, Schema};
 
 fn open(url: &str) -> Result<PostgresStore, OpenError> {
     PostgresStore::open(url.parse().unwrap())

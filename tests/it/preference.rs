@@ -1,6 +1,6 @@
 //! Prefer, RFC 7240.
 
-use crate::api::{Api, message, tag, text};
+use crate::support::api::{Api, message, tag, text};
 
 const MINIMAL: (&str, &str) = ("Prefer", "return=minimal");
 const REPRESENTATION: (&str, &str) = ("Prefer", "return=representation");

@@ -5,9 +5,9 @@ use std::thread;
 
 use ifmatch::Response;
 
-use crate::api::{Api, tag, text};
-use crate::client::request;
-use crate::serving::Serving;
+use crate::support::api::{Api, tag, text};
+use crate::support::client::request;
+use crate::support::serving::Serving;
 
 pub const WRITERS: usize = 16;
 

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::client::{Client, request};
-use crate::directory::Directory;
-use crate::serving::Program;
+use crate::support::client::{Client, request};
+use crate::support::directory::Directory;
+use crate::support::serving::Program;
 
 /// The pages with transcripts, in the order in which these are replayed.
 const PAGES: [&str; 4] = [

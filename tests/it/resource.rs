@@ -8,9 +8,9 @@ use ifmatch::{
     Request, Response, Store, StoreError, Swap, SwapError, Version, respond,
 };
 
-use crate::api::{Api, message, tag, text};
 use crate::oracle::{self, Dates, Meaning, Selected, Tags};
-use crate::serving::{Serving, options};
+use crate::support::api::{Api, message, tag, text};
+use crate::support::serving::{Serving, options};
 
 const CHANGED: &str = "Data already changed, get recent resource data and ETag first";
 

@@ -2,12 +2,12 @@
 
 use ifmatch::{Profile, Response};
 
-use crate::api::{Api, message, tag, text};
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-use crate::client::request;
 use crate::documents::{serving, strict};
 use crate::race::{WRITERS, race};
-use crate::serving::Serving;
+use crate::support::api::{Api, message, tag, text};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use crate::support::client::request;
+use crate::support::serving::Serving;
 
 const KEY: (&str, &str) = ("Idempotency-Key", "\"one\"");
 
@@ -569,8 +569,8 @@ fn s13_2_1_the_content_of_a_repetition_is_read() {
 /// The program is killed after the write; another one is started, and gets the repetition.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 fn survives_a_restart(arguments: &[&str]) {
-    use crate::client::Client;
-    use crate::serving::{Program, program};
+    use crate::support::client::Client;
+    use crate::support::serving::{Program, program};
 
     let start = || {
         let mut command = program();
@@ -618,7 +618,7 @@ fn a_key_survives_a_restart_on_sqlite() {
 #[test]
 fn a_key_survives_a_restart_on_postgres() {
     for tagged in [true, false] {
-        let Some(schema) = crate::cluster::Schema::new() else {
+        let Some(schema) = crate::support::cluster::Schema::new() else {
             return;
         };
         survives_a_restart(&schema.tagged(tagged).arguments());

@@ -6,8 +6,8 @@ use std::fs;
 use std::panic;
 use std::path::Path;
 
-use crate::dice::Dice;
 use crate::property::{self, Property, Reached};
+use crate::support::dice::Dice;
 
 const INPUTS: usize = 5_000;
 

@@ -7,9 +7,9 @@ use std::sync::{Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::client::{Answer, Client, request};
-use crate::cluster::{Cluster, Schema};
-use crate::serving::{Program, program};
+use crate::support::client::{Answer, Client, request};
+use crate::support::cluster::{Cluster, Schema};
+use crate::support::serving::{Program, program};
 
 const CLIENTS: usize = 32;
 

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::client::{Answer, Client, request};
-use crate::dice::Dice;
 use crate::faults::{footprint, reset};
-use crate::serving::Program;
+use crate::support::client::{Answer, Client, request};
+use crate::support::dice::Dice;
+use crate::support::serving::Program;
 
 const PERSONS: usize = 100;
 const WRITERS: usize = 32;

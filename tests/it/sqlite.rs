@@ -14,8 +14,8 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use crate::conformance::{PERSONS, Place, all, at, create, id, now, person};
-use crate::directory::Directory;
-use crate::serving::Served;
+use crate::support::directory::Directory;
+use crate::support::serving::Served;
 
 /// The store in this file.
 pub fn open(path: &Path) -> Arc<dyn Store> {

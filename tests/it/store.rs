@@ -40,7 +40,7 @@ mod sqlite {
 #[cfg(feature = "postgres")]
 mod postgres {
     use super::*;
-    suite!(crate::cluster::Schema::new());
+    suite!(crate::support::cluster::Schema::new());
 }
 
 /// Without a version of each collection.
@@ -48,7 +48,7 @@ mod postgres {
 mod untagged {
     use super::*;
     suite!(
-        crate::cluster::Schema::new().map(|it| it.tagged(false)),
+        crate::support::cluster::Schema::new().map(|it| it.tagged(false)),
         documents fill collections keys listeners
     );
 }
@@ -59,7 +59,7 @@ fn our_stores_say_that_the_calendar_is_at_its_end() {
     #[cfg(feature = "sqlite")]
     check_sentence(&crate::sqlite::File::default());
     #[cfg(feature = "postgres")]
-    if let Some(schema) = crate::cluster::Schema::new() {
+    if let Some(schema) = crate::support::cluster::Schema::new() {
         check_sentence(&schema);
     }
 }

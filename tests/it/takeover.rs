@@ -10,10 +10,10 @@ use ifmatch::{
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use crate::client::{Client, request};
 use crate::conformance::{PERSONS, Place, all, create, id, now, person};
-use crate::serving::Program;
 use crate::sqlite::File;
+use crate::support::client::{Client, request};
+use crate::support::serving::Program;
 
 /// A file that ifmatch 0.1.0 made.
 const OLD: &[u8] = include_bytes!("fixtures/persons-0.1.0.db");
@@ -260,7 +260,7 @@ fn killed_at_any_moment_it_has_taken_over_all_or_nothing() {
     use std::process::{Child, Stdio};
     use std::time::Instant;
 
-    use crate::serving::program;
+    use crate::support::serving::program;
     const MORE: usize = 10_000;
     const ROUNDS: u32 = 20;
     let whole = old_file_with(MORE);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ifmatch::Server;
 
-use crate::client::{Answer, Client, request};
-use crate::serving::{Serving, is_hyper, options};
+use crate::support::client::{Answer, Client, request};
+use crate::support::serving::{Serving, is_hyper, options};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
 const PUT: &str = "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\n";
@@ -91,7 +91,7 @@ fn timeouts_are_between_a_second_and_a_year() {
 fn a_client_that_does_not_read_times_out() {
     use crate::faults::{do_not_read, footprint, threads};
     // A database opens files of its own later.
-    let program = crate::serving::Program::start(&["--timeout", "1", "--store", "memory"]);
+    let program = crate::support::serving::Program::start(&["--timeout", "1", "--store", "memory"]);
     let descriptors = || footprint(&program).2;
     // After an answer it has opened all that it needs; a probe of the watchdog may take more.
     assert_eq!(Client::connect(program.address).ask(GET).status, 404);
@@ -114,7 +114,7 @@ fn a_client_that_does_not_read_times_out() {
 #[cfg(target_os = "linux")]
 #[test]
 fn probes_keep_an_acceptor_from_timing_out() {
-    let program = crate::serving::Program::start(&["--timeout", "1"]);
+    let program = crate::support::serving::Program::start(&["--timeout", "1"]);
     let queues = || crate::faults::threads(&program, "ifmatch-queue");
     assert_eq!(Client::connect(program.address).ask(GET).status, 404);
     let before = queues();
@@ -205,7 +205,7 @@ fn a_stopping_server_finishes_uploads() {
         ("Content-Length: 60000", content(60_000)),
         ("Transfer-Encoding: chunked", chunked),
     ] {
-        let (store, _kept) = crate::serving::store();
+        let (store, _kept) = crate::support::serving::store();
         crate::conformance::create(&*store, "1");
         let address = "127.0.0.1:0".parse().unwrap();
         let server = Server::bind(address, store, options()).unwrap();
@@ -232,7 +232,7 @@ fn a_stopping_server_finishes_uploads() {
 #[test]
 fn a_signal_lets_uploads_finish() {
     for length in [22, 2000] {
-        let mut program = crate::serving::Program::start(&[]);
+        let mut program = crate::support::serving::Program::start(&[]);
         let mut client = Client::connect(program.address);
         let person = r#"{"person_id": "1", "person_name": "Wim"}"#;
         let created = client.ask(request("POST /persons", "", person));

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ifmatch::{PostgresStore, PostgresUrl};
 use postgres::NoTls;
 
-use crate::client::{Client, request};
-use crate::cluster::Cluster;
-use crate::directory::Directory;
-use crate::serving::{Program, program};
+use crate::support::client::{Client, request};
+use crate::support::cluster::Cluster;
+use crate::support::directory::Directory;
+use crate::support::serving::{Program, program};
 
 const FAILED: &str = "error performing TLS handshake";
 const UNKNOWN: &str = "error performing TLS handshake: invalid peer certificate: UnknownIssuer";

@@ -2,7 +2,7 @@
 
 use ifmatch::Response;
 
-use crate::api::Api;
+use crate::support::api::Api;
 
 #[track_caller]
 fn check(response: &Response, status: u16, length: usize, tag: &str, content: &str) {

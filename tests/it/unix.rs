@@ -8,8 +8,8 @@ use std::process::Stdio;
 
 use ifmatch::{Address, MemoryStore, Running, ServeError, Server};
 
-use crate::directory::Directory;
-use crate::serving::{options, program};
+use crate::support::directory::Directory;
+use crate::support::serving::{options, program};
 
 fn serve(socket: &Path) -> Result<Running, ServeError> {
     Server::bind(

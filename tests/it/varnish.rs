@@ -7,9 +7,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::client::{Answer, Client, request};
-use crate::proxy::{Proxy, block, skipped};
-use crate::serving::{Program, program};
+use crate::support::client::{Answer, Client, request};
+use crate::support::proxy::{Proxy, block, skipped};
+use crate::support::serving::{Program, program};
 
 /// Longer than anything takes that is not stuck, and shorter than Varnish keeps what it is told
 /// nothing about.

@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ifmatch::{Collection, Collections, Document, Id, Profile, Store, Swap};
 
-use crate::client::Client;
 use crate::conformance::id;
+use crate::support::client::Client;
 #[cfg(feature = "hyper")]
-use crate::serving::Program;
-use crate::serving::{self, Serving, is_hyper};
+use crate::support::serving::Program;
+use crate::support::serving::{self, Serving, is_hyper};
 
 #[path = "../judgement/vectors.rs"]
 mod model;

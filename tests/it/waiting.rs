@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use ifmatch::{MemoryStore, Method, Options, Policy, Request, Store, Swap, respond};
 
-use crate::api::Api;
-use crate::client::{Answer, Client, request};
 use crate::conformance::{PERSONS, create, id, now, person};
-use crate::serving::{Serving, is_hyper, options, store};
-use crate::watched::{Call, Watched};
+use crate::support::api::Api;
+use crate::support::client::{Answer, Client, request};
+use crate::support::serving::{Serving, is_hyper, options, store};
+use crate::support::watched::{Call, Watched};
 
 /// A test that waits longer than this has failed.
 const STUCK: Duration = Duration::from_secs(20);
@@ -402,7 +402,7 @@ fn a_change_by_another_process_ends_the_wait_on_sqlite() {
 #[cfg(feature = "postgres")]
 mod postgres {
     use super::*;
-    use crate::cluster::{Cluster, Schema};
+    use crate::support::cluster::{Cluster, Schema};
 
     #[test]
     fn a_change_by_another_server_ends_the_wait() {

@@ -3,11 +3,11 @@
 use ifmatch::{Collection, Collections};
 use serde_json::json;
 
-use crate::client::{Answer, Client, request};
 use crate::nginx;
-use crate::proxy::skipped;
-use crate::serving::{Program, Serving};
-use crate::webdriver::{Browser, DOWN, ENTER, SPACE};
+use crate::support::client::{Answer, Client, request};
+use crate::support::proxy::skipped;
+use crate::support::serving::{Program, Serving};
+use crate::support::webdriver::{Browser, DOWN, ENTER, SPACE};
 
 /// Numbers that JavaScript cannot hold; with them a note is sent, and must come back.
 const NUMBERS: &str = r#""litres":1.0,"mass":1e400,"serial":12345678901234567890"#;
@@ -266,7 +266,7 @@ fn the_token_is_asked_for_once_in_each_window() {
     let Some(browser) = Browser::start() else {
         return;
     };
-    let directory = crate::directory::Directory::new("token");
+    let directory = crate::support::directory::Directory::new("token");
     let file = directory.0.join("token");
     std::fs::write(&file, "secret\n").unwrap();
     let mut permissions = std::fs::metadata(&file).unwrap().permissions();

@@ -9,8 +9,8 @@ use std::time::Duration;
 use ifmatch::{Document, Id, IdempotencyKey, KeyedWrite, Portion, Store, Swap, SwapError, Version};
 
 use super::{swap_told, told};
-use crate::cluster::{Cluster, Schema};
 use crate::conformance::{id, now};
+use crate::support::cluster::{Cluster, Schema};
 
 const NOTES: &str = "notes";
 

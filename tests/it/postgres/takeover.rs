@@ -10,8 +10,8 @@ use ifmatch::{
 };
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Schema};
 use crate::conformance::{PERSONS, all, at, create, id, now, person};
+use crate::support::cluster::{Cluster, Schema};
 
 const FIXTURES: [(bool, &str, &str); 2] = [
     (

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use ifmatch::{Access, Door, MemoryStore, Options, Profile, Running, Server, Store};
 
-use crate::client::{Answer, Client, request};
 use crate::conformance::Place;
+use crate::support::client::{Answer, Client, request};
 
 /// The door under test.
 pub fn door() -> Door {
@@ -56,7 +56,7 @@ fn kept() -> Kept {
         Ok("sqlite") => Some(Box::new(crate::sqlite::File::default())),
         // In memory, too, where there is no database.
         #[cfg(feature = "postgres")]
-        Ok("postgres") => Some(Box::new(crate::cluster::Schema::new()?)),
+        Ok("postgres") => Some(Box::new(crate::support::cluster::Schema::new()?)),
         Ok(other) => panic!("there is no store {other} in this build"),
     }
 }

@@ -11,8 +11,8 @@ use ifmatch::{PostgresStore, Store};
 use postgres::{Client, NoTls};
 
 use crate::conformance::Place;
-use crate::directory::Directory;
-use crate::serving::Served;
+use crate::support::directory::Directory;
+use crate::support::serving::Served;
 
 /// A server with its data and its socket in a directory that goes with it.
 pub struct Cluster {

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::directory::Directory;
+use crate::support::directory::Directory;
 
 /// A proxy, ended when it is no longer needed.
 pub struct Proxy {
@@ -55,8 +55,8 @@ impl Drop for Proxy {
 /// The first block in this language of `docs/proxies.md` and `docs/postgresql.md`.
 pub fn block(language: &str) -> &'static str {
     let pages = concat!(
-        include_str!("../../docs/proxies.md"),
-        include_str!("../../docs/postgresql.md")
+        include_str!("../../../docs/proxies.md"),
+        include_str!("../../../docs/postgresql.md")
     );
     let block = pages.split(&format!("```{language}\n")).nth(1).unwrap();
     block.split("```").next().unwrap()

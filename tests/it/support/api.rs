@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ifmatch::{MemoryStore, Method, Policy, Profile, Request, Response, Store, Version, respond};
 
-use crate::serving::{Kept, store};
+use crate::support::serving::{Kept, store};
 
 /// A store, a policy and a clock that stands still until it is set.
 pub struct Api {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::directory::Directory;
+use crate::support::directory::Directory;
 
 /// Longer than anything takes that is not stuck.
 const STUCK: Duration = Duration::from_secs(40);
