@@ -74,7 +74,7 @@ pub trait Store: Send + Sync {
     /// A portion of a collection, in the byte order of the ids, and the version of the collection.
     /// Both are of one snapshot.
     ///
-    /// The time does not grow with the number of documents before the portion or after it.
+    /// The time depends on the size of the portion, and not on the documents before it or after it.
     ///
     /// # Errors
     ///
