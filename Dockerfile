@@ -5,7 +5,7 @@
 
 FROM rust:1-slim-bookworm AS build
 WORKDIR /build
-# For SQLite, which is compiled with it.
+# For SQLite and ring, which are compiled with it.
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
 COPY Cargo.toml Cargo.lock README.md ./
 COPY examples examples
@@ -15,6 +15,9 @@ RUN cargo build --release --locked --bin ifmatch --features hyper,sqlite,postgre
 
 # It has the C library that the program is linked with, and a shell that can open a connection.
 FROM debian:bookworm-slim
+# The authorities that sign certificates, for connections to PostgreSQL.
+RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates && \
+    rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home --home-dir /data ifmatch && \
     install --directory --owner ifmatch --mode 700 /data
 COPY --from=build /build/target/release/ifmatch /usr/local/bin/ifmatch

@@ -31,34 +31,34 @@ use store_name::StoreName;
 pub use token_file::TokenFileError;
 pub use usage::UsageError;
 
-/// What the command line asks for.
+/// A command of the command line.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// To serve.
+    /// Serve.
     Serve(Box<Config>),
-    /// To write what a store holds to stdout.
+    /// Write the documents of a store to stdout.
     Dump(Box<Config>),
-    /// To print the [`help`].
+    /// Print the [`help`].
     Help,
-    /// To print the [manual page](man).
+    /// Print the [manual page](man).
     Man,
-    /// To print the version.
+    /// Print the version.
     Version,
 }
 
-/// How it is to be served.
+/// What the flags set.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Where to listen.
+    /// The address to listen on.
     pub address: Address,
-    /// How to answer.
+    /// The options of the server.
     pub options: Options,
-    /// Where the bearer token is, if one is needed.
+    /// The file with the bearer token, if requests need one.
     pub token_file: Option<PathBuf>,
-    /// Whether each answer is told of on stderr.
+    /// Whether each response is logged to stderr.
     pub access_log: bool,
-    /// The file to fill empty collections from.
+    /// The file from which empty collections are filled.
     pub load: Option<PathBuf>,
     collections: Vec<Collection>,
     store: StoreName,
@@ -86,11 +86,11 @@ impl Default for Config {
 impl Command {
     /// Reads the arguments that follow the program's name.
     ///
-    /// A value follows its flag, or an equals sign after it.
+    /// The value of a flag is the next argument, or follows an equals sign.
     ///
     /// # Errors
     ///
-    /// When an argument is not known, or its value cannot be read.
+    /// When an argument is unknown, or a value is missing or invalid.
     pub fn from_arguments(
         arguments: impl IntoIterator<Item = OsString>,
     ) -> Result<Self, UsageError> {
@@ -100,18 +100,18 @@ impl Command {
                 .map_err(|raw| UsageError::NotUtf8(raw.to_string_lossy().into_owned()))
         });
         let mut config = Config::default();
-        let mut dumps = false;
+        let mut is_dump = false;
         let mut given = Vec::new();
         while let Some(argument) = arguments.next().transpose()? {
-            if argument == "dump" && !dumps && given.is_empty() {
-                dumps = true;
+            if argument == "dump" && !is_dump && given.is_empty() {
+                is_dump = true;
                 continue;
             }
             let (name, attached) = match argument.split_once('=') {
                 Some((name, value)) => (name, Some(value.to_owned())),
                 None => (argument.as_str(), None),
             };
-            let flag = Flag::named(name).ok_or_else(|| unknown(&argument, name))?;
+            let flag = Flag::named(name).ok_or_else(|| unknown_argument(&argument, name))?;
             if given.contains(&flag) && !flag.is_repeatable {
                 return Err(UsageError::Repeated(flag.name));
             }
@@ -131,7 +131,7 @@ impl Command {
             }
         }
         config.complete()?;
-        if dumps {
+        if is_dump {
             config.check_dump(&given)?;
             return Ok(Self::Dump(Box::new(config)));
         }
@@ -140,7 +140,7 @@ impl Command {
 }
 
 impl Config {
-    /// Switches on what a flag without a value stands for.
+    /// Applies a flag without a value.
     fn switch(&mut self, flag: &Flag) {
         let policy = &mut self.options.policy;
         match flag.name {
@@ -154,17 +154,18 @@ impl Config {
         }
     }
 
+    /// Applies a flag with a value.
     fn set(&mut self, flag: &Flag, value: String) -> Result<(), UsageError> {
         let policy = &mut self.options.policy;
-        let read = match flag.name {
+        let applied = match flag.name {
             "--listen" => value.parse().ok().map(|address| self.address = address),
-            "--store" => match StoreName::missing(&value) {
-                Some(feature) => return Err(UsageError::NotBuilt(feature)),
-                None => StoreName::read(&value).map(|store| self.store = store),
+            "--store" => match StoreName::refused(&value) {
+                Some(error) => return Err(error),
+                None => StoreName::parse(&value).map(|store| self.store = store),
             },
             "--max-content" => {
-                let most = value.parse().ok().filter(|most| *most > 0);
-                most.map(|most| policy.max_content = most)
+                let max = value.parse().ok().filter(|max| *max > 0);
+                max.map(|max| policy.max_content = max)
             }
             "--allow-origin" => {
                 let allowed = policy.access.allow_origin(&value);
@@ -174,7 +175,7 @@ impl Config {
                 let allowed = policy.access.allow_host(&value);
                 Some(allowed.map_err(|error| UsageError::Access("--allow-host", error))?)
             }
-            "--door" => self.door.name(&value),
+            "--door" => self.door.set_door(&value),
             "--max-connections" => positive(&value).map(|n| self.door.max_connections = Some(n)),
             "--max-waiting" => number(&value).map(|n| self.door.max_waiting = Some(n)),
             "--threads" => positive(&value).map(|n| self.door.threads = Some(n)),
@@ -195,7 +196,7 @@ impl Config {
             }
             _ => None,
         };
-        read.ok_or_else(|| UsageError::BadValue {
+        applied.ok_or_else(|| UsageError::BadValue {
             flag: flag.name.to_owned(),
             wanted: flag.wanted,
             value: match flag.name {
@@ -205,7 +206,7 @@ impl Config {
         })
     }
 
-    /// Decides what several flags decide together.
+    /// Sets and checks what depends on several flags.
     fn complete(&mut self) -> Result<(), UsageError> {
         self.options.door = self.door.door()?;
         if self.no_collection_tag && !self.store.is_postgres() {
@@ -215,13 +216,13 @@ impl Config {
             ));
         }
         if !self.collections.is_empty() {
-            let served = Collections::new(self.collections.clone());
-            self.options.policy.collections = served.map_err(UsageError::Collection)?;
+            let collections = Collections::new(self.collections.clone());
+            self.options.policy.collections = collections.map_err(UsageError::Collection)?;
         }
         Ok(())
     }
 
-    /// Whether a dump can be made with these flags.
+    /// Checks that `dump` has the flag `--store` and no other.
     fn check_dump(&self, given: &[&Flag]) -> Result<(), UsageError> {
         match given.iter().find(|flag| flag.name != "--store") {
             Some(flag) => Err(UsageError::NotForDump(flag.name.to_owned())),
@@ -230,11 +231,11 @@ impl Config {
         }
     }
 
-    /// Opens the store, if it is not open to begin with.
+    /// Opens the store.
     ///
     /// # Errors
     ///
-    /// When it is a file, or a database, that cannot be used.
+    /// When its file or its database cannot be used.
     pub fn open_store(&self) -> Result<Arc<dyn Store>, OpenError> {
         Ok(match &self.store {
             StoreName::Memory => Arc::new(MemoryStore::new()),
@@ -251,17 +252,17 @@ impl Config {
         })
     }
 
-    /// Whether the command line shows a password, which is in the URL of the store.
+    /// Whether the command line contains a password, in the URL of the store.
     #[must_use]
     pub fn shows_password(&self) -> bool {
         self.store.shows_password()
     }
 
-    /// The options, with the token read from its file.
+    /// The options, with the token from its file.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, can be read by others than its owner, or holds no token.
+    /// When the file cannot be read, other users than its owner can read it, or it has no valid token.
     pub fn into_options(self) -> Result<Options, TokenFileError> {
         let mut options = self.options;
         if let Some(file) = self.token_file {
@@ -272,7 +273,7 @@ impl Config {
     }
 }
 
-/// The URL with the password of the environment, if it has none itself.
+/// The URL, with the password of the environment variable `PGPASSWORD` if it has none.
 #[cfg(feature = "postgres")]
 fn with_password(url: &PostgresUrl) -> PostgresUrl {
     match std::env::var_os("PGPASSWORD") {
@@ -281,15 +282,15 @@ fn with_password(url: &PostgresUrl) -> PostgresUrl {
     }
 }
 
-/// The error of an argument that is no flag.
-fn unknown(argument: &str, name: &str) -> UsageError {
+/// The error for an argument that is not a flag.
+fn unknown_argument(argument: &str, name: &str) -> UsageError {
     UsageError::Unknown {
         argument: without_secrets(argument.to_owned()),
-        near: Flag::near(name).map(|flag| flag.name),
+        near: Flag::nearest(name).map(|flag| flag.name),
     }
 }
 
-/// An argument as it may be shown: of a URL, which may hold a password, no more than the scheme.
+/// An argument for a message. Of a URL, which may contain a password, only the scheme is left.
 fn without_secrets(argument: String) -> String {
     match argument.split_once("://") {
         Some((before, _)) => format!("{before}://..."),
@@ -297,12 +298,12 @@ fn without_secrets(argument: String) -> String {
     }
 }
 
-/// A number that is not so large that it could not be counted with.
+/// A number up to a million. A larger one is more than any machine has of anything that is counted.
 fn number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|number| *number <= 1_000_000)
 }
 
-/// The same, and not zero.
+/// A number from one to a million.
 fn positive(text: &str) -> Option<u32> {
     number(text).filter(|number| *number > 0)
 }

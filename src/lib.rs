@@ -40,7 +40,8 @@
 //! # Invariants
 //!
 //! - Each module uses only modules that are above it in the list below, which is the reading order.
-//! - Only the doors read the clock, print, or call `tiny_http` and hyper.
+//! - Only the doors read the clock, print, or call `tiny_http` and hyper; and the store in `PostgreSQL`
+//!   reads the clock, to bound the time of its calls.
 //! - Only `judgement`, `problem` and `resource` choose status codes.
 //! - A store is changed only by a compare-and-swap on a version, or filled while it has no documents.
 //!   A check followed by a separate write cannot be expressed.

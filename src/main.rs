@@ -1,4 +1,4 @@
-//! The `ifmatch` server. `ifmatch --help` tells how to call it.
+//! The program `ifmatch`, a server. `ifmatch --help` lists its flags.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -14,15 +14,15 @@ use ifmatch::cli::{self, Command, Config};
 use ifmatch::{Address, Collections, Door, Server, Store};
 
 fn main() -> ExitCode {
-    let tell = panic::take_hook();
+    let default_hook = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
-        // A client that resets its connection ends a thread of tiny_http with a panic, which is of
-        // no interest.
+        // A thread of tiny_http panics when its client resets the connection. That is not an error
+        // of the server, so that it is not printed.
         if !panic
             .location()
-            .is_some_and(|place| is_of_tiny_http(place.file()))
+            .is_some_and(|it| is_in_tiny_http(it.file()))
         {
-            tell(panic);
+            default_hook(panic);
         }
     }));
     let command = match Command::from_arguments(env::args_os().skip(1)) {
@@ -41,39 +41,39 @@ fn main() -> ExitCode {
         Command::Help => print(&cli::help()),
         Command::Man => print(&cli::man()),
         Command::Version => print(concat!("ifmatch ", env!("CARGO_PKG_VERSION"), "\n")),
-        Command::Serve(config) => return finish(serve(&config)),
-        Command::Dump(config) => return finish(dump(&config)),
+        Command::Serve(config) => return exit_code(serve(&config)),
+        Command::Dump(config) => return exit_code(dump(&config)),
     }
     ExitCode::SUCCESS
 }
 
-fn finish(done: Result<(), Box<dyn Error>>) -> ExitCode {
-    match done {
+fn exit_code(result: Result<(), Box<dyn Error>>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&*error, 1),
     }
 }
 
-/// Writes what a store holds to stdout.
+/// Writes the documents of a store to stdout.
 fn dump(config: &Config) -> Result<(), Box<dyn Error>> {
     let mut stdout = io::BufWriter::new(io::stdout().lock());
     Ok(config.dump(&mut stdout)?)
 }
 
-/// Serves until it is told to stop.
+/// Serves until a signal stops the server.
 fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let (address, logs) = (config.address.clone(), config.access_log);
-    let (door, token) = (config.options.door, config.token_file.is_some());
-    let place = place(&config.options.policy.collections);
+    let (door, has_token) = (config.options.door, config.token_file.is_some());
+    let path = start_path(&config.options.policy.collections);
     let options = config.clone().into_options()?;
     let store = config.open_store()?;
-    // What is in memory fails at the end of the calendar only.
+    // The store in memory fails only when no later version exists: after the year 9999.
     let can_fail = store.writes_block();
     let server = Server::bind(address, Arc::clone(&store), options)?;
-    // Only now: a start that fails changes no documents.
+    // This is done after the address is bound, so that a start that fails changes no documents.
     config.keep_id_members(&store)?;
-    for left_out in config.load_into(&store)? {
-        warn(&left_out);
+    for warning in config.load_into(&store)? {
+        warn(&warning);
     }
     if logs {
         server.log_to(io::stderr())?;
@@ -83,44 +83,45 @@ fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     }
     let address = server.local_addr();
     if !address.is_local() {
-        warn_of_others(address, door, token);
+        warn_of_remote_clients(address, door, has_token);
     }
     #[cfg(all(feature = "hyper", unix))]
     stop_on_signals(server.stopper())?;
     print(&match address {
-        Address::Tcp(address) => format!("ifmatch serves http://{address}{place}\n"),
+        Address::Tcp(address) => format!("ifmatch serves http://{address}{path}\n"),
         address => format!("ifmatch serves {address}\n"),
     });
     Ok(server.serve()?)
 }
 
-/// Warns of what other machines may do here.
-fn warn_of_others(address: &Address, door: Door, token: bool) {
+/// Warns of what clients on other machines can do.
+fn warn_of_remote_clients(address: &Address, door: Door, has_token: bool) {
     if door == Door::TinyHttp {
         warn(&format!(
             "{address} can be reached from other machines, and a hostile client can stop this \
              server; use `--door hyper`, or listen on loopback behind a reverse proxy"
         ));
     }
-    if !token {
+    if !has_token {
         warn(&format!(
-            "{address} can be reached from other machines, and whoever reaches it may read and \
-             write; ask for a token with --token-file, or listen on loopback behind a reverse proxy \
-             that knows its users"
+            "{address} can be reached from other machines, and every client may read and write; ask \
+             for a token with --token-file, or listen on loopback behind a reverse proxy that knows \
+             its users"
         ));
     }
 }
 
-/// Where to begin: at the one collection, or at the links to all of them.
-fn place(served: &Collections) -> String {
-    let mut collections = served.iter();
+/// The path to begin with: the only collection, or `/`, which has links to all of them.
+fn start_path(collections: &Collections) -> String {
+    let mut collections = collections.iter();
     match (collections.next(), collections.next()) {
         (Some(one), None) => format!("/{}", one.name()),
         _ => "/".to_owned(),
     }
 }
 
-/// Has the first SIGTERM or SIGINT stop the server, and the second one end it at once.
+/// The first SIGTERM or SIGINT stops the server, which finishes the requests under way; the second
+/// one ends the process at once.
 #[cfg(all(feature = "hyper", unix))]
 fn stop_on_signals(stopper: Stopper) -> io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -137,13 +138,13 @@ fn stop_on_signals(stopper: Stopper) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a source file is one of the crate `tiny_http`, and not of the door of that name.
-fn is_of_tiny_http(file: &str) -> bool {
+/// Whether a source file belongs to the crate `tiny_http`, and not to the door of that name.
+fn is_in_tiny_http(file: &str) -> bool {
     let own = file!().trim_end_matches("main.rs");
     file.contains("tiny_http") && !file.starts_with(own)
 }
 
-/// Ignores write errors: a closed stdout must not stop the server.
+/// Writes to stdout. Ignores errors: a closed stdout must not stop the server.
 fn print(text: &str) {
     let mut stdout = io::stdout();
     let _ = stdout
@@ -173,13 +174,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn panics_of_the_door_are_told_of() {
-        assert!(is_of_tiny_http(
+    fn panics_of_the_door_are_printed() {
+        assert!(is_in_tiny_http(
             "/home/ann/.cargo/tiny_http-0.12.0/src/client.rs"
         ));
-        assert!(is_of_tiny_http("vendor/tiny_http/src/client.rs"));
-        assert!(!is_of_tiny_http(file!()));
-        let door = file!().replace("main.rs", "server/tiny_http/incoming.rs");
-        assert!(!is_of_tiny_http(&door));
+        assert!(is_in_tiny_http("vendor/tiny_http/src/client.rs"));
+        assert!(!is_in_tiny_http(file!()));
+        let door = file!().replace("main.rs", "server/tiny_http/raw_request.rs");
+        assert!(!is_in_tiny_http(&door));
     }
 }

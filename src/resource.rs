@@ -21,9 +21,9 @@ mod selection;
 mod write;
 
 use monitor::StoreMonitor;
-#[cfg(feature = "hyper")]
-pub(crate) use monitor::asks_health;
 pub(crate) use monitor::{Monitor, check};
+#[cfg(feature = "hyper")]
+pub(crate) use monitor::{asks_health, asks_store};
 #[cfg(feature = "hyper")]
 pub(crate) use read::may_list_much;
 use write::Write;

@@ -3,7 +3,7 @@ use crate::server::Door;
 #[cfg(feature = "hyper")]
 use crate::server::Limits;
 
-/// The flags of the hyper door; they are also read in builds without it.
+/// The flag `--door` and those of the hyper door, which every build parses.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DoorFlags {
     hyper: bool,
@@ -13,7 +13,8 @@ pub(super) struct DoorFlags {
 }
 
 impl DoorFlags {
-    pub(super) fn name(&mut self, name: &str) -> Option<()> {
+    /// Sets the value of `--door`.
+    pub(super) fn set_door(&mut self, name: &str) -> Option<()> {
         self.hyper = match name {
             "tiny_http" => false,
             "hyper" => true,
@@ -22,7 +23,7 @@ impl DoorFlags {
         Some(())
     }
 
-    /// The door that was asked for.
+    /// The door that the flags name.
     pub(super) fn door(&self) -> Result<Door, UsageError> {
         #[cfg(feature = "hyper")]
         if self.hyper {

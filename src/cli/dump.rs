@@ -20,19 +20,19 @@ use crate::store::{OpenError, Store, StoreError};
 
 impl Config {
     /// Writes the documents of the store to `sink`, as a JSON object with an array for each
-    /// collection that has any.
+    /// collection that has documents.
     ///
-    /// Each collection is of one moment. Others may write to the store meanwhile. A store that has no
-    /// documents yet is neither created nor taken over.
+    /// Each array is a snapshot of its collection; other processes may write to the store meanwhile.
+    /// A store that does not exist is not created.
     ///
     /// # Errors
     ///
-    /// When the store cannot be opened, or fails, or the sink does.
+    /// When the store cannot be opened, or the store or the sink fails.
     pub fn dump(&self, sink: &mut dyn Write) -> Result<(), DumpError> {
         let store = &*self.open_existing_store()?;
         sink.write_all(b"{")?;
         for (index, name) in store.collections()?.iter().enumerate() {
-            let collection = named(name, store.id_member(name, None)?)?;
+            let collection = collection_named(name, store.id_member(name, None)?)?;
             let separator = if index == 0 { "\n" } else { ",\n" };
             write!(sink, "{separator}{}: [", quoted(name))?;
             dump_collection(&collection, store, sink)?;
@@ -42,7 +42,7 @@ impl Config {
         Ok(sink.flush()?)
     }
 
-    /// Opens a store that has documents, and leaves any other as it is.
+    /// Opens a store that exists; creates and changes none.
     fn open_existing_store(&self) -> Result<Arc<dyn Store>, OpenError> {
         match &self.store {
             StoreName::Memory => Err(OpenError::new("memory", "it begins empty")),
@@ -56,8 +56,8 @@ impl Config {
     }
 }
 
-/// The collection of this name, with its ids in this member, or where they are unless told.
-fn named(name: &str, id_member: Option<String>) -> Result<Collection, CollectionError> {
+/// The collection of this name, with its ids in `id_member`, or in the default member.
+fn collection_named(name: &str, id_member: Option<String>) -> Result<Collection, CollectionError> {
     match (name, id_member) {
         ("persons", _) => Ok(Collection::persons()),
         (name, None) => Collection::new(name),
@@ -97,7 +97,7 @@ fn dump_collection(
     written
 }
 
-/// A dump came to no end.
+/// The dump is incomplete.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DumpError {
@@ -105,16 +105,16 @@ pub enum DumpError {
     Open(OpenError),
     /// The store failed.
     Store(StoreError),
-    /// A document is not JSON any more, because another program has changed what is stored.
+    /// A document is not JSON: another program has changed the store.
     Document {
         /// The collection.
         collection: String,
         /// The id of the document.
         id: String,
-        /// What is wrong with it.
+        /// The error of the JSON parser.
         reason: String,
     },
-    /// The store has a collection that could not be served.
+    /// The name of a collection in the store is invalid.
     Collection(CollectionError),
     /// The sink failed.
     Sink(io::Error),

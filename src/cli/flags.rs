@@ -1,21 +1,21 @@
 use std::fmt::Write as _;
 
-/// All that is said of a flag, once: the help, the manual page, the messages and the table of the
-/// README come from here.
+/// The description of a flag, from which the help, the manual page, the messages and the table of
+/// the documentation are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Flag {
-    /// Its name, with the dashes.
+    /// The name, with the dashes.
     pub name: &'static str,
-    /// What its value is called, if it takes one.
+    /// The placeholder of the value; `None` for a flag without a value.
     pub value: Option<&'static str>,
-    /// What the value has to be, with an example.
+    /// What the value has to be, for messages, with an example.
     pub(super) wanted: &'static str,
-    /// What holds without the flag; empty where nothing does.
+    /// The value without the flag; empty if there is none.
     pub default: &'static str,
-    /// Whether it may come more than once.
+    /// Whether the flag may be given more than once.
     pub is_repeatable: bool,
-    /// What it is for.
+    /// The help text.
     pub help: &'static str,
 }
 
@@ -55,7 +55,7 @@ impl Flag {
         }
     }
 
-    /// The flag of this name; `-h` and `-V` are understood, too.
+    /// The flag of this name; `-h` and `-V` are short for `--help` and `--version`.
     pub(super) fn named(name: &str) -> Option<&'static Self> {
         let name = match name {
             "-h" => "--help",
@@ -65,13 +65,13 @@ impl Flag {
         FLAGS.iter().find(|flag| flag.name == name)
     }
 
-    /// The flag whose name differs from this one by two characters at most, and by no more than half
-    /// of them.
-    pub(super) fn near(name: &str) -> Option<&'static Self> {
+    /// The flag with the most similar name: it differs by two characters at most, and by at most half
+    /// of its characters.
+    pub(super) fn nearest(name: &str) -> Option<&'static Self> {
         let distance = |flag: &&Self| distance(flag.name, name);
-        let most = (name.trim_start_matches('-').len() / 2).min(2);
+        let max = (name.trim_start_matches('-').len() / 2).min(2);
         let nearest = FLAGS.iter().min_by_key(distance);
-        nearest.filter(|flag| distance(flag) <= most)
+        nearest.filter(|flag| distance(flag) <= max)
     }
 
     fn help_and_default(&self) -> String {
@@ -81,7 +81,7 @@ impl Flag {
         }
     }
 
-    /// The flag with its value, as one writes it.
+    /// The flag with the placeholder of its value.
     #[must_use]
     pub fn usage(&self) -> String {
         match self.value {
@@ -161,7 +161,7 @@ pub const FLAGS: &[Flag] = &[
     .repeatable(),
     Flag::switch(
         "--access-log",
-        "tell of each answer on stderr, in the Common Log Format with microseconds at the end",
+        "log each response to stderr, in the Common Log Format with microseconds at the end",
     ),
     Flag::switch(
         "--metrics",
@@ -220,7 +220,7 @@ const ABOUT: &str = "Serves collections of JSON documents over HTTP, so that no 
 const DUMP: &str = "`dump` writes all documents of a store to stdout while servers go on, as a JSON \
                     object of arrays, which `--load` reads.";
 
-/// What `--help` prints.
+/// The text that `--help` prints.
 #[must_use]
 pub fn help() -> String {
     let mut help = format!(
@@ -230,7 +230,7 @@ pub fn help() -> String {
     for flag in FLAGS {
         let usage = format!("  {}", flag.usage());
         let text = wrapped(&flag.help_and_default(), COLUMN);
-        // A long flag has its line to itself.
+        // The text of a long flag begins on the next line.
         let gap = if usage.len() < COLUMN {
             " ".repeat(COLUMN - usage.len())
         } else {
@@ -242,11 +242,13 @@ pub fn help() -> String {
     help
 }
 
-/// Where the texts of the help begin, and where its lines end.
+/// The column at which the texts of the help begin.
 const COLUMN: usize = 26;
+
+/// The width of the help in characters.
 const WIDTH: usize = 80;
 
-/// The text in lines, of which all but the first are indented.
+/// The text broken into lines, with all lines but the first indented.
 fn wrapped(text: &str, indent: usize) -> String {
     let (mut wrapped, mut width) = (String::new(), indent);
     for word in text.split(' ') {
@@ -264,7 +266,7 @@ fn wrapped(text: &str, indent: usize) -> String {
     wrapped
 }
 
-/// What `--man` prints: the manual page, for `man`.
+/// The text that `--man` prints: the manual page in the format of `man`.
 #[must_use]
 pub fn man() -> String {
     let version = env!("CARGO_PKG_VERSION");
@@ -287,12 +289,12 @@ pub fn man() -> String {
     page
 }
 
-/// The text as the manual page has it: with hyphens that can be copied.
+/// The text escaped for the manual page, in which a plain `-` would be shown as another character.
 fn roff(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-")
 }
 
-/// How many characters have to be added, left out or changed.
+/// The edit distance: how many characters have to be inserted, removed or replaced.
 fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.chars().count()).collect();
     for (before, a) in one.chars().enumerate() {

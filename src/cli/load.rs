@@ -1,5 +1,6 @@
-//! What is done to a store before it is served: the ids have their member, and the file of `--load`,
-//! a JSON object with an array of documents for each collection, fills what is empty.
+//! What is done to a store before it is served: the members of the ids are recorded, and the file of
+//! `--load` fills the collections that are empty. It is a JSON object with an array of documents for
+//! each collection.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -16,11 +17,11 @@ use crate::store::{OpenError, Store, StoreError, SwapError};
 use crate::version::{Version, VersionClock};
 
 impl Config {
-    /// Has the store keep which member holds the ids of each collection.
+    /// Records in the store which member holds the ids of each collection.
     ///
     /// # Errors
     ///
-    /// When it keeps another one, or fails.
+    /// When another member is recorded already, or the store fails.
     pub fn keep_id_members(&self, store: &dyn Store) -> Result<(), OpenError> {
         for collection in self.options.policy.collections.iter() {
             let (name, given) = (collection.name(), collection.id_member());
@@ -34,15 +35,15 @@ impl Config {
         Ok(())
     }
 
-    /// Fills the collections that are empty from the file that `--load` names, each in one step.
-    /// Returns a sentence for each array of the file that was left out.
+    /// Fills the collections that are empty from the file of `--load`, each in one transaction.
+    /// Returns a warning for each array of the file that was left out.
     ///
     /// The whole file is checked first.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or an element is not admitted by its collection: then nothing
-    /// has changed; or when the store fails.
+    /// When the file cannot be read, or its collection refuses an element: nothing has changed then.
+    /// Or when the store fails.
     pub fn load_into(&self, store: &dyn Store) -> Result<Vec<String>, LoadError> {
         let Some(file) = &self.load else {
             return Ok(Vec::new());
@@ -60,7 +61,7 @@ impl Config {
     }
 }
 
-/// One file, and where it is to go.
+/// The loading of one file.
 struct Load<'a> {
     config: &'a Config,
     store: &'a dyn Store,
@@ -71,40 +72,40 @@ struct Load<'a> {
 impl Load<'_> {
     fn perform(&self) -> Result<Vec<String>, String> {
         let content = fs::read(self.file).map_err(|error| error.to_string())?;
-        // An element has as many levels as a document may have, and there are two around it.
+        // A document may have MAX_DEPTH levels; the object and the array around it are two more.
         let json = Json::read_to(&content, MAX_DEPTH + 2).map_err(|error| error.to_string())?;
         let Some(members) = json.members() else {
             let kind = json.kind();
             return Err(format!("it must be a JSON object of arrays, and is {kind}"));
         };
         let file = self.file.display();
-        let mut left_out = Vec::new();
-        let mut read = Vec::new();
+        let mut warnings = Vec::new();
+        let mut arrays = Vec::new();
         for member in &members {
             match self.config.options.policy.collections.get(&member.name) {
-                Some(collection) => read.push((collection, self.documents(collection, member)?)),
-                None => left_out.push(format!(
+                Some(collection) => arrays.push((collection, self.documents(collection, member)?)),
+                None => warnings.push(format!(
                     "`{}` of {file} is not served, and was left out",
                     member.name
                 )),
             }
         }
-        for (collection, documents) in read {
+        for (collection, documents) in arrays {
             match self.store.fill(collection.name(), &documents, self.now) {
                 Ok(()) => {}
                 Err(SwapError::Conflict | SwapError::KeyTaken) => {
                     let name = collection.name();
-                    left_out.push(format!(
+                    warnings.push(format!(
                         "`{name}` has documents already, and was not filled from {file}"
                     ));
                 }
                 Err(SwapError::Store(error)) => return Err(error.to_string()),
             }
         }
-        Ok(left_out)
+        Ok(warnings)
     }
 
-    /// The documents of an array, each with its id, or with one that is made.
+    /// The documents of an array, each with its id or a generated one.
     fn documents(
         &self,
         collection: &Collection,
@@ -117,18 +118,18 @@ impl Load<'_> {
                 "`{name}` must be an array of documents, and is {kind}"
             ));
         };
-        let mut taken: HashMap<Id, usize> = HashMap::new();
+        let mut ids: HashMap<Id, usize> = HashMap::new();
         let mut read = Vec::with_capacity(elements.len());
         for (index, element) in elements.iter().enumerate() {
-            let wrong = |reason: String| format!("element {index} of `{name}`: {reason}");
-            let (id, document) = self.document(collection, element).map_err(wrong)?;
-            let other = id.as_ref().and_then(|id| taken.insert(id.clone(), index));
+            let at_index = |reason: String| format!("element {index} of `{name}`: {reason}");
+            let (id, document) = self.document(collection, element).map_err(at_index)?;
+            let other = id.as_ref().and_then(|id| ids.insert(id.clone(), index));
             if let (Some(id), Some(other)) = (&id, other) {
-                return Err(wrong(format!("element {other} has the id `{id}`, too")));
+                return Err(at_index(format!("element {other} has the id `{id}`, too")));
             }
             read.push((id, document));
         }
-        self.with_ids(collection, read, &taken)
+        self.with_ids(collection, read, &ids)
             .map_err(|error| error.to_string())
     }
 
@@ -141,42 +142,42 @@ impl Load<'_> {
         let read = collection.read_new(text.as_str().as_bytes());
         let (id, document) = read.map_err(|error| error.to_string())?;
         let shown_id = id.clone().unwrap_or(Id::from(Version::FIRST));
-        let most = self.config.options.policy.max_content;
-        if collection.is_too_long(&shown_id, &document, most) {
+        let max = self.config.options.policy.max_content;
+        if collection.is_too_long(&shown_id, &document, max) {
             return Err(format!(
-                "it is longer than {most} bytes; --max-content allows more"
+                "it is longer than {max} bytes; --max-content allows more"
             ));
         }
         Ok((id, document))
     }
 
-    /// Gives an id to the documents without one: such as the server makes.
+    /// Gives the documents without an id one, in the form in which the server generates ids.
     fn with_ids(
         &self,
         collection: &Collection,
         documents: Vec<(Option<Id>, Document)>,
-        taken: &HashMap<Id, usize>,
+        ids: &HashMap<Id, usize>,
     ) -> Result<Vec<(Id, Document)>, StoreError> {
         let latest = self
             .store
             .version(collection.name())?
             .unwrap_or(Version::FIRST);
         let mut clock = VersionClock::after(latest);
-        let mut make = || loop {
+        let mut generate = || loop {
             let id = Id::from(clock.next(self.now).ok_or_else(StoreError::exhausted)?);
-            if !taken.contains_key(&id) {
+            if !ids.contains_key(&id) {
                 return Ok(id);
             }
         };
         let with_id = |(id, document): (Option<Id>, Document)| {
-            let id = id.map_or_else(&mut make, Ok)?;
+            let id = id.map_or_else(&mut generate, Ok)?;
             Ok((id, document))
         };
         documents.into_iter().map(with_id).collect()
     }
 }
 
-/// Writes an id that is a whole number as a string: other programs' files have such ids.
+/// The element with its id as a string if that is a whole number, as in files of other programs.
 fn with_text_id(collection: &Collection, element: &Json) -> Json {
     let Some(mut members) = element.members() else {
         return element.clone();

@@ -4,12 +4,13 @@ use std::fmt;
 #[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 
-#[cfg(feature = "postgres")]
-use crate::store::PostgresUrl;
+use crate::cli::usage::UsageError;
 #[cfg(feature = "sqlite")]
 use crate::store::Synchronous;
+#[cfg(feature = "postgres")]
+use crate::store::{ParsePostgresUrlError, PostgresUrl};
 
-/// Where the documents are to be kept.
+/// The store that `--store` names.
 #[derive(Clone, Debug, Default)]
 pub(super) enum StoreName {
     #[default]
@@ -21,35 +22,41 @@ pub(super) enum StoreName {
 }
 
 impl StoreName {
-    /// Reads the name of a store that was built.
-    pub(super) fn read(name: &str) -> Option<Self> {
+    /// Parses the name of a store that this build has.
+    pub(super) fn parse(name: &str) -> Option<Self> {
         match name.split_once(':') {
             None if name == "memory" => Some(Self::Memory),
             #[cfg(feature = "sqlite")]
-            Some(("sqlite", place)) => Self::sqlite(place),
+            Some(("sqlite", path)) => Self::sqlite(path),
             #[cfg(feature = "postgres")]
             Some(_) => Some(Self::Postgres(Box::new(name.parse().ok()?))),
             _ => None,
         }
     }
 
-    /// The cargo feature with the store of this name, if it was not built.
-    pub(super) fn missing(name: &str) -> Option<&'static str> {
+    /// Why there is no store of this name, if there is more to say than what names there are.
+    pub(super) fn refused(name: &str) -> Option<UsageError> {
         match name.split_once(':')? {
-            ("sqlite", _) if !cfg!(feature = "sqlite") => Some("sqlite"),
+            ("sqlite", _) if !cfg!(feature = "sqlite") => Some(UsageError::NotBuilt("sqlite")),
             ("postgres" | "postgresql", rest)
                 if !cfg!(feature = "postgres") && rest.starts_with("//") =>
             {
-                Some("postgres")
+                Some(UsageError::NotBuilt("postgres"))
             }
+            #[cfg(feature = "postgres")]
+            _ => match name.parse::<PostgresUrl>() {
+                Ok(_) | Err(ParsePostgresUrlError::Url) => None,
+                Err(error) => Some(UsageError::PostgresUrl(error)),
+            },
+            #[cfg(not(feature = "postgres"))]
             _ => None,
         }
     }
 
     #[cfg(feature = "sqlite")]
-    fn sqlite(place: &str) -> Option<Self> {
-        let (path, synchronous) = match place.split_once('?') {
-            None => (place, Synchronous::Full),
+    fn sqlite(name: &str) -> Option<Self> {
+        let (path, synchronous) = match name.split_once('?') {
+            None => (name, Synchronous::Full),
             Some((path, "synchronous=full")) => (path, Synchronous::Full),
             Some((path, "synchronous=normal")) => (path, Synchronous::Normal),
             Some(_) => return None,

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use crate::access::Token;
 
-/// Reads the token, from a file that nobody else can read.
+/// Reads the token from a file that only its owner can read.
 pub(super) fn read(file: PathBuf) -> Result<Token, TokenFileError> {
-    token_in(&file).map_err(|reason| TokenFileError { file, reason })
+    read_token(&file).map_err(|reason| TokenFileError { file, reason })
 }
 
-fn token_in(file: &Path) -> Result<Token, String> {
+fn read_token(file: &Path) -> Result<Token, String> {
     let mut text = String::new();
     let mut opened = File::open(file).map_err(|error| error.to_string())?;
     let mode = mode(&opened).map_err(|error| error.to_string())?;
@@ -31,7 +31,7 @@ fn mode(file: &File) -> io::Result<u32> {
     Ok(file.metadata()?.permissions().mode())
 }
 
-/// Where there are no such modes, nobody can be told from others.
+/// Other systems have no such modes: no file is refused.
 #[cfg(not(unix))]
 fn mode(_: &File) -> io::Result<u32> {
     Ok(0)

@@ -3,46 +3,51 @@ use std::fmt;
 
 use crate::access::AccessError;
 use crate::collection::CollectionError;
+#[cfg(feature = "postgres")]
+use crate::store::ParsePostgresUrlError;
 
 /// The command line cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UsageError {
-    /// There is no such flag.
+    /// The argument is not a flag.
     Unknown {
         /// The argument.
         argument: String,
-        /// A flag whose name is much like it, if there is one.
+        /// The flag with the most similar name, if one is similar.
         near: Option<&'static str>,
     },
-    /// The flag has a value, and takes none.
+    /// The flag has a value and must not have one.
     TakesNoValue(&'static str),
-    /// The flag comes twice, and may come once.
+    /// The flag is given twice and must not be.
     Repeated(&'static str),
-    /// The flag needs a value, and what kind of.
+    /// The flag has no value; with a description of the value it needs.
     MissingValue(String, &'static str),
-    /// The flag's value is not what it needs.
+    /// The value of the flag is invalid.
     BadValue {
         /// The flag.
         flag: String,
-        /// What it needs.
+        /// A description of the value it needs.
         wanted: &'static str,
-        /// What it got.
+        /// The value.
         value: String,
     },
     /// The argument is not UTF-8.
     NotUtf8(String),
-    /// The flag means something only together with another argument.
+    /// The flag needs another argument.
     Needs(&'static str, &'static str),
-    /// What was asked for is behind a cargo feature that was not built.
+    /// The value needs a cargo feature that this build does not have.
     NotBuilt(&'static str),
-    /// What a flag was to allow cannot be allowed.
+    /// The origin or the host of the flag is invalid.
     Access(&'static str, AccessError),
-    /// A collection cannot be served as it was asked for.
+    /// The value of `--collection` is invalid.
     Collection(CollectionError),
-    /// The flag says nothing to `dump`.
+    /// What the URL of a database says of TLS cannot be followed.
+    #[cfg(feature = "postgres")]
+    PostgresUrl(ParsePostgresUrlError),
+    /// The command `dump` does not take the flag.
     NotForDump(String),
-    /// There is nothing to dump of a store that begins empty.
+    /// The command `dump` needs a store that is not in memory.
     DumpOfMemory,
 }
 
@@ -76,6 +81,8 @@ impl fmt::Display for UsageError {
             Self::NotUtf8(argument) => write!(f, "the argument `{argument}` is not UTF-8"),
             Self::Access(flag, error) => write!(f, "{flag}: {error}"),
             Self::Collection(error) => write!(f, "--collection: {error}"),
+            #[cfg(feature = "postgres")]
+            Self::PostgresUrl(error) => write!(f, "--store: {error}"),
             Self::NotForDump(flag) => {
                 write!(f, "`dump` takes --store alone, not `{flag}`")
             }

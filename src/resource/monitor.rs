@@ -8,6 +8,8 @@ use crate::json::to_json;
 #[cfg(feature = "hyper")]
 use crate::message::Request;
 use crate::message::Response;
+#[cfg(feature = "hyper")]
+use crate::method::Method;
 use crate::policy::Policy;
 use crate::problem::JSON;
 use crate::resource::{Finished, Handler};
@@ -68,6 +70,17 @@ pub(crate) fn check(store: &dyn Store, policy: &Policy) -> Result<(), StoreError
 pub(crate) fn asks_health(policy: &Policy, request: &Request<'_>) -> bool {
     let target = Target::parse(request.target, &policy.collections);
     request.method.is_read() && matches!(target, Ok(Target::Endpoint(Endpoint::Health)))
+}
+
+/// Whether the response may depend on the store.
+#[cfg(feature = "hyper")]
+pub(crate) fn asks_store(policy: &Policy, request: &Request<'_>) -> bool {
+    let target = Target::parse(request.target, &policy.collections);
+    let is_stored = matches!(
+        target,
+        Ok(Target::Collection(_) | Target::Document(..) | Target::Endpoint(Endpoint::Health))
+    );
+    is_stored && request.method != Method::Options
 }
 
 impl Handler<'_> {

@@ -31,7 +31,7 @@ pub enum Address {
 }
 
 impl Address {
-    /// Whether nobody on another machine can reach it.
+    /// Whether only processes on this machine can connect to it.
     #[must_use]
     pub fn is_local(&self) -> bool {
         match self {
@@ -41,7 +41,7 @@ impl Address {
         }
     }
 
-    /// The names by which a browser on this machine may call a server here.
+    /// The authorities by which a browser on this machine may address a server here.
     pub(super) fn own_names(&self) -> Vec<String> {
         match self {
             Self::Tcp(address) => {
@@ -67,14 +67,14 @@ impl From<SocketAddr> for Address {
 impl FromStr for Address {
     type Err = io::Error;
 
-    /// Reads `ADDR:PORT`, where a name is looked up, or `unix:PATH`.
+    /// Parses `ADDR:PORT`, where ADDR may be a host name to resolve, or `unix:PATH`.
     fn from_str(text: &str) -> io::Result<Self> {
         #[cfg(unix)]
         if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             return Ok(Self::Unix(path.into()));
         }
-        let mut found = text.to_socket_addrs()?;
-        found
+        let mut addresses = text.to_socket_addrs()?;
+        addresses
             .next()
             .map(Self::Tcp)
             .ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -91,7 +91,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// So that a client can be connected to a server's address as it is; not to a Unix-domain socket.
+/// For `TcpStream::connect(address)`; an error for a Unix-domain socket.
 impl ToSocketAddrs for Address {
     type Iter = std::option::IntoIter<SocketAddr>;
 
@@ -105,20 +105,20 @@ impl ToSocketAddrs for Address {
 }
 
 /// A socket that listens.
-pub(super) enum Listener {
+pub(super) enum ListeningSocket {
     Tcp(TcpListener),
     #[cfg(unix)]
     Unix(UnixListener),
 }
 
-impl Listener {
-    /// Listens on `address`. Gives the address back with the port that was taken.
+impl ListeningSocket {
+    /// Listens on `address`. Returns the address with the port that was picked as well.
     pub(super) fn bind(address: &Address) -> io::Result<(Self, Address)> {
         match address {
             Address::Tcp(address) => {
                 let listener = TcpListener::bind(address)?;
-                let taken = listener.local_addr()?.into();
-                Ok((Self::Tcp(listener), taken))
+                let address = listener.local_addr()?.into();
+                Ok((Self::Tcp(listener), address))
             }
             #[cfg(unix)]
             Address::Unix(path) => {
@@ -137,7 +137,7 @@ impl Listener {
     }
 }
 
-/// Removes a socket that nobody listens on any more, and nothing else.
+/// Removes the file of a Unix-domain socket on which no process listens, and no other file.
 #[cfg(unix)]
 fn remove_stale(path: &PathBuf) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {

@@ -7,34 +7,35 @@ use std::time::{Duration, Instant};
 
 use crate::policy::Policy;
 use crate::resource::check;
-use crate::server::lock;
+use crate::server::lock::lock;
 use crate::server::waiters::block_until;
 use crate::store::{Store, StoreError};
 
 /// How long a health check waits for the store.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether the store answers.
 pub(super) type Health = Result<(), StoreError>;
 
-/// Checks whether a store answers that may let its callers wait.
+/// Checks whether a store answers whose calls may block.
 ///
-/// The store is asked on a thread of its own, and by one at a time: all checks that begin before it
-/// answers share what it says. So a store that hangs holds one thread, whatever asks for the health.
+/// One thread calls the store, and one call is made at a time: all checks that begin during a call
+/// share its result. So a store that hangs holds one thread, however many checks there are.
 pub(super) struct Checker {
     store: Arc<dyn Store>,
     policy: Policy,
-    state: Mutex<State>,
+    state: Mutex<CheckerState>,
 }
 
 #[derive(Default)]
-struct State {
-    is_asking: bool,
-    /// How often the store has answered, and what it said last.
-    answers: u64,
-    latest: Option<Health>,
+struct CheckerState {
+    is_calling: bool,
+    /// The number of calls that have returned, and the result of the last one.
+    results: u64,
+    last_result: Option<Health>,
     /// The number of the check that began last.
-    checks: u64,
+    last_check: u64,
+    /// By the numbers of their checks.
     wakers: HashMap<u64, Waker>,
 }
 
@@ -47,36 +48,36 @@ impl Checker {
         })
     }
 
-    /// Begins a check; asks the store unless that is under way.
+    /// Begins a check, and calls the store unless a call is under way.
     ///
     /// # Errors
     ///
-    /// When the machine has no thread left.
+    /// When no thread can be started.
     pub(super) fn begin(self: &Arc<Self>) -> Result<Check, StoreError> {
         let mut state = lock(&self.state);
-        if !state.is_asking {
+        if !state.is_calling {
             let checker = Arc::clone(self);
             let thread = thread::Builder::new().name("ifmatch-health".into());
             thread
-                .spawn(move || checker.ask())
+                .spawn(move || checker.call())
                 .map_err(|error| StoreError::new(format!("no health check: {error}")))?;
-            state.is_asking = true;
+            state.is_calling = true;
         }
-        state.checks += 1;
+        state.last_check += 1;
         Ok(Check {
             checker: Arc::clone(self),
-            number: state.checks,
-            answers: state.answers,
+            number: state.last_check,
+            results_before: state.results,
         })
     }
 
-    fn ask(&self) {
-        let asked = catch_unwind(AssertUnwindSafe(|| check(&*self.store, &self.policy)));
-        let health = asked.unwrap_or_else(|_| Err(StoreError::new("the store panicked")));
+    fn call(&self) {
+        let called = catch_unwind(AssertUnwindSafe(|| check(&*self.store, &self.policy)));
+        let health = called.unwrap_or_else(|_| Err(StoreError::new("the store panicked")));
         let mut state = lock(&self.state);
-        state.is_asking = false;
-        state.answers += 1;
-        state.latest = Some(health);
+        state.is_calling = false;
+        state.results += 1;
+        state.last_result = Some(health);
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
         wakers.into_values().for_each(Waker::wake);
@@ -87,27 +88,26 @@ impl Checker {
 pub(super) struct Check {
     checker: Arc<Checker>,
     number: u64,
-    /// How often the store had answered when it began.
-    answers: u64,
+    results_before: u64,
 }
 
 impl Check {
-    /// Waits on this thread until the store answers, for [`PATIENCE`] at most.
+    /// Waits on this thread for the result, for [`CHECK_TIMEOUT`] at most.
     pub(super) fn block(&self) -> Health {
-        let end = Instant::now() + PATIENCE;
-        block_until(end, |context| self.poll(context)).unwrap_or_else(Self::late)
+        let end = Instant::now() + CHECK_TIMEOUT;
+        block_until(end, |context| self.poll(context)).unwrap_or_else(Self::timed_out)
     }
 
-    /// What is said of a store that has not answered for [`PATIENCE`].
-    pub(super) fn late() -> Health {
+    /// The result of a check without an answer after [`CHECK_TIMEOUT`].
+    pub(super) fn timed_out() -> Health {
         Err(StoreError::new("the store has not answered for a second"))
     }
 
-    /// Is ready when the store has answered.
+    /// Is ready when a call has returned since the check began.
     pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<Health> {
         let mut state = lock(&self.checker.state);
-        match &state.latest {
-            Some(health) if state.answers > self.answers => Poll::Ready(health.clone()),
+        match &state.last_result {
+            Some(health) if state.results > self.results_before => Poll::Ready(health.clone()),
             _ => {
                 state.wakers.insert(self.number, context.waker().clone());
                 Poll::Pending

@@ -1,140 +1,112 @@
-use std::convert::Infallible;
 use std::io;
-use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::hyper::body::{Body, Bytes, Incoming};
-use ::hyper::server::conn::http1;
-use ::hyper::service::service_fn;
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
-use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{sleep, timeout};
-use tokio_io_timeout::TimeoutStream;
 
-use crate::framing::{DRAINABLE, Framing, Refusal};
-use crate::message::{Request, Response};
-use crate::server::Limits;
-use crate::server::address::{Address, Listener};
-use crate::server::desk::Desk;
+use crate::server::address::{Address, ListeningSocket};
+use crate::server::options::Limits;
+use crate::server::service::Service;
 use crate::server::stopper::Stopper;
 
 mod connection;
+mod content;
+mod handler;
 mod head;
 mod listener;
-mod waiting;
+mod store_threads;
 mod workers;
 
-use connection::{Connection, Observed};
-use head::Head;
+use handler::Handler;
 use listener::{Accepted, AsyncListener};
+use store_threads::StoreThreads;
 use workers::Workers;
 
-/// The longest head of a request, in bytes: target, fields and all.
-const MAX_HEAD: usize = 32 * 1024;
+/// The most permits: more than a machine has descriptors for, and fewer than a semaphore can have.
+const MAX_PERMITS: u32 = 1_000_000;
 
-/// The most calls of a store that waits which are under way at once.
-const MAX_CALLS: usize = 16;
+/// The most threads that serve connections: more than a machine has processors.
+const MAX_WORKERS: u32 = 1024;
 
-/// The most long lists that are made at once of a store that does not wait. Each takes a core and up
-/// to a megabyte, so that more would gain nothing.
-const MAX_LISTS: usize = 2;
+/// The pause after `accept` has failed, as it does when no descriptor is left. Without it the loop
+/// would use a whole processor.
+const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// More connections than any machine has descriptors for.
-const MOST: u32 = 1_000_000;
-
-/// More threads than any machine has processors for.
-const MOST_THREADS: u32 = 1024;
-
-/// How long to wait when the machine has no descriptor for another connection.
-const RESPITE: Duration = Duration::from_millis(50);
-
-/// Serves on this thread until the word to stop.
+/// Serves on this thread until the server is stopped.
 ///
 /// # Errors
 ///
-/// When the machine has nothing left to begin with.
+/// When a thread or a runtime cannot be started.
 pub(super) fn serve(
-    desk: Arc<Desk>,
+    service: Arc<Service>,
     mut limits: Limits,
     timeout: Duration,
     stopper: &Stopper,
-    listener: Listener,
+    listener: ListeningSocket,
     address: &Address,
 ) -> io::Result<()> {
-    limits.connections = limits.connections.clamp(1, MOST);
-    limits.waiting = limits.waiting.min(MOST);
-    limits.threads = limits.threads.clamp(1, MOST_THREADS);
-    let (word, stop) = watch::channel(false);
-    let woken = Arc::downgrade(&desk);
+    limits.connections = limits.connections.clamp(1, MAX_PERMITS);
+    limits.waiting = limits.waiting.min(MAX_PERMITS);
+    limits.threads = limits.threads.clamp(1, MAX_WORKERS);
+    let (stop_sender, stop) = watch::channel(false);
+    // The stopper may outlive the server.
+    let weak = Arc::downgrade(&service);
     stopper.on_stop(move || {
-        word.send_replace(true);
-        if let Some(desk) = woken.upgrade() {
-            desk.waiters().close();
+        stop_sender.send_replace(true);
+        if let Some(service) = weak.upgrade() {
+            service.waiters().close();
         }
     });
-    let runtime = workers::runtime()
-        .max_blocking_threads(MAX_CALLS)
-        .thread_name("ifmatch-store")
-        .build()?;
+    let runtime = workers::runtime().build()?;
+    let store_threads = StoreThreads::new()?;
     let (workers, threads) = Workers::start(limits.threads)?;
-    let door = Door {
-        calls: runtime.handle().clone(),
-        workers: Arc::new(workers),
-        desk,
-        limits,
+    let acceptor = Acceptor {
+        handler: Handler::new(
+            service,
+            timeout,
+            limits,
+            store_threads.queues(),
+            stop.clone(),
+        ),
+        workers,
         timeout,
-        lists: Arc::new(Semaphore::new(MAX_LISTS)),
-        places: Arc::new(Semaphore::new(limits.connections as usize)),
-        waiting: Arc::new(Semaphore::new(limits.waiting as usize)),
-        stop,
     };
-    runtime.block_on(door.run(listener))?;
+    runtime.block_on(acceptor.run(listener, stop))?;
     #[cfg(unix)]
     if let Address::Unix(path) = address {
-        // Somebody may have removed it already.
+        // It may have been removed already.
         let _ = std::fs::remove_file(path);
     }
-    // Connections that took too long to end, and what the store still does for them.
-    runtime.shutdown_timeout(Duration::ZERO);
-    threads.end();
+    // Connections and calls of the store that have not ended by now are abandoned.
+    runtime.shutdown_background();
+    threads.join();
+    store_threads.abandon();
     Ok(())
 }
 
-/// What all connections share.
-#[derive(Clone)]
-struct Door {
-    desk: Arc<Desk>,
-    limits: Limits,
+/// Accepts connections and gives each to a worker.
+struct Acceptor {
+    handler: Handler,
+    workers: Workers,
     timeout: Duration,
-    workers: Arc<Workers>,
-    /// The runtime on whose threads the calls of a store that waits are made, for all workers.
-    calls: Handle,
-    /// A permit for each long list that may be made.
-    lists: Arc<Semaphore>,
-    /// A permit for each connection that may be open, but for those whose request waits.
-    places: Arc<Semaphore>,
-    /// A permit for each connection whose request may wait.
-    waiting: Arc<Semaphore>,
-    /// Becomes true when the server is to stop.
-    stop: watch::Receiver<bool>,
 }
 
-impl Door {
-    /// Takes connections as long as there are places, until the word to stop; then waits for
-    /// those that are open.
-    async fn run(self, listener: Listener) -> io::Result<()> {
+impl Acceptor {
+    /// Accepts connections while there are permits, until the server is stopped. Then waits for open
+    /// connections to end, for the timeout at most.
+    async fn run(
+        self,
+        listener: ListeningSocket,
+        mut stop: watch::Receiver<bool>,
+    ) -> io::Result<()> {
         let listener = AsyncListener::try_from(listener)?;
-        let mut stop = self.stop.clone();
         let accepting = async {
-            while let Ok(place) = Arc::clone(&self.places).acquire_owned().await {
+            while let Some(permit) = self.handler.connection_permit().await {
                 match listener.accept(self.timeout).await {
-                    Ok(accepted) => self.welcome(accepted, place),
+                    Ok(accepted) => self.dispatch(accepted, permit),
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                    Err(_) => sleep(RESPITE).await,
+                    Err(_) => sleep(ACCEPT_RETRY_PAUSE).await,
                 }
             }
         };
@@ -143,239 +115,24 @@ impl Door {
             _ = stop.wait_for(|stop| *stop) => {}
         }
         drop(listener);
-        let ended = async {
-            let _ = self.places.acquire_many(self.limits.connections).await;
-            let _ = self.waiting.acquire_many(self.limits.waiting).await;
-        };
-        let _ = timeout(self.timeout, ended).await;
+        let _ = timeout(self.timeout, self.handler.connections_ended()).await;
         Ok(())
     }
 
-    /// Serves a connection on the thread whose turn it is, and gives back its place when it ends.
-    fn welcome(&self, accepted: Accepted, place: OwnedSemaphorePermit) {
-        let door = self.clone();
+    /// Starts to serve a connection on the next worker.
+    fn dispatch(&self, accepted: Accepted, permit: OwnedSemaphorePermit) {
+        let handler = self.handler.clone();
         let Some(worker) = self.workers.next() else {
-            tokio::spawn(door.attend(accepted, place));
+            tokio::spawn(handler.serve(accepted, permit));
             return;
         };
-        // A connection that cannot be moved is closed.
+        // A connection that cannot be moved to the runtime of the worker is closed.
         if let Ok(detached) = accepted.detach() {
             worker.spawn(async move {
                 if let Ok(accepted) = detached.attach() {
-                    door.attend(accepted, place).await;
+                    handler.serve(accepted, permit).await;
                 }
             });
-        }
-    }
-
-    async fn attend(self, accepted: Accepted, place: OwnedSemaphorePermit) {
-        match accepted {
-            Accepted::Tcp(stream, peer) => self.answer_all(stream, Some(peer), place).await,
-            #[cfg(unix)]
-            Accepted::Unix(stream) => self.answer_all(stream, None, place).await,
-        }
-    }
-
-    /// Answers the requests of one connection, until it ends or the server stops.
-    async fn answer_all<S: Observed + Send + 'static>(
-        self,
-        stream: S,
-        peer: Option<IpAddr>,
-        place: OwnedSemaphorePermit,
-    ) {
-        let _connected = self.desk.connect();
-        let (connection, stream) = Connection::new(stream, peer, place);
-        let mut stop = self.stop.clone();
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(self.timeout));
-        let stream = pin!(stream);
-        let (door, connection) = (&self, &connection);
-        // hyper itself lets other connections have a turn after every sixteen requests.
-        let service = service_fn(|request| async move {
-            connection.begin_request();
-            let response = door.answer(request, connection).await;
-            connection.end_request();
-            Ok::<_, Infallible>(response)
-        });
-        let served = http1::Builder::new()
-            .max_header_size(MAX_HEAD)
-            .max_buf_size(MAX_HEAD)
-            .half_close(true)
-            .title_case_headers(true)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut served = pin!(served);
-        tokio::select! {
-            biased;
-            // Why it ended is of no interest: its client is gone, or was told.
-            _ = served.as_mut() => return,
-            () = connection.idle_for(self.timeout) => return,
-            _ = stop.wait_for(|stop| *stop) => {}
-        }
-        served.as_mut().graceful_shutdown();
-        let _ = served.await;
-    }
-
-    /// Answers one request.
-    async fn answer(
-        &self,
-        request: ::hyper::Request<Incoming>,
-        connection: &Connection,
-    ) -> ::hyper::Response<Full<Bytes>> {
-        let since = self.desk.arrival_time();
-        let (head, mut body) = request.into_parts();
-        let head = Head(head);
-        let target = head.target();
-        let request = head.request(&target);
-        let method = request.method;
-        let read = self.read(&head, &request, &mut body).await;
-        // Chunks that were read to their end do not say so themselves.
-        let unread = !matches!(read, Ok(Read::Content(_))) && !body.is_end_stream();
-        // A client that waits for 100, or has not come to its end in time, is not waited for.
-        let patient = !head.expects_continue() && !matches!(read, Err(Refusal::ContentLate));
-        // Where the next request begins is too far away, or unclear.
-        let far = body.size_hint().upper().is_none_or(|it| it > DRAINABLE);
-        let unclear = matches!(&read, Err(refusal) if !refusal.leaves_framing_clear());
-        let last = unclear || unread && (far || !patient);
-        let response = match read {
-            Ok(Read::Content(content)) => {
-                let request = request.with_content(&content);
-                let response = self.respond(&head, &request, &content).await;
-                self.wait(response, &head, &request, connection).await
-            }
-            Ok(Read::Answered(response)) => response,
-            Err(refusal) => self.desk.refuse(&request, refusal),
-        };
-        self.desk.note(
-            connection.peer,
-            method,
-            || head.request_line(),
-            &response,
-            since,
-        );
-        if patient && unread {
-            tokio::spawn(timeout(self.timeout, drain(body)));
-        }
-        head.answer(response, last)
-    }
-
-    /// Judges a request and reads its content, unless the client waits to be told first, and there
-    /// is something to tell.
-    async fn read(
-        &self,
-        head: &Head,
-        request: &Request<'_>,
-        body: &mut Incoming,
-    ) -> Result<Read, Refusal> {
-        if self.desk.framing(request)? == Framing::Empty {
-            return Ok(Read::Content(Bytes::new()));
-        }
-        if head.expects_continue() {
-            let early = if self.desk.needs_check(request) || self.answers_here(request) {
-                self.desk.respond_early(request)
-            } else {
-                let early = |desk: &Desk, request: Request<'_>| desk.respond_early(&request);
-                self.beside(head, early).await.flatten()
-            };
-            if let Some(response) = early {
-                return Ok(Read::Answered(response));
-            }
-        }
-        let limit = self.desk.max_content();
-        match timeout(self.timeout, collect(body, limit)).await {
-            Ok(collected) => collected.map(Read::Content),
-            Err(_) => Err(Refusal::ContentLate),
-        }
-    }
-
-    async fn respond(&self, head: &Head, request: &Request<'_>, content: &Bytes) -> Response {
-        if self.desk.needs_check(request) {
-            let health = self.check().await;
-            return self.desk.respond_checked(request, Some(health));
-        }
-        if self.answers_here(request) {
-            return self.desk.respond(request);
-        }
-        let content = content.clone();
-        let respond =
-            move |desk: &Desk, request: Request<'_>| desk.respond(&request.with_content(&content));
-        let answered = self.beside(head, respond).await;
-        answered.unwrap_or_else(|| self.desk.fail(request))
-    }
-
-    /// Whether the answer is made on the thread of the loop: it takes microseconds then.
-    fn answers_here(&self, request: &Request<'_>) -> bool {
-        !self.desk.waits(request.method) && !self.desk.may_list_much(request)
-    }
-
-    /// Does something with a request that asks the store, beside the loop: it may have to wait, or
-    /// take long. Nothing comes back when the server is going meanwhile.
-    async fn beside<R: Send + 'static>(
-        &self,
-        head: &Head,
-        work: impl FnOnce(&Desk, Request<'_>) -> R + Send + 'static,
-    ) -> Option<R> {
-        let permit = if self.desk.waits(head.method()) {
-            None
-        } else {
-            Arc::clone(&self.lists).acquire_owned().await.ok()
-        };
-        let (desk, head) = (Arc::clone(&self.desk), head.clone());
-        let call = move || {
-            let _permit = permit;
-            work(&desk, head.request(&head.target()))
-        };
-        self.calls.spawn_blocking(call).await.ok()
-    }
-}
-
-/// What came of reading the content.
-enum Read {
-    Content(Bytes),
-    /// It was not read: the answer does not depend on it.
-    Answered(Response),
-}
-
-/// Reads content of no more than `limit` bytes. What comes in one piece is not copied.
-async fn collect(body: &mut Incoming, limit: u64) -> Result<Bytes, Refusal> {
-    let (mut first, mut all) = (Bytes::new(), Vec::new());
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| broken(&error))?;
-        // Trailer fields say nothing here.
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if (first.len() + all.len() + data.len()) as u64 > limit {
-            return Err(Refusal::ContentTooLong { limit });
-        }
-        if first.is_empty() && all.is_empty() {
-            first = data;
-        } else {
-            all.extend_from_slice(&std::mem::take(&mut first));
-            all.extend_from_slice(&data);
-        }
-    }
-    Ok(if all.is_empty() { first } else { all.into() })
-}
-
-/// Why content could not be read to its end.
-fn broken(error: &::hyper::Error) -> Refusal {
-    let cause =
-        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    match cause.map(io::Error::kind) {
-        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Refusal::ContentMalformed,
-        _ => Refusal::ContentTruncated,
-    }
-}
-
-/// Reads what is left of the content and throws it away. Beyond a bound hyper closes the
-/// connection.
-async fn drain(mut content: Incoming) {
-    let mut left = DRAINABLE;
-    while let Some(Ok(frame)) = content.frame().await {
-        let read = frame.data_ref().map_or(0, Bytes::len) as u64;
-        match left.checked_sub(read) {
-            Some(rest) => left = rest,
-            None => return,
         }
     }
 }

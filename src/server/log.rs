@@ -12,112 +12,113 @@ use time::macros::format_description;
 
 use crate::message::Response;
 
-/// How many lines may wait to be written before further ones are left out.
-const BACKLOG: usize = 4096;
+/// How many lines wait to be written at most; further ones are dropped.
+const QUEUE_CAPACITY: usize = 4096;
 
-/// A log: of answers, a line for each in the Common Log Format, with the microseconds from the head
-/// of the request to its answer at the end; or of what else is to be told.
-///
-/// A thread of its own writes it, so that no answer waits for whoever reads the log. Lines that it
-/// cannot keep up with are counted, and the count is written when it can.
-pub(super) struct Log {
-    entries: SyncSender<Entry>,
-    left_out: Arc<AtomicU64>,
-}
+/// How long a server that ends waits for its last lines to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the log's thread is sent.
-enum Entry {
-    Line(String),
-    /// To say so when it comes to this.
-    Mark(SyncSender<()>),
-}
-
-/// How long a server that ends waits for what is still to be written.
-const FAREWELL: Duration = Duration::from_secs(1);
-
-const CLOCK: &[BorrowedFormatItem<'static>] =
+const TIME_FORMAT: &[BorrowedFormatItem<'static>] =
     format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
 
+/// A log: either of responses, in the Common Log Format with the microseconds from the head of the
+/// request to the response at the end of each line; or of failures.
+///
+/// A thread of its own writes it, so that a slow sink delays no response. Lines that do not fit into
+/// the queue are dropped; the log then says how many.
+pub(super) struct Log {
+    entries: SyncSender<Entry>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// What the thread of the log receives.
+enum Entry {
+    Line(String),
+    /// The thread replies when all lines before this one are written.
+    Flush(SyncSender<()>),
+}
+
 impl Log {
-    /// Begins a log that is written to `sink`.
+    /// Starts a log that is written to `sink`.
     ///
     /// # Errors
     ///
-    /// When the machine has no thread left.
-    pub(super) fn to(sink: Box<dyn Write + Send>) -> io::Result<Self> {
-        let (entries, written) = sync_channel(BACKLOG);
-        let left_out = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&left_out);
+    /// When no thread can be started.
+    pub(super) fn start(sink: Box<dyn Write + Send>) -> io::Result<Self> {
+        let (entries, received) = sync_channel(QUEUE_CAPACITY);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&dropped);
         let thread = thread::Builder::new().name("ifmatch-log".into());
-        thread.spawn(move || write(sink, &written, &counter))?;
-        Ok(Self { entries, left_out })
+        thread.spawn(move || write_entries(sink, &received, &counter))?;
+        Ok(Self { entries, dropped })
     }
 
-    /// Waits until all that was noted is written, if somebody reads it.
-    pub(super) fn finish(&self) {
-        let (mark, reached) = sync_channel(1);
-        if self.entries.try_send(Entry::Mark(mark)).is_ok() {
-            let _ = reached.recv_timeout(FAREWELL);
+    /// Waits until all lines so far are written, for [`FLUSH_TIMEOUT`] at most.
+    pub(super) fn flush(&self) {
+        let (reply, replied) = sync_channel(1);
+        if self.entries.try_send(Entry::Flush(reply)).is_ok() {
+            let _ = replied.recv_timeout(FLUSH_TIMEOUT);
         }
     }
 
-    /// Writes a line that tells of something else than an answer.
-    pub(super) fn tell(&self, what: &str) {
-        self.add(format!("{what}\n"));
+    /// Writes a line.
+    pub(super) fn line(&self, text: &str) {
+        self.send(format!("{text}\n"));
     }
 
-    /// Notes the answer to the request line `request`, which came at `since`.
-    pub(super) fn note(
+    /// Writes the line of a response, to a request with this request line, received at
+    /// `received_at`.
+    pub(super) fn response(
         &self,
         peer: Option<IpAddr>,
-        request: &str,
+        request_line: &str,
         response: &Response,
-        since: Instant,
+        received_at: Instant,
     ) {
         let peer = peer.map_or("-".into(), |peer| peer.to_string());
-        let at = UtcDateTime::from(SystemTime::now())
-            .format(CLOCK)
+        let now = UtcDateTime::from(SystemTime::now())
+            .format(TIME_FORMAT)
             .unwrap_or_default();
         let length = match response.content().len() {
             0 => "-".into(),
             length => length.to_string(),
         };
-        let (request, status) = (escaped(request), response.status());
-        let duration = since.elapsed().as_micros();
-        let line = format!("{peer} - - [{at}] \"{request}\" {status} {length} {duration}\n");
-        self.add(line);
+        let (request_line, status) = (escaped(request_line), response.status());
+        let duration = received_at.elapsed().as_micros();
+        let line = format!("{peer} - - [{now}] \"{request_line}\" {status} {length} {duration}\n");
+        self.send(line);
     }
 
-    fn add(&self, line: String) {
+    fn send(&self, line: String) {
         if self.entries.try_send(Entry::Line(line)).is_err() {
-            self.left_out.fetch_add(1, Ordering::Relaxed);
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-fn write(mut sink: Box<dyn Write + Send>, entries: &Receiver<Entry>, left_out: &AtomicU64) {
+fn write_entries(mut sink: Box<dyn Write + Send>, entries: &Receiver<Entry>, dropped: &AtomicU64) {
     for entry in entries {
         let line = match entry {
             Entry::Line(line) => line,
-            Entry::Mark(mark) => {
-                let _ = mark.try_send(());
+            Entry::Flush(reply) => {
+                let _ = reply.try_send(());
                 continue;
             }
         };
-        // Where nobody reads the log any more, nobody misses it.
+        // A sink that fails, such as a closed stderr, must not stop the server.
         let _ = sink.write_all(line.as_bytes());
-        let missing = left_out.swap(0, Ordering::Relaxed);
-        if missing > 0 {
-            let _ = writeln!(sink, "({missing} lines left out)");
+        let dropped = dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            let _ = writeln!(sink, "({dropped} lines left out)");
         }
     }
 }
 
-/// The request line with what could be taken for the end of the quotes, or do something to a
-/// terminal, escaped.
-fn escaped(request: &str) -> String {
-    let mut escaped = String::with_capacity(request.len());
-    for c in request.chars() {
+/// The text with quotes, backslashes and whatever is not printable ASCII escaped: it stands in
+/// quotes, and control characters could change a terminal.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
         match c {
             '"' | '\\' => escaped.extend(['\\', c]),
             c if c.is_control() || !c.is_ascii() => escaped.extend(c.escape_default()),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::method::Method;
 
-/// The methods that are counted by name; all others are counted together.
+/// The methods that are counted by name; all others are counted as "other".
 const METHODS: [(Method, &str); 7] = [
     (Method::Get, "GET"),
     (Method::Head, "HEAD"),
@@ -25,19 +25,19 @@ const BOUNDS: [u64; 16] = [
     2_500_000, 5_000_000, 10_000_000,
 ];
 
-/// Counters of what a server does, as Prometheus reads them.
+/// Counters for Prometheus.
 ///
-/// Conflicts (412) and unmodified representations (304) have no counters of their own: they are
-/// sums over the counter of the requests, which would have to agree with them.
+/// Conflicts (412) and unmodified representations (304) have no counters of their own: Prometheus
+/// sums the counter of the requests over these statuses.
 pub(super) struct Metrics {
-    /// For each method, and then for the others, the answers by status.
+    /// The responses by method, the other methods last, and by status from 200.
     requests: [[AtomicU64; STATUSES]; METHODS.len() + 1],
-    /// The answers that took no longer than each bound but longer than the one before, and then
-    /// those that took longer than all of them.
+    /// The responses that took at most as long as each bound and longer than the one before; last,
+    /// those that took longer than all bounds.
     durations: [AtomicU64; BOUNDS.len() + 1],
-    /// In nanoseconds.
-    total: AtomicU64,
-    /// None where the door does not know its connections.
+    /// The sum of all durations in nanoseconds.
+    total_duration: AtomicU64,
+    /// Open connections; `None` at a door that cannot count them.
     connections: Option<Arc<AtomicU64>>,
 }
 
@@ -46,15 +46,15 @@ impl Metrics {
         Self {
             requests: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
             durations: std::array::from_fn(|_| AtomicU64::new(0)),
-            total: AtomicU64::new(0),
+            total_duration: AtomicU64::new(0),
             connections: counts_connections.then(Arc::default),
         }
     }
 
-    /// Counts an answer to a request of this method.
+    /// Counts a response to a request of this method.
     pub(super) fn count(&self, method: Method, status: u16) {
-        let known = METHODS.iter().position(|(it, _)| *it == method);
-        let row = self.requests.get(known.unwrap_or(METHODS.len()));
+        let index = METHODS.iter().position(|(it, _)| *it == method);
+        let row = self.requests.get(index.unwrap_or(METHODS.len()));
         let column = usize::from(status).checked_sub(200);
         if let (Some(row), Some(column)) = (row, column) {
             if let Some(counter) = row.get(column) {
@@ -63,28 +63,29 @@ impl Metrics {
         }
     }
 
-    /// Notes how long an answer took that was begun at `since`.
-    pub(super) fn observe(&self, since: Instant) {
-        let took = since.elapsed();
-        let fits = |bound: &u64| took <= Duration::from_micros(*bound);
+    /// Counts a response that was begun at `start` and is made now.
+    pub(super) fn observe(&self, start: Instant) {
+        let duration = start.elapsed();
+        let fits = |bound: &u64| duration <= Duration::from_micros(*bound);
         let bucket = BOUNDS.iter().position(fits).unwrap_or(BOUNDS.len());
         if let Some(bucket) = self.durations.get(bucket) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
-        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.total.fetch_add(nanoseconds, Ordering::Relaxed);
+        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.total_duration
+            .fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
-    /// Counts a connection, until what is returned is dropped.
+    /// Counts a connection as open until the value is dropped.
     #[cfg(feature = "hyper")]
-    pub(super) fn connect(&self) -> Option<Connected> {
+    pub(super) fn count_connection(&self) -> Option<CountedConnection> {
         let connections = Arc::clone(self.connections.as_ref()?);
         connections.fetch_add(1, Ordering::Relaxed);
-        Some(Connected(connections))
+        Some(CountedConnection(connections))
     }
 
-    /// All of them in the text format, version 0.0.4, with the number of requests that wait for a
-    /// change.
+    /// All counters in the text format of Prometheus, version 0.0.4; `waiting` is the number of
+    /// requests that wait for a change.
     ///
     /// <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>
     pub(super) fn text(&self, waiting: usize) -> String {
@@ -132,18 +133,18 @@ impl Metrics {
             count += bucket.load(Ordering::Relaxed);
             sample(text, &format!("{name}_bucket{{le=\"{bound}\"}}"), count);
         }
-        let total = seconds(self.total.load(Ordering::Relaxed));
+        let total = seconds(self.total_duration.load(Ordering::Relaxed));
         sample(text, &format!("{name}_sum"), total);
         sample(text, &format!("{name}_count"), count);
     }
 }
 
-/// A connection that is open.
+/// A connection that is counted as open until this is dropped.
 #[cfg(feature = "hyper")]
-pub(super) struct Connected(Arc<AtomicU64>);
+pub(super) struct CountedConnection(Arc<AtomicU64>);
 
 #[cfg(feature = "hyper")]
-impl Drop for Connected {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -163,7 +164,7 @@ fn sample(text: &mut String, name: &str, value: impl Display) {
     let _ = writeln!(text, "{name} {value}");
 }
 
-/// Nanoseconds in seconds, without trailing zeros.
+/// Nanoseconds as a decimal number of seconds without trailing zeros.
 fn seconds(nanoseconds: u64) -> String {
     let (whole, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
     let exact = format!("{whole}.{rest:09}");

@@ -2,50 +2,50 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Stops a server from wherever it is kept.
+/// Stops a server; clones stop the same one.
 #[derive(Clone)]
 pub struct Stopper {
-    word: Arc<Word>,
+    shutdown: Arc<Shutdown>,
 }
 
-/// The word to stop, once it has been said, and who has to be told.
+/// Whether the server is stopping, and the function to call when it is.
 #[derive(Default)]
-struct Word {
-    said: OnceLock<Instant>,
-    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
+struct Shutdown {
+    requested_at: OnceLock<Instant>,
+    callback: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Stopper {
     pub(super) fn new() -> Self {
         Self {
-            word: Arc::default(),
+            shutdown: Arc::default(),
         }
     }
 
     /// Ends [`Server::serve`](super::Server::serve), now or as soon as it begins.
     pub fn stop(&self) {
-        self.word.said.get_or_init(Instant::now);
-        if let Some(wake) = self.word.wake.get() {
-            wake();
+        self.shutdown.requested_at.get_or_init(Instant::now);
+        if let Some(callback) = self.shutdown.callback.get() {
+            callback();
         }
     }
 
-    /// Has `wake` called when the server is to stop, or at once if it already is.
-    pub(super) fn on_stop(&self, wake: impl Fn() + Send + Sync + 'static) {
-        let _ = self.word.wake.set(Box::new(wake));
+    /// Calls `callback` when the server is to stop, or at once if it is stopping already.
+    pub(super) fn on_stop(&self, callback: impl Fn() + Send + Sync + 'static) {
+        let _ = self.shutdown.callback.set(Box::new(callback));
         if self.is_stopping() {
             self.stop();
         }
     }
 
     pub(super) fn is_stopping(&self) -> bool {
-        self.word.said.get().is_some()
+        self.shutdown.requested_at.get().is_some()
     }
 
-    /// Whether the server was to stop as long ago as this.
-    pub(super) fn has_waited(&self, grace_period: Duration) -> bool {
-        let said = self.word.said.get();
-        said.is_some_and(|said| said.elapsed() > grace_period)
+    /// Whether the server has been stopping for longer than this.
+    pub(super) fn is_stopping_since(&self, duration: Duration) -> bool {
+        let requested_at = self.shutdown.requested_at.get();
+        requested_at.is_some_and(|it| it.elapsed() > duration)
     }
 }
 

@@ -7,96 +7,98 @@ use std::time::{Duration, Instant};
 
 use crate::document::Id;
 use crate::message::Wait;
-use crate::server::lock;
+use crate::server::lock::lock;
 use crate::store::{Listener, Store, StoreError};
 use crate::version::Version;
 
 /// The requests that wait for a change.
 ///
-/// The store tells of the changes that are made through it. For those of other processes a watcher
-/// thread compares versions, as long as any request waits.
+/// The store reports the changes that are made through it. Changes by other processes are found by
+/// the watcher: a thread that compares versions at an interval while any request waits.
 pub(super) struct Waiters {
     store: Arc<dyn Store>,
-    waiting: AtomicUsize,
-    state: Mutex<State>,
+    count: AtomicUsize,
+    state: Mutex<WaitersState>,
 }
 
 #[derive(Default)]
-struct State {
-    collections: HashMap<String, Collection>,
-    /// The number of the waiter that came last.
-    latest: u64,
-    /// After what time the store wants changes of others looked for, if at all.
-    interval: Option<Duration>,
+struct WaitersState {
+    collections: HashMap<String, CollectionWaiters>,
+    /// The number of the subscription that was made last.
+    last_number: u64,
+    /// The interval of the watcher; `None` for a store that reports every change.
+    watch_interval: Option<Duration>,
     has_watcher: bool,
     /// Whether the server is stopping.
-    closed: bool,
+    is_closed: bool,
 }
 
-/// Those that wait for a change in one collection, by their numbers.
+/// The requests that wait for a change in one collection, by the numbers of their subscriptions.
 #[derive(Default)]
-struct Collection {
+struct CollectionWaiters {
+    /// The waiters for a change of any document.
     lists: HashMap<u64, Arc<Waiter>>,
     documents: HashMap<Id, HashMap<u64, Arc<Waiter>>>,
-    /// The version at which the watcher last compared all of them.
+    /// The version of the collection when the watcher last compared the versions of all waiters.
     compared: Option<Version>,
 }
 
-struct Waiter(Mutex<Signal>);
+/// One request that waits.
+struct Waiter(Mutex<WaiterState>);
 
-struct Signal {
+struct WaiterState {
     /// The version that the client has.
     version: Version,
-    changed: bool,
+    is_notified: bool,
     waker: Option<Waker>,
 }
 
 impl Waiters {
-    pub(super) fn of(store: Arc<dyn Store>) -> Arc<Self> {
+    pub(super) fn new(store: Arc<dyn Store>) -> Arc<Self> {
         let waiters = Arc::new(Self {
             store,
-            waiting: AtomicUsize::new(0),
+            count: AtomicUsize::new(0),
             state: Mutex::default(),
         });
         let listener = Arc::downgrade(&waiters);
         let interval = waiters.store.listen(listener);
-        lock(&waiters.state).interval = interval;
+        lock(&waiters.state).watch_interval = interval;
         waiters
     }
 
-    /// Has a request wait from now on, until the ticket is dropped. Nothing when `most` requests wait
-    /// already, the server is stopping, or the machine has no thread left for the watcher.
+    /// Notifies a request of changes from now on, until the subscription is dropped. Returns `None`
+    /// if `max` requests wait already, the server is stopping, or the watcher cannot be started.
     ///
-    /// What changed before this call is not told of: the caller asks the store again.
-    pub(super) fn join(self: &Arc<Self>, wait: &Wait, most: usize) -> Option<Ticket> {
+    /// The caller has to ask the store again after this call: an earlier change is not notified.
+    pub(super) fn subscribe(self: &Arc<Self>, wait: &Wait, max: usize) -> Option<Subscription> {
         let mut state = lock(&self.state);
-        if state.closed || self.waiting.load(Ordering::SeqCst) >= most {
+        if state.is_closed || self.count.load(Ordering::SeqCst) >= max {
             return None;
         }
-        if let Some(interval) = state.interval.filter(|_| !state.has_watcher) {
+        if let Some(interval) = state.watch_interval.filter(|_| !state.has_watcher) {
             let waiters = Arc::clone(self);
             let watcher = thread::Builder::new().name("ifmatch-watcher".into());
             watcher.spawn(move || waiters.watch(interval)).ok()?;
             state.has_watcher = true;
         }
-        state.latest += 1;
-        let number = state.latest;
-        let waiter = Arc::new(Waiter(Mutex::new(Signal {
+        state.last_number += 1;
+        let number = state.last_number;
+        let waiter = Arc::new(Waiter(Mutex::new(WaiterState {
             version: wait.version,
-            changed: false,
+            is_notified: false,
             waker: None,
         })));
         let collection = state
             .collections
             .entry(wait.collection.clone())
             .or_default();
-        let place = match &wait.id {
+        let waiters = match &wait.id {
             Some(id) => collection.documents.entry(id.clone()).or_default(),
             None => &mut collection.lists,
         };
-        place.insert(number, Arc::clone(&waiter));
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        Some(Ticket {
+        waiters.insert(number, Arc::clone(&waiter));
+        self.count.fetch_add(1, Ordering::SeqCst);
+        Some(Subscription {
             waiters: Arc::clone(self),
             collection: wait.collection.clone(),
             id: wait.id.clone(),
@@ -105,35 +107,35 @@ impl Waiters {
         })
     }
 
-    /// How many requests wait.
+    /// The number of requests that wait.
     pub(super) fn count(&self) -> usize {
-        self.waiting.load(Ordering::SeqCst)
+        self.count.load(Ordering::SeqCst)
     }
 
-    /// Ends every wait, and lets none begin.
+    /// Notifies every request that waits, and refuses further subscriptions.
     pub(super) fn close(&self) {
         let mut state = lock(&self.state);
-        state.closed = true;
+        state.is_closed = true;
         for collection in state.collections.values() {
-            collection.all().for_each(|waiter| waiter.tell());
+            collection.all().for_each(|waiter| waiter.notify());
         }
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        lock(&self.state).closed
+        lock(&self.state).is_closed
     }
 
-    fn leave(&self, ticket: &Ticket) {
+    fn unsubscribe(&self, subscription: &Subscription) {
         let mut state = lock(&self.state);
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        let Some(collection) = state.collections.get_mut(&ticket.collection) else {
+        self.count.fetch_sub(1, Ordering::SeqCst);
+        let Some(collection) = state.collections.get_mut(&subscription.collection) else {
             return;
         };
-        match &ticket.id {
-            None => drop(collection.lists.remove(&ticket.number)),
+        match &subscription.id {
+            None => drop(collection.lists.remove(&subscription.number)),
             Some(id) => {
                 if let Some(waiters) = collection.documents.get_mut(id) {
-                    waiters.remove(&ticket.number);
+                    waiters.remove(&subscription.number);
                     if waiters.is_empty() {
                         collection.documents.remove(id);
                     }
@@ -141,11 +143,11 @@ impl Waiters {
             }
         }
         if collection.lists.is_empty() && collection.documents.is_empty() {
-            state.collections.remove(&ticket.collection);
+            state.collections.remove(&subscription.collection);
         }
     }
 
-    /// Compares versions until no request waits any more.
+    /// Compares versions at an interval until no request waits.
     fn watch(&self, interval: Duration) {
         loop {
             thread::sleep(interval);
@@ -157,16 +159,17 @@ impl Waiters {
             let names: Vec<_> = state.collections.keys().cloned().collect();
             drop(state);
             for name in names {
-                // What cannot be compared now is compared the next time.
+                // After a failure of the store, the next round compares again.
                 let _ = self.compare(&name);
             }
         }
     }
 
-    /// Tells those that wait for a change in a collection and have not got its latest version.
+    /// Notifies the requests that wait for a change in a collection whose version differs from the
+    /// current one.
     ///
-    /// The version of the collection is read first. So a change after that is found the next time,
-    /// also by those that join meanwhile.
+    /// The version of the collection is read first: a change during this call is found in the next
+    /// round, for new subscriptions as well.
     fn compare(&self, name: &str) -> Result<(), StoreError> {
         let version = self.store.version(name)?;
         let mut ids = Vec::new();
@@ -175,7 +178,7 @@ impl Waiters {
                 return Ok(());
             }
             for waiter in collection.lists.values() {
-                waiter.tell_unless(version);
+                waiter.notify_unless(version);
             }
             ids.extend(collection.documents.keys().cloned());
         }
@@ -184,7 +187,7 @@ impl Waiters {
             for (id, version) in ids.iter().zip(versions) {
                 let waiters = collection.documents.get(id).into_iter();
                 for waiter in waiters.flat_map(HashMap::values) {
-                    waiter.tell_unless(version);
+                    waiter.notify_unless(version);
                 }
             }
             collection.compared = version;
@@ -195,7 +198,7 @@ impl Waiters {
 
 impl Listener for Waiters {
     fn changed(&self, collection: &str, id: Option<&Id>) {
-        if self.waiting.load(Ordering::SeqCst) == 0 {
+        if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
         let state = lock(&self.state);
@@ -203,17 +206,17 @@ impl Listener for Waiters {
             return;
         };
         let Some(id) = id else {
-            return collection.all().for_each(|waiter| waiter.tell());
+            return collection.all().for_each(|waiter| waiter.notify());
         };
         let documents = collection.documents.get(id).into_iter();
         let documents = documents.flat_map(HashMap::values);
         for waiter in collection.lists.values().chain(documents) {
-            waiter.tell();
+            waiter.notify();
         }
     }
 }
 
-impl Collection {
+impl CollectionWaiters {
     fn all(&self) -> impl Iterator<Item = &Arc<Waiter>> {
         let documents = self.documents.values().flat_map(HashMap::values);
         self.lists.values().chain(documents)
@@ -221,26 +224,26 @@ impl Collection {
 }
 
 impl Waiter {
-    fn tell(&self) {
-        let mut signal = lock(&self.0);
-        signal.changed = true;
-        let waker = signal.waker.take();
-        drop(signal);
+    fn notify(&self) {
+        let mut state = lock(&self.0);
+        state.is_notified = true;
+        let waker = state.waker.take();
+        drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    /// Tells of a change unless this is the version that the client has.
-    fn tell_unless(&self, version: Option<Version>) {
+    /// Notifies the request unless the client has this version.
+    fn notify_unless(&self, version: Option<Version>) {
         if Some(lock(&self.0).version) != version {
-            self.tell();
+            self.notify();
         }
     }
 }
 
-/// A request that waits.
-pub(super) struct Ticket {
+/// The subscription of a request that waits.
+pub(super) struct Subscription {
     waiters: Arc<Waiters>,
     collection: String,
     id: Option<Id>,
@@ -248,36 +251,35 @@ pub(super) struct Ticket {
     waiter: Arc<Waiter>,
 }
 
-impl Ticket {
-    /// Waits for a change after this version, from now on.
-    pub(super) fn expect(&self, version: Version) {
+impl Subscription {
+    /// Sets the version that the client has.
+    pub(super) fn set_version(&self, version: Version) {
         lock(&self.waiter.0).version = version;
     }
 
-    /// Waits on this thread until there may have been a change, or the server is stopping; no longer
-    /// than to `end`.
+    /// Waits on this thread until the subscription is notified, until `end` at most.
     pub(super) fn block_until(&self, end: Instant) {
         block_until(end, |context| self.poll(context));
     }
 
-    /// Is ready when there may have been a change, or the server is stopping.
+    /// Is ready when the document or the list may have changed, or the server is stopping.
     pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut signal = lock(&self.waiter.0);
-        if std::mem::take(&mut signal.changed) {
+        let mut state = lock(&self.waiter.0);
+        if std::mem::take(&mut state.is_notified) {
             return Poll::Ready(());
         }
-        signal.waker = Some(context.waker().clone());
+        state.waker = Some(context.waker().clone());
         Poll::Pending
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Subscription {
     fn drop(&mut self) {
-        self.waiters.leave(self);
+        self.waiters.unsubscribe(self);
     }
 }
 
-/// Waits on this thread until `poll` is ready, no longer than to `end`.
+/// Waits on this thread until `poll` is ready, until `end` at most; `None` if it is not ready then.
 pub(super) fn block_until<T>(
     end: Instant,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,

@@ -1,8 +1,14 @@
 /// Rows on their way into the table of documents.
 mod batch;
 
+/// Whether the database answers at all.
+mod breaker;
+
 /// The compare-and-swap, of one document or of several.
 mod change;
+
+/// A connection that blocks, within bounds.
+mod client;
 
 /// The pool, and what is done again when it fails.
 mod connections;
@@ -22,11 +28,17 @@ mod queue;
 /// What the columns mean.
 mod row;
 
+/// The values of `sslmode`, and which is the default.
+mod ssl_mode;
+
 /// The tables: ours, or none yet.
 mod tables;
 
 /// The tables of ifmatch 0.1.0, and what becomes of them.
 mod takeover;
+
+/// The encryption of connections, and the certificates to trust.
+mod tls;
 
 /// The URL, without its password where it is shown.
 mod url;
@@ -35,11 +47,9 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use postgres::Client;
-use postgres::types::Type;
-
 use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
+use crate::store::postgres::client::{Client, Limit, Type};
 use crate::store::postgres::connections::{Connections, Failure};
 use crate::store::postgres::queue::Queue;
 use crate::store::{
@@ -99,6 +109,27 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// A database that was made before there were keys gets the columns and indexes for them in the same
 /// way, from the owner of the tables.
 ///
+/// # Failover
+///
+/// A URL with several hosts and `target_session_attrs=read-write` leads to the one that takes
+/// writes. No acknowledged write is lost and no version comes back, if the standby that is promoted
+/// has all that the primary has confirmed: if `synchronous_standby_names` names it,
+/// `synchronous_commit` is `on` or `remote_apply`, and `fsync` is on. A commit then waits as long as
+/// no standby is connected, and no timeout ends that; other writes of the collection fail meanwhile.
+///
+/// There are three ways to lose a commit nevertheless. `pg_cancel_backend` ends the wait, and
+/// `PostgreSQL` confirms what the standby does not have. After a restart of the primary, commits that
+/// waited can be read before the standby has them. And an old primary that is not stopped when the
+/// standby is promoted still answers reads.
+///
+/// After a loss, the next version follows the latest one that is left: it is the time, or where that
+/// is no later, one microsecond more. So where the clock of one server was ahead of another's, a
+/// lost version comes back with another content, and a swap that expects the lost one is performed.
+///
+/// A pooler may share its connections between transactions, because a session holds nothing but the
+/// two timeouts. For these the role should have settings of its own, of 5 seconds: a pooler may give
+/// a connection to a client that has not set them, and one that has to other programs of the role.
+///
 /// # What the database has to understand
 ///
 /// Its distributed relatives, which speak the same protocol, should do as well. No more is asked
@@ -123,7 +154,19 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// are `COLLATE "C"`: it is the one collation that orders them byte for byte, whatever the
 /// database's own is, and so does their index.
 ///
-/// Connections are not encrypted.
+/// # A database that does not answer
+///
+/// Each call ends within six seconds, whether the database answers or not: one that was waiting for
+/// a connection or for other writes to end, too. A statement is given up by the database itself
+/// after five. If it does not even do that, the connection is closed, and the call fails; nothing
+/// has changed then, unless the commit was under way. If no other call was answered meanwhile, from
+/// then on one call at a time tries to connect, and the others fail within a second, until the
+/// database answers. [`fill`](Store::fill), [`visit`](Store::visit) and opening a store may take
+/// longer, but each of their statements has six seconds, or ten minutes where tables of an earlier
+/// version are changed.
+///
+/// Connections to other machines are encrypted, and the server's certificate is verified, unless the
+/// URL says otherwise: see [`PostgresUrl`]. A file of roots is read once, when the store is opened.
 #[derive(Debug)]
 pub struct PostgresStore {
     connections: Connections,
@@ -146,7 +189,8 @@ impl PostgresStore {
     /// # Errors
     ///
     /// When it cannot be reached, or has tables of these names that are not ours, or that a newer
-    /// ifmatch made, or whose lists have no tag. They stay as they are.
+    /// ifmatch made, or whose lists have no tag. They stay as they are. And when there are no
+    /// certificates to trust in the file that the URL names, or in the system.
     pub fn open(url: PostgresUrl) -> Result<Self, OpenError> {
         Self::open_with(url, true)
     }
@@ -157,8 +201,8 @@ impl PostgresStore {
     ///
     /// As [`open`](Self::open); and when it has none of the tables, or those of an earlier version.
     pub fn open_existing(url: PostgresUrl) -> Result<Self, OpenError> {
-        let connections = Connections::new(url);
-        let tagged = connections.ask(tables::check_existing);
+        let connections = Connections::new(url)?;
+        let tagged = connections.ask(Connections::limit_of_each(), tables::check_existing);
         Self::new(connections, tagged)
     }
 
@@ -174,8 +218,9 @@ impl PostgresStore {
     }
 
     fn open_with(url: PostgresUrl, tagged: bool) -> Result<Self, OpenError> {
-        let connections = Connections::new(url);
-        let prepared = connections.ask(|client| tables::prepare(client, tagged));
+        let connections = Connections::new(url)?;
+        let limit = Connections::limit_of_each();
+        let prepared = connections.ask(limit, |client| tables::prepare(client, tagged));
         Self::new(connections, prepared.map(|()| tagged))
     }
 
@@ -192,19 +237,31 @@ impl PostgresStore {
     }
 
     /// Performs swaps of one collection: together, or each alone where that is refused.
-    fn perform(&self, collection: &str, changes: &[OwnedSwap]) -> Vec<Outcome> {
-        match self.ask(|client| change::perform(client, collection, changes, self.tagged)) {
+    fn perform(&self, collection: &str, changes: &[OwnedSwap], limit: Limit) -> Vec<Outcome> {
+        match self.ask_within(limit, |client| {
+            change::perform(client, collection, changes, self.tagged)
+        }) {
             Ok(Some(outcomes)) => outcomes,
             Ok(None) => {
                 let alone = changes.chunks(1);
-                alone.flat_map(|it| self.perform(collection, it)).collect()
+                alone
+                    .flat_map(|it| self.perform(collection, it, limit))
+                    .collect()
             }
             Err(error) => vec![Err(error.into()); changes.len()],
         }
     }
 
     fn ask<R>(&self, work: impl FnMut(&mut Client) -> Result<R, Failure>) -> Result<R, StoreError> {
-        self.connections.ask(work).map_err(|reason| {
+        self.ask_within(Connections::limit(), work)
+    }
+
+    fn ask_within<R>(
+        &self,
+        limit: Limit,
+        work: impl FnMut(&mut Client) -> Result<R, Failure>,
+    ) -> Result<R, StoreError> {
+        self.connections.ask(limit, work).map_err(|reason| {
             StoreError::new(format!(
                 "the store {} failed: {reason}",
                 self.connections.url
@@ -253,9 +310,10 @@ impl Store for PostgresStore {
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
         let (collection, change) = (swap.collection(), OwnedSwap::new(swap, now));
-        let perform = |changes: &[OwnedSwap]| self.perform(collection, changes);
+        let limit = Connections::limit();
+        let perform = |changes: &[OwnedSwap]| self.perform(collection, changes, limit);
         let version = if self.tagged {
-            self.queue.swap(change, perform)?
+            self.queue.swap(change, limit, perform)?
         } else {
             // Writes of different documents do not wait for each other, as they would in a batch.
             let outcome = perform(&[change]).pop();
@@ -280,7 +338,9 @@ impl Store for PostgresStore {
         documents: &[(Id, Document)],
         now: SystemTime,
     ) -> Result<(), SwapError> {
-        self.ask(|client| fill::fill(client, collection, documents, self.tagged, now))??;
+        self.ask_within(Connections::limit_of_each(), |client| {
+            fill::fill(client, collection, documents, self.tagged, now)
+        })??;
         self.listeners.tell(collection, None);
         Ok(())
     }
@@ -291,7 +351,7 @@ impl Store for PostgresStore {
         visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let mut begun = false;
-        self.ask(|client| {
+        self.ask_within(Connections::limit_of_each(), |client| {
             let mut seen = |record: &Record| {
                 begun = true;
                 visit(record)

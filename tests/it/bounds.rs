@@ -3,8 +3,8 @@
 use ifmatch::{Collection, Collections};
 use serde_json::{Value, json};
 
+use crate::api::{Api, message, tag, text};
 use crate::client::Answer;
-use crate::desk::{Desk, message, tag, text};
 use crate::documents::serving;
 use crate::property::json::{merge_patch, read};
 use crate::serving::Serving;
@@ -114,30 +114,30 @@ fn the_bound_is_that_of_what_is_shown() {
         ("notes:\"é\\\\", "\\"),
     ] {
         for limit in [LONGEST, 5000] {
-            let mut desk = serving(&[collection]);
-            desk.policy.max_content = limit as u64;
-            is_exact(&desk, collection, id, limit);
+            let mut api = serving(&[collection]);
+            api.policy.max_content = limit as u64;
+            is_exact(&api, collection, id, limit);
             // The change date is then one that nothing happened at.
-            desk.set_clock("2016-11-23T12:00:00.000000");
-            is_exact(&desk, collection, id, limit);
+            api.set_clock("2016-11-23T12:00:00.000000");
+            is_exact(&api, collection, id, limit);
         }
     }
 }
 
 /// Writes documents of that length and of one byte more, with each method.
-fn is_exact(desk: &Desk, collection: &str, id: &str, limit: usize) {
+fn is_exact(api: &Api, collection: &str, id: &str, limit: usize) {
     let encoded: String = id.bytes().map(|byte| format!("%{byte:02x}")).collect();
     let target = format!("/notes/{encoded}");
     let member = collection.split_once(':').map_or("id", |(_, name)| name);
     let list = || {
-        let list = desk.ask("GET /notes", &[], "");
+        let list = api.ask("GET /notes", &[], "");
         (tag(&list), text(&list))
     };
     let any = [("If-Match", "*"), PATCH];
     let content = |bytes: usize| json!({member: id, "x": "x".repeat(bytes)}).to_string();
-    let probe = desk.ask("POST /notes", &[], &content(0));
+    let probe = api.ask("POST /notes", &[], &content(0));
     let room = limit - probe.content().len();
-    let removed = desk.ask(&format!("DELETE {target}"), &any, "");
+    let removed = api.ask(&format!("DELETE {target}"), &any, "");
     assert_eq!(removed.status(), 204);
     for (method, fields) in [
         ("POST", &[][..]),
@@ -152,35 +152,35 @@ fn is_exact(desk: &Desk, collection: &str, id: &str, limit: usize) {
             method => format!("{method} {target}"),
         };
         let before = list();
-        let longer = desk.ask(&line, fields, &content(room + 1));
+        let longer = api.ask(&line, fields, &content(room + 1));
         let sentence = TOO_LONG.replace("65536", &limit.to_string());
         assert_eq!((longer.status(), message(&longer)), (413, sentence));
         assert_eq!(list(), before, "nothing has changed");
-        let longest = desk.ask(&line, fields, &content(room));
+        let longest = api.ask(&line, fields, &content(room));
         assert_eq!(longest.status(), if exists { 200 } else { 201 });
         assert_eq!(longest.content().len(), limit, "{method} {id}");
-        let shown = desk.ask(&format!("GET {target}"), &[], "");
+        let shown = api.ask(&format!("GET {target}"), &[], "");
         assert_eq!(shown.content(), longest.content());
         if method == "POST" {
-            let removed = desk.ask(&format!("DELETE {target}"), &any, "");
+            let removed = api.ask(&format!("DELETE {target}"), &any, "");
             assert_eq!(removed.status(), 204);
         }
     }
-    desk.ask(&format!("DELETE {target}"), &any, "");
+    api.ask(&format!("DELETE {target}"), &any, "");
 }
 
 #[test]
 fn an_id_that_is_made_counts() {
-    let desk = serving(&["notes"]);
+    let api = serving(&["notes"]);
     let post = |bytes: usize| {
         let content = json!({"x": "x".repeat(bytes)}).to_string();
-        desk.ask("POST /notes", &[], &content)
+        api.ask("POST /notes", &[], &content)
     };
     let room = room(post(0).content().len());
-    let before = text(&desk.ask("GET /notes", &[], ""));
+    let before = text(&api.ask("GET /notes", &[], ""));
     let longer = post(room + 1);
     assert_eq!((longer.status(), &*message(&longer)), (413, TOO_LONG));
-    assert_eq!(text(&desk.ask("GET /notes", &[], "")), before);
+    assert_eq!(text(&api.ask("GET /notes", &[], "")), before);
     let longest = post(room);
     assert_eq!((longest.status(), longest.content().len()), (201, LONGEST));
 }
@@ -188,13 +188,13 @@ fn an_id_that_is_made_counts() {
 /// A document without members has no comma before them.
 #[test]
 fn the_shortest_document_may_be_as_long_as_it_is() {
-    let mut desk = serving(&["notes"]);
+    let mut api = serving(&["notes"]);
     let content = r#"{"id":"1"}"#;
-    let length = desk.ask("POST /notes", &[], content).content().len();
+    let length = api.ask("POST /notes", &[], content).content().len();
     for (limit, status) in [(length, 201), (length - 1, 413)] {
-        desk = serving(&["notes"]);
-        desk.policy.max_content = limit as u64;
-        assert_eq!(desk.ask("POST /notes", &[], content).status(), status);
+        api = serving(&["notes"]);
+        api.policy.max_content = limit as u64;
+        assert_eq!(api.ask("POST /notes", &[], content).status(), status);
     }
 }
 
@@ -202,8 +202,8 @@ fn the_shortest_document_may_be_as_long_as_it_is() {
 #[test]
 fn many_patches_make_no_document_longer_than_one() {
     for bytes in [1, 900, 8000, 65_000] {
-        let desk = serving(&["notes"]);
-        let created = desk.ask("POST /notes", &[], r#"{"id":"1"}"#);
+        let api = serving(&["notes"]);
+        let created = api.ask("POST /notes", &[], r#"{"id":"1"}"#);
         let mut current = text(&created);
         let mut refusals = 0;
         // Many at once, so that this does not take all day.
@@ -211,7 +211,7 @@ fn many_patches_make_no_document_longer_than_one() {
         for round in 0..100 {
             let members = (0..each).map(|it| (format!("m{round}.{it}"), "x".repeat(bytes).into()));
             let patch = Value::Object(members.collect()).to_string();
-            let patched = desk.ask("PATCH /notes/1", &[("If-Match", "*"), PATCH], &patch);
+            let patched = api.ask("PATCH /notes/1", &[("If-Match", "*"), PATCH], &patch);
             if patched.status() == 200 {
                 assert!(patched.content().len() <= LONGEST);
                 current = text(&patched);
@@ -221,7 +221,7 @@ fn many_patches_make_no_document_longer_than_one() {
                 assert!(current.len() + patch.len() + 2 > LONGEST);
                 refusals += 1;
             }
-            assert_eq!(text(&desk.ask("GET /notes/1", &[], "")), current);
+            assert_eq!(text(&api.ask("GET /notes/1", &[], "")), current);
         }
         assert!((10..100).contains(&refusals), "{refusals} of {bytes} bytes");
     }
@@ -241,7 +241,7 @@ fn nested(levels: usize, bytes: usize, mark: &str) -> String {
 
 #[test]
 fn a_long_and_deep_patch_of_a_long_and_deep_document() {
-    let desk = serving(&["notes"]);
+    let api = serving(&["notes"]);
     let before = nested(98, 550, "a");
     let whole = nested(98, 570, "b");
     // It removes what is at some levels, and stops in the middle at another.
@@ -251,9 +251,9 @@ fn a_long_and_deep_patch_of_a_long_and_deep_document() {
     let short = nested(98, 0, "a").replace("\"\"", "null");
     for patch in [&whole, &pruned, &removing, &replacing, &short, "{}"] {
         assert!(patch.len() <= LONGEST, "{}", patch.len());
-        let put = desk.ask("PUT /notes/1", &[("If-None-Match", "*")], &before);
+        let put = api.ask("PUT /notes/1", &[("If-None-Match", "*")], &before);
         assert_eq!(put.status(), 201, "{}", text(&put));
-        let patched = desk.ask("PATCH /notes/1", &[("If-Match", "*"), PATCH], patch);
+        let patched = api.ask("PATCH /notes/1", &[("If-Match", "*"), PATCH], patch);
         assert_eq!(patched.status(), 200, "{}", text(&patched));
         let target = read(before.as_bytes()).unwrap();
         let expected = merge_patch(target, &read(patch.as_bytes()).unwrap());
@@ -261,7 +261,7 @@ fn a_long_and_deep_patch_of_a_long_and_deep_document() {
         let members = shown.as_object_mut().unwrap();
         members.retain(|name, _| !["_change_date", "_etag", "id"].contains(&name.as_str()));
         assert_eq!(shown, expected);
-        desk.ask("DELETE /notes/1", &[("If-Match", "*")], "");
+        api.ask("DELETE /notes/1", &[("If-Match", "*")], "");
     }
     assert!(before.len() > 55_000 && whole.len() > 57_000);
 }

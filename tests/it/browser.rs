@@ -2,8 +2,8 @@
 
 use ifmatch::{Collections, Profile, Token};
 
+use crate::api::{Api, tag, text};
 use crate::client::{Client, request};
-use crate::desk::{Desk, tag, text};
 use crate::serving::{Program, Serving};
 
 /// The Accept field of Chromium and Firefox for an address that a user enters.
@@ -18,7 +18,7 @@ const FILES: [(&str, &str); 3] = [
 
 #[test]
 fn s12_5_1_html_is_for_clients_that_prefer_it() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     for (accept, html) in [
         (BROWSER, true),
         ("text/html", true),
@@ -45,7 +45,7 @@ fn s12_5_1_html_is_for_clients_that_prefer_it() {
         ("x/text/html", false),
         ("\"text/html\"", false),
     ] {
-        let answer = desk.ask("GET /", &[("Accept", accept)], "");
+        let answer = api.ask("GET /", &[("Accept", accept)], "");
         let expected = if html { FILES[0].1 } else { "application/json" };
         assert_eq!(answer.field("Content-Type"), Some(expected), "{accept}");
         assert_eq!(answer.field("Vary"), Some("Accept"), "{accept}");
@@ -54,11 +54,11 @@ fn s12_5_1_html_is_for_clients_that_prefer_it() {
         ("Accept", "application/json;q=0.5"),
         ("Accept", "text/html"),
     ];
-    let answer = desk.ask("GET /", &lines, "");
+    let answer = api.ask("GET /", &lines, "");
     assert_eq!(answer.field("Content-Type"), Some(FILES[0].1));
     // Documents are JSON for browsers, too.
     for target in ["/persons", "/openapi.json"] {
-        let answer = desk.ask(&format!("GET {target}"), &[("Accept", BROWSER)], "");
+        let answer = api.ask(&format!("GET {target}"), &[("Accept", BROWSER)], "");
         assert_eq!(answer.field("Content-Type"), Some("application/json"));
         assert_eq!(answer.field("Vary"), None);
     }
@@ -129,9 +129,9 @@ fn each_file_has_a_tag_and_strict_fields() {
 /// The page is small, asks no other site, and holds nothing that its policy forbids.
 #[test]
 fn the_files_are_small_and_need_nothing_else() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     let files = FILES
-        .map(|(target, _)| text(&desk.ask(&format!("GET {target}"), &[("Accept", BROWSER)], "")));
+        .map(|(target, _)| text(&api.ask(&format!("GET {target}"), &[("Accept", BROWSER)], "")));
     let size: usize = files.iter().map(String::len).sum();
     assert!(size <= 40_000, "{size}");
     for file in &files {
@@ -153,10 +153,10 @@ fn the_files_are_small_and_need_nothing_else() {
 
 #[test]
 fn a_prefix_stands_before_the_page() {
-    let mut desk = Desk::compatible();
-    desk.policy.collections = Collections::default().under("/api/v1").unwrap();
+    let mut api = Api::compatible();
+    api.policy.collections = Collections::default().under("/api/v1").unwrap();
     for (target, content_type) in FILES {
-        let ask = |target: &str| desk.ask(&format!("GET {target}"), &[("Accept", BROWSER)], "");
+        let ask = |target: &str| api.ask(&format!("GET {target}"), &[("Accept", BROWSER)], "");
         let answer = ask(&format!("/api/v1{target}"));
         assert_eq!(answer.field("Content-Type"), Some(content_type));
         assert_eq!(ask(target).status(), 404);
@@ -220,15 +220,15 @@ fn it_can_be_switched_off() {
 
 #[test]
 fn caches_are_told_of_both_fields() {
-    let mut desk = Desk::compatible();
-    desk.policy
+    let mut api = Api::compatible();
+    api.policy
         .access
         .allow_origin("https://app.example")
         .unwrap();
-    let root = desk.ask("GET /", &[("Accept", BROWSER)], "");
+    let root = api.ask("GET /", &[("Accept", BROWSER)], "");
     assert_eq!(root.field("Vary"), Some("Accept, Origin"));
     let known = tag(&root);
-    let json = desk.ask("GET /", &[("If-None-Match", &known)], "");
+    let json = api.ask("GET /", &[("If-None-Match", &known)], "");
     assert_eq!(
         json.status(),
         200,

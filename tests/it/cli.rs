@@ -55,10 +55,10 @@ fn help_and_version() {
     );
 }
 
-/// What systemd and Docker are told to start.
+/// The systemd unit and the Dockerfile start the program with flags.
 #[test]
 #[cfg(all(feature = "hyper", feature = "sqlite"))]
-fn the_unit_and_the_image_give_flags_that_there_are() {
+fn the_unit_and_the_image_use_flags_that_exist() {
     let unit = include_str!("../../contrib/ifmatch.service").lines();
     let mut unit = unit.filter_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/ifmatch "));
     let unit: Vec<_> = unit.next().unwrap().split(' ').map(Into::into).collect();
@@ -81,7 +81,7 @@ fn the_unit_and_the_image_give_flags_that_there_are() {
     }
 }
 
-/// What stands in the table is read, and nothing else.
+/// Every flag of the table is parsed, and no other.
 #[test]
 fn every_flag_is_read() {
     let values = [
@@ -256,7 +256,8 @@ fn a_store_for_several_servers_that_was_not_built() {
 
 #[cfg(feature = "postgres")]
 #[test]
-fn a_password_is_never_told() {
+fn a_password_is_never_printed() {
+    use ifmatch::ParsePostgresUrlError;
     let store = "--store needs `memory`, `sqlite:PATH`, `sqlite:PATH?synchronous=normal` or \
                  `postgres://USER@HOST/DATABASE`";
     for url in [
@@ -270,10 +271,20 @@ fn a_password_is_never_told() {
             &format!("{store}, not `postgres://...`"),
         );
     }
+    for (parameter, reason) in [
+        (
+            "sslmode=requirepassword=secret",
+            ParsePostgresUrlError::SslMode,
+        ),
+        ("sslmode=verify-ca", ParsePostgresUrlError::SslRootCert),
+    ] {
+        let url = format!("postgres://ann:secret@localhost/persons?{parameter}");
+        fails(&["--store", &url], 2, &format!("--store: {reason}"));
+    }
     let sentence = "warning: the password in --store can be read by every user of this machine, \
                     in the list of processes; put it into the environment variable PGPASSWORD\n\
-                    ifmatch: cannot use the store postgres://127.0.0.1/persons: \
-                    Connection refused (os error 111)";
+                    ifmatch: cannot use the store postgres://ann@127.0.0.1:1/persons: \
+                    error connecting to server: Connection refused (os error 111)";
     fails(
         &["--store", "postgres://ann:secret@127.0.0.1:1/persons"],
         1,
@@ -297,7 +308,7 @@ fn a_password_is_never_told() {
     let place = cluster.host().replace("%2F", "/");
     let told = String::from_utf8(output.stderr).unwrap();
     let sentence = format!(
-        "\nifmatch: cannot use the store postgres://{place}/postgres: \
+        "\nifmatch: cannot use the store postgres://cli@{place}:5432/postgres: \
          password authentication failed for user \"cli\"\n"
     );
     assert!(told.ends_with(&sentence), "{told}");
@@ -348,7 +359,7 @@ fn an_argument_that_is_not_utf8() {
 }
 
 #[test]
-fn an_address_that_cannot_be_had_is_one_sentence_and_exit_1() {
+fn an_address_that_cannot_be_bound_is_one_sentence_and_exit_1() {
     let serving = Serving::start();
     let address = serving.address.to_string();
     let sentence = format!(
@@ -364,8 +375,8 @@ fn an_address_that_cannot_be_had_is_one_sentence_and_exit_1() {
     );
 }
 
-/// What the program says on stderr before it is stopped, which is when it serves.
-fn told_at_the_start(arguments: &[&str]) -> (String, u16) {
+/// What the program prints on stderr until it serves.
+fn stderr_at_the_start(arguments: &[&str]) -> (String, u16) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
     command.args(arguments).stderr(std::process::Stdio::piped());
     let mut program = Program::spawn(&mut command);
@@ -375,17 +386,17 @@ fn told_at_the_start(arguments: &[&str]) -> (String, u16) {
     (told, program.address.port())
 }
 
-/// Listens on every interface, and is stopped before anybody could come.
+/// Listens on every interface for a moment.
 #[cfg(unix)]
 #[test]
-fn listening_beyond_loopback_is_warned_of() {
+fn listening_beyond_loopback_prints_warnings() {
     use std::os::unix::fs::PermissionsExt;
     let directory = Directory::new("exposed");
     let token = directory.0.join("token");
     std::fs::write(&token, "secret").unwrap();
     std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
     let token: &[&str] = &["--token-file", token.to_str().unwrap()];
-    let open = "can be reached from other machines, and whoever reaches it may read and write; \
+    let open = "can be reached from other machines, and every client may read and write; \
                 ask for a token with --token-file, or listen on loopback behind a reverse proxy \
                 that knows its users";
     let hostile = "can be reached from other machines, and a hostile client can stop this server; \
@@ -402,17 +413,17 @@ fn listening_beyond_loopback_is_warned_of() {
         #[cfg(feature = "hyper")]
         ("hyper", &["--listen", "127.0.0.1:0"], &[], &[]),
     ] {
-        let (told, port) = told_at_the_start(&[&["--door", door], listen, token].concat());
+        let (told, port) = stderr_at_the_start(&[&["--door", door], listen, token].concat());
         let warning = |it: &&str| format!("ifmatch: warning: 0.0.0.0:{port} {it}\n");
         let expected: String = warnings.iter().map(warning).collect();
         assert_eq!(told, expected, "{door} {listen:?} {token:?}");
     }
 }
 
-/// Whoever may list processes reads the arguments of all. Nothing listens there.
+/// Every user of the machine can read the arguments. No database listens there.
 #[cfg(feature = "postgres")]
 #[test]
-fn a_password_in_the_command_line_is_warned_of() {
+fn a_password_in_the_command_line_prints_a_warning() {
     let warning = "ifmatch: warning: the password in --store can be read by every user of this \
                    machine, in the list of processes; put it into the environment variable PGPASSWORD\n";
     for command in [&["--listen", "127.0.0.1:0"][..], &["dump"]] {
@@ -453,7 +464,7 @@ fn the_other_door_ends_at_a_signal() {
 
 #[cfg(unix)]
 #[test]
-fn a_token_file_is_for_its_owner_alone() {
+fn a_token_file_must_be_private_to_its_owner() {
     use std::os::unix::fs::PermissionsExt;
     let file = std::env::temp_dir().join(format!("ifmatch-token-{}", std::process::id()));
     let path = file.to_str().unwrap();

@@ -1,6 +1,7 @@
 //! A `PostgreSQL` of the tests' own, from the installed package: never the machine's.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,7 +37,28 @@ impl Cluster {
     }
 
     pub fn start() -> Option<Self> {
-        let bin = Self::bin()?;
+        let cluster = Self::empty(Self::bin()?);
+        // An order of text that is not that of its bytes.
+        cluster.does(
+            "initdb",
+            &[
+                "--username=postgres",
+                "--auth=trust",
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale-provider=icu",
+                "--icu-locale=en-US",
+                "--locale=C",
+            ],
+        );
+        let access = "local all,replication postgres trust\nlocal all all scram-sha-256\n";
+        fs::write(cluster.data().join("pg_hba.conf"), access).unwrap();
+        cluster.go_on();
+        Some(cluster)
+    }
+
+    /// A server without data, which is not started.
+    fn empty(bin: PathBuf) -> Self {
         let directory = Directory::new("postgres");
         let path = directory.0.to_str().unwrap();
         // It will not run as root.
@@ -51,28 +73,45 @@ impl Cluster {
         watcher.args(["-m", "immediate", "stop"]);
         watcher.stdout(Stdio::null()).stderr(Stdio::null());
         let watcher = watcher.stdin(Stdio::piped()).spawn().unwrap();
-        let cluster = Self {
+        Self {
             bin,
             directory,
             watcher,
-        };
-        // An order of text that is not that of its bytes.
-        cluster.does(
-            "initdb",
-            &[
-                "--username=postgres",
-                "--auth=trust",
-                "--no-sync",
-                "--encoding=UTF8",
-                "--locale-provider=icu",
-                "--icu-locale=en-US",
-                "--locale=C",
-            ],
+        }
+    }
+
+    /// A standby of this server, which begins with a copy of its data.
+    pub fn standby(&self) -> Self {
+        let standby = Self::empty(self.bin.clone());
+        let from = self.directory.0.to_str().unwrap();
+        let copy = [
+            "--host",
+            from,
+            "--username=postgres",
+            "--write-recovery-conf",
+        ];
+        standby.does(
+            "pg_basebackup",
+            &[&copy[..], &["--checkpoint=fast", "--no-sync"]].concat(),
         );
-        let access = "local all postgres trust\nlocal all all scram-sha-256\n";
-        fs::write(cluster.data().join("pg_hba.conf"), access).unwrap();
-        cluster.go_on();
-        Some(cluster)
+        standby.go_on();
+        standby
+    }
+
+    /// Has a standby become a primary.
+    pub fn promote(&self) {
+        self.does("pg_ctl", &["-w", "promote"]);
+    }
+
+    /// Starts a former primary again, as the standby of the one in its place.
+    pub fn follow(&self, primary: &Self) {
+        let settings = self.data().join("postgresql.auto.conf");
+        let mut text = fs::read_to_string(&settings).unwrap();
+        let from = primary.directory.0.display();
+        text += &format!("primary_conninfo = 'user=postgres host={from}'\n");
+        fs::write(settings, text).unwrap();
+        fs::write(self.data().join("standby.signal"), "").unwrap();
+        self.go_on();
     }
 
     /// The one that tests share which do not stop it.
@@ -83,18 +122,71 @@ impl Cluster {
 
     /// Stops it, as a crash does.
     pub fn crash(&self) {
-        self.does("pg_ctl", &["-m", "immediate", "stop"]);
+        self.stop("immediate");
+    }
+
+    /// Stops it in this mode of `pg_ctl`.
+    pub fn stop(&self, mode: &str) {
+        self.does("pg_ctl", &["-m", mode, "stop"]);
     }
 
     /// Starts it again.
     pub fn go_on(&self) {
+        assert!(self.starts("-c listen_addresses="));
+    }
+
+    /// Starts it again with these options, and on a port of 127.0.0.1, which is returned.
+    pub fn go_on_with_port(&self, options: &str) -> u16 {
+        for _ in 0..10 {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            drop(listener);
+            // It does not start if another process has taken the port meanwhile.
+            if self.starts(&format!(
+                "-c listen_addresses=127.0.0.1 -c port={port} {options}"
+            )) {
+                return port;
+            }
+        }
+        panic!(
+            "{}",
+            fs::read_to_string(self.data().join("log")).unwrap_or_default()
+        );
+    }
+
+    fn starts(&self, options: &str) -> bool {
         let options = format!(
-            "-c listen_addresses= -c unix_socket_directories={} -c fsync=off -c max_connections=300",
+            "{options} -c unix_socket_directories={} -c fsync=off -c max_connections=300 \
+             -c wal_retrieve_retry_interval=100ms",
             self.directory.0.display()
         );
         let log = self.data().join("log");
         let log = log.to_str().unwrap();
-        self.does("pg_ctl", &["-w", "-l", log, "-o", &options, "start"]);
+        self.tries("pg_ctl", &["-w", "-l", log, "-o", &options, "start"])
+    }
+
+    /// Puts a file of this name and content among its data, where it alone may read it.
+    pub fn add_file(&self, name: &str, content: &[u8]) -> PathBuf {
+        let file = self.data().join(name);
+        fs::write(&file, content).unwrap();
+        assert!(run(Command::new("chmod").arg("600").arg(&file)));
+        if is_root() {
+            assert!(run(Command::new("chown").arg("postgres").arg(&file)));
+        }
+        file
+    }
+
+    /// The process that starts all others.
+    pub fn postmaster(&self) -> u32 {
+        let file = fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
+        file.lines().next().unwrap().parse().unwrap()
+    }
+
+    /// Does this on this server, whether it is a primary or a standby.
+    pub fn sql(&self, sql: &str) {
+        let url = format!("postgres://postgres@{}/postgres", self.host());
+        let mut client = Client::connect(&url, NoTls).unwrap();
+        client.batch_execute(sql).unwrap();
     }
 
     fn data(&self) -> PathBuf {
@@ -102,12 +194,16 @@ impl Cluster {
     }
 
     fn does(&self, program: &str, arguments: &[&str]) {
+        assert!(self.tries(program, arguments), "{program} {arguments:?}");
+    }
+
+    fn tries(&self, program: &str, arguments: &[&str]) -> bool {
         let words = unprivileged();
         let program = self.bin.join(program);
         let mut words = words.into_iter().map(Path::new).chain([program.as_path()]);
         let mut command = Command::new(words.next().unwrap());
         let command = command.args(words).arg("-D").arg(self.data());
-        assert!(run(command.args(arguments)), "{command:?}");
+        run(command.args(arguments))
     }
 
     /// The socket's directory, as a URL has it.
@@ -128,7 +224,7 @@ fn run(command: &mut Command) -> bool {
     command.status().unwrap().success()
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output().unwrap();
     id.stdout == b"0\n"
 }
@@ -164,9 +260,22 @@ impl Schema {
         let host = cluster.host();
         let url =
             format!("postgres://postgres@{host}/postgres?options=-c%20search_path%3Dtest{count}");
-        let schema = Self { url, tagged: true };
+        let schema = Self::at(url);
         schema.sql(&format!("CREATE SCHEMA test{count}"));
         schema
+    }
+
+    /// One that is there already.
+    pub fn at(url: String) -> Self {
+        Self { url, tagged: true }
+    }
+
+    /// The same, in whichever of these servers takes writes.
+    pub fn or_on(self, cluster: &Cluster, other: &Cluster) -> Self {
+        let (host, other) = (cluster.host(), other.host());
+        let url = self.url.replace(&host, &format!("{host},{other}"));
+        let url = format!("{url}&target_session_attrs=read-write");
+        Self { url, ..self }
     }
 
     /// The same, whose lists have a tag or not.

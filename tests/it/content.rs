@@ -2,8 +2,8 @@
 
 use ifmatch::{Collection, Collections, Profile, Response};
 
+use crate::api::{Api, tag};
 use crate::client::{Answer, request};
-use crate::desk::{Desk, tag};
 use crate::serving::Serving;
 
 /// The members `message` and `detail`, of which a strict answer has one for both.
@@ -27,18 +27,18 @@ fn collections() -> Collections {
     Collections::new([Collection::persons(), Collection::new("notes").unwrap()]).unwrap()
 }
 
-/// A desk of each profile with persons and notes, and one of each.
-fn desks() -> [(Desk, Profile); 2] {
-    let desks = [
-        (Desk::compatible(), Profile::Compatible),
-        (Desk::strict(), Profile::Strict),
+/// A api of each profile with persons and notes, and one of each.
+fn apis() -> [(Api, Profile); 2] {
+    let apis = [
+        (Api::compatible(), Profile::Compatible),
+        (Api::strict(), Profile::Strict),
     ];
-    desks.map(|(mut desk, profile)| {
-        desk.policy.collections = collections();
-        desk.create("1", "Wim");
-        let note = desk.ask("POST /notes", &[], r#"{"id": "1", "title": "Milk"}"#);
+    apis.map(|(mut api, profile)| {
+        api.policy.collections = collections();
+        api.create("1", "Wim");
+        let note = api.ask("POST /notes", &[], r#"{"id": "1", "title": "Milk"}"#);
         assert_eq!(note.status(), 201);
-        (desk, profile)
+        (api, profile)
     })
 }
 
@@ -102,7 +102,7 @@ fn a_form_is_told_that_it_is_one() {
     let parts = "--x\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nMilk\r\n--x--\r\n";
     let note = "The content must be JSON: expected value at line 1 column 1";
     let person = "Missing JSON data in request";
-    for (desk, profile) in desks() {
+    for (api, profile) in apis() {
         for (line, fields, message) in [
             ("POST /notes", None, note),
             ("PUT /notes/1", Some(("If-Match", "*")), note),
@@ -112,7 +112,7 @@ fn a_form_is_told_that_it_is_one() {
             let ask = |content_type: &str, content: &str| -> Response {
                 let mut fields = Vec::from_iter(fields);
                 fields.push(("Content-Type", content_type));
-                let answer = desk.ask(line, &fields, content);
+                let answer = api.ask(line, &fields, content);
                 assert_eq!(answer.status(), 400);
                 answer
             };
@@ -155,7 +155,7 @@ fn a_form_is_told_that_it_is_one() {
 #[test]
 fn an_empty_person_is_told_what_is_missing() {
     let message = "Missing JSON data in request";
-    for (desk, profile) in desks() {
+    for (api, profile) in apis() {
         for (line, fields, missing) in [
             (
                 "POST /persons",
@@ -173,7 +173,7 @@ fn an_empty_person_is_told_what_is_missing() {
                 (" { }\n", Some(missing)),
                 ("[]", None),
             ] {
-                let answer = desk.ask(line, fields, content);
+                let answer = api.ask(line, fields, content);
                 assert_eq!(answer.status(), 400);
                 is_told(answer.content(), profile, message, detail);
             }
@@ -184,7 +184,7 @@ fn an_empty_person_is_told_what_is_missing() {
 /// A client whose id is taken gets the current tag, with which it can replace the document.
 #[test]
 fn an_id_that_is_taken_comes_with_its_tag() {
-    for (desk, profile) in desks() {
+    for (api, profile) in apis() {
         let status = match profile {
             Profile::Compatible => 400,
             Profile::Strict => 409,
@@ -195,17 +195,17 @@ fn an_id_that_is_taken_comes_with_its_tag() {
         ] {
             for key in [None, Some(("Idempotency-Key", "\"other\""))] {
                 let document = format!("{collection}/1");
-                let refused = desk.ask(&format!("POST {collection}"), key.as_slice(), content);
+                let refused = api.ask(&format!("POST {collection}"), key.as_slice(), content);
                 assert_eq!(refused.status(), status);
-                let current = tag(&desk.ask(&format!("GET {document}"), &[], ""));
+                let current = tag(&api.ask(&format!("GET {document}"), &[], ""));
                 assert_eq!(tag(&refused), current);
                 let fields = [("If-Match", &*current)];
-                let put = desk.ask(&format!("PUT {document}"), &fields, content);
+                let put = api.ask(&format!("PUT {document}"), &fields, content);
                 assert_eq!(put.status(), 200);
             }
         }
         // No other problem of content has a tag.
-        let bad = desk.ask("POST /notes", &[], "[]");
+        let bad = api.ask("POST /notes", &[], "[]");
         assert_eq!((bad.status(), bad.field("ETag")), (400, None));
     }
 }

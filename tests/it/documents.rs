@@ -6,20 +6,20 @@ use ifmatch::{
 };
 use serde_json::Value;
 
-use crate::desk::{Desk, message, tag, text};
+use crate::api::{Api, message, tag, text};
 
-/// A desk that serves these collections, written as on the command line.
-pub fn serving(collections: &[&str]) -> Desk {
-    serve(Desk::compatible(), collections)
+/// A api that serves these collections, written as on the command line.
+pub fn serving(collections: &[&str]) -> Api {
+    serve(Api::compatible(), collections)
 }
 
-pub fn strict(collections: &[&str]) -> Desk {
-    serve(Desk::strict(), collections)
+pub fn strict(collections: &[&str]) -> Api {
+    serve(Api::strict(), collections)
 }
 
-fn serve(mut desk: Desk, collections: &[&str]) -> Desk {
-    desk.policy.collections = served(collections);
-    desk
+fn serve(mut api: Api, collections: &[&str]) -> Api {
+    api.policy.collections = served(collections);
+    api
 }
 
 fn served(collections: &[&str]) -> Collections {
@@ -36,8 +36,8 @@ fn json(response: &Response) -> Value {
 
 /// Creates a document and returns its tag.
 #[track_caller]
-fn create(desk: &Desk, path: &str, content: &str) -> String {
-    let created = desk.ask(&format!("POST {path}"), &[], content);
+fn create(api: &Api, path: &str, content: &str) -> String {
+    let created = api.ask(&format!("POST {path}"), &[], content);
     assert_eq!(created.status(), 201, "{}", text(&created));
     tag(&created)
 }
@@ -52,8 +52,8 @@ fn refused(response: &Response, status: u16, sentence: &str) {
 
 #[test]
 fn a_document_is_shown_with_what_the_server_keeps() {
-    let desk = serving(&["notes"]);
-    let created = desk.ask(
+    let api = serving(&["notes"]);
+    let created = api.ask(
         "POST /notes",
         &[],
         r#"{"title": "Milk", "id": "1", "B": [1, 2]}"#,
@@ -70,17 +70,17 @@ fn a_document_is_shown_with_what_the_server_keeps() {
         "40870d9b19d8629326eca7d16e56819d"
     );
 
-    let fetched = desk.ask("GET /notes/1", &[], "");
+    let fetched = api.ask("GET /notes/1", &[], "");
     assert_eq!(
         (text(&fetched), tag(&fetched)),
         (shown.clone(), tag(&created))
     );
     assert_eq!(
-        text(&desk.ask("GET /notes", &[], "")),
+        text(&api.ask("GET /notes", &[], "")),
         format!("[\n{shown}]\n")
     );
-    create(&desk, "/notes", r#"{"id": "2"}"#);
-    let list = text(&desk.ask("GET /notes", &[], ""));
+    create(&api, "/notes", r#"{"id": "2"}"#);
+    let list = text(&api.ask("GET /notes", &[], ""));
     let two = list
         .strip_prefix(&format!("[\n{},\n", shown.trim_end()))
         .expect(&list);
@@ -94,24 +94,24 @@ fn a_document_is_shown_with_what_the_server_keeps() {
 /// A document from a list can be written back without another GET.
 #[test]
 fn what_was_read_can_be_edited_and_sent_back() {
-    let desk = serving(&["notes"]);
-    create(&desk, "/notes", r#"{"id": "a b", "n": 1.50}"#);
+    let api = serving(&["notes"]);
+    create(&api, "/notes", r#"{"id": "a b", "n": 1.50}"#);
     for method in ["PUT", "PATCH"] {
-        let list = json(&desk.ask("GET /notes", &[], ""));
+        let list = json(&api.ask("GET /notes", &[], ""));
         let held = &list[0];
         let if_match = format!("\"{}\"", held["_etag"].as_str().unwrap());
         let fields = [
             ("If-Match", &*if_match),
             ("Content-Type", "application/merge-patch+json"),
         ];
-        let edited = desk.ask(
+        let edited = api.ask(
             &format!("{method} /notes/a%20b"),
             &fields,
             &held.to_string(),
         );
         assert_eq!(edited.status(), 200, "{}", text(&edited));
         assert_ne!(tag(&edited), if_match);
-        let again = desk.ask(
+        let again = api.ask(
             &format!("{method} /notes/a%20b"),
             &fields,
             &held.to_string(),
@@ -120,15 +120,15 @@ fn what_was_read_can_be_edited_and_sent_back() {
     }
     // Any values of these members are ignored, because they are the server's.
     let content = r#"{"_etag": [1], "_change_date": null, "x": 1}"#;
-    let created = desk.ask("POST /notes", &[], content);
+    let created = api.ask("POST /notes", &[], content);
     assert_eq!(created.status(), 201);
     assert_eq!(json(&created)["_etag"], tag(&created).trim_matches('"'));
 }
 
 #[test]
 fn names_with_an_underscore_are_the_servers() {
-    let desk = serving(&["notes"]);
-    create(&desk, "/notes", r#"{"id": "1"}"#);
+    let api = serving(&["notes"]);
+    create(&api, "/notes", r#"{"id": "1"}"#);
     let sentence = |name| {
         format!("The member `{name}` cannot be kept: names that begin with `_` are the server's")
     };
@@ -148,23 +148,23 @@ fn names_with_an_underscore_are_the_servers() {
             } else {
                 &fields
             };
-            refused(&desk.ask(line, fields, content), 400, &sentence(name));
+            refused(&api.ask(line, fields, content), 400, &sentence(name));
         }
     }
     // Inside of other members they are the client's.
-    create(&desk, "/notes", r#"{"id": "2", "a": {"_x": 1}, "a_": 2}"#);
+    create(&api, "/notes", r#"{"id": "2", "a": {"_x": 1}, "a_": 2}"#);
     // An id member may have such a name.
-    let desk = serving(&["notes:_id"]);
-    create(&desk, "/notes", r#"{"_id": "1", "id": 7}"#);
-    assert_eq!(json(&desk.ask("GET /notes/1", &[], ""))["id"], 7);
+    let api = serving(&["notes:_id"]);
+    create(&api, "/notes", r#"{"_id": "1", "id": 7}"#);
+    assert_eq!(json(&api.ask("GET /notes/1", &[], ""))["id"], 7);
 }
 
 #[test]
 fn the_id_agrees_with_the_target() {
-    let desk = serving(&["notes", "pages:slug"]);
-    let tag = create(&desk, "/notes", r#"{"id": "1"}"#);
+    let api = serving(&["notes", "pages:slug"]);
+    let tag = create(&api, "/notes", r#"{"id": "1"}"#);
     let fields = [("If-Match", &*tag)];
-    let put = |content| desk.ask("PUT /notes/1", &fields, content);
+    let put = |content| api.ask("PUT /notes/1", &fields, content);
     refused(
         &put(r#"{"id": "2"}"#),
         400,
@@ -186,8 +186,8 @@ fn the_id_agrees_with_the_target() {
         "The member `id` must not be empty",
     );
     assert_eq!(put(r#"{"slug": "2"}"#).status(), 200);
-    create(&desk, "/pages", r#"{"slug": "1", "id": "mine"}"#);
-    let put = desk.ask(
+    create(&api, "/pages", r#"{"slug": "1", "id": "mine"}"#);
+    let put = api.ask(
         "PUT /pages/1",
         &[("If-Match", "*")],
         r#"{"id": "2", "slug": "3"}"#,
@@ -202,7 +202,7 @@ fn the_id_agrees_with_the_target() {
 /// Each value is returned as the text that was sent.
 #[test]
 fn s8259_nothing_is_changed_on_the_way() {
-    let desk = serving(&["notes"]);
+    let api = serving(&["notes"]);
     let values = [
         "0",
         "-0",
@@ -236,31 +236,31 @@ fn s8259_nothing_is_changed_on_the_way() {
     for (index, value) in values.iter().enumerate() {
         let id = index.to_string();
         create(
-            &desk,
+            &api,
             "/notes",
             &format!(r#"{{"v" :{value} , "id": "{id}"}}"#),
         );
-        let shown = text(&desk.ask(&format!("GET /notes/{id}"), &[], ""));
+        let shown = text(&api.ask(&format!("GET /notes/{id}"), &[], ""));
         let end = format!("\"id\":\"{id}\",\"v\":{value}}}\n");
         assert!(shown.ends_with(&end), "{shown} of {value}");
-        let put = desk.ask(&format!("PUT /notes/{id}"), &[("If-Match", "*")], &shown);
+        let put = api.ask(&format!("PUT /notes/{id}"), &[("If-Match", "*")], &shown);
         assert!(text(&put).ends_with(&end), "{} of {value}", text(&put));
     }
     // White space between values is gone, and members are sorted by their names.
     create(
-        &desk,
+        &api,
         "/notes",
         "{\"id\":\"x\",\r\n\t\"b\" : [ 1 , { \"d\" : 1 , \"c\" : 2 } ], \"\\u0061\":1}",
     );
-    let shown = text(&desk.ask("GET /notes/x", &[], ""));
+    let shown = text(&api.ask("GET /notes/x", &[], ""));
     let end = "\"id\":\"x\",\"\\u0061\":1,\"b\":[1,{\"d\":1,\"c\":2}]}\n";
     assert!(shown.ends_with(end), "{shown}");
 }
 
 #[test]
 fn content_that_is_no_document() {
-    let desk = serving(&["notes"]);
-    create(&desk, "/notes", r#"{"id": "1"}"#);
+    let api = serving(&["notes"]);
+    create(&api, "/notes", r#"{"id": "1"}"#);
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(100), "]".repeat(100));
     let twice = |name| format!("The content must not have the member `{name}` twice in one object");
     let half =
@@ -306,7 +306,7 @@ fn content_that_is_no_document() {
             } else {
                 &[]
             };
-            refused(&desk.ask(line, fields, content), 400, &sentence);
+            refused(&api.ask(line, fields, content), 400, &sentence);
         }
     }
     for content in [
@@ -314,12 +314,12 @@ fn content_that_is_no_document() {
         b"\xef\xbb\xbf{}",
         b"{\"a\": \"\x01\"}",
     ] {
-        let response = desk.ask_bytes("POST /notes", &[], content);
+        let response = api.ask_bytes("POST /notes", &[], content);
         assert_eq!(response.status(), 400);
         assert!(message(&response).starts_with("The content must be JSON: "));
     }
     assert_eq!(
-        json(&desk.ask("GET /notes", &[], ""))
+        json(&api.ask("GET /notes", &[], ""))
             .as_array()
             .unwrap()
             .len(),
@@ -329,10 +329,10 @@ fn content_that_is_no_document() {
 
 #[test]
 fn s9_3_3_post_without_an_id_makes_one() {
-    let mut desk = serving(&["notes"]);
+    let mut api = serving(&["notes"]);
     let mut ids = Vec::new();
-    let post = |desk: &Desk| {
-        let created = desk.ask("POST /notes", &[], r#"{"title": "x"}"#);
+    let post = |api: &Api| {
+        let created = api.ask("POST /notes", &[], r#"{"title": "x"}"#);
         assert_eq!(created.status(), 201, "{}", text(&created));
         let id = json(&created)["id"].as_str().unwrap().to_owned();
         assert_eq!(created.field("Location"), Some(&*format!("/notes/{id}")));
@@ -343,32 +343,32 @@ fn s9_3_3_post_without_an_id_makes_one() {
         id
     };
     for _ in 0..50 {
-        ids.push(post(&desk));
+        ids.push(post(&api));
     }
     // Also when the clock goes back, and after all of them were removed.
-    desk.set_clock("2016-11-23T12:00:00.000000");
-    ids.push(post(&desk));
+    api.set_clock("2016-11-23T12:00:00.000000");
+    ids.push(post(&api));
     for id in &ids {
-        let removed = desk.ask(&format!("DELETE /notes/{id}"), &[("If-Match", "*")], "");
+        let removed = api.ask(&format!("DELETE /notes/{id}"), &[("If-Match", "*")], "");
         assert_eq!(removed.status(), 204);
     }
-    ids.push(post(&desk));
-    desk.set_clock("2036-11-23T12:00:00.000000");
-    ids.push(post(&desk));
+    ids.push(post(&api));
+    api.set_clock("2036-11-23T12:00:00.000000");
+    ids.push(post(&api));
     // Where a client was there first, another is made.
     let next = "2036-11-23T12:00:00.000002".parse::<Version>().unwrap();
     create(
-        &desk,
+        &api,
         "/notes",
         &format!(r#"{{"id": "{}"}}"#, Id::from(next)),
     );
-    ids.push(post(&desk));
+    ids.push(post(&api));
     assert!(ids.is_sorted_by(|one, next| one < next), "{ids:?}");
 }
 
 #[test]
 fn ids_are_as_those_of_persons() {
-    let desk = serving(&["notes"]);
+    let api = serving(&["notes"]);
     let long = "x".repeat(1025);
     for (id, sentence) in [
         ("", "The member `id` must not be empty"),
@@ -380,11 +380,11 @@ fn ids_are_as_those_of_persons() {
         (&*long, "The member `id` must not be longer than 1024 bytes"),
     ] {
         let content = format!(r#"{{"id": "{id}"}}"#);
-        refused(&desk.ask("POST /notes", &[], &content), 400, sentence);
+        refused(&api.ask("POST /notes", &[], &content), 400, sentence);
     }
-    let post = desk.ask("POST /notes", &[], r#"{"id": 1}"#);
+    let post = api.ask("POST /notes", &[], r#"{"id": 1}"#);
     refused(&post, 400, "The member `id` must be a string, not a number");
-    let put = desk.ask(
+    let put = api.ask(
         &format!("PUT /notes/{long}"),
         &[("If-None-Match", "*")],
         "{}",
@@ -394,7 +394,7 @@ fn ids_are_as_those_of_persons() {
         400,
         "The member `id` must not be longer than 1024 bytes",
     );
-    let get = desk.ask(&format!("GET /notes/{long}"), &[], "");
+    let get = api.ask(&format!("GET /notes/{long}"), &[], "");
     assert_eq!(get.status(), 404);
     for id in [
         "a/b",
@@ -408,10 +408,10 @@ fn ids_are_as_those_of_persons() {
         "😀",
     ] {
         let content = serde_json::json!({"id": id}).to_string();
-        let created = desk.ask("POST /notes", &[], &content);
+        let created = api.ask("POST /notes", &[], &content);
         let location = created.field("Location").unwrap();
         assert_eq!(
-            desk.ask(&format!("GET {location}"), &[], "").content(),
+            api.ask(&format!("GET {location}"), &[], "").content(),
             created.content()
         );
     }
@@ -420,22 +420,22 @@ fn ids_are_as_those_of_persons() {
 #[test]
 fn an_id_that_is_taken() {
     let sentence = "Document with ID 1 already exists";
-    for (desk, status) in [(serving(&["notes"]), 400), (strict(&["notes"]), 409)] {
-        create(&desk, "/notes", r#"{"id": "1", "a": 1}"#);
+    for (api, status) in [(serving(&["notes"]), 400), (strict(&["notes"]), 409)] {
+        create(&api, "/notes", r#"{"id": "1", "a": 1}"#);
         refused(
-            &desk.ask("POST /notes", &[], r#"{"id": "1"}"#),
+            &api.ask("POST /notes", &[], r#"{"id": "1"}"#),
             status,
             sentence,
         );
-        let put = desk.ask("PUT /notes/1", &[("If-None-Match", "*")], "{}");
+        let put = api.ask("PUT /notes/1", &[("If-None-Match", "*")], "{}");
         assert_eq!(put.status(), 412);
-        let put = desk.ask("PUT /notes/2", &[("If-None-Match", "*")], r#"{"id": "2"}"#);
+        let put = api.ask("PUT /notes/2", &[("If-None-Match", "*")], r#"{"id": "2"}"#);
         assert_eq!(
             (put.status(), put.field("Location")),
             (201, Some("/notes/2"))
         );
-        assert_eq!(json(&desk.ask("GET /notes/1", &[], ""))["a"], 1);
-        let missing = desk.ask("PUT /notes/3", &[("If-Match", "*")], "{}");
+        assert_eq!(json(&api.ask("GET /notes/1", &[], ""))["a"], 1);
+        let missing = api.ask("PUT /notes/3", &[("If-Match", "*")], "{}");
         refused(&missing, 404, "Document with ID 3 not found");
     }
 }
@@ -443,78 +443,78 @@ fn an_id_that_is_taken() {
 /// The rules of persons: in default 412, in strict 428; the content is looked at before.
 #[test]
 fn s6585_3_a_write_says_what_it_has_seen() {
-    for (desk, status) in [(serving(&["notes"]), 412), (strict(&["notes"]), 428)] {
-        let tag = create(&desk, "/notes", r#"{"id": "1"}"#);
-        assert_eq!(desk.ask("PUT /notes/1", &[], "{}").status(), status);
-        assert_eq!(desk.ask("DELETE /notes/1", &[], "").status(), status);
-        let bad = desk.ask("PUT /notes/1", &[], "[");
+    for (api, status) in [(serving(&["notes"]), 412), (strict(&["notes"]), 428)] {
+        let tag = create(&api, "/notes", r#"{"id": "1"}"#);
+        assert_eq!(api.ask("PUT /notes/1", &[], "{}").status(), status);
+        assert_eq!(api.ask("DELETE /notes/1", &[], "").status(), status);
+        let bad = api.ask("PUT /notes/1", &[], "[");
         assert_eq!(bad.status(), 400);
         let old = [("If-Match", "\"old\"")];
-        let stale = desk.ask("PUT /notes/1", &old, "[");
+        let stale = api.ask("PUT /notes/1", &old, "[");
         assert_eq!((stale.status(), stale.field("ETag")), (412, Some(&*tag)));
         let prefer = [("If-Match", "\"old\""), ("Prefer", "return=representation")];
-        let stale = desk.ask("PUT /notes/1", &prefer, "{}");
+        let stale = api.ask("PUT /notes/1", &prefer, "{}");
         assert_eq!(stale.status(), 412);
         assert_eq!(
             format!("\"{}\"", json(&stale)["_etag"].as_str().unwrap()),
             tag
         );
         let minimal = [("If-Match", &*tag), ("Prefer", "return=minimal")];
-        assert_eq!(desk.ask("PUT /notes/1", &minimal, "{}").status(), 204);
+        assert_eq!(api.ask("PUT /notes/1", &minimal, "{}").status(), 204);
         let unchanged = [("If-None-Match", &*tag)];
-        assert_eq!(desk.ask("GET /notes/1", &unchanged, "").status(), 200);
+        assert_eq!(api.ask("GET /notes/1", &unchanged, "").status(), 200);
     }
 }
 
 #[test]
 fn collections_do_not_see_each_other() {
-    let desk = serving(&["notes", "persons", "tasks:name"]);
-    create(&desk, "/notes", r#"{"id": "1", "a": 1}"#);
-    let notes = tag(&desk.ask("GET /notes", &[], ""));
-    create(&desk, "/tasks", r#"{"name": "1", "b": 1}"#);
-    desk.create("1", "Wim");
-    assert_eq!(tag(&desk.ask("GET /notes", &[], "")), notes);
-    let removed = desk.ask("DELETE /tasks/1", &[("If-Match", "*")], "");
+    let api = serving(&["notes", "persons", "tasks:name"]);
+    create(&api, "/notes", r#"{"id": "1", "a": 1}"#);
+    let notes = tag(&api.ask("GET /notes", &[], ""));
+    create(&api, "/tasks", r#"{"name": "1", "b": 1}"#);
+    api.create("1", "Wim");
+    assert_eq!(tag(&api.ask("GET /notes", &[], "")), notes);
+    let removed = api.ask("DELETE /tasks/1", &[("If-Match", "*")], "");
     assert_eq!(removed.status(), 204);
-    let unchanged = desk.ask("GET /notes", &[("If-None-Match", &notes)], "");
+    let unchanged = api.ask("GET /notes", &[("If-None-Match", &notes)], "");
     assert_eq!(unchanged.status(), 304);
-    assert_eq!(json(&desk.ask("GET /notes/1", &[], ""))["a"], 1);
-    assert!(text(&desk.ask("GET /persons/1", &[], "")).contains("\"person_name\": \"Wim\""));
+    assert_eq!(json(&api.ask("GET /notes/1", &[], ""))["a"], 1);
+    assert!(text(&api.ask("GET /persons/1", &[], "")).contains("\"person_name\": \"Wim\""));
     let nothing = "Nothing is found here; the resources are /, /openapi.json, /notes, /notes/{id}, \
         /persons, /persons/{id}, /tasks and /tasks/{id}";
     for target in ["/nothing", "/notes/1/2", "/Notes", "/notes/"] {
-        refused(&desk.ask(&format!("GET {target}"), &[], ""), 404, nothing);
+        refused(&api.ask(&format!("GET {target}"), &[], ""), 404, nothing);
     }
-    let links = json(&desk.ask("GET /", &[], ""))["links"].clone();
+    let links = json(&api.ask("GET /", &[], ""))["links"].clone();
     let expected = serde_json::json!({"notes": "/notes", "persons": "/persons", "tasks": "/tasks"});
     assert_eq!(links, expected);
 }
 
 #[test]
 fn the_root_says_what_the_older_service_said() {
-    let root = json(&Desk::compatible().ask("GET /", &[], ""));
+    let root = json(&Api::compatible().ask("GET /", &[], ""));
     assert_eq!(root["foo"], "bar");
     assert_eq!(root["links"]["persons"], "/persons");
-    assert_eq!(json(&Desk::strict().ask("GET /", &[], "")).get("foo"), None);
+    assert_eq!(json(&Api::strict().ask("GET /", &[], "")).get("foo"), None);
 }
 
 #[test]
 fn a_prefix_stands_before_every_target() {
-    let mut desk = serving(&["notes"]);
-    desk.policy.collections = served(&["notes"]).under("/api/v1").unwrap();
-    let created = desk.ask("POST /api/v1/notes", &[], r#"{"id": "1"}"#);
+    let mut api = serving(&["notes"]);
+    api.policy.collections = served(&["notes"]).under("/api/v1").unwrap();
+    let created = api.ask("POST /api/v1/notes", &[], r#"{"id": "1"}"#);
     assert_eq!(created.field("Location"), Some("/api/v1/notes/1"));
-    create(&desk, "/api/v1/notes", r#"{"id": "2"}"#);
-    let list = desk.ask("GET /api/v1/notes?limit=1", &[], "");
+    create(&api, "/api/v1/notes", r#"{"id": "2"}"#);
+    let list = api.ask("GET /api/v1/notes?limit=1", &[], "");
     let next = "</api/v1/notes?limit=1&after=1>; rel=\"next\"";
     assert!(list.field("Link").unwrap().ends_with(next));
-    let root = desk.ask("GET /api/v1/", &[], "");
+    let root = api.ask("GET /api/v1/", &[], "");
     assert_eq!(
         root.field("Link"),
         Some("</api/v1/openapi.json>; rel=\"service-desc\"")
     );
     assert_eq!(json(&root)["links"]["notes"], "/api/v1/notes");
-    assert_eq!(desk.ask("GET /api/v1/openapi.json", &[], "").status(), 200);
+    assert_eq!(api.ask("GET /api/v1/openapi.json", &[], "").status(), 200);
     for target in [
         "/",
         "/notes",
@@ -525,7 +525,7 @@ fn a_prefix_stands_before_every_target() {
         "/openapi.json",
     ] {
         assert_eq!(
-            desk.ask(&format!("GET {target}"), &[], "").status(),
+            api.ask(&format!("GET {target}"), &[], "").status(),
             404,
             "{target}"
         );
@@ -551,11 +551,11 @@ fn a_type_of_the_embedder_is_admitted_alone() {
         }
         Ok(())
     });
-    let mut desk = Desk::compatible();
-    let policy: &mut Policy = &mut desk.policy;
+    let mut api = Api::compatible();
+    let policy: &mut Policy = &mut api.policy;
     policy.collections = Collections::new([notes]).unwrap();
     create(
-        &desk,
+        &api,
         "/notes",
         r#"{"id": "1", "title": "Milk", "more": [1.0]}"#,
     );
@@ -575,21 +575,21 @@ fn a_type_of_the_embedder_is_admitted_alone() {
             "The content is no document of notes: invalid type: integer `1`, expected a string",
         ),
     ] {
-        refused(&desk.ask("POST /notes", &[], content), 400, sentence);
+        refused(&api.ask("POST /notes", &[], content), 400, sentence);
         refused(
-            &desk.ask("PUT /notes/1", &[("If-Match", "*")], content),
+            &api.ask("PUT /notes/1", &[("If-Match", "*")], content),
             400,
             sentence,
         );
         let fields = [("If-Match", "*"), ("Content-Type", patch)];
-        let patched = desk.ask("PATCH /notes/1", &fields, content);
+        let patched = api.ask("PATCH /notes/1", &fields, content);
         if content == "{}" {
             assert_eq!(patched.status(), 200);
         } else {
             refused(&patched, 422, sentence);
         }
     }
-    let shown = json(&desk.ask("GET /notes/1", &[], ""));
+    let shown = json(&api.ask("GET /notes/1", &[], ""));
     assert_eq!(
         (&shown["title"], &shown["more"][0]),
         (&"Milk".into(), &1.0.into())
@@ -620,10 +620,10 @@ fn a_check_of_the_embedder_is_asked_of_persons() {
             Some("not Tim"),
         ),
     ] {
-        for (mut desk, is_strict) in [(Desk::compatible(), false), (Desk::strict(), true)] {
-            desk.policy.collections = Collections::new([persons.clone()]).unwrap();
-            desk.create("1", "Wim");
-            let before = desk.state();
+        for (mut api, is_strict) in [(Api::compatible(), false), (Api::strict(), true)] {
+            api.policy.collections = Collections::new([persons.clone()]).unwrap();
+            api.create("1", "Wim");
+            let before = api.state();
             let patch = ("Content-Type", "application/merge-patch+json");
             let guarded = [("If-Match", "*"), patch];
             for (line, fields, status) in [
@@ -636,7 +636,7 @@ fn a_check_of_the_embedder_is_asked_of_persons() {
                 if line.starts_with("POST") {
                     content["person_id"] = "2".into();
                 }
-                let answer = desk.ask(line, fields, &content.to_string());
+                let answer = api.ask(line, fields, &content.to_string());
                 let content = json(&answer);
                 let told = if is_strict {
                     let sentence = detail.map(|it| format!("{SENTENCE}: {it}"));
@@ -646,11 +646,11 @@ fn a_check_of_the_embedder_is_asked_of_persons() {
                     SENTENCE.to_owned()
                 };
                 refused(&answer, status, &told);
-                assert_eq!(desk.state(), before, "nothing has changed");
+                assert_eq!(api.state(), before, "nothing has changed");
             }
-            let put = desk.ask("PUT /persons/1", &guarded, r#"{"person_name": "Wim"}"#);
+            let put = api.ask("PUT /persons/1", &guarded, r#"{"person_name": "Wim"}"#);
             assert_eq!(put.status(), 200);
-            let patched = desk.ask("PATCH /persons/1", &guarded, "{}");
+            let patched = api.ask("PATCH /persons/1", &guarded, "{}");
             assert_eq!(patched.status(), 200);
         }
     }
@@ -661,7 +661,7 @@ fn a_check_of_the_embedder_is_asked_of_persons() {
 fn a_stored_document_that_is_no_json_any_more() {
     let store = MemoryStore::new();
     let policy = serving(&["notes", "persons"]).policy;
-    let now = Desk::compatible().now;
+    let now = Api::compatible().now;
     let one = Id::new("1").unwrap();
     for (collection, stored, shown, reason) in [
         (

@@ -1,4 +1,4 @@
-//! What keeps the door open: nobody waits for somebody else's client.
+//! What both doors do: no request waits for another client, and a server can be stopped.
 
 use std::collections::HashSet;
 use std::net::{TcpListener, ToSocketAddrs};
@@ -16,7 +16,7 @@ use crate::watched::{Call, Watched};
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
 
 #[test]
-fn clients_that_do_not_read_hold_up_nobody() {
+fn clients_that_do_not_read_delay_no_other_client() {
     let serving = Serving::start();
     serving.create("1");
     for id in 2..400 {
@@ -32,7 +32,7 @@ fn clients_that_do_not_read_hold_up_nobody() {
         assert_eq!(client.ask(GET).status, 200);
     }
     if is_hyper() {
-        // Which lets them go in the end.
+        // The hyper door closes them at the timeout.
         return;
     }
     // Once they read, they get every answer, whole and in order.
@@ -45,9 +45,9 @@ fn clients_that_do_not_read_hold_up_nobody() {
     assert_eq!(long.ask(GET).status, 200);
 }
 
-/// Whose connection waited while the server was about to serve is treated as the others are.
+/// A connection from before the server serves has the same timeouts as any other.
 #[test]
-fn a_client_that_came_before_the_server_served_holds_up_nobody() {
+fn a_client_that_connected_before_the_server_served_delays_no_other_client() {
     let store = Arc::new(MemoryStore::new());
     crate::conformance::create(&*store, "1");
     let server = Server::bind("127.0.0.1:0".parse().unwrap(), store, options()).unwrap();
@@ -68,7 +68,7 @@ fn a_client_that_came_before_the_server_served_holds_up_nobody() {
     running.stop();
 }
 
-/// The watchdog's probes do not touch other connections.
+/// The watchdog's probes end no other connection.
 #[test]
 fn an_idle_connection_stays_open() {
     let serving = Serving::start();
@@ -80,7 +80,7 @@ fn an_idle_connection_stays_open() {
 }
 
 #[test]
-fn a_store_that_waits_holds_up_nobody_else() {
+fn a_call_that_blocks_in_the_store_delays_no_other_request() {
     let ((entered, has_entered), (go, go_on)) = (channel(), channel());
     let go_on = Mutex::new(go_on);
     let wait = move |call: Call<'_>| {
@@ -116,7 +116,7 @@ fn a_store_that_waits_holds_up_nobody_else() {
 }
 
 #[test]
-fn a_stopped_server_lets_go_of_its_address() {
+fn a_stopped_server_frees_its_address() {
     for _ in 0..20 {
         let serving = Serving::start();
         let address = serving.address;
@@ -124,7 +124,7 @@ fn a_stopped_server_lets_go_of_its_address() {
         let mut client = serving.client();
         assert_eq!(client.ask(GET).status, 200);
         drop(serving);
-        // For a moment it may be the port from which another test's client calls.
+        // A client of another test may use this port as its own for a moment.
         let deadline = Instant::now() + Duration::from_secs(20);
         while let Err(error) = TcpListener::bind(address) {
             assert!(Instant::now() < deadline, "{address}: {error}");
@@ -133,9 +133,9 @@ fn a_stopped_server_lets_go_of_its_address() {
     }
 }
 
-/// Who reads slowly gets the answer under way whole, or nothing behind its beginning.
+/// A client that reads slowly gets the answer under way as a whole.
 #[test]
-fn stopping_cuts_no_answer_short() {
+fn stopping_truncates_no_answer() {
     let mut options = options();
     options.policy.max_content = 20_000_000;
     let serving = Serving::with(MemoryStore::new(), options);
@@ -180,9 +180,9 @@ fn a_server_can_be_stopped_before_and_while_it_serves() {
     serving.join().unwrap().unwrap();
 }
 
-/// A program may keep its store, and look into it while it is served.
+/// An embedding program may use the store while it is served.
 #[test]
-fn a_store_can_be_shared_with_the_program_around_it() {
+fn a_store_can_be_shared_with_the_embedding_program() {
     let store = Arc::new(MemoryStore::new());
     let serving = Serving::with(Arc::clone(&store), options());
     let tag = serving.create("1");
@@ -209,7 +209,7 @@ fn a_store_can_be_shared_with_the_program_around_it() {
 }
 
 #[test]
-fn an_address_that_is_taken() {
+fn an_address_in_use() {
     let serving = Serving::start();
     let error = Server::bind(serving.address.into(), MemoryStore::new(), options()).unwrap_err();
     let expected = format!(
@@ -220,7 +220,7 @@ fn an_address_that_is_taken() {
 }
 
 #[test]
-fn the_first_answer_comes_soon_after_the_start() {
+fn the_first_answer_follows_the_start() {
     let started = Instant::now();
     let program = Program::start(&[]);
     assert_eq!(
@@ -229,6 +229,6 @@ fn the_first_answer_comes_soon_after_the_start() {
             .status,
         200
     );
-    // Not how fast, which is for a benchmark to say, but that nothing is waited for.
+    // This limit is no measure of speed: it shows that the start waits for no timeout.
     assert!(started.elapsed() < Duration::from_secs(5));
 }

@@ -1,5 +1,4 @@
-//! What the server survives. Each test injects one fault, and then asks: does it still serve, and
-//! has it lost nothing?
+//! Faults. Each test injects one, and then checks that the server still serves and has lost nothing.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -19,10 +18,10 @@ use crate::watched::{Call, Watched};
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
 const LIST: &str = "GET /persons?limit=1000 HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// Longer than anything takes that is not stuck.
+/// A test that waits longer than this has failed.
 const STUCK: Duration = Duration::from_secs(30);
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 #[track_caller]
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + STUCK;
@@ -44,14 +43,14 @@ fn name(name: &str) -> String {
     serde_json::json!({ "person_name": name }).to_string()
 }
 
-/// What there was before the fault.
+/// The state before the fault.
 pub struct Witness {
     address: SocketAddr,
     list: Answer,
 }
 
 impl Witness {
-    /// Creates a few persons, 1 among them, and remembers everything.
+    /// Creates three persons and records the state.
     pub fn of(address: SocketAddr) -> Self {
         for id in ["1", "2", "3"] {
             let created = ask(address, "POST /persons", "", &person(id, "Wim"));
@@ -60,25 +59,25 @@ impl Witness {
         Self::again(address)
     }
 
-    /// Remembers everything that there is.
+    /// Records the state.
     pub fn again(address: SocketAddr) -> Self {
         let list = Client::connect(address).ask(LIST);
         assert_eq!(list.status, 200);
         Self { address, list }
     }
 
-    /// It still serves, and has lost nothing.
+    /// The server serves, and its state is the recorded one.
     #[track_caller]
-    pub fn finds_all_well(&self) {
+    pub fn assert_unchanged(&self) {
         let list = Client::connect(self.address).ask(LIST);
         assert_eq!(list.content, self.list.content, "something has changed");
         assert_eq!(list.field("ETag"), self.list.field("ETag"));
-        self.finds_it_serving();
+        self.assert_serving();
     }
 
-    /// It still serves, whatever has become of the persons.
+    /// The server serves, whatever its state is.
     #[track_caller]
-    fn finds_it_serving(&self) {
+    fn assert_serving(&self) {
         let mut client = Client::connect(self.address);
         let deadline = Instant::now() + STUCK;
         loop {
@@ -89,13 +88,13 @@ impl Witness {
                 assert_eq!(client.ask(&put).status, 412, "the same once more");
                 break;
             }
-            // A write that was cut off may still have come in between.
+            // A request that was cut off may have been performed in between.
             assert!(Instant::now() < deadline, "never performed");
         }
     }
 }
 
-/// How much memory a process has, in bytes, how many threads, and how many descriptors.
+/// The memory of a process in bytes, the number of its threads, and of its descriptors.
 #[cfg(target_os = "linux")]
 pub fn footprint(program: &Program) -> (u64, u64, usize) {
     let id = program.child.id();
@@ -108,7 +107,7 @@ pub fn footprint(program: &Program) -> (u64, u64, usize) {
     (number("VmRSS:") * 1024, number("Threads:"), descriptors)
 }
 
-/// The numbers of a process's threads of this name.
+/// The paths of a process's threads of this name.
 #[cfg(target_os = "linux")]
 pub fn threads(program: &Program, name: &str) -> Vec<String> {
     let tasks = fs::read_dir(format!("/proc/{}/task", program.child.id())).unwrap();
@@ -118,13 +117,12 @@ pub fn threads(program: &Program, name: &str) -> Vec<String> {
     named.map(|path| path.display().to_string()).collect()
 }
 
-/// 1
 #[test]
-fn fault_01_clients_that_stall_hold_up_nobody() {
+fn fault_01_clients_that_stall_delay_no_other_client() {
     stall(Program::limited(256, &[]).address);
 }
 
-/// Stalls in every way there is to stall in the middle of content, while others read and write.
+/// Stalls in the middle of content in several ways, while other clients read and write.
 pub fn stall(address: SocketAddr) {
     let witness = Witness::of(address);
     let stalls = [
@@ -173,10 +171,10 @@ pub fn stall(address: SocketAddr) {
         list.content, witness.list.content,
         "no stalled PUT was performed"
     );
-    witness.finds_it_serving();
+    witness.assert_serving();
 }
 
-/// 2: `tiny_http` gives several connections of a burst to one thread.
+/// `tiny_http` gives several connections of a burst to one thread.
 #[test]
 fn fault_02_every_connection_of_a_burst_is_answered() {
     let program = Program::limited(256, &[]);
@@ -200,13 +198,13 @@ fn fault_02_every_connection_of_a_burst_is_answered() {
             }
         }
     }
-    witness.finds_all_well();
+    witness.assert_unchanged();
 }
 
-/// 3: without descriptors nobody new can come; those who are there stay, and when others leave,
-/// new ones are taken again.
+/// Without descriptors no connection is accepted. Open connections are served; when some of them end,
+/// new ones are accepted.
 #[test]
-fn fault_03_running_out_of_descriptors_is_survived() {
+fn fault_03_running_out_of_descriptors_is_temporary() {
     let program = Program::limited(256, &[]);
     let witness = Witness::of(program.address);
     let mut early = Client::connect(program.address);
@@ -216,20 +214,20 @@ fn fault_03_running_out_of_descriptors_is_survived() {
         let idle: Vec<_> = (0..more_than_fit)
             .map(|_| TcpStream::connect(program.address).unwrap())
             .collect();
-        // However long they stay, who is there is served.
+        // Meanwhile an open connection is served.
         for _ in 0..20 {
             assert_eq!(early.ask(GET).status, 200);
             thread::sleep(Duration::from_millis(20));
         }
         drop(idle);
-        served_again(program.address);
+        connect_when_served(program.address);
     }
-    witness.finds_all_well();
+    witness.assert_unchanged();
 }
 
-/// A new client that is served. The connection that met the end of an accept thread is closed.
+/// A new client that is served. A connection that an ending acceptor had accepted is closed.
 #[track_caller]
-fn served_again(address: SocketAddr) -> Client {
+fn connect_when_served(address: SocketAddr) -> Client {
     let deadline = Instant::now() + STUCK;
     loop {
         let mut client = Client::connect(address);
@@ -242,10 +240,10 @@ fn served_again(address: SocketAddr) -> Client {
     }
 }
 
-/// What the exhaustion cost `tiny_http` is given back, and those who stayed are still served.
+/// The threads of replaced acceptors end, and connections that stayed open are still served.
 #[cfg(target_os = "linux")]
 #[test]
-fn fault_03_running_out_of_descriptors_costs_nothing_for_good() {
+fn fault_03_running_out_of_descriptors_leaves_no_threads() {
     let program = Program::limited(64, &[]);
     let witness = Witness::of(program.address);
     let mut early = vec![Client::connect(program.address)];
@@ -256,27 +254,65 @@ fn fault_03_running_out_of_descriptors_costs_nothing_for_good() {
             .collect();
         assert_eq!(early[0].ask(GET).status, 200);
         drop(idle);
-        early.push(served_again(program.address));
+        early.push(connect_when_served(program.address));
     }
-    // All but the one for new connections.
+    // All queues end but the one for new connections.
     wait_until("queues end", || {
         threads(&program, "ifmatch-queue").len() <= 1
     });
     for client in &mut early {
-        // Those that were quiet for the timeout have been ended.
+        // A connection that was silent for the timeout has been closed.
         if let Ok(answer) = client.try_ask(GET) {
             assert_eq!(answer.status, 200);
         }
     }
-    witness.finds_all_well();
+    witness.assert_unchanged();
 }
 
-/// 4
+/// `accept` fails again at once while no descriptor is left; the server pauses in between.
+#[cfg(target_os = "linux")]
 #[test]
-fn fault_04_a_client_that_reads_nothing_holds_up_nobody() {
+fn fault_03_running_out_of_descriptors_uses_no_processor() {
+    let program = Program::limited(64, &["--store", "memory"]);
+    let idle: Vec<_> = (0..80)
+        .map(|_| TcpStream::connect(program.address).unwrap())
+        .collect();
+    // In hundredths of a second.
+    let processor_time = || -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", program.child.id())).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let times = fields.split(' ').skip(11).take(2);
+        times.map(|it| it.parse::<u64>().unwrap()).sum()
+    };
+    wait_until("no descriptor is left", || footprint(&program).2 >= 60);
+    let before = processor_time();
+    thread::sleep(Duration::from_secs(2));
+    let used = processor_time() - before;
+    assert!(used < 40, "{used} of 200");
+    drop(idle);
+}
+
+/// While descriptors are free for moments only, no acceptor is started that would end at once.
+#[cfg(target_os = "linux")]
+#[test]
+fn fault_03_few_free_descriptors_start_no_acceptor() {
+    let program = Program::limited(64, &["--store", "memory"]);
+    let idle = (0..80).map(|_| TcpStream::connect(program.address).unwrap());
+    let mut idle: std::collections::VecDeque<_> = idle.collect();
+    wait_until("no descriptor is left", || footprint(&program).2 >= 60);
+    for _ in 0..12 {
+        drop(idle.pop_front());
+        thread::sleep(Duration::from_millis(200));
+    }
+    let queues = threads(&program, "ifmatch-queue").len();
+    assert!(queues <= 2, "{queues} acceptors");
+}
+
+#[test]
+fn fault_04_a_client_that_reads_nothing_delays_no_other_client() {
     let program = Program::limited(256, &[]);
     let mut blocked = do_not_read(program.address);
-    // Once it reads, it gets every answer, whole and in order.
+    // When it reads, it gets every answer, complete and in order.
     for _ in 0..50 {
         let list = blocked.receive();
         assert_eq!(list.content.matches("person_id").count(), 1000);
@@ -284,7 +320,7 @@ fn fault_04_a_client_that_reads_nothing_holds_up_nobody() {
 }
 
 /// Asks for more lists than fit into the buffers of a socket, while another client is served.
-/// Returns the one that has read nothing.
+/// Returns the client that has read nothing.
 pub fn do_not_read(address: SocketAddr) -> Client {
     for hundred in 0..100 {
         let mut client = Client::connect(address);
@@ -298,35 +334,35 @@ pub fn do_not_read(address: SocketAddr) -> Client {
     Witness::of(address);
     let witness = Witness::again(address);
     let (mut client, mut blocked) = (Client::connect(address), Client::connect(address));
-    // The server need not take all of it, if it takes no answers back.
+    // The server need not read all requests, since the client reads no answers.
     thread::scope(|scope| {
         let sender = scope.spawn(|| blocked.try_send(LIST.repeat(50)));
         for _ in 0..100 {
             assert_eq!(client.ask(GET).status, 200);
         }
-        witness.finds_it_serving();
+        witness.assert_serving();
         let _ = sender.join().unwrap();
     });
     blocked
 }
 
-/// Closes with a reset, whatever is under way.
+/// Closes a connection with a reset.
 pub fn reset(stream: TcpStream) {
     let socket = socket2::Socket::from(stream);
     socket.set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// 5: a PUT that is cut off happens whole or not at all.
+/// A PUT that is cut off is performed as a whole or not at all.
 #[test]
-fn fault_05_resets_leave_nothing_half_done() {
-    // A flood of resets can end the threads of tiny_http faster than it makes new ones, and the
-    // connections that wait for one hold their descriptors until others end.
+fn fault_05_resets_leave_no_partial_write() {
+    // Many resets can end the threads of tiny_http faster than it starts new ones. Connections that
+    // wait for a thread keep their descriptors until others end.
     let program = Program::limited(4096, &[]);
     let witness = Witness::of(program.address);
     for _ in 0..500 {
         reset(TcpStream::connect(program.address).unwrap());
     }
-    witness.finds_all_well();
+    witness.assert_unchanged();
     let mut client = Client::connect(program.address);
     let mut sent = HashSet::from(["afterwards".to_owned()]);
     let mut performed = 0;
@@ -354,7 +390,7 @@ fn fault_05_resets_leave_nothing_half_done() {
         performed += usize::from(old != new);
     }
     assert!(performed <= sent.len(), "{performed}");
-    witness.finds_it_serving();
+    witness.assert_serving();
 }
 
 /// Serves from a store that fails on every tenth call.
@@ -367,10 +403,10 @@ fn serve_flaky(store: Arc<dyn Store>, fail: fn() -> StoreError) -> Serving {
     Serving::with(Watched::new(store, before), options())
 }
 
-/// Writes for a while, and follows what the answers say has happened. What failed has the status
-/// and the message it should have, and happened not at all.
+/// Writes for a while, and compares the state with the answers. A request that failed has this
+/// status and this message, and has changed nothing.
 #[track_caller]
-fn fails_alone(serving: &Serving, status: u16, message: &str) {
+fn assert_only_failures_fail(serving: &Serving, status: u16, message: &str) {
     let mut client = serving.client();
     let mut expected: BTreeMap<String, String> = BTreeMap::new();
     let mut failed = 0;
@@ -418,24 +454,23 @@ fn fails_alone(serving: &Serving, status: u16, message: &str) {
     assert_eq!(found.collect::<BTreeMap<_, _>>(), expected);
 }
 
-/// 6: what is locked when it panics is what the store has a test for.
+/// The tests of the stores cover a panic under a lock.
 #[test]
 fn fault_06_a_panic_fails_its_request_alone() {
     let (store, _directory) = store();
     let serving = serve_flaky(store, || panic!("this panic is part of the test"));
-    fails_alone(&serving, 500, "The server failed on this request");
+    assert_only_failures_fail(&serving, 500, "The server failed on this request");
 }
 
-/// 7
 #[test]
 fn fault_07_a_store_that_fails_fails_its_request_alone() {
     let (store, _directory) = store();
     let serving = serve_flaky(store, || StoreError::new("the disk is full"));
     let message = "The store cannot be reached; try again in a second";
-    fails_alone(&serving, 503, message);
+    assert_only_failures_fail(&serving, 503, message);
 }
 
-/// A store whose clock jumps ten years back, and ten years forth, between any two writes.
+/// A store whose clock jumps ten years back and forth between writes.
 struct Jumping(Arc<dyn Store>, AtomicUsize);
 
 impl Store for Jumping {
@@ -462,7 +497,7 @@ impl Store for Jumping {
     }
 }
 
-/// 8: whatever the clock does, what a client was sent is told apart from what there is.
+/// Whatever the clock does, validators of an old state never match the current one.
 #[test]
 fn fault_08_a_clock_that_jumps_makes_no_answer_wrong() {
     let (store, _directory) = store();
@@ -483,7 +518,7 @@ fn fault_08_a_clock_that_jumps_makes_no_answer_wrong() {
         assert_eq!(replaced.status, 200);
         let tag = replaced.field("ETag").unwrap().to_owned();
         assert!(tags.insert(tag), "a tag came back");
-        // Two writes within one second are beyond dates; what a clock did is not.
+        // Dates cannot distinguish two writes within one second.
         if round % 2 == 0 {
             for date in &dates {
                 let since = format!("If-Modified-Since: {date}\r\n");
@@ -494,7 +529,7 @@ fn fault_08_a_clock_that_jumps_makes_no_answer_wrong() {
     }
 }
 
-/// 9: what each costs is bounded, and at hyper nothing stays behind.
+/// The cost of each is bounded; at the hyper door nothing is lost.
 #[cfg(target_os = "linux")]
 #[test]
 fn fault_09_announcing_terabytes_costs_little() {
@@ -513,14 +548,14 @@ fn fault_09_announcing_terabytes_costs_little() {
             threads <= before.1 && descriptors <= before.2
         });
     } else {
-        // One thread and two descriptors each, for good, and what the watchdog has just now.
+        // One thread and two descriptors each are lost; a probe may take some more.
         assert!(threads <= before.1 + 200 + 8, "{threads}");
         assert!(descriptors <= before.2 + 400 + 8, "{descriptors}");
     }
-    witness.finds_all_well();
+    witness.assert_unchanged();
 }
 
-/// Returns the clients that did, each of which has been told that it is too much.
+/// Returns the clients, each of which has got 413.
 pub fn announce_terabytes(address: SocketAddr) -> Vec<Client> {
     let announce = |_| {
         let mut client = Client::connect(address);
@@ -531,8 +566,7 @@ pub fn announce_terabytes(address: SocketAddr) -> Vec<Client> {
     (0..200).map(announce).collect()
 }
 
-/// 10: every answer is whole, and what was acknowledged is there afterwards, if the store outlives
-/// its process.
+/// Every answer is complete, and every acknowledged write is in a persistent store afterwards.
 #[cfg(unix)]
 #[test]
 fn fault_10_a_signal_loses_nothing_that_was_acknowledged() {
@@ -578,7 +612,7 @@ fn fault_10_a_signal_loses_nothing_that_was_acknowledged() {
     }
 }
 
-/// 11: with the door's own answer to what comes after a stall in the middle of content.
+/// The last client stalls in its content and gets the 408 of the door.
 #[cfg(feature = "hyper")]
 #[test]
 fn fault_11_slow_and_endless_heads_are_ended() {
@@ -595,10 +629,10 @@ fn fault_11_slow_and_endless_heads_are_ended() {
     assert_eq!(told.status, 408);
     assert_eq!(told.message(), "The content did not arrive in time");
     assert!(late.is_closed());
-    witness.finds_all_well();
+    witness.assert_unchanged();
 }
 
-/// Sends 200 heads byte by byte, until each of them was ended; others are served meanwhile.
+/// Sends 200 heads byte by byte until each connection is closed, while another client is served.
 pub fn drip(address: SocketAddr) {
     let mut drips: Vec<_> = (0..200).map(|_| Client::connect(address)).collect();
     let over = AtomicBool::new(false);
@@ -622,7 +656,7 @@ pub fn drip(address: SocketAddr) {
     });
 }
 
-/// Sends heads without end, or such as are none. Each is refused, or its connection closed.
+/// Sends endless and malformed heads. Each is refused, or its connection is closed.
 pub fn send_without_end(address: SocketAddr) {
     let long = "x".repeat(100_000);
     let lines = "X: y\r\n".repeat(10_000);

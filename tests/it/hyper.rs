@@ -1,7 +1,9 @@
-//! What the hyper door does that the other one cannot.
+//! What only the hyper door does.
 
 use std::collections::HashSet;
+use std::net::TcpStream;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,22 +31,22 @@ fn serve_within(limits: Limits, seconds: u64, store: impl Store + 'static) -> Se
 }
 
 #[test]
-fn connections_beyond_the_most_wait_for_a_place() {
+fn connections_beyond_the_limit_wait_for_a_permit() {
     let serving = serve(MemoryStore::new(), 2, 1);
     serving.create("1");
     let mut idle = [serving.client(), serving.client()];
     for client in &mut idle {
         assert_eq!(client.ask(GET).status, 200);
     }
-    // Until an idle one has taken too long.
+    // It waits until an idle connection times out.
     let mut late = serving.client();
     assert_eq!(late.ask(GET).status, 200);
     assert!(idle.iter_mut().any(|client| client.try_ask(GET).is_err()));
 }
 
-/// The time begins again with each answer.
+/// The idle timeout begins again with each answer.
 #[test]
-fn a_connection_that_is_used_outlives_the_timeout() {
+fn a_connection_in_use_does_not_time_out() {
     let serving = serve(MemoryStore::new(), 256, 1);
     serving.create("1");
     let mut client = serving.client();
@@ -52,7 +54,7 @@ fn a_connection_that_is_used_outlives_the_timeout() {
     while begun.elapsed() < Duration::from_secs(3) {
         assert_eq!(client.ask(GET).status, 200);
     }
-    // And with the end of a request that has waited for longer.
+    // It also begins again after a request that waited for longer than the timeout.
     let waits = "If-None-Match: *\r\nPrefer: wait=2\r\n";
     let answer = client.ask(request("GET /persons/1", waits, ""));
     assert_eq!(answer.status, 304);
@@ -60,9 +62,9 @@ fn a_connection_that_is_used_outlives_the_timeout() {
     assert!(client.is_closed(), "it is idle now");
 }
 
-/// A short answer leaves in one piece, a longer one as head and content.
+/// A short answer is written as one buffer, a longer one as head and content.
 #[test]
-fn answers_around_the_length_of_one_piece_are_whole() {
+fn answers_around_the_length_of_one_write_are_complete() {
     let serving = serve(MemoryStore::new(), 256, 20);
     serving.create("1");
     let mut client = serving.client();
@@ -78,7 +80,7 @@ fn answers_around_the_length_of_one_piece_are_whole() {
 }
 
 #[test]
-fn connections_go_to_all_threads_in_turn() {
+fn connections_are_distributed_over_all_threads() {
     let (sender, threads) = channel();
     let tell = move |_: Call<'_>| {
         let name = thread::current().name().map(str::to_owned);
@@ -115,7 +117,50 @@ fn limits_can_be_as_high_as_their_types() {
 }
 
 #[test]
-fn a_client_that_reads_nothing_is_let_go() {
+fn a_head_beyond_32_kib_is_refused() {
+    let serving = serve(MemoryStore::new(), 256, 20);
+    for (length, status) in [(30_000, 200), (33_000, 431)] {
+        let field = "x".repeat(length);
+        let mut client = serving.client();
+        client.send(format!("GET / HTTP/1.1\r\nHost: x\r\nX: {field}\r\n\r\n"));
+        assert_eq!(client.receive().status, status, "{length}");
+    }
+}
+
+/// Further calls wait for a thread, or for a permit to make a long list.
+#[test]
+fn calls_of_the_store_are_limited() {
+    for (may_block, line, limit) in [(true, "GET /persons/1", 16), (false, "GET /persons", 2)] {
+        let counts = Arc::new(Mutex::new((0, 0)));
+        let counted = Arc::clone(&counts);
+        let mut store = Watched::new(MemoryStore::new(), move |call: Call<'_>| {
+            if matches!(call, Call::Get(_) | Call::List) {
+                let (current, highest) = &mut *counted.lock().unwrap();
+                *current += 1;
+                *highest = (*current).max(*highest);
+            } else {
+                return Ok(());
+            }
+            // Without a limit, all other requests call the store during this time.
+            thread::sleep(Duration::from_millis(100));
+            counted.lock().unwrap().0 -= 1;
+            Ok(())
+        });
+        store.waits = may_block;
+        let serving = serve(store, 256, 20);
+        let mut clients: Vec<_> = (0..40).map(|_| serving.client()).collect();
+        for client in &mut clients {
+            client.send(request(line, "", ""));
+        }
+        for client in &mut clients {
+            assert!([200, 404].contains(&client.receive().status));
+        }
+        assert_eq!(counts.lock().unwrap().1, limit, "{line}");
+    }
+}
+
+#[test]
+fn a_client_that_reads_nothing_times_out() {
     let serving = serve(MemoryStore::new(), 1, 1);
     let long = format!(
         r#"{{"person_id": "1", "person_name": "{}"}}"#,
@@ -124,12 +169,12 @@ fn a_client_that_reads_nothing_is_let_go() {
     assert_eq!(serving.ask("POST /persons", "", &long).status, 201);
     let mut blocked = serving.client();
     let _ = blocked.try_send(GET.repeat(1000));
-    // Its place is free again.
+    // Its permit is free again.
     assert_eq!(serving.ask("GET /persons/1", "", "").status, 200);
 }
 
 #[test]
-fn a_stopping_server_finishes_what_is_under_way() {
+fn a_stopping_server_finishes_requests_under_way() {
     let mut serving = serve(MemoryStore::new(), 256, 20);
     serving.create("1");
     let mut client = serving.client();
@@ -145,7 +190,7 @@ fn a_stopping_server_finishes_what_is_under_way() {
     assert_eq!(replaced.status, 200);
     assert!(client.is_closed());
     stopping.join().unwrap();
-    assert!(std::net::TcpStream::connect(serving.address).is_err());
+    assert!(TcpStream::connect(serving.address).is_err());
 }
 
 #[test]
@@ -156,12 +201,12 @@ fn a_stopping_server_waits_no_longer_than_its_timeout() {
     client.send(format!("{GET}{HALF}"));
     assert_eq!(client.receive().status, 200);
     serving.running.take().unwrap().stop();
-    // Told that it was too late, or not even that.
+    // There may be an answer 408.
     assert!(client.try_receive().is_ok_and(|told| told.status == 408) || client.is_closed());
 }
 
 #[test]
-fn what_nobody_wants_is_not_read_without_end() {
+fn refused_content_is_not_read_without_end() {
     let serving = serve(MemoryStore::new(), 256, 20);
     let mut client = serving.client();
     let head = "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n";
@@ -171,10 +216,10 @@ fn what_nobody_wants_is_not_read_without_end() {
     assert!(taken.count() < 100);
 }
 
-/// Whoever asks for a person meanwhile does not wait until a long list is made. What is short, or
-/// probably needs no list, is not worth another thread.
+/// While a long list is made, the event loop answers other requests. Short answers are made on the
+/// event loop.
 #[test]
-fn long_lists_are_made_beside_the_loop() {
+fn long_lists_are_made_on_store_threads() {
     let (sender, threads) = channel();
     let tell = move |call: Call<'_>| {
         let thread = thread::current();

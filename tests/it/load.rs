@@ -74,7 +74,7 @@ fn collections_that_cannot_be_served() {
 }
 
 #[test]
-fn collections_are_served_beside_each_other() {
+fn several_collections_are_served() {
     let program = Program::start(&[
         "--collection=my-notes.v1_0",
         "--collection",
@@ -231,7 +231,7 @@ fn a_file_that_cannot_be_loaded() {
 }
 
 #[test]
-fn a_dump_needs_a_store_that_lasts() {
+fn a_dump_needs_a_persistent_store() {
     let memory = "`dump` needs `--store sqlite:PATH` or `--store postgres://USER@HOST/DATABASE`";
     fails(&["dump"], 2, memory);
     fails(&["dump", "--store", "memory"], 2, memory);
@@ -307,7 +307,7 @@ mod kept {
 
     /// A wrong element of the last collection leaves the first one empty.
     #[test]
-    fn nothing_is_filled_from_a_wrong_file() {
+    fn an_invalid_file_fills_nothing() {
         let place = File::default();
         let (store, directory) = (place.argument(), Directory::new("load"));
         let file = file(&directory, r#"{"a": [{"id": "1"}], "b": [{}, []]}"#);
@@ -331,7 +331,7 @@ mod kept {
 
     /// Neither a file nor anything else is made, and what there is stays as it is.
     #[test]
-    fn a_dump_leaves_what_has_no_documents_as_it_is() {
+    fn a_dump_creates_no_store() {
         let old = "ifmatch 0.1.0 made it; a server of this version takes it over when it starts";
         let empty = File::default();
         fs::write(empty.path(), "").unwrap();
@@ -350,7 +350,7 @@ mod kept {
 
     /// Another program has written there; what is dumped has to be JSON.
     #[test]
-    fn a_document_that_is_none_is_not_dumped() {
+    fn an_invalid_document_is_not_dumped() {
         let file = File::default();
         let store = file.argument();
         let mut command = program();
@@ -371,7 +371,7 @@ mod kept {
     /// With another one the same tag would name another representation, and the documents might
     /// have a member twice.
     #[test]
-    fn a_store_keeps_which_member_holds_the_ids() {
+    fn a_store_records_which_member_holds_the_ids() {
         let file = File::default();
         let store = file.argument();
         let serve = |collection| {

@@ -14,6 +14,7 @@
 )]
 
 mod access;
+mod api;
 mod bad_input;
 mod bounds;
 mod browser;
@@ -24,7 +25,6 @@ mod cluster;
 mod collection;
 mod conformance;
 mod content;
-mod desk;
 mod dice;
 mod directory;
 mod document;
@@ -33,8 +33,12 @@ mod door;
 #[cfg(feature = "sqlite")]
 mod durable;
 mod examples;
+#[cfg(feature = "postgres")]
+mod failover;
 mod faults;
 mod framing;
+#[cfg(all(feature = "postgres", target_os = "linux"))]
+mod hanging;
 mod health;
 #[cfg(feature = "hyper")]
 mod hyper;
@@ -50,6 +54,8 @@ mod oracle;
 mod page;
 mod patch;
 mod person;
+#[cfg(all(feature = "postgres", target_os = "linux"))]
+mod pgbouncer;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod preference;
@@ -73,6 +79,8 @@ mod store;
 mod takeover;
 mod tidy;
 mod timeouts;
+#[cfg(feature = "postgres")]
+mod tls;
 mod transcript;
 #[cfg(unix)]
 mod unix;

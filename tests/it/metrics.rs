@@ -1,4 +1,4 @@
-//! What Prometheus reads.
+//! The metrics for Prometheus.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use ifmatch::{Profile, Token};
 use crate::client::{Answer, request};
 use crate::serving::{Program, Serving, is_hyper};
 
-/// The samples by name and labels, of a text every line of which is in the format 0.0.4.
+/// The samples by name and labels. Checks that every line has the text format 0.0.4.
 fn samples(answer: &Answer) -> BTreeMap<String, u64> {
     assert_eq!(answer.status, 200, "{answer:?}");
     let format = "text/plain; version=0.0.4; charset=utf-8";
@@ -106,7 +106,7 @@ fn the_requests_are_counted_by_method_and_status() {
     let requests = requests.filter(|(series, _)| series.starts_with("ifmatch_requests_total"));
     assert_eq!(requests.map(|(_, count)| count).sum::<u64>(), 17);
 
-    // Each was answered once; this one is not yet.
+    // The request for the metrics themselves is not counted yet.
     let name = "ifmatch_answer_duration_seconds";
     assert_eq!(samples[&format!("{name}_count")], 17);
     assert!(samples[&format!("{name}_sum")] > 0);
@@ -130,7 +130,7 @@ fn connections_and_requests_that_wait_are_counted() {
     let fields = format!("If-None-Match: {tag}\r\nPrefer: wait=50\r\n");
     waiting.send(request("GET /persons/1", &fields, ""));
     let mut client = serving.client();
-    // Connections end when the server has noticed that.
+    // The server notices the end of earlier connections after a moment.
     loop {
         let samples = samples(&client.ask(request("GET /metrics", "", "")));
         let connections = samples.get("ifmatch_connections").copied();
@@ -151,7 +151,7 @@ fn connections_and_requests_that_wait_are_counted() {
 }
 
 #[test]
-fn they_are_off_unless_asked_for_and_need_the_token() {
+fn metrics_are_off_by_default_and_need_the_token() {
     let plain = Serving::start();
     for line in ["GET /metrics", "OPTIONS /metrics", "PUT /metrics"] {
         let answer = plain.ask(line, "", "");
@@ -182,7 +182,7 @@ fn they_are_off_unless_asked_for_and_need_the_token() {
         (put.status, put.field("Allow")),
         (405, Some("GET, HEAD, OPTIONS"))
     );
-    // Content that a client announces changes nothing.
+    // Content that a client announces makes no difference.
     let mut client = guarded.client();
     let fields = format!("{token}Expect: 100-continue\r\n");
     client.send(request("GET /metrics", &fields, "{}"));
@@ -191,7 +191,7 @@ fn they_are_off_unless_asked_for_and_need_the_token() {
 }
 
 #[test]
-fn the_program_shows_them_when_told_to() {
+fn the_program_has_metrics_if_the_flag_is_set() {
     for (flags, status) in [(&["--metrics"][..], 200), (&[], 404)] {
         let program = Program::start(flags);
         let mut client = crate::client::Client::connect(program.address);

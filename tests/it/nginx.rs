@@ -1,4 +1,4 @@
-//! The README's nginx in front, with the faults that the `tiny_http` door leaves open.
+//! The nginx of `docs/proxies.md` in front, with the faults that the `tiny_http` door leaves open.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use crate::faults::{Witness, announce_terabytes, do_not_read, drip, send_without
 use crate::proxy::{Proxy, block, skipped};
 use crate::serving::Program;
 
-/// The configuration of the README, with these servers each in a line of its own, in a file that says
+/// The configuration of `docs/proxies.md`, with these servers each in a line of its own, in a file that says
 /// no more than nginx has to know.
 fn configuration(directory: &str, backends: &[SocketAddr], port: u16) -> String {
     let block = block("nginx");
@@ -83,7 +83,7 @@ fn nginx_in_front_closes_what_tiny_http_leaves_open() {
         after.1 <= threads + 32 && after.2 <= descriptors + 64,
         "{after:?}"
     );
-    Witness::again(address).finds_all_well();
+    Witness::again(address).assert_unchanged();
 }
 
 #[test]

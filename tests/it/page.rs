@@ -1,6 +1,6 @@
 //! Paging through the collection.
 
-use crate::desk::{Desk, message, tag, text};
+use crate::api::{Api, message, tag, text};
 
 fn ids(content: &str) -> Vec<String> {
     let list: Vec<serde_json::Value> = serde_json::from_str(content).unwrap();
@@ -26,11 +26,11 @@ fn link(field: &str, relation: &str) -> Option<String> {
 }
 
 /// Follows `next` from `target` on, and returns the ids of each page.
-fn follow(desk: &Desk, target: &str) -> Vec<Vec<String>> {
+fn follow(api: &Api, target: &str) -> Vec<Vec<String>> {
     let mut pages = Vec::new();
     let mut next = Some(target.to_owned());
     while let Some(target) = next {
-        let answer = desk.ask(&format!("GET {target}"), &[], "");
+        let answer = api.ask(&format!("GET {target}"), &[], "");
         assert_eq!(answer.status(), 200, "{target}");
         pages.push(ids(&text(&answer)));
         let links = answer.field("Link").unwrap();
@@ -43,7 +43,7 @@ fn follow(desk: &Desk, target: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn pages_are_of_any_size_and_leave_nobody_out() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     let mut all = vec![
         "a",
         "B",
@@ -65,28 +65,28 @@ fn pages_are_of_any_size_and_leave_nobody_out() {
         "2",
     ];
     for id in &all {
-        desk.create(id, "x");
+        api.create(id, "x");
     }
     all.sort_unstable();
     for size in 1..=all.len() + 1 {
-        let pages = follow(&desk, &format!("/persons?limit={size}"));
+        let pages = follow(&api, &format!("/persons?limit={size}"));
         assert_eq!(pages.concat(), all, "{size}");
         let (last, full) = pages.split_last().unwrap();
         assert!(full.iter().all(|page| page.len() == size) && last.len() <= size);
         assert!(!last.is_empty(), "a next link leads to somebody");
     }
-    assert_eq!(follow(&desk, "/persons"), [all]);
+    assert_eq!(follow(&api, "/persons"), [all]);
     assert_eq!(
-        follow(&Desk::compatible(), "/persons"),
+        follow(&Api::compatible(), "/persons"),
         [Vec::<String>::new()]
     );
 }
 
 #[test]
 fn rfc8288_links() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     for id in ["1", "2", "3 &"] {
-        desk.create(id, "x");
+        api.create(id, "x");
     }
     for (query, expected) in [
         ("", "</persons?limit=1000>; rel=\"first\""),
@@ -102,22 +102,22 @@ fn rfc8288_links() {
         ("?limit=1&after=2", "</persons?limit=1>; rel=\"first\""),
         ("?limit=3", "</persons?limit=3>; rel=\"first\""),
     ] {
-        let answer = desk.ask(&format!("GET /persons{query}"), &[], "");
+        let answer = api.ask(&format!("GET /persons{query}"), &[], "");
         assert_eq!(answer.field("Link"), Some(expected), "{query}");
-        let head = desk.ask(&format!("HEAD /persons{query}"), &[], "");
+        let head = api.ask(&format!("HEAD /persons{query}"), &[], "");
         assert_eq!(head.field("Link"), Some(expected));
     }
-    desk.create("3 &!", "x");
-    let answer = desk.ask("GET /persons?limit=3", &[], "");
+    api.create("3 &!", "x");
+    let answer = api.ask("GET /persons?limit=3", &[], "");
     let next = link(answer.field("Link").unwrap(), "next");
     assert_eq!(next.as_deref(), Some("/persons?limit=3&after=3%20%26"));
 }
 
 #[test]
 fn a_page_begins_after_any_text() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     for id in ["a b", "a+b", "b"] {
-        desk.create(id, "x");
+        api.create(id, "x");
     }
     for (query, expected) in [
         ("after=a", &["a b", "a+b", "b"][..]),
@@ -130,26 +130,26 @@ fn a_page_begins_after_any_text() {
         ("&&after=b&", &[]),
         ("%61fter=b", &[]),
     ] {
-        let answer = desk.ask(&format!("GET /persons?{query}"), &[], "");
+        let answer = api.ask(&format!("GET /persons?{query}"), &[], "");
         assert_eq!(ids(&text(&answer)), expected, "{query}");
     }
 }
 
 #[test]
 fn at_most_a_thousand_at_once() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     for id in 0..1001 {
-        desk.create(&format!("{id:04}"), "x");
+        api.create(&format!("{id:04}"), "x");
     }
-    let pages = follow(&desk, "/persons");
+    let pages = follow(&api, "/persons");
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [1000, 1]);
-    assert_eq!(follow(&desk, "/persons?limit=1000").len(), 2);
+    assert_eq!(follow(&api, "/persons?limit=1000").len(), 2);
 }
 
 #[test]
 fn parameters_that_are_none() {
-    let desk = Desk::compatible();
-    desk.create("1", "x");
+    let api = Api::compatible();
+    api.create("1", "x");
     let limit = |value: &str| {
         format!("The parameter `limit` must be a number from 1 to 1000, not `{value}`")
     };
@@ -184,7 +184,7 @@ fn parameters_that_are_none() {
     ] {
         // The query is checked before the preconditions are evaluated.
         for fields in [&[][..], &[("If-None-Match", "*")], &[("If-Match", "\"x\"")]] {
-            let answer = desk.ask(&format!("GET /persons?{query}"), fields, "");
+            let answer = api.ask(&format!("GET /persons?{query}"), fields, "");
             assert_eq!(
                 (answer.status(), message(&answer)),
                 (400, expected.clone()),
@@ -193,29 +193,29 @@ fn parameters_that_are_none() {
         }
     }
     // Elsewhere a query means nothing.
-    assert_eq!(desk.ask("GET /persons/1?limit=x", &[], "").status(), 200);
+    assert_eq!(api.ask("GET /persons/1?limit=x", &[], "").status(), 200);
 }
 
 /// One tag is right for every page: it changes with the whole list.
 #[test]
 fn s13_1_2_every_page_is_revalidated_by_the_tag_of_the_list() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     for id in ["1", "2", "3"] {
-        desk.create(id, "x");
+        api.create(id, "x");
     }
-    let first = desk.ask("GET /persons?limit=1", &[], "");
-    let later = desk.ask("GET /persons?limit=1&after=2", &[], "");
+    let first = api.ask("GET /persons?limit=1", &[], "");
+    let later = api.ask("GET /persons?limit=1&after=2", &[], "");
     assert_eq!(tag(&first), tag(&later));
     for target in ["/persons?limit=1", "/persons?limit=1&after=2", "/persons"] {
-        let answer = desk.ask(
+        let answer = api.ask(
             &format!("GET {target}"),
             &[("If-None-Match", &tag(&first))],
             "",
         );
         assert_eq!(answer.status(), 304);
     }
-    desk.create("4", "x");
-    let answer = desk.ask(
+    api.create("4", "x");
+    let answer = api.ask(
         "GET /persons?limit=1",
         &[("If-None-Match", &tag(&first))],
         "",
@@ -226,17 +226,17 @@ fn s13_1_2_every_page_is_revalidated_by_the_tag_of_the_list() {
 /// A page of long names would be long.
 #[test]
 fn a_page_ends_early_where_names_are_long() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     let long = "x".repeat(60_000);
     for id in 10..40 {
-        desk.create(&id.to_string(), &long);
+        api.create(&id.to_string(), &long);
     }
-    desk.create("40", &"x".repeat(2_000_000));
-    desk.create("41", "short");
-    let pages = follow(&desk, "/persons");
+    api.create("40", &"x".repeat(2_000_000));
+    api.create("41", "short");
+    let pages = follow(&api, "/persons");
     let lengths: Vec<_> = pages.iter().map(Vec::len).collect();
     assert_eq!(lengths, [8, 8, 8, 6, 1, 1]);
     let expected: Vec<_> = (10..42).map(|id| id.to_string()).collect();
     assert_eq!(pages.concat(), expected);
-    assert_eq!(follow(&desk, "/persons?limit=5").concat(), expected);
+    assert_eq!(follow(&api, "/persons?limit=5").concat(), expected);
 }

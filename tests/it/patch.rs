@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ifmatch::{MemoryStore, Method, Policy, Request, Response, respond};
 
-use crate::desk::{Desk, message, tag, text};
+use crate::api::{Api, message, tag, text};
 use crate::documents::{serving, strict};
 use crate::watched::{Call, Watched};
 
@@ -13,8 +13,8 @@ const TYPE: (&str, &str) = ("Content-Type", "application/merge-patch+json");
 
 const ANY: (&str, &str) = ("If-Match", "*");
 
-fn patch(desk: &Desk, target: &str, fields: &[(&str, &str)], content: &str) -> Response {
-    desk.ask(&format!("PATCH {target}"), fields, content)
+fn patch(api: &Api, target: &str, fields: &[(&str, &str)], content: &str) -> Response {
+    api.ask(&format!("PATCH {target}"), fields, content)
 }
 
 /// The table of appendix A: what there is, the patch, and what becomes of it.
@@ -43,18 +43,18 @@ const APPENDIX_A: [(&str, &str, &str); 15] = [
 /// As a member of a document, where `null` removes it; and where they are objects, as documents.
 #[test]
 fn s7396_appendix_a() {
-    let desk = serving(&["notes"]);
+    let api = serving(&["notes"]);
     for (index, (before, change, after)) in APPENDIX_A.into_iter().enumerate() {
         let (member, whole) = (format!("/notes/m{index}"), format!("/notes/w{index}"));
         let create = [("If-None-Match", "*")];
         let fields = [TYPE, ANY];
         let content = format!(r#"{{"x":{before}}}"#);
         assert_eq!(
-            desk.ask(&format!("PUT {member}"), &create, &content)
+            api.ask(&format!("PUT {member}"), &create, &content)
                 .status(),
             201
         );
-        let patched = patch(&desk, &member, &fields, &format!(r#"{{"x":{change}}}"#));
+        let patched = patch(&api, &member, &fields, &format!(r#"{{"x":{change}}}"#));
         assert_eq!(patched.status(), 200, "{}", text(&patched));
         let end = match after {
             "null" => format!("\"m{index}\"}}\n"),
@@ -69,11 +69,11 @@ fn s7396_appendix_a() {
             continue;
         }
         assert_eq!(
-            desk.ask(&format!("PUT {whole}"), &create, before).status(),
+            api.ask(&format!("PUT {whole}"), &create, before).status(),
             201
         );
-        let shown = text(&desk.ask(&format!("GET {whole}"), &[], ""));
-        let patched = patch(&desk, &whole, &fields, change);
+        let shown = text(&api.ask(&format!("GET {whole}"), &[], ""));
+        let patched = patch(&api, &whole, &fields, change);
         if after.starts_with('{') {
             let mut expected: serde_json::Map<_, _> = serde_json::from_str(after).unwrap();
             expected.insert("id".into(), format!("w{index}").into());
@@ -83,7 +83,7 @@ fn s7396_appendix_a() {
             assert_eq!((patched.status(), shown), (200, expected));
         } else {
             assert_eq!(patched.status(), 422, "{}", text(&patched));
-            let kept = text(&desk.ask(&format!("GET {whole}"), &[], ""));
+            let kept = text(&api.ask(&format!("GET {whole}"), &[], ""));
             assert_eq!(kept, shown, "nothing has changed");
         }
     }
@@ -92,19 +92,19 @@ fn s7396_appendix_a() {
 /// Numbers and strings that the patch does not touch stay as they are, and so do those it brings.
 #[test]
 fn what_is_merged_is_text() {
-    let desk = serving(&["notes"]);
+    let api = serving(&["notes"]);
     let before = r#"{"id": "1", "n": 1.0, "o": {"z": 1e400, "a": "\u00e9"}, "gone": 1}"#;
-    assert_eq!(desk.ask("POST /notes", &[], before).status(), 201);
+    assert_eq!(api.ask("POST /notes", &[], before).status(), 201);
     let change =
         r#"{"gone": null, "o": {"b": 123456789012345678901234567890, "z": null}, "new": -0}"#;
-    let patched = patch(&desk, "/notes/1", &[TYPE, ANY], change);
+    let patched = patch(&api, "/notes/1", &[TYPE, ANY], change);
     let end = "\"id\":\"1\",\"n\":1.0,\"new\":-0,\
         \"o\":{\"a\":\"\\u00e9\",\"b\":123456789012345678901234567890}}\n";
     assert!(text(&patched).ends_with(end), "{}", text(&patched));
     assert_eq!(patched.field("Content-Location"), Some("/notes/1"));
-    assert_eq!(text(&desk.ask("GET /notes/1", &[], "")), text(&patched));
+    assert_eq!(text(&api.ask("GET /notes/1", &[], "")), text(&patched));
     let minimal = patch(
-        &desk,
+        &api,
         "/notes/1",
         &[TYPE, ANY, ("Prefer", "return=minimal")],
         "{}",
@@ -114,9 +114,9 @@ fn what_is_merged_is_text() {
 
 #[test]
 fn s5789_2_2_other_types_are_refused() {
-    let desk = serving(&["notes", "persons"]);
-    desk.create("1", "Wim");
-    desk.ask("POST /notes", &[], r#"{"id": "1"}"#);
+    let api = serving(&["notes", "persons"]);
+    api.create("1", "Wim");
+    api.ask("POST /notes", &[], r#"{"id": "1"}"#);
     let sentence = "The content of PATCH must be application/merge-patch+json";
     for target in ["/notes/1", "/persons/1"] {
         for fields in [
@@ -128,7 +128,7 @@ fn s5789_2_2_other_types_are_refused() {
             // The media type is checked before the preconditions are evaluated.
             &[("If-Match", "\"old\""), ("Content-Type", "text/plain")],
         ] {
-            let refused = patch(&desk, target, fields, "{}");
+            let refused = patch(&api, target, fields, "{}");
             assert_eq!(
                 (refused.status(), &*message(&refused)),
                 (415, sentence),
@@ -142,51 +142,51 @@ fn s5789_2_2_other_types_are_refused() {
         ] {
             let fields = [ANY, ("Content-Type", value)];
             assert_eq!(
-                patch(&desk, target, &fields, "{}").status(),
+                patch(&api, target, &fields, "{}").status(),
                 200,
                 "{target} {value}"
             );
         }
-        let options = desk.ask(&format!("OPTIONS {target}"), &[], "");
+        let options = api.ask(&format!("OPTIONS {target}"), &[], "");
         assert_eq!(options.field("Accept-Patch"), Some(TYPE.1));
         assert!(options.field("Allow").unwrap().contains("PATCH"));
     }
     // A missing document gets 404 before anything else is checked.
-    assert_eq!(patch(&desk, "/notes/9", &[ANY], "{}").status(), 404);
+    assert_eq!(patch(&api, "/notes/9", &[ANY], "{}").status(), 404);
     let create = [TYPE, ("If-None-Match", "*")];
-    assert_eq!(patch(&desk, "/notes/9", &create, "{}").status(), 404);
-    assert_eq!(patch(&desk, "/notes", &[TYPE, ANY], "{}").status(), 405);
+    assert_eq!(patch(&api, "/notes/9", &create, "{}").status(), 404);
+    assert_eq!(patch(&api, "/notes", &[TYPE, ANY], "{}").status(), 405);
 }
 
 #[test]
 fn s13_1_1_a_patch_says_what_it_has_seen() {
-    for (desk, missing) in [(serving(&["notes"]), 412), (strict(&["notes"]), 428)] {
-        let created = desk.ask("POST /notes", &[], r#"{"id": "1", "n": 1}"#);
+    for (api, missing) in [(serving(&["notes"]), 412), (strict(&["notes"]), 428)] {
+        let created = api.ask("POST /notes", &[], r#"{"id": "1", "n": 1}"#);
         let first = tag(&created);
         let change = r#"{"n": 2}"#;
-        assert_eq!(patch(&desk, "/notes/1", &[TYPE], change).status(), missing);
+        assert_eq!(patch(&api, "/notes/1", &[TYPE], change).status(), missing);
         let fields = [TYPE, ("If-Match", &*first)];
-        let patched = patch(&desk, "/notes/1", &fields, change);
+        let patched = patch(&api, "/notes/1", &fields, change);
         assert_eq!(patched.status(), 200);
-        let stale = patch(&desk, "/notes/1", &fields, change);
+        let stale = patch(&api, "/notes/1", &fields, change);
         assert_eq!(
             (stale.status(), stale.field("ETag")),
             (412, patched.field("ETag"))
         );
-        assert_eq!(patch(&desk, "/notes/1", &fields, "[").status(), 412);
-        assert_eq!(patch(&desk, "/notes/1", &[TYPE, ANY], "[").status(), 400);
+        assert_eq!(patch(&api, "/notes/1", &fields, "[").status(), 412);
+        assert_eq!(patch(&api, "/notes/1", &[TYPE, ANY], "[").status(), 400);
     }
-    let mut desk = serving(&["notes"]);
-    desk.policy.unconditional_writes = true;
-    desk.ask("POST /notes", &[], r#"{"id": "1"}"#);
-    assert_eq!(patch(&desk, "/notes/1", &[TYPE], "{}").status(), 200);
+    let mut api = serving(&["notes"]);
+    api.policy.unconditional_writes = true;
+    api.ask("POST /notes", &[], r#"{"id": "1"}"#);
+    assert_eq!(patch(&api, "/notes/1", &[TYPE], "{}").status(), 200);
 }
 
 /// What the server keeps cannot be patched, and what is sent back of it does no harm.
 #[test]
 fn managed_members() {
-    let desk = serving(&["notes"]);
-    desk.ask("POST /notes", &[], r#"{"id": "1"}"#);
+    let api = serving(&["notes"]);
+    api.ask("POST /notes", &[], r#"{"id": "1"}"#);
     for (content, sentence) in [
         (
             r#"{"id": "2"}"#,
@@ -202,24 +202,24 @@ fn managed_members() {
         ),
         ("", "The content must be a JSON object, and is empty"),
     ] {
-        let refused = patch(&desk, "/notes/1", &[TYPE, ANY], content);
+        let refused = patch(&api, "/notes/1", &[TYPE, ANY], content);
         assert_eq!((refused.status(), &*message(&refused)), (400, sentence));
     }
     let content = r#"{"id": "1", "_etag": null, "_change_date": "x", "a": 1}"#;
-    let patched = patch(&desk, "/notes/1", &[TYPE, ANY], content);
+    let patched = patch(&api, "/notes/1", &[TYPE, ANY], content);
     assert_eq!(patched.status(), 200);
     assert!(text(&patched).ends_with("\"id\":\"1\",\"a\":1}\n"));
-    let array = patch(&desk, "/notes/1", &[TYPE, ANY], "[1]");
+    let array = patch(&api, "/notes/1", &[TYPE, ANY], "[1]");
     let sentence = "The content must be a JSON object, not an array";
     assert_eq!((array.status(), &*message(&array)), (422, sentence));
 }
 
 #[test]
 fn persons() {
-    let desk = Desk::compatible();
-    let first = desk.create("1", "Wim");
+    let api = Api::compatible();
+    let first = api.create("1", "Wim");
     let fields = [TYPE, ("If-Match", &*first)];
-    let before = text(&desk.ask("GET /persons/1", &[], ""));
+    let before = text(&api.ask("GET /persons/1", &[], ""));
     for (content, status, sentence) in [
         (r#"{"person_name": null}"#, 422, "Person name is mandatory"),
         (r#"{"person_name": ""}"#, 422, "Person name is mandatory"),
@@ -247,19 +247,19 @@ fn persons() {
             "Person ID cannot be changed, it is 1",
         ),
     ] {
-        let refused = patch(&desk, "/persons/1", &fields, content);
+        let refused = patch(&api, "/persons/1", &fields, content);
         assert_eq!(
             (refused.status(), &*message(&refused)),
             (status, sentence),
             "{content}"
         );
-        assert_eq!(text(&desk.ask("GET /persons/1", &[], "")), before);
+        assert_eq!(text(&api.ask("GET /persons/1", &[], "")), before);
     }
     let content = r#"{"person_id": "1", "person_name": "Tim", "change_date": null, "x": 1}"#;
-    let patched = patch(&desk, "/persons/1", &fields, content);
+    let patched = patch(&api, "/persons/1", &fields, content);
     assert_eq!(patched.status(), 200);
     assert!(text(&patched).ends_with("\"person_id\": \"1\", \n  \"person_name\": \"Tim\"\n}\n"));
-    let untouched = patch(&desk, "/persons/1", &[TYPE, ANY], "{}");
+    let untouched = patch(&api, "/persons/1", &[TYPE, ANY], "{}");
     assert_eq!(untouched.status(), 200);
     assert_ne!(tag(&untouched), tag(&patched));
 }
@@ -267,8 +267,8 @@ fn persons() {
 /// Members that persons do not have may have any value. The error of malformed JSON has its place.
 #[test]
 fn members_that_persons_do_not_have() {
-    let desk = Desk::compatible();
-    desk.create("1", "Wim");
+    let api = Api::compatible();
+    api.create("1", "Wim");
     let deep = format!(
         r#"{{"x":{}{},"person_name":"Tim"}}"#,
         "[".repeat(99),
@@ -281,14 +281,14 @@ fn members_that_persons_do_not_have() {
         r#"{"change_date":1e400,"person_id":"1","person_name":"\u0054im"}"#,
         &deep,
     ] {
-        desk.ask("PUT /persons/1", &[ANY], r#"{"person_name":"Wim"}"#);
-        let patched = patch(&desk, "/persons/1", &[TYPE, ANY], content);
+        api.ask("PUT /persons/1", &[ANY], r#"{"person_name":"Wim"}"#);
+        let patched = patch(&api, "/persons/1", &[TYPE, ANY], content);
         assert_eq!(patched.status(), 200, "{content}: {}", text(&patched));
         let end = "\"person_id\": \"1\", \n  \"person_name\": \"Tim\"\n}\n";
         assert!(text(&patched).ends_with(end), "{}", text(&patched));
-        assert_eq!(text(&desk.ask("GET /persons/1", &[], "")), text(&patched));
+        assert_eq!(text(&api.ask("GET /persons/1", &[], "")), text(&patched));
     }
-    let before = text(&desk.ask("GET /persons/1", &[], ""));
+    let before = text(&api.ask("GET /persons/1", &[], ""));
     for (content, detail) in [
         ("{", "EOF while parsing an object at line 1 column 1"),
         (r#"{"person_name": }"#, "expected value at line 1 column 17"),
@@ -298,13 +298,13 @@ fn members_that_persons_do_not_have() {
         ),
         ("{} {}", "trailing characters at line 1 column 4"),
     ] {
-        let refused = patch(&desk, "/persons/1", &[TYPE, ANY], content);
+        let refused = patch(&api, "/persons/1", &[TYPE, ANY], content);
         assert_eq!(refused.status(), 400, "{content}");
         let expected = format!(
             "{{\n  \"detail\": \"{detail}\", \n  \"message\": \"Missing JSON data in request\"\n}}\n"
         );
         assert_eq!(text(&refused), expected);
-        assert_eq!(text(&desk.ask("GET /persons/1", &[], "")), before);
+        assert_eq!(text(&api.ask("GET /persons/1", &[], "")), before);
     }
 }
 
@@ -315,7 +315,7 @@ fn a_patch_is_applied_again_to_what_another_writer_left() {
         let store = Arc::new(MemoryStore::new());
         let mut policy = Policy::default();
         policy.collections = serving(&["notes"]).policy.collections;
-        let now = Desk::compatible().now;
+        let now = Api::compatible().now;
         let put = |content: &[u8], field: (&str, &str)| {
             let request = Request::new(Method::Put, "/notes/1").with_content(content);
             respond(&*store, &policy, &request.with_field(field.0, field.1), now)

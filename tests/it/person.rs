@@ -1,32 +1,32 @@
 //! The content rules, with their messages word for word.
 
-use crate::desk::{Desk, message, text};
+use crate::api::{Api, message, text};
 
 #[track_caller]
 fn posted(content: impl AsRef<[u8]>, expected: &str) {
-    for desk in [Desk::compatible(), Desk::strict()] {
-        let before = desk.state();
-        let response = desk.ask_bytes("POST /persons", &[], content.as_ref());
+    for api in [Api::compatible(), Api::strict()] {
+        let before = api.state();
+        let response = api.ask_bytes("POST /persons", &[], content.as_ref());
         assert_eq!(response.status(), 400);
         let message = message(&response);
         assert!(message.starts_with(expected), "{message}");
-        assert_eq!(desk.state(), before, "nothing has changed");
+        assert_eq!(api.state(), before, "nothing has changed");
     }
 }
 
 #[track_caller]
 fn put(content: impl AsRef<[u8]>, expected: &str) {
-    let desk = Desk::compatible();
-    let tag = desk.create("1", "Wim");
-    let before = desk.state();
+    let api = Api::compatible();
+    let tag = api.create("1", "Wim");
+    let before = api.state();
     // Without If-Match, too: the content is looked at before its absence is.
     for fields in [&[("If-Match", &*tag)][..], &[]] {
-        let response = desk.ask_bytes("PUT /persons/1", fields, content.as_ref());
+        let response = api.ask_bytes("PUT /persons/1", fields, content.as_ref());
         assert_eq!(
             (response.status(), message(&response).as_str()),
             (400, expected)
         );
-        assert_eq!(desk.state(), before, "nothing has changed");
+        assert_eq!(api.state(), before, "nothing has changed");
     }
 }
 
@@ -72,18 +72,18 @@ fn content_that_is_no_json() {
 
 #[test]
 fn malformed_json_is_told_with_its_place() {
-    let desk = Desk::compatible();
-    let response = desk.ask("POST /persons", &[], "{\"person_id\": }");
+    let api = Api::compatible();
+    let response = api.ask("POST /persons", &[], "{\"person_id\": }");
     assert_eq!(
         text(&response),
         "{\n  \"detail\": \"expected value at line 1 column 15\", \n  \"message\": \"Missing JSON data in request\"\n}\n"
     );
-    let response = desk.ask("POST /persons", &[], "");
+    let response = api.ask("POST /persons", &[], "");
     assert_eq!(
         text(&response),
         "{\n  \"message\": \"Missing JSON data in request\"\n}\n"
     );
-    let response = Desk::strict().ask("POST /persons", &[], "{\"person_id\": }");
+    let response = Api::strict().ask("POST /persons", &[], "{\"person_id\": }");
     assert_eq!(
         message(&response),
         "Missing JSON data in request: expected value at line 1 column 15"
@@ -171,7 +171,7 @@ fn ids_that_no_url_could_name() {
 
 #[test]
 fn every_id_that_is_accepted_can_be_fetched_at_its_location() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     let longest = "😀".repeat(256);
     for id in [
         "1",
@@ -212,18 +212,18 @@ fn every_id_that_is_accepted_can_be_fetched_at_its_location() {
         &longest,
     ] {
         let content = serde_json::json!({"person_id": id, "person_name": "x"}).to_string();
-        let created = desk.ask("POST /persons", &[], &content);
+        let created = api.ask("POST /persons", &[], &content);
         assert_eq!(created.status(), 201, "{id}");
         let location = created.field("Location").unwrap();
         assert!(location.is_ascii() && location.len() <= 8192, "{location}");
-        let fetched = desk.ask(&format!("GET {location}"), &[], "");
+        let fetched = api.ask(&format!("GET {location}"), &[], "");
         assert_eq!(fetched.status(), 200, "{location}");
         assert_eq!(fetched.content(), created.content());
         assert_eq!(fetched.field("ETag"), created.field("ETag"));
         // A client that escapes more, or in lower case, means the same.
         let escaped: String = id.bytes().map(|byte| format!("%{byte:02x}")).collect();
         assert_eq!(
-            desk.ask(&format!("GET /persons/{escaped}"), &[], "")
+            api.ask(&format!("GET /persons/{escaped}"), &[], "")
                 .status(),
             200
         );
@@ -232,9 +232,9 @@ fn every_id_that_is_accepted_can_be_fetched_at_its_location() {
 
 #[test]
 fn what_is_ignored() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     let content = r#"{"person_id": "1", "person_name": "Wim", "change_date": "x", "y": [1]}"#;
-    let created = desk.ask(
+    let created = api.ask(
         "POST /persons?x=y",
         &[("Content-Type", "text/plain")],
         content,
@@ -242,9 +242,9 @@ fn what_is_ignored() {
     assert_eq!(created.status(), 201);
     let tag = created.field("ETag").unwrap();
     let content = r#"{"person_id": "7", "person_name": "Tim"}"#;
-    let replaced = desk.ask("PUT /persons/1?person_id=8", &[("If-Match", tag)], content);
+    let replaced = api.ask("PUT /persons/1?person_id=8", &[("If-Match", tag)], content);
     assert_eq!(replaced.status(), 200);
     assert_eq!(replaced.field("Content-Location"), Some("/persons/1"));
     assert!(text(&replaced).contains("\"person_id\": \"1\""));
-    assert_eq!(desk.ask("GET /persons/7", &[], "").status(), 404);
+    assert_eq!(api.ask("GET /persons/7", &[], "").status(), 404);
 }

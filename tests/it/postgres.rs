@@ -709,7 +709,8 @@ fn a_database_that_goes_and_comes_back() {
         cluster.crash();
         let since = Instant::now();
         for _ in 0..20 {
-            let reason = "No such file or directory (os error 2)".to_owned();
+            let reason = "error connecting to server: No such file or directory (os error 2)";
+            let reason = reason.to_owned();
             assert_eq!(
                 store.version(PERSONS).map_err(|it| told(&it)),
                 Err(reason.clone())
@@ -720,7 +721,7 @@ fn a_database_that_goes_and_comes_back() {
         assert!(since.elapsed() < Duration::from_secs(2), "{since:?}");
         let error = open(&schema.url).unwrap_err().to_string();
         assert!(
-            error.ends_with(": No such file or directory (os error 2)"),
+            error.ends_with(": error connecting to server: No such file or directory (os error 2)"),
             "{error}"
         );
         cluster.go_on();
@@ -736,28 +737,51 @@ fn urls() {
     for (url, shown) in [
         (
             "postgres://ann@localhost/persons",
-            "postgres://localhost/persons",
+            "postgres://ann@localhost:5432/persons",
         ),
         (
             "postgresql://ann:secret@db.example:5433/persons",
-            "postgres://db.example/persons",
+            "postgres://ann@db.example:5433/persons",
         ),
         (
-            "postgres://ann:secret@a,b/persons",
-            "postgres://a,b/persons",
+            "postgres://ann:secret@a,b:5433/persons",
+            "postgres://ann@a:5432,b:5433/persons",
         ),
         (
             "postgres://ann:se%40cret@[::1]/persons?connect_timeout=9",
-            "postgres://::1/persons",
+            "postgres://ann@[::1]:5432/persons",
         ),
-        ("postgres://ann@%2Ftmp/persons", "postgres:///tmp/persons"),
         (
-            "postgres:///persons?host=/tmp&user=ann&password=secret",
-            "postgres:///tmp/persons",
+            "postgres://ann@%2Ftmp/persons",
+            "postgres://ann@/tmp:5432/persons",
         ),
-        ("postgres://localhost", "postgres://localhost/"),
+        (
+            "postgres:///persons?host=/tmp&user=ann&password=secret&port=5433",
+            "postgres://ann@/tmp:5433/persons",
+        ),
+        (
+            "postgres:///persons?host=a&host=b&user=ann&password=secret",
+            "postgres://ann@a:5432,b:5432/persons",
+        ),
+        ("postgres://localhost", "postgres://localhost:5432/"),
+        (
+            "postgres://ann:secret@a,b/persons?hostaddr=127.0.0.1,::1",
+            "postgres://ann@a:5432,b:5432/persons?hostaddr=127.0.0.1,::1",
+        ),
+        (
+            "postgres://ann:secret?sslmode=x@db.example/persons?sslmode=require",
+            "postgres://ann@db.example:5432/persons",
+        ),
+        (
+            "postgres://db.example/persons?ssl%6Dode=verify%2Dca&user=ann&sslrootcert=%2Fca&",
+            "postgres://ann@db.example:5432/persons",
+        ),
+        (
+            "postgres://ann@db.example/persons?sslmode=disable&target_session_attrs=read-write",
+            "postgres://ann@db.example:5432/persons",
+        ),
     ] {
-        let url: PostgresUrl = url.parse().unwrap();
+        let url: PostgresUrl = url.parse().expect(url);
         assert_eq!(url.to_string(), shown);
         let url = url.or_password("secret");
         let debugged = format!("{url:?}");
@@ -766,27 +790,49 @@ fn urls() {
             "{debugged}"
         );
     }
-    for url in [
-        "",
-        "postgres:",
-        "postgres://",
-        "postgres:///persons",
-        "host=localhost user=ann",
-        "postgres://ann:se@cret@localhost/persons",
-        "postgres://ann@localhost:many/persons",
-        "postgres://ann@localhost/persons?colour=red",
-        "mysql://ann@localhost/persons",
+}
+
+#[test]
+fn what_is_no_url() {
+    use ParsePostgresUrlError::{SslMode, SslRootCert, Url};
+    for (url, error) in [
+        ("", Url),
+        ("postgres:", Url),
+        ("postgres://", Url),
+        ("postgres:///persons", Url),
+        ("host=localhost user=ann", Url),
+        ("postgres://ann:se@cret@localhost/persons", Url),
+        ("postgres://ann@localhost:many/persons", Url),
+        ("postgres://ann@localhost/persons?colour=red", Url),
+        ("postgres://ann@localhost/persons?sslcert=ann.pem", Url),
+        ("postgres://ann@localhost/persons?sslmode=%FF", Url),
+        ("mysql://ann@localhost/persons", Url),
+        ("sqlite:x?sslmode=red", Url),
+        ("postgres://ann@localhost/persons?sslmode", SslMode),
+        ("postgres://ann@localhost/persons?sslmode=", SslMode),
+        ("postgres://ann@localhost/persons?sslmode=allow", SslMode),
+        ("postgres://ann@localhost/persons?sslmode=Require", SslMode),
+        ("postgres://ann@%2Ftmp/persons?sslmode=verify", SslMode),
+        (
+            "postgres://ann@db.example/persons?sslmode=verify-ca",
+            SslRootCert,
+        ),
     ] {
-        assert_eq!(
-            url.parse::<PostgresUrl>().unwrap_err(),
-            ParsePostgresUrlError,
-            "{url}"
-        );
+        assert_eq!(url.parse::<PostgresUrl>().unwrap_err(), error, "{url}");
     }
-    assert_eq!(
-        ParsePostgresUrlError.to_string(),
-        "not a URL such as `postgres://user@host/database`"
-    );
+    for (error, sentence) in [
+        (Url, "not a URL such as `postgres://user@host/database`"),
+        (
+            SslMode,
+            "sslmode is none of `disable`, `prefer`, `require`, `verify-ca` and `verify-full`",
+        ),
+        (
+            SslRootCert,
+            "sslmode=verify-ca needs `sslrootcert=FILE`; `verify-full` does without",
+        ),
+    ] {
+        assert_eq!(error.to_string(), sentence);
+    }
 }
 
 #[test]
@@ -804,35 +850,47 @@ fn what_cannot_be_opened() {
         let sentence = format!("cannot use the store postgres://{place}: {reason}");
         assert_eq!(error, sentence);
     };
+    let [ann, postgres] = ["ann", "postgres"].map(|user| format!("{user}@{shown}:5432"));
     refused(
         &format!("postgres://ann:wrong@{host}/postgres"),
-        &format!("{shown}/postgres"),
+        &format!("{ann}/postgres"),
         "password authentication failed for user \"ann\"",
     );
     refused(
         &format!("postgres://ann@{host}/postgres"),
-        &format!("{shown}/postgres"),
-        "password missing",
+        &format!("{ann}/postgres"),
+        "invalid configuration: password missing",
     );
     refused(
         &format!("postgres://ann:right@{host}/nowhere"),
-        &format!("{shown}/nowhere"),
+        &format!("{ann}/nowhere"),
         "database \"nowhere\" does not exist",
     );
     refused(
         &format!("postgres://ann:right@{host}/postgres"),
-        &format!("{shown}/postgres"),
+        &format!("{ann}/postgres"),
         "permission denied for schema public",
     );
     refused(
         &format!("postgres://postgres@{host}/latin"),
-        &format!("{shown}/latin"),
+        &format!("{postgres}/latin"),
         "its encoding is LATIN1, not UTF8",
     );
     refused(
         "postgres://ann@127.0.0.1:1/persons",
-        "127.0.0.1/persons",
-        "Connection refused (os error 111)",
+        "ann@127.0.0.1:1/persons",
+        "error connecting to server: Connection refused (os error 111)",
+    );
+    refused(
+        "postgres://ann:secret@[::1]:1,127.0.0.1:2/persons",
+        "ann@[::1]:1,127.0.0.1:2/persons",
+        "error connecting to server: Connection refused (os error 111)",
+    );
+    // No resolver is asked for it.
+    refused(
+        "postgres://ann:secret@db..example/persons",
+        "ann@db..example:5432/persons",
+        "error connecting to server: failed to lookup address information: Name or service not known",
     );
     // With tables that are there already, no right to create any is needed.
     let store: Arc<dyn Store> = schema.store();

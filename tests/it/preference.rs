@@ -1,6 +1,6 @@
 //! Prefer, RFC 7240.
 
-use crate::desk::{Desk, message, tag, text};
+use crate::api::{Api, message, tag, text};
 
 const MINIMAL: (&str, &str) = ("Prefer", "return=minimal");
 const REPRESENTATION: (&str, &str) = ("Prefer", "return=representation");
@@ -8,16 +8,16 @@ const TIM: &str = r#"{"person_name": "Tim"}"#;
 
 #[test]
 fn minimal_leaves_the_content_out() {
-    for desk in [Desk::compatible(), Desk::strict()] {
+    for api in [Api::compatible(), Api::strict()] {
         let content = r#"{"person_id": "1", "person_name": "Wim"}"#;
-        let created = desk.ask("POST /persons", &[MINIMAL], content);
+        let created = api.ask("POST /persons", &[MINIMAL], content);
         assert_eq!((created.status(), created.content()), (201, &b""[..]));
         assert_eq!(created.field("Location"), Some("/persons/1"));
         assert_eq!(created.field("Content-Length"), Some("0"));
         assert_eq!(created.field("Content-Type"), None);
         assert_eq!(created.field("Preference-Applied"), Some("return=minimal"));
 
-        let replaced = desk.ask(
+        let replaced = api.ask(
             "PUT /persons/1",
             &[MINIMAL, ("If-Match", &tag(&created))],
             TIM,
@@ -25,15 +25,15 @@ fn minimal_leaves_the_content_out() {
         assert_eq!((replaced.status(), replaced.content()), (204, &b""[..]));
         assert_eq!(replaced.field("Content-Length"), None);
         assert_eq!(replaced.field("Preference-Applied"), Some("return=minimal"));
-        let fetched = desk.ask("GET /persons/1", &[], "");
+        let fetched = api.ask("GET /persons/1", &[], "");
         assert_eq!(tag(&fetched), tag(&replaced), "the tag to go on with");
         assert!(text(&fetched).contains("Tim"));
 
-        let created = desk.ask("PUT /persons/2", &[MINIMAL, ("If-None-Match", "*")], TIM);
+        let created = api.ask("PUT /persons/2", &[MINIMAL, ("If-None-Match", "*")], TIM);
         assert_eq!((created.status(), created.content()), (201, &b""[..]));
         assert_eq!(created.field("Location"), Some("/persons/2"));
         // The content of a problem is always sent.
-        let failed = desk.ask("PUT /persons/1", &[MINIMAL, ("If-Match", "\"old\"")], TIM);
+        let failed = api.ask("PUT /persons/1", &[MINIMAL, ("If-Match", "\"old\"")], TIM);
         assert_eq!(
             (failed.status(), failed.field("Preference-Applied")),
             (412, None)
@@ -44,10 +44,10 @@ fn minimal_leaves_the_content_out() {
 
 #[test]
 fn representation_is_enclosed_in_a_412() {
-    for desk in [Desk::compatible(), Desk::strict()] {
-        desk.create("a b", "Wim");
-        let before = desk.state();
-        let fetched = desk.ask("GET /persons/a%20b", &[], "");
+    for api in [Api::compatible(), Api::strict()] {
+        api.create("a b", "Wim");
+        let before = api.state();
+        let fetched = api.ask("GET /persons/a%20b", &[], "");
         for (line, fields) in [
             ("PUT /persons/a%20b", ("If-Match", "\"old\"")),
             ("DELETE /persons/a%20b", ("If-Match", "\"old\"")),
@@ -57,7 +57,7 @@ fn representation_is_enclosed_in_a_412() {
                 ("If-Unmodified-Since", "Thu, 01 Jan 1970 00:00:00 GMT"),
             ),
         ] {
-            let failed = desk.ask(line, &[REPRESENTATION, fields], TIM);
+            let failed = api.ask(line, &[REPRESENTATION, fields], TIM);
             assert_eq!(failed.status(), 412);
             assert_eq!(failed.content(), fetched.content());
             assert_eq!(failed.field("Content-Type"), Some("application/json"));
@@ -68,29 +68,29 @@ fn representation_is_enclosed_in_a_412() {
                 Some("return=representation")
             );
             assert_eq!(failed.field("Cache-Control"), Some("no-store"));
-            assert_eq!(desk.state(), before, "nothing has changed");
+            assert_eq!(api.state(), before, "nothing has changed");
             // One round trip later the write is done.
         }
-        let failed = desk.ask(
+        let failed = api.ask(
             "PUT /persons/a%20b",
             &[REPRESENTATION, ("If-Match", "\"x\"")],
             TIM,
         );
-        let again = desk.ask("PUT /persons/a%20b", &[("If-Match", &tag(&failed))], TIM);
+        let again = api.ask("PUT /persons/a%20b", &[("If-Match", &tag(&failed))], TIM);
         assert_eq!(again.status(), 200);
 
         let content = r#"{"person_id": "2", "person_name": "Wim"}"#;
-        let failed = desk.ask(
+        let failed = api.ask(
             "POST /persons",
             &[REPRESENTATION, ("If-Match", "\"old\"")],
             content,
         );
-        assert_eq!((failed.status(), text(&failed)), (412, desk.state().1));
+        assert_eq!((failed.status(), text(&failed)), (412, api.state().1));
         assert_eq!(failed.field("Content-Location"), Some("/persons"));
-        assert_eq!(tag(&failed), desk.state().0);
+        assert_eq!(tag(&failed), api.state().0);
 
         // A read that fails, and a missing person, have no representation to enclose.
-        let read = desk.ask(
+        let read = api.ask(
             "GET /persons/a%20b",
             &[REPRESENTATION, ("If-Match", "\"x\"")],
             "",
@@ -104,7 +104,7 @@ fn representation_is_enclosed_in_a_412() {
             ("If-Match", "\"x\""),
             ("If-None-Match", "*"),
         ];
-        let absent = desk.ask("PUT /persons/9", &fields, TIM);
+        let absent = api.ask("PUT /persons/9", &fields, TIM);
         assert_eq!(
             (absent.status(), absent.field("Preference-Applied")),
             (412, None)
@@ -112,16 +112,16 @@ fn representation_is_enclosed_in_a_412() {
         assert!(message(&absent).starts_with("Data already changed"));
     }
     // A missing If-Match is a 412 in the compatible profile alone.
-    let desk = Desk::compatible();
-    desk.create("1", "Wim");
-    let failed = desk.ask("PUT /persons/1", &[REPRESENTATION], TIM);
+    let api = Api::compatible();
+    api.create("1", "Wim");
+    let failed = api.ask("PUT /persons/1", &[REPRESENTATION], TIM);
     assert_eq!(
         (failed.status(), text(&failed).contains("Wim")),
         (412, true)
     );
-    let desk = Desk::strict();
-    desk.create("1", "Wim");
-    let failed = desk.ask("PUT /persons/1", &[REPRESENTATION], TIM);
+    let api = Api::strict();
+    api.create("1", "Wim");
+    let failed = api.ask("PUT /persons/1", &[REPRESENTATION], TIM);
     assert_eq!(
         (failed.status(), failed.field("Preference-Applied")),
         (428, None)
@@ -130,9 +130,9 @@ fn representation_is_enclosed_in_a_412() {
 
 #[test]
 fn representation_is_what_a_write_answers_anyway() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     let content = r#"{"person_id": "1", "person_name": "Wim"}"#;
-    let created = desk.ask("POST /persons", &[REPRESENTATION], content);
+    let created = api.ask("POST /persons", &[REPRESENTATION], content);
     assert_eq!(
         created.field("Preference-Applied"),
         Some("return=representation")
@@ -142,7 +142,7 @@ fn representation_is_what_a_write_answers_anyway() {
 
 #[test]
 fn rfc7240_2_how_preferences_are_written() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     for (number, (lines, applied)) in [
         (&["return=minimal"][..], Some("return=minimal")),
         (&["respond-async, return=minimal"], Some("return=minimal")),
@@ -171,7 +171,7 @@ fn rfc7240_2_how_preferences_are_written() {
     {
         let fields: Vec<_> = lines.iter().map(|line| ("prefer", *line)).collect();
         let content = format!(r#"{{"person_id": "{number}", "person_name": "Wim"}}"#);
-        let created = desk.ask("POST /persons", &fields, &content);
+        let created = api.ask("POST /persons", &fields, &content);
         assert_eq!(created.field("Preference-Applied"), applied, "{lines:?}");
         assert_eq!(
             created.content().is_empty(),

@@ -1,4 +1,4 @@
-//! A proxy in front of servers: a program of its own, set up as the README shows.
+//! A proxy in front of servers: a program of its own, set up as a page of `docs` shows.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -52,10 +52,13 @@ impl Drop for Proxy {
     }
 }
 
-/// The README's first block in this language.
+/// The first block in this language of `docs/proxies.md` and `docs/postgresql.md`.
 pub fn block(language: &str) -> &'static str {
-    let readme = include_str!("../../README.md");
-    let block = readme.split(&format!("```{language}\n")).nth(1).unwrap();
+    let pages = concat!(
+        include_str!("../../docs/proxies.md"),
+        include_str!("../../docs/postgresql.md")
+    );
+    let block = pages.split(&format!("```{language}\n")).nth(1).unwrap();
     block.split("```").next().unwrap()
 }
 

@@ -5,8 +5,8 @@ use std::thread;
 
 use ifmatch::Response;
 
+use crate::api::{Api, tag, text};
 use crate::client::request;
-use crate::desk::{Desk, tag, text};
 use crate::serving::Serving;
 
 pub const WRITERS: usize = 16;
@@ -32,17 +32,17 @@ pub fn race<A: Send>(write: impl Fn(usize) -> A + Sync) -> Vec<A> {
 
 #[test]
 fn s13_2_2_of_writers_with_one_tag_exactly_one_wins() {
-    let desk = Desk::compatible();
-    let mut current = desk.create("1", "Wim");
+    let api = Api::compatible();
+    let mut current = api.create("1", "Wim");
     for round in 0..200 {
         let answers = race(|writer| {
             let content = format!(r#"{{"person_name": "{round}/{writer}"}}"#);
-            desk.ask("PUT /persons/1", &[("If-Match", &current)], &content)
+            api.ask("PUT /persons/1", &[("If-Match", &current)], &content)
         });
         let (won, lost): (Vec<_>, Vec<_>) =
             answers.iter().partition(|answer| answer.status() == 200);
         assert_eq!((won.len(), lost.len()), (1, WRITERS - 1));
-        let fetched = desk.ask("GET /persons/1", &[], "");
+        let fetched = api.ask("GET /persons/1", &[], "");
         assert_eq!(text(&fetched), text(won[0]), "the state is the winner's");
         for loser in lost {
             assert_eq!(loser.status(), 412);
@@ -58,11 +58,11 @@ fn s13_2_2_of_writers_with_one_tag_exactly_one_wins() {
 
 #[test]
 fn s13_1_2_of_creators_exactly_one_creates() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     for round in 0..100 {
         let target = format!("PUT /persons/{round}");
         let content = r#"{"person_name": "Wim"}"#;
-        let answers = race(|_| desk.ask(&target, &[("If-None-Match", "*")], content));
+        let answers = race(|_| api.ask(&target, &[("If-None-Match", "*")], content));
         exactly_one_creates(&answers);
     }
 }
@@ -70,12 +70,12 @@ fn s13_1_2_of_creators_exactly_one_creates() {
 /// A POST that wants the list unchanged does not get through beside another one.
 #[test]
 fn s13_1_1_the_collection_is_guarded_too() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     for round in 0..100 {
-        let current = desk.state().0;
+        let current = api.state().0;
         let answers = race(|writer| {
             let content = format!(r#"{{"person_id": "{round}/{writer}", "person_name": "Wim"}}"#);
-            desk.ask("POST /persons", &[("If-Match", &current)], &content)
+            api.ask("POST /persons", &[("If-Match", &current)], &content)
         });
         exactly_one_creates(&answers);
     }
@@ -123,20 +123,20 @@ fn s13_2_2_of_clients_with_one_tag_exactly_one_wins() {
 /// Everybody adds to a number by reading it, writing it and, when told so, trying again.
 #[test]
 fn no_update_is_lost() {
-    let desk = Desk::compatible();
-    desk.create("1", "0");
+    let api = Api::compatible();
+    api.create("1", "0");
     let each = 100;
     race(|_| {
         let mut done = 0;
         loop {
-            let read = desk.ask("GET /persons/1", &[], "");
+            let read = api.ask("GET /persons/1", &[], "");
             if done == each {
                 return read;
             }
             let value: serde_json::Value = serde_json::from_slice(read.content()).unwrap();
             let number: u32 = value["person_name"].as_str().unwrap().parse().unwrap();
             let content = format!(r#"{{"person_name": "{}"}}"#, number + 1);
-            match desk
+            match api
                 .ask("PUT /persons/1", &[("If-Match", &tag(&read))], &content)
                 .status()
             {
@@ -146,7 +146,7 @@ fn no_update_is_lost() {
             }
         }
     });
-    let last = text(&desk.ask("GET /persons/1", &[], ""));
+    let last = text(&api.ask("GET /persons/1", &[], ""));
     assert!(
         last.contains(&format!("\"person_name\": \"{}\"", WRITERS * each)),
         "{last}"

@@ -1,11 +1,21 @@
-//! The README's transcript, replayed against the built program.
+//! The transcripts of the README and of the pages in `docs`, replayed against the built program.
 
 use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use crate::client::{Client, request};
 use crate::directory::Directory;
 use crate::serving::Program;
+
+/// The pages with transcripts, in the order in which these are replayed.
+const PAGES: [&str; 4] = [
+    include_str!("../../README.md"),
+    include_str!("../../docs/retries.md"),
+    include_str!("../../docs/waiting.md"),
+    include_str!("../../docs/operation.md"),
+];
 
 /// A command and the lines that it is shown to print.
 struct Step<'a> {
@@ -131,8 +141,8 @@ fn same(shown: &str, printed: &str, known: &mut HashMap<String, String>) -> bool
 }
 
 #[test]
-fn the_transcript_is_true() {
-    let readme = include_str!("../../README.md");
+fn the_transcripts_are_true() {
+    let pages = PAGES.concat();
     // As `make run` starts it, with the same flags.
     let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
     let flags = [
@@ -145,7 +155,7 @@ fn the_transcript_is_true() {
     let program = Program::spawn(command.args(flags));
     let mut known: HashMap<String, String> = HashMap::new();
     let mut asked = 0;
-    for Step { command, printed } in steps(readme) {
+    for Step { command, printed } in steps(&pages) {
         if command == "make run ARGS='--strict --collection notes'" {
             assert_eq!(printed, ["ifmatch serves http://127.0.0.1:5000/notes"]);
             continue;
@@ -167,7 +177,7 @@ fn the_transcript_is_true() {
     }
     assert_eq!(
         asked,
-        readme.matches("\n$ curl ").count(),
+        pages.matches("\n$ curl ").count(),
         "every command was replayed"
     );
     assert_eq!(asked, 11);
@@ -184,9 +194,8 @@ fn the_transcript_is_true() {
 /// The two scripts that print a note whenever it changes.
 #[test]
 #[expect(clippy::print_stderr, reason = "what is skipped has to be known")]
-fn the_scripts_hear_of_a_change() {
-    let readme = include_str!("../../README.md");
-    let section = readme.split("## Hear of a change").nth(1).unwrap();
+fn the_scripts_print_each_change() {
+    let page = include_str!("../../docs/waiting.md");
     let directory = Directory::new("scripts");
     for (language, program, file) in [("sh", "sh", "follow.sh"), ("js", "node", "follow.mjs")] {
         if Command::new(program).arg("-c").arg(":").output().is_err() {
@@ -203,10 +212,10 @@ fn the_scripts_hear_of_a_change() {
             assert!(answer.status < 300, "{answer:?}");
         };
         put(&mut client, "If-None-Match: *\r\n", "Milk");
-        let script = section.split(&format!("```{language}\n")).nth(1).unwrap();
+        let script = page.split(&format!("```{language}\n")).nth(1).unwrap();
         let script = script.split("```").next().unwrap();
         let script = script.replace("127.0.0.1:5000", &served.address.to_string());
-        std::fs::write(directory.0.join(file), script).unwrap();
+        fs::write(directory.0.join(file), script).unwrap();
         let mut follower = Command::new(program)
             .arg(file)
             .current_dir(&directory.0)
@@ -241,6 +250,48 @@ fn the_flags_are_those_of_the_program() {
         let line = format!("| `{}` | {default} | {} |\n", flag.usage(), flag.help);
         table.push_str(&line);
     }
-    let readme = include_str!("../../README.md");
-    assert!(readme.contains(&table), "the table should be:\n{table}");
+    let page = include_str!("../../docs/flags.md");
+    assert!(page.contains(&table), "the table should be:\n{table}");
+}
+
+/// Links between the pages lead to files and headings that there are.
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(root.join("docs")).unwrap();
+    let docs = docs.map(|entry| entry.unwrap().path());
+    let pages = docs.filter(|path| path.extension().is_some_and(|it| it == "md"));
+    let mut links = 0;
+    for page in pages.chain([root.join("README.md")]) {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1) {
+            let link = link.split(')').next().unwrap();
+            if link.starts_with("https://") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => page.parent().unwrap().join(file),
+            };
+            assert!(target.exists(), "{}: {link}", page.display());
+            if !heading.is_empty() {
+                let target = fs::read_to_string(target).unwrap();
+                let mut headings = target.lines().filter(|line| line.starts_with('#'));
+                let found = headings.any(|line| anchor(line) == heading);
+                assert!(found, "{}: {link}", page.display());
+            }
+            links += 1;
+        }
+    }
+    assert!(links > 20, "{links}");
+}
+
+/// The anchor that a heading gets where the page is shown.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.collect::<String>().replace(' ', "-")
 }

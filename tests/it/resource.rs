@@ -8,7 +8,7 @@ use ifmatch::{
     Request, Response, Store, StoreError, Swap, SwapError, Version, respond,
 };
 
-use crate::desk::{Desk, message, tag, text};
+use crate::api::{Api, message, tag, text};
 use crate::oracle::{self, Dates, Meaning, Selected, Tags};
 use crate::serving::{Serving, options};
 
@@ -28,7 +28,7 @@ fn names(response: &Response) -> Vec<&'static str> {
 
 #[test]
 fn every_answer_has_date_and_server() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     for line in [
         "GET /",
         "GET /persons",
@@ -37,7 +37,7 @@ fn every_answer_has_date_and_server() {
         "BREW /",
         "PUT /persons/1",
     ] {
-        let response = desk.ask(line, &[], "");
+        let response = api.ask(line, &[], "");
         assert_eq!(
             response.field("Date"),
             Some("Mon, 23 Nov 2026 12:00:00 GMT")
@@ -51,9 +51,9 @@ fn every_answer_has_date_and_server() {
 
 #[test]
 fn s9_3_3_post_creates() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     let content = r#"{"person_id": "a b", "person_name": "Wim"}"#;
-    let created = desk.ask("POST /persons", &[], content);
+    let created = api.ask("POST /persons", &[], content);
     assert_eq!(status(&created), 201);
     assert_eq!(
         names(&created),
@@ -70,17 +70,17 @@ fn s9_3_3_post_creates() {
         assert_eq!(created.field(name), Some("/persons/a%20b"));
     }
     assert_eq!(created.field("Content-Type"), Some("application/json"));
-    let before = desk.state();
-    let again = desk.ask("POST /persons", &[], content);
+    let before = api.state();
+    let again = api.ask("POST /persons", &[], content);
     assert_eq!(
         (status(&again), &*message(&again)),
         (400, "Person with ID a b already exists")
     );
-    assert_eq!(desk.state(), before);
+    assert_eq!(api.state(), before);
 
-    let desk = Desk::strict();
-    assert_eq!(status(&desk.ask("POST /persons", &[], content)), 201);
-    let again = desk.ask("POST /persons", &[], content);
+    let api = Api::strict();
+    assert_eq!(status(&api.ask("POST /persons", &[], content)), 201);
+    let again = api.ask("POST /persons", &[], content);
     assert_eq!(
         (status(&again), &*message(&again)),
         (409, "Person with ID a b already exists")
@@ -89,9 +89,9 @@ fn s9_3_3_post_creates() {
 
 #[test]
 fn s9_3_1_get() {
-    let desk = Desk::compatible();
-    let tag = desk.create("1", "Wim");
-    let fetched = desk.ask("GET /persons/1", &[], "");
+    let api = Api::compatible();
+    let tag = api.create("1", "Wim");
+    let fetched = api.ask("GET /persons/1", &[], "");
     assert_eq!(status(&fetched), 200);
     assert_eq!(
         names(&fetched),
@@ -110,7 +110,7 @@ fn s9_3_1_get() {
         Some("Mon, 23 Nov 2026 12:00:00 GMT")
     );
 
-    let missing = desk.ask("GET /persons/2", &[], "");
+    let missing = api.ask("GET /persons/2", &[], "");
     assert_eq!(
         (status(&missing), &*message(&missing)),
         (404, "Person with ID 2 not found")
@@ -120,8 +120,8 @@ fn s9_3_1_get() {
 
 #[test]
 fn s9_3_2_head_is_get_without_content() {
-    for desk in [Desk::compatible(), Desk::strict()] {
-        let tag = desk.create("1", "Wim");
+    for api in [Api::compatible(), Api::strict()] {
+        let tag = api.create("1", "Wim");
         for target in [
             "/",
             "/persons",
@@ -135,8 +135,8 @@ fn s9_3_2_head_is_get_without_content() {
                 &[("If-None-Match", &*tag)],
                 &[("If-Match", "\"x\"")],
             ] {
-                let get = desk.ask(&format!("GET {target}"), fields, "");
-                let head = desk.ask(&format!("HEAD {target}"), fields, "");
+                let get = api.ask(&format!("GET {target}"), fields, "");
+                let head = api.ask(&format!("HEAD {target}"), fields, "");
                 assert_eq!((head.status(), head.fields()), (get.status(), get.fields()));
                 assert_eq!(head.content(), b"");
                 let length = get.field("Content-Length");
@@ -151,10 +151,10 @@ fn s9_3_2_head_is_get_without_content() {
 
 #[test]
 fn s9_3_4_put_replaces() {
-    let desk = Desk::compatible();
-    let old = desk.create("1", "Wim");
+    let api = Api::compatible();
+    let old = api.create("1", "Wim");
     let content = r#"{"person_name": "Tim"}"#;
-    let replaced = desk.ask("PUT /persons/1", &[("If-Match", &old)], content);
+    let replaced = api.ask("PUT /persons/1", &[("If-Match", &old)], content);
     assert_eq!(status(&replaced), 200);
     assert_eq!(
         names(&replaced),
@@ -168,39 +168,39 @@ fn s9_3_4_put_replaces() {
     );
     assert_eq!(replaced.field("Content-Location"), Some("/persons/1"));
     assert_ne!(tag(&replaced), old);
-    assert_eq!(text(&desk.ask("GET /persons/1", &[], "")), text(&replaced));
+    assert_eq!(text(&api.ask("GET /persons/1", &[], "")), text(&replaced));
 
-    let missing = desk.ask("PUT /persons/2", &[("If-Match", "*")], content);
+    let missing = api.ask("PUT /persons/2", &[("If-Match", "*")], content);
     assert_eq!(
         (status(&missing), &*message(&missing)),
         (404, "Person with ID 2 not found")
     );
-    let created = desk.ask("PUT /persons/2", &[("If-None-Match", "*")], content);
+    let created = api.ask("PUT /persons/2", &[("If-None-Match", "*")], content);
     assert_eq!(
         (status(&created), created.field("Location")),
         (201, Some("/persons/2"))
     );
     // Only `*` asks to create.
     for tags in ["\"x\"", "", "x y"] {
-        let missing = desk.ask("PUT /persons/3", &[("If-None-Match", tags)], content);
+        let missing = api.ask("PUT /persons/3", &[("If-None-Match", tags)], content);
         assert_eq!(status(&missing), 404);
     }
     // An id that no person can have is not created, and not found otherwise.
-    let created = desk.ask("PUT /persons/%00", &[("If-None-Match", "*")], content);
+    let created = api.ask("PUT /persons/%00", &[("If-None-Match", "*")], content);
     assert_eq!(status(&created), 400);
     assert_eq!(
         message(&created),
         "Person ID must not contain control characters"
     );
     for line in ["PUT /persons/%00", "GET /persons/%00", "DELETE /persons/.."] {
-        assert_eq!(status(&desk.ask(line, &[("If-Match", "*")], content)), 404);
+        assert_eq!(status(&api.ask(line, &[("If-Match", "*")], content)), 404);
     }
 }
 
 /// A cache may keep what a write made, and must ask about it each time, as with GET.
 #[test]
 fn s9111_5_2_2_4_answers_to_writes_are_asked_about() {
-    for desk in [Desk::compatible(), Desk::strict()] {
+    for api in [Api::compatible(), Api::strict()] {
         let create = r#"{"person_id": "1", "person_name": "Wim"}"#;
         let other = r#"{"person_id": "2", "person_name": "Wim"}"#;
         let minimal = ("Prefer", "return=minimal");
@@ -213,40 +213,40 @@ fn s9111_5_2_2_4_answers_to_writes_are_asked_about() {
             ("PUT /persons/3", &[none], create, 201),
             ("PUT /persons/4", &[none, minimal], create, 201),
         ] {
-            let answer = desk.ask(line, fields, content);
+            let answer = api.ask(line, fields, content);
             let cached = answer.field("Cache-Control");
             assert_eq!((status(&answer), cached), (expected, Some("no-cache")));
         }
         // The answer to a removal has no representation to store.
-        let removed = desk.ask("DELETE /persons/1", &[any], "");
+        let removed = api.ask("DELETE /persons/1", &[any], "");
         assert_eq!(removed.field("Cache-Control"), None);
     }
 }
 
 #[test]
 fn s9_3_5_delete() {
-    let desk = Desk::compatible();
-    let tag = desk.create("1", "Wim");
-    let removed = desk.ask("DELETE /persons/1", &[("If-Match", &tag)], "ignored");
+    let api = Api::compatible();
+    let tag = api.create("1", "Wim");
+    let removed = api.ask("DELETE /persons/1", &[("If-Match", &tag)], "ignored");
     assert_eq!((status(&removed), names(&removed)), (204, vec![]));
     assert_eq!(
-        status(&desk.ask("DELETE /persons/1", &[("If-Match", &tag)], "")),
+        status(&api.ask("DELETE /persons/1", &[("If-Match", &tag)], "")),
         404
     );
     // Created again with the same content, it is another version.
-    assert_ne!(desk.create("1", "Wim"), tag);
-    let before = desk.state();
-    let late = desk.ask(
+    assert_ne!(api.create("1", "Wim"), tag);
+    let before = api.state();
+    let late = api.ask(
         "PUT /persons/1",
         &[("If-Match", &tag)],
         r#"{"person_name": "Tim"}"#,
     );
-    assert_eq!((status(&late), desk.state()), (412, before));
+    assert_eq!((status(&late), api.state()), (412, before));
 }
 
 #[test]
 fn s9_3_7_options() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     for (target, allow) in [
         ("*", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
         ("/", "GET, HEAD, OPTIONS"),
@@ -255,7 +255,7 @@ fn s9_3_7_options() {
     ] {
         // Preconditions are ignored (section 13.2.1).
         for fields in [&[][..], &[("If-Match", "\"x\"")], &[("If-None-Match", "*")]] {
-            let response = desk.ask(&format!("OPTIONS {target}"), fields, "");
+            let response = api.ask(&format!("OPTIONS {target}"), fields, "");
             assert_eq!(
                 (status(&response), response.field("Allow")),
                 (200, Some(allow))
@@ -268,7 +268,7 @@ fn s9_3_7_options() {
             assert_eq!(response.field("Accept-Patch"), patches, "{target}");
         }
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] {
-            let response = desk.ask(&format!("{method} {target}"), &[("If-Match", "\"x\"")], "");
+            let response = api.ask(&format!("{method} {target}"), &[("If-Match", "\"x\"")], "");
             if target == "*" {
                 assert_eq!(status(&response), 400);
             } else if !allow.contains(method) {
@@ -281,15 +281,15 @@ fn s9_3_7_options() {
             }
         }
     }
-    assert_eq!(status(&desk.ask("OPTIONS /nothing", &[], "")), 404);
+    assert_eq!(status(&api.ask("OPTIONS /nothing", &[], "")), 404);
 }
 
 #[test]
 fn s15_6_2_methods_that_are_not_known() {
-    let desk = Desk::compatible();
+    let api = Api::compatible();
     for method in ["BREW", "get", "Put", "trace", "PATCHES", "FETCH"] {
         for target in ["/", "/persons/1", "/nothing", "*"] {
-            let response = desk.ask(&format!("{method} {target}"), &[("If-Match", "x")], "");
+            let response = api.ask(&format!("{method} {target}"), &[("If-Match", "x")], "");
             assert_eq!(status(&response), 501);
             assert_eq!(
                 message(&response),
@@ -379,8 +379,8 @@ fn s15_5_6_registered_methods_are_not_allowed() {
 
 #[test]
 fn targets() {
-    let desk = Desk::compatible();
-    desk.create("1", "Wim");
+    let api = Api::compatible();
+    api.create("1", "Wim");
     for (target, expected) in [
         ("/persons/1", 200),
         ("/persons/%31", 200),
@@ -416,7 +416,7 @@ fn targets() {
         ("/persons/%ff", 400),
         ("/persons/%c3%28", 400),
     ] {
-        let answer = desk.ask(&format!("GET {target}"), &[], "");
+        let answer = api.ask(&format!("GET {target}"), &[], "");
         assert_eq!(status(&answer), expected, "{target}");
         if target.ends_with('1') && expected == 200 {
             assert!(text(&answer).contains("\"person_id\": \"1\""), "{target}");
@@ -428,19 +428,19 @@ fn targets() {
             );
         }
     }
-    let escape = desk.ask("GET /persons/%3", &[], "");
+    let escape = api.ask("GET /persons/%3", &[], "");
     assert_eq!(
         message(&escape),
         "The target has a `%` without two hexadecimal digits after it"
     );
-    let bytes = desk.ask("GET /persons/%ff", &[], "");
+    let bytes = api.ask("GET /persons/%ff", &[], "");
     assert_eq!(
         message(&bytes),
         "The target's percent-encoded bytes are not UTF-8"
     );
-    let asterisk = desk.ask("GET *", &[], "");
+    let asterisk = api.ask("GET *", &[], "");
     assert_eq!(message(&asterisk), "The target `*` is for OPTIONS alone");
-    let nothing = desk.ask("GET /nothing", &[], "");
+    let nothing = api.ask("GET /nothing", &[], "");
     assert_eq!(
         message(&nothing),
         "Nothing is found here; the resources are /, /openapi.json, /persons and /persons/{id}"
@@ -450,14 +450,14 @@ fn targets() {
 
 #[test]
 fn the_service_document() {
-    let desk = Desk::compatible();
-    let document = desk.ask("GET /", &[], "");
+    let api = Api::compatible();
+    let document = api.ask("GET /", &[], "");
     let value: serde_json::Value = serde_json::from_slice(document.content()).unwrap();
     let version = env!("CARGO_PKG_VERSION");
     let mut expected = serde_json::json!({
         "links": {"persons": "/persons"}, "name": "ifmatch", "version": version
     });
-    let strict = Desk::strict().ask("GET /", &[], "");
+    let strict = Api::strict().ask("GET /", &[], "");
     let strict: serde_json::Value = serde_json::from_slice(strict.content()).unwrap();
     assert_eq!(strict, expected);
     // What clients of the older service look for.
@@ -465,30 +465,27 @@ fn the_service_document() {
     assert_eq!(value, expected);
     let tag = tag(&document);
     assert_eq!(
-        status(&desk.ask("GET /", &[("If-None-Match", &tag)], "")),
+        status(&api.ask("GET /", &[("If-None-Match", &tag)], "")),
         304
     );
+    assert_eq!(status(&api.ask("GET /", &[("If-Match", "\"x\"")], "")), 412);
     assert_eq!(
-        status(&desk.ask("GET /", &[("If-Match", "\"x\"")], "")),
-        412
-    );
-    assert_eq!(
-        status(&desk.ask("GET /", &[("If-None-Match", "*")], "")),
+        status(&api.ask("GET /", &[("If-None-Match", "*")], "")),
         304
     );
     // It has no modification date to compare with.
     let since = [("If-Modified-Since", "Mon, 23 Nov 2026 12:00:00 GMT")];
-    assert_eq!(status(&desk.ask("GET /", &since, "")), 200);
+    assert_eq!(status(&api.ask("GET /", &since, "")), 200);
 }
 
 #[test]
 fn s15_4_5_not_modified() {
-    let desk = Desk::compatible();
-    desk.create("1", "Wim");
+    let api = Api::compatible();
+    api.create("1", "Wim");
     for target in ["/persons/1", "/persons"] {
-        let full = desk.ask(&format!("GET {target}"), &[], "");
+        let full = api.ask(&format!("GET {target}"), &[], "");
         let weak = format!("W/{}", tag(&full));
-        let unmodified = desk.ask(&format!("GET {target}"), &[("If-None-Match", &weak)], "");
+        let unmodified = api.ask(&format!("GET {target}"), &[("If-None-Match", &weak)], "");
         assert_eq!((status(&unmodified), unmodified.content()), (304, &b""[..]));
         // As the 200 has them; the tag is the server's own; no length, no type.
         assert_eq!(
@@ -504,28 +501,28 @@ fn s15_4_5_not_modified() {
 #[test]
 fn s15_5_13_precondition_failed() {
     let strict = format!("{CHANGED}: If-Match is false");
-    for (desk, expected) in [(Desk::compatible(), CHANGED), (Desk::strict(), &strict)] {
-        let current = desk.create("1", "Wim");
-        let before = desk.state();
+    for (api, expected) in [(Api::compatible(), CHANGED), (Api::strict(), &strict)] {
+        let current = api.create("1", "Wim");
+        let before = api.state();
         for line in [
             "GET /persons/1",
             "HEAD /persons/1",
             "PUT /persons/1",
             "DELETE /persons/1",
         ] {
-            let failed = desk.ask(line, &[("If-Match", "\"old\"")], "{malformed");
+            let failed = api.ask(line, &[("If-Match", "\"old\"")], "{malformed");
             assert_eq!((status(&failed), tag(&failed)), (412, current.clone()));
             assert_eq!(failed.field("Cache-Control"), Some("no-store"));
             if !line.starts_with("HEAD") {
                 assert_eq!(message(&failed), expected);
             }
         }
-        assert_eq!(desk.state(), before, "nothing has changed");
+        assert_eq!(api.state(), before, "nothing has changed");
     }
-    let desk = Desk::strict();
-    desk.create("1", "Wim");
+    let api = Api::strict();
+    api.create("1", "Wim");
     let fields = [("If-Unmodified-Since", "Thu, 01 Jan 1970 00:00:00 GMT")];
-    let failed = desk.ask("PUT /persons/1", &fields, "{}");
+    let failed = api.ask("PUT /persons/1", &fields, "{}");
     assert_eq!(
         message(&failed),
         format!("{CHANGED}: If-Unmodified-Since is false")
@@ -535,8 +532,8 @@ fn s15_5_13_precondition_failed() {
 /// The older service had one sentence for both, and its clients compare it.
 #[test]
 fn rfc6585_a_missing_if_match_is_told_from_a_false_one() {
-    let desk = Desk::compatible();
-    let current = desk.create("1", "Wim");
+    let api = Api::compatible();
+    let current = api.create("1", "Wim");
     for (line, fields) in [
         ("PUT /persons/1", &[][..]),
         ("DELETE /persons/1", &[]),
@@ -549,7 +546,7 @@ fn rfc6585_a_missing_if_match_is_told_from_a_false_one() {
             &[("If-Unmodified-Since", "Thu, 01 Jan 2099 00:00:00 GMT")],
         ),
     ] {
-        let refused = desk.ask(line, fields, r#"{"person_name": "Tim"}"#);
+        let refused = api.ask(line, fields, r#"{"person_name": "Tim"}"#);
         assert_eq!((status(&refused), tag(&refused)), (412, current.clone()));
         let value: serde_json::Value = serde_json::from_slice(refused.content()).unwrap();
         let detail = "no If-Match was sent: get the resource, then repeat the request with its ETag in If-Match";
@@ -565,9 +562,9 @@ fn s13_1_1_a_weak_tag_is_told_why() {
                a proxy that compresses an answer makes its tag weak, until its compression is \
                switched off for this server (in nginx: gzip off)";
     let strict = format!("{CHANGED}: {why}");
-    for (desk, told) in [(Desk::compatible(), CHANGED), (Desk::strict(), &strict)] {
-        let current = desk.create("1", "Wim");
-        let before = desk.state();
+    for (api, told) in [(Api::compatible(), CHANGED), (Api::strict(), &strict)] {
+        let current = api.create("1", "Wim");
+        let before = api.state();
         let detail = |response: &Response| {
             let value: serde_json::Value = serde_json::from_slice(response.content()).unwrap();
             value["detail"].as_str().map(str::to_owned)
@@ -576,7 +573,7 @@ fn s13_1_1_a_weak_tag_is_told_why() {
         let weak = format!("W/{current}");
         for tags in [&*weak, &format!("\"old\", {weak}"), &format!("{weak}, x y")] {
             for line in ["PUT /persons/1", "DELETE /persons/1", "GET /persons/1"] {
-                let failed = desk.ask(line, &[("If-Match", tags)], "{}");
+                let failed = api.ask(line, &[("If-Match", tags)], "{}");
                 assert_eq!((status(&failed), tag(&failed)), (412, current.clone()));
                 assert_eq!(message(&failed), told);
                 let expected = if is_strict { &strict } else { why };
@@ -584,23 +581,23 @@ fn s13_1_1_a_weak_tag_is_told_why() {
             }
         }
         let collection = format!("W/{}", before.0);
-        let failed = desk.ask("POST /persons", &[("If-Match", &collection)], "{}");
+        let failed = api.ask("POST /persons", &[("If-Match", &collection)], "{}");
         assert_eq!((status(&failed), &*message(&failed)), (412, told));
         // Another tag, weak or not, has simply changed.
         for tags in ["W/\"old\"", "\"old\"", "W/\"\""] {
-            let failed = desk.ask("PUT /persons/1", &[("If-Match", tags)], "{}");
+            let failed = api.ask("PUT /persons/1", &[("If-Match", tags)], "{}");
             let expected = is_strict.then(|| format!("{CHANGED}: If-Match is false"));
             assert_eq!((status(&failed), detail(&failed)), (412, expected));
         }
         // So has a tag in another field.
         let fields = [("If-Match", &*current), ("If-None-Match", &weak)];
-        let failed = desk.ask("PUT /persons/1", &fields, "{}");
+        let failed = api.ask("PUT /persons/1", &fields, "{}");
         let expected = is_strict.then(|| format!("{CHANGED}: If-None-Match is false"));
         assert_eq!((status(&failed), detail(&failed)), (412, expected));
-        assert_eq!(desk.state(), before);
+        assert_eq!(api.state(), before);
         // One member that matches strongly is enough.
         let both = format!("{weak}, {current}");
-        let removed = desk.ask("DELETE /persons/1", &[("If-Match", &both)], "");
+        let removed = api.ask("DELETE /persons/1", &[("If-Match", &both)], "");
         assert_eq!(status(&removed), 204);
     }
 }
@@ -612,40 +609,40 @@ fn a_write_without_if_match() {
     let date = ("If-Unmodified-Since", "Mon, 23 Nov 2026 12:00:00 GMT");
     let other = ("If-None-Match", "\"other\"");
     let missing = "If-Match is missing: get the resource, then repeat the request with its ETag";
-    for (desk, expected, told) in [
-        (Desk::compatible(), 412, CHANGED),
-        (Desk::strict(), 428, missing),
+    for (api, expected, told) in [
+        (Api::compatible(), 412, CHANGED),
+        (Api::strict(), 428, missing),
     ] {
-        let current = desk.create("1", "Wim");
-        let before = desk.state();
+        let current = api.create("1", "Wim");
+        let before = api.state();
         for line in ["PUT /persons/1", "DELETE /persons/1"] {
             // A date has a resolution of one second, so it does not replace a tag.
             for fields in [&[][..], &[date], &[other], &[date, other]] {
-                let refused = desk.ask(line, fields, content);
+                let refused = api.ask(line, fields, content);
                 assert_eq!((status(&refused), &*message(&refused)), (expected, told));
                 assert_eq!(refused.field("Cache-Control"), Some("no-store"));
                 assert_eq!(tag(&refused), current);
             }
         }
-        assert_eq!(desk.state(), before, "nothing has changed");
+        assert_eq!(api.state(), before, "nothing has changed");
     }
-    for mut desk in [Desk::compatible(), Desk::strict()] {
-        desk.policy.unconditional_writes = true;
-        desk.create("1", "Wim");
-        assert_eq!(status(&desk.ask("PUT /persons/1", &[], content)), 200);
+    for mut api in [Api::compatible(), Api::strict()] {
+        api.policy.unconditional_writes = true;
+        api.create("1", "Wim");
+        assert_eq!(status(&api.ask("PUT /persons/1", &[], content)), 200);
         let stale = [("If-Match", "\"old\"")];
-        assert_eq!(status(&desk.ask("PUT /persons/1", &stale, content)), 412);
-        assert_eq!(status(&desk.ask("DELETE /persons/1", &[], "")), 204);
+        assert_eq!(status(&api.ask("PUT /persons/1", &stale, content)), 412);
+        assert_eq!(status(&api.ask("DELETE /persons/1", &[], "")), 204);
     }
 }
 
 #[test]
 fn bare_tags_are_understood_by_the_compatible_profile_alone() {
-    for (desk, expected) in [(Desk::compatible(), 200), (Desk::strict(), 400)] {
-        let tag = desk.create("1", "Wim");
+    for (api, expected) in [(Api::compatible(), 200), (Api::strict(), 400)] {
+        let tag = api.create("1", "Wim");
         let bare = tag.trim_matches('"');
         let content = r#"{"person_name": "Tim"}"#;
-        let answer = desk.ask("PUT /persons/1", &[("If-Match", bare)], content);
+        let answer = api.ask("PUT /persons/1", &[("If-Match", bare)], content);
         assert_eq!(status(&answer), expected);
         if expected == 400 {
             let first = bare.chars().next().unwrap();
@@ -659,8 +656,8 @@ fn bare_tags_are_understood_by_the_compatible_profile_alone() {
 
 #[test]
 fn malformed_if_none_match() {
-    for desk in [Desk::compatible(), Desk::strict()] {
-        desk.create("1", "Wim");
+    for api in [Api::compatible(), Api::strict()] {
+        api.create("1", "Wim");
         let malformed = ("If-None-Match", "\"x");
         for (line, expected) in [
             ("GET /persons/1", 200),
@@ -671,10 +668,10 @@ fn malformed_if_none_match() {
             // What would not have been performed anyway says so first.
             ("PUT /persons/2", 404),
         ] {
-            let before = desk.state();
-            let answer = desk.ask(line, &[malformed, ("If-Match", "*")], "{}");
+            let before = api.state();
+            let answer = api.ask(line, &[malformed, ("If-Match", "*")], "{}");
             assert_eq!(status(&answer), expected, "{line}");
-            assert_eq!(desk.state(), before);
+            assert_eq!(api.state(), before);
             if expected == 400 {
                 assert_eq!(
                     message(&answer),
@@ -688,9 +685,9 @@ fn malformed_if_none_match() {
 /// One member that cannot be read makes a write fail. A read uses the others.
 #[test]
 fn one_malformed_member_of_if_none_match() {
-    let desk = Desk::strict();
-    let tag = desk.create("1", "Wim");
-    let before = desk.state();
+    let api = Api::strict();
+    let tag = api.create("1", "Wim");
+    let before = api.state();
     let bare = tag.trim_matches('"');
     let first = bare.chars().next().unwrap();
     let told =
@@ -701,16 +698,16 @@ fn one_malformed_member_of_if_none_match() {
         let fields = [("If-Match", "*"), ("If-None-Match", &**tags)];
         for line in ["PUT /persons/1", "DELETE /persons/1", "POST /persons"] {
             let content = r#"{"person_id": "2", "person_name": "Tim"}"#;
-            let answer = desk.ask(line, &fields, content);
-            assert_eq!((status(&answer), desk.state()), (400, before.clone()));
+            let answer = api.ask(line, &fields, content);
+            assert_eq!((status(&answer), api.state()), (400, before.clone()));
             if read == 200 {
                 assert_eq!(message(&answer), told);
             }
         }
         for line in ["GET /persons/1", "HEAD /persons/1"] {
-            assert_eq!(status(&desk.ask(line, &fields, "")), read, "{line}");
+            assert_eq!(status(&api.ask(line, &fields, "")), read, "{line}");
         }
-        let missing = desk.ask("PUT /persons/2", &fields, "{}");
+        let missing = api.ask("PUT /persons/2", &fields, "{}");
         assert_eq!(status(&missing), 404);
     }
 }
@@ -720,9 +717,9 @@ fn one_malformed_member_of_if_none_match() {
 fn s14_5_put_with_content_range() {
     let told =
         "A partial PUT is not supported: send the whole representation without Content-Range";
-    for desk in [Desk::compatible(), Desk::strict()] {
-        let tag = desk.create("1", "Wim");
-        let before = desk.state();
+    for api in [Api::compatible(), Api::strict()] {
+        let tag = api.create("1", "Wim");
+        let before = api.state();
         let range = ("Content-Range", "bytes 0-21/22");
         let content = r#"{"person_name": "Tim"}"#;
         for fields in [
@@ -733,10 +730,10 @@ fn s14_5_put_with_content_range() {
             &[range],
         ] {
             for target in ["/persons/1", "/persons/2"] {
-                let answer = desk.ask(&format!("PUT {target}"), fields, content);
+                let answer = api.ask(&format!("PUT {target}"), fields, content);
                 assert_eq!((status(&answer), &*message(&answer)), (400, told));
                 assert_eq!(answer.field("Cache-Control"), Some("no-store"));
-                assert_eq!(desk.state(), before);
+                assert_eq!(api.state(), before);
             }
         }
         // The field is ignored with another method. Another target is refused before it is read.
@@ -748,7 +745,7 @@ fn s14_5_put_with_content_range() {
             ("DELETE /persons/1", 204),
         ] {
             let content = r#"{"person_id": "3", "person_name": "Tim"}"#;
-            let answer = desk.ask(line, &[range, ("If-Match", "*")], content);
+            let answer = api.ask(line, &[range, ("If-Match", "*")], content);
             assert_eq!(status(&answer), expected, "{line}");
         }
     }
@@ -756,11 +753,11 @@ fn s14_5_put_with_content_range() {
 
 #[test]
 fn too_many_tags() {
-    let desk = Desk::compatible();
-    desk.create("1", "Wim");
+    let api = Api::compatible();
+    api.create("1", "Wim");
     let tags = vec!["\"x\""; 300].join(", ");
     for line in ["GET /persons/1", "PUT /persons/1", "POST /persons", "GET /"] {
-        let answer = desk.ask(line, &[("If-Match", &tags)], "{}");
+        let answer = api.ask(line, &[("If-Match", &tags)], "{}");
         assert_eq!(status(&answer), 400);
         assert_eq!(message(&answer), "If-Match lists more than 256 entity tags");
     }
@@ -771,35 +768,35 @@ fn too_many_tags() {
         "DELETE /persons/2",
         "GET /persons/%00",
     ] {
-        assert_eq!(status(&desk.ask(line, &[("If-Match", &tags)], "{}")), 404);
+        assert_eq!(status(&api.ask(line, &[("If-Match", &tags)], "{}")), 404);
     }
 }
 
 #[test]
 fn s13_1_the_collection_has_a_version() {
-    let desk = Desk::compatible();
-    let mut tags = vec![desk.state().0];
-    let one = desk.create("1", "Wim");
-    tags.push(desk.state().0);
-    desk.create("2", "Wim");
-    tags.push(desk.state().0);
-    desk.ask(
+    let api = Api::compatible();
+    let mut tags = vec![api.state().0];
+    let one = api.create("1", "Wim");
+    tags.push(api.state().0);
+    api.create("2", "Wim");
+    tags.push(api.state().0);
+    api.ask(
         "PUT /persons/1",
         &[("If-Match", &one)],
         r#"{"person_name": "Tim"}"#,
     );
-    tags.push(desk.state().0);
-    desk.ask("DELETE /persons/1", &[("If-Match", "*")], "");
-    tags.push(desk.state().0);
+    tags.push(api.state().0);
+    api.ask("DELETE /persons/1", &[("If-Match", "*")], "");
+    tags.push(api.state().0);
     for (index, tag) in tags.iter().enumerate() {
         assert!(!tags[..index].contains(tag), "a tag came back");
         let expected = if index + 1 == tags.len() { 304 } else { 200 };
-        let answer = desk.ask("GET /persons?limit=1", &[("If-None-Match", tag)], "");
+        let answer = api.ask("GET /persons?limit=1", &[("If-None-Match", tag)], "");
         assert_eq!(status(&answer), expected);
     }
 
     let content = r#"{"person_id": "3", "person_name": "Wim"}"#;
-    let before = desk.state();
+    let before = api.state();
     for (fields, expected) in [
         (("If-None-Match", "*"), 412),
         (("If-None-Match", &*before.0), 412),
@@ -810,8 +807,8 @@ fn s13_1_the_collection_has_a_version() {
         ),
         (("If-Match", &*before.0), 201),
     ] {
-        assert_eq!(desk.state(), before);
-        let answer = desk.ask("POST /persons", &[fields], content);
+        assert_eq!(api.state(), before);
+        let answer = api.ask("POST /persons", &[fields], content);
         assert_eq!(status(&answer), expected, "{fields:?}");
         if expected == 412 {
             assert_eq!(tag(&answer), before.0, "the tag is the collection's");
@@ -884,7 +881,7 @@ fn s13_1_a_collection_without_a_version() {
 /// The clock is all there is to make ids of; those that are taken are passed over.
 #[test]
 fn s9_3_3_ids_are_made_without_a_version_of_the_collection() {
-    let mut desk = crate::documents::serving(&["notes"]);
+    let mut api = crate::documents::serving(&["notes"]);
     let store = Untagged(MemoryStore::new());
     let mut made = BTreeSet::new();
     let noon = "2026-11-23T12:00:00.000000";
@@ -898,16 +895,16 @@ fn s9_3_3_ids_are_made_without_a_version_of_the_collection() {
         "2026-11-23T12:00:00.000001",
     ];
     for (round, shows) in clock.into_iter().enumerate() {
-        desk.set_clock(shows);
+        api.set_clock(shows);
         for number in 0..10 {
             let content = format!(r#"{{"round": {round}, "number": {number}}}"#);
             let post = Request::new(Method::Post, "/notes").with_content(content.as_bytes());
-            let created = respond(&store, &desk.policy, &post, desk.now);
+            let created = respond(&store, &api.policy, &post, api.now);
             assert_eq!(status(&created), 201, "{shows} {number}");
             let place = created.field("Location").unwrap();
             assert!(made.insert(place.to_owned()), "{place} was made before");
             let get = Request::new(Method::Get, place);
-            let shown = respond(&store, &desk.policy, &get, desk.now);
+            let shown = respond(&store, &api.policy, &get, api.now);
             assert_eq!(shown.content(), created.content());
             let end = format!("\"number\":{number},\"round\":{round}}}\n");
             assert!(text(&shown).ends_with(&end), "{}", text(&shown));
@@ -921,13 +918,13 @@ fn s9_3_3_ids_are_made_without_a_version_of_the_collection() {
 /// A server that was started again has an empty list, too, whose date is not known.
 #[test]
 fn s13_1_3_what_never_changed_has_no_date() {
-    let desk = Desk::compatible();
-    let list = desk.ask("GET /persons", &[], "");
+    let api = Api::compatible();
+    let list = api.ask("GET /persons", &[], "");
     assert_eq!(list.field("Last-Modified"), None);
     let since = [("If-Modified-Since", "Sun, 22 Nov 2026 12:00:00 GMT")];
-    assert_eq!(status(&desk.ask("GET /persons", &since, "")), 200);
-    desk.create("1", "Wim");
-    let list = desk.ask("GET /persons", &[], "");
+    assert_eq!(status(&api.ask("GET /persons", &since, "")), 200);
+    api.create("1", "Wim");
+    let list = api.ask("GET /persons", &[], "");
     assert_eq!(
         list.field("Last-Modified"),
         Some("Mon, 23 Nov 2026 12:00:00 GMT")
@@ -936,13 +933,13 @@ fn s13_1_3_what_never_changed_has_no_date() {
 
 #[test]
 fn a_clock_set_back_makes_no_answer_wrong() {
-    let mut desk = Desk::compatible();
-    let first = desk.create("1", "Wim");
-    desk.set_clock("2016-11-23T12:00:00.000000");
+    let mut api = Api::compatible();
+    let first = api.create("1", "Wim");
+    api.set_clock("2016-11-23T12:00:00.000000");
     let content = r#"{"person_name": "Tim"}"#;
-    let second = desk.ask("PUT /persons/1", &[("If-Match", &first)], content);
+    let second = api.ask("PUT /persons/1", &[("If-Match", &first)], content);
     assert_eq!(status(&second), 200);
-    let fetched = desk.ask("GET /persons/1", &[], "");
+    let fetched = api.ask("GET /persons/1", &[], "");
     // Never later than Date (section 8.8.2.1).
     assert_eq!(
         fetched.field("Last-Modified"),
@@ -953,11 +950,11 @@ fn a_clock_set_back_makes_no_answer_wrong() {
         "Wed, 23 Nov 2016 12:00:00 GMT",
         "Mon, 23 Nov 2026 12:00:00 GMT",
     ] {
-        let answer = desk.ask("GET /persons/1", &[("If-Modified-Since", date)], "");
+        let answer = api.ask("GET /persons/1", &[("If-Modified-Since", date)], "");
         assert_eq!(status(&answer), 200);
     }
     assert_eq!(
-        status(&desk.ask("PUT /persons/1", &[("If-Match", &first)], content)),
+        status(&api.ask("PUT /persons/1", &[("If-Match", &first)], content)),
         412
     );
 }
@@ -966,33 +963,33 @@ fn a_clock_set_back_makes_no_answer_wrong() {
 /// written meanwhile. No date may pass for having seen that.
 #[test]
 fn s13_1_3_a_clock_set_back_and_forth_gives_no_wrong_304() {
-    let mut desk = Desk::compatible();
-    desk.policy.unconditional_writes = true;
-    desk.create("1", "Wim");
-    let seen = desk.ask("GET /persons/1", &[], "");
+    let mut api = Api::compatible();
+    api.policy.unconditional_writes = true;
+    api.create("1", "Wim");
+    let seen = api.ask("GET /persons/1", &[], "");
     let seen = seen.field("Last-Modified").unwrap().to_owned();
     let content = r#"{"person_name": "Tim"}"#;
     for year in [2016, 2036, 2017, 2037] {
-        desk.set_clock(&format!("{year}-11-23T12:00:00.000000"));
-        let written = desk.ask("PUT /persons/1", &[], content);
+        api.set_clock(&format!("{year}-11-23T12:00:00.000000"));
+        let written = api.ask("PUT /persons/1", &[], content);
         assert_eq!(status(&written), 200, "{year}");
         for target in ["/persons/1", "/persons"] {
-            desk.set_clock("2046-11-23T12:00:00.000000");
+            api.set_clock("2046-11-23T12:00:00.000000");
             let since = [("If-Modified-Since", &*seen)];
-            let answer = desk.ask(&format!("GET {target}"), &since, "");
+            let answer = api.ask(&format!("GET {target}"), &since, "");
             assert_eq!(status(&answer), 200, "{year}");
         }
         let since = [("If-Unmodified-Since", &*seen)];
-        assert_eq!(status(&desk.ask("PUT /persons/1", &since, content)), 412);
+        assert_eq!(status(&api.ask("PUT /persons/1", &since, content)), 412);
     }
 }
 
 /// The problems of the strict profile, RFC 9457.
 #[test]
 fn problem_details() {
-    let desk = Desk::strict();
-    desk.create("1", "Wim");
-    let refused = desk.ask("DELETE /persons/1", &[], "");
+    let api = Api::strict();
+    api.create("1", "Wim");
+    let refused = api.ask("DELETE /persons/1", &[], "");
     assert_eq!(
         refused.field("Content-Type"),
         Some("application/problem+json")
@@ -1007,7 +1004,7 @@ fn problem_details() {
         ("PUT /persons", 405, "Method Not Allowed"),
         ("BREW /", 501, "Not Implemented"),
     ] {
-        let answer = desk.ask(line, &[], "");
+        let answer = api.ask(line, &[], "");
         assert_eq!(
             answer.field("Content-Type"),
             Some("application/problem+json")
@@ -1076,14 +1073,14 @@ fn s13_2_the_whole_space_on_a_person() {
     let mut changed = 0;
     for profile in [Profile::Compatible, Profile::Strict] {
         let begin = || {
-            let mut desk = Desk::in_memory();
-            desk.policy.profile = profile;
-            desk.set_clock("2026-11-23T11:00:00.000000");
-            let tag = desk.create("1", "Wim");
-            desk.now = oracle::at(oracle::NOON);
-            (desk, tag)
+            let mut api = Api::in_memory();
+            api.policy.profile = profile;
+            api.set_clock("2026-11-23T11:00:00.000000");
+            let tag = api.create("1", "Wim");
+            api.now = oracle::at(oracle::NOON);
+            (api, tag)
         };
-        let (mut desk, mut tag) = begin();
+        let (mut api, mut tag) = begin();
         for (if_match, if_none_match) in oracle::product(&oracle::TAGS, &oracle::TAGS) {
             for (unmodified, modified) in oracle::product(&oracle::DATES[..6], &oracle::DATES[..6])
             {
@@ -1103,8 +1100,8 @@ fn s13_2_the_whole_space_on_a_person() {
                             .map(|(name, value)| (*name, value.as_str()))
                             .collect();
                         fields.push(("Content-Type", "application/merge-patch+json"));
-                        let before = desk.state();
-                        let answer = desk.ask(
+                        let before = api.state();
+                        let answer = api.ask(
                             &format!("{method} {target}"),
                             &fields,
                             r#"{"person_name": "Tim"}"#,
@@ -1118,11 +1115,11 @@ fn s13_2_the_whole_space_on_a_person() {
                         );
                         let performed = [201, 204].contains(&wanted)
                             || (["PUT", "PATCH"].contains(&method) && wanted == 200);
-                        assert_eq!(desk.state() != before, performed);
+                        assert_eq!(api.state() != before, performed);
                         changed += usize::from(performed);
                     }
                     if changed > changed_before {
-                        (desk, tag) = begin();
+                        (api, tag) = begin();
                     }
                 }
             }

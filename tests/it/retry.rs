@@ -2,9 +2,9 @@
 
 use ifmatch::{Profile, Response};
 
+use crate::api::{Api, message, tag, text};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use crate::client::request;
-use crate::desk::{Desk, message, tag, text};
 use crate::documents::{serving, strict};
 use crate::race::{WRITERS, race};
 use crate::serving::Serving;
@@ -37,9 +37,9 @@ struct Write {
 }
 
 /// Every kind of write to a collection, in which there is the document 1.
-fn writes(desk: &Desk, collection: &str) -> Vec<Write> {
-    let one = tag(&desk.ask(&format!("GET /{collection}/1"), &[], ""));
-    let all = tag(&desk.ask(&format!("GET /{collection}"), &[], ""));
+fn writes(api: &Api, collection: &str) -> Vec<Write> {
+    let one = tag(&api.ask(&format!("GET /{collection}/1"), &[], ""));
+    let all = tag(&api.ask(&format!("GET /{collection}"), &[], ""));
     let is_persons = collection == "persons";
     let pick = |person, note| if is_persons { person } else { note };
     let state = pick(r#"{"person_name": "Tim"}"#, r#"{"title": "Tea"}"#);
@@ -79,65 +79,65 @@ fn writes(desk: &Desk, collection: &str) -> Vec<Write> {
 }
 
 impl Write {
-    fn ask(&self, desk: &Desk, more: &[(&str, &str)]) -> Response {
-        self.ask_with(desk, more, self.content)
+    fn ask(&self, api: &Api, more: &[(&str, &str)]) -> Response {
+        self.ask_with(api, more, self.content)
     }
 
-    fn ask_with(&self, desk: &Desk, more: &[(&str, &str)], content: &str) -> Response {
+    fn ask_with(&self, api: &Api, more: &[(&str, &str)], content: &str) -> Response {
         let fields = self.fields.iter().map(|(name, value)| (*name, &**value));
         let fields: Vec<_> = fields.chain(more.iter().copied()).collect();
-        desk.ask(self.line, &fields, content)
+        api.ask(self.line, &fields, content)
     }
 }
 
-/// A desk with one document in each of the two collections.
-fn desks() -> [Desk; 2] {
+/// A api with one document in each of the two collections.
+fn apis() -> [Api; 2] {
     [serving, strict].map(|serving| {
-        let desk = serving(&["persons", "notes"]);
-        desk.create("1", "Wim");
-        let created = desk.ask("POST /notes", &[], r#"{"id": "1", "title": "Milk"}"#);
+        let api = serving(&["persons", "notes"]);
+        api.create("1", "Wim");
+        let created = api.ask("POST /notes", &[], r#"{"id": "1", "title": "Milk"}"#);
         assert_eq!(created.status(), 201);
-        desk
+        api
     })
 }
 
-/// Calls `check` with every kind of write, each at a new desk.
-fn each(check: impl Fn(&Desk, &Write, &str)) {
+/// Calls `check` with every kind of write, each at a new api.
+fn each(check: impl Fn(&Api, &Write, &str)) {
     for profile in 0..2 {
         for collection in ["persons", "notes"] {
-            let count = writes(&desks()[profile], collection).len();
+            let count = writes(&apis()[profile], collection).len();
             for index in 0..count {
-                let desk = &desks()[profile];
-                check(desk, &writes(desk, collection)[index], collection);
+                let api = &apis()[profile];
+                check(api, &writes(api, collection)[index], collection);
             }
         }
     }
 }
 
 /// The list and its tag.
-fn state(desk: &Desk, collection: &str) -> Response {
-    desk.ask(&format!("GET /{collection}"), &[], "")
+fn state(api: &Api, collection: &str) -> Response {
+    api.ask(&format!("GET /{collection}"), &[], "")
 }
 
 #[test]
 fn a_repetition_gets_the_answer_to_the_first_try_and_is_performed_once() {
-    each(|desk, write, collection| {
-        let first = write.ask(desk, &[KEY]);
+    each(|api, write, collection| {
+        let first = write.ask(api, &[KEY]);
         assert_eq!(first.status(), write.first, "{}", write.line);
-        let after = state(desk, collection);
+        let after = state(api, collection);
         for _ in 0..3 {
-            assert_eq!(write.ask(desk, &[KEY]), first, "{}", write.line);
+            assert_eq!(write.ask(api, &[KEY]), first, "{}", write.line);
         }
-        assert_eq!(state(desk, collection), after, "{}", write.line);
+        assert_eq!(state(api, collection), after, "{}", write.line);
     });
 }
 
 #[test]
 fn without_a_key_a_repetition_is_a_new_request() {
-    each(|desk, write, _| {
-        let strict = desk.policy.profile == Profile::Strict;
-        assert_eq!(write.ask(desk, &[]).status(), write.first, "{}", write.line);
-        let again = write.ask(desk, &[]).status();
+    each(|api, write, _| {
+        let strict = api.policy.profile == Profile::Strict;
+        assert_eq!(write.ask(api, &[]).status(), write.first, "{}", write.line);
+        let again = write.ask(api, &[]).status();
         assert_eq!(again, write.again[usize::from(strict)], "{}", write.line);
     });
 }
@@ -145,9 +145,9 @@ fn without_a_key_a_repetition_is_a_new_request() {
 /// Not how the first try preferred it.
 #[test]
 fn the_repetition_is_answered_as_it_prefers() {
-    each(|desk, write, _| {
-        let first = write.ask(desk, &[KEY]);
-        let minimal = write.ask(desk, &[KEY, ("Prefer", "return=minimal")]);
+    each(|api, write, _| {
+        let first = write.ask(api, &[KEY]);
+        let minimal = write.ask(api, &[KEY, ("Prefer", "return=minimal")]);
         let status = if write.first == 200 { 204 } else { write.first };
         assert_eq!(minimal.status(), status, "{}", write.line);
         assert_eq!(minimal.content(), b"");
@@ -158,26 +158,26 @@ fn the_repetition_is_answered_as_it_prefers() {
 
 #[test]
 fn a_key_is_not_sent_with_another_request() {
-    each(|desk, write, collection| {
-        let first = write.ask(desk, &[KEY]);
-        let after = state(desk, collection);
+    each(|api, write, collection| {
+        let first = write.ask(api, &[KEY]);
+        let after = state(api, collection);
         let refused = |answer: Response| {
             assert_eq!(answer.status(), 422, "{} {}", write.line, text(&answer));
             assert_eq!(message(&answer), REUSED);
             assert_eq!(answer.field("Cache-Control"), Some("no-store"));
-            let strict = desk.policy.profile == Profile::Strict;
+            let strict = api.policy.profile == Profile::Strict;
             let problem = ["application/json", "application/problem+json"];
             let content_type = problem[usize::from(strict)];
             assert_eq!(answer.field("Content-Type"), Some(content_type));
-            assert_eq!(state(desk, collection), after);
+            assert_eq!(state(api, collection), after);
         };
         // Other content: another document, what is no document, and another white space.
         let new = format!(" {}", write.content);
         let spaced = new.replace("Kim", "Tim").replace("Milk", "Tea");
-        refused(write.ask_with(desk, &[KEY], &spaced));
-        refused(write.ask_with(desk, &[KEY], &new));
+        refused(write.ask_with(api, &[KEY], &spaced));
+        refused(write.ask_with(api, &[KEY], &new));
         if !write.line.starts_with("POST") {
-            refused(write.ask_with(desk, &[KEY], "["));
+            refused(write.ask_with(api, &[KEY], "["));
         }
         // Another method, and another document.
         let content = if collection == "persons" {
@@ -192,27 +192,27 @@ fn a_key_is_not_sent_with_another_request() {
         let any = ("If-Match", "*");
         let create = ("If-None-Match", "*");
         if write.first == 204 {
-            refused(desk.ask(&format!("PUT {path}"), &[create, KEY], content));
-            refused(desk.ask(&format!("PATCH {path}"), &[PATCH, KEY], content));
+            refused(api.ask(&format!("PUT {path}"), &[create, KEY], content));
+            refused(api.ask(&format!("PATCH {path}"), &[PATCH, KEY], content));
         } else {
-            refused(desk.ask(&format!("PUT {path}"), &[any, KEY], content));
+            refused(api.ask(&format!("PUT {path}"), &[any, KEY], content));
             let fields = [any, PATCH, KEY];
-            refused(desk.ask(&format!("PATCH {path}"), &fields, r#"{"x": 1}"#));
+            refused(api.ask(&format!("PATCH {path}"), &fields, r#"{"x": 1}"#));
         }
         if write.line.starts_with("DELETE") {
-            refused(write.ask_with(desk, &[KEY], "x"));
+            refused(write.ask_with(api, &[KEY], "x"));
         } else {
-            refused(desk.ask(&format!("DELETE {path}"), &[any, KEY], ""));
+            refused(api.ask(&format!("DELETE {path}"), &[any, KEY], ""));
         }
-        refused(desk.ask(&format!("PUT /{collection}/9"), &[create, KEY], content));
+        refused(api.ask(&format!("PUT /{collection}/9"), &[create, KEY], content));
         let post = if collection == "persons" {
             r#"{"person_id": "9", "person_name": "Ann"}"#
         } else {
             r#"{"id": "9", "title": "Ann"}"#
         };
-        refused(desk.ask(&format!("POST /{collection}"), &[KEY], post));
+        refused(api.ask(&format!("POST /{collection}"), &[KEY], post));
         if collection == "notes" {
-            refused(desk.ask("POST /notes", &[KEY], "{}"));
+            refused(api.ask("POST /notes", &[KEY], "{}"));
         }
     });
 }
@@ -220,12 +220,12 @@ fn a_key_is_not_sent_with_another_request() {
 /// A key in another collection, or a last write with another key, is not a repetition.
 #[test]
 fn keys_are_those_of_one_collection() {
-    let [desk, _] = desks();
+    let [api, _] = apis();
     let any = ("If-Match", "*");
-    let put = |line: &str, key, content: &str| desk.ask(line, &[any, key], content).status();
+    let put = |line: &str, key, content: &str| api.ask(line, &[any, key], content).status();
     assert_eq!(put("PUT /persons/1", KEY, r#"{"person_name": "x"}"#), 200);
     assert_eq!(put("PUT /notes/1", KEY, r#"{"x": 1}"#), 200);
-    assert_eq!(desk.ask("POST /notes", &[], r#"{"id": "2"}"#).status(), 201);
+    assert_eq!(api.ask("POST /notes", &[], r#"{"id": "2"}"#).status(), 201);
     assert_eq!(put("PUT /notes/2", KEY, r#"{"x": 1}"#), 422);
     // The next write of the first document sets the key free.
     assert_eq!(put("PUT /notes/1", OTHER_KEY, r#"{"x": 1}"#), 200);
@@ -237,8 +237,8 @@ fn keys_are_those_of_one_collection() {
 #[test]
 fn a_key_holds_until_the_next_write_of_the_document() {
     for between in [&[("If-Match", "*")][..], &[("If-Match", "*"), OTHER_KEY]] {
-        each(|desk, write, collection| {
-            let first = write.ask(desk, &[KEY]);
+        each(|api, write, collection| {
+            let first = write.ask(api, &[KEY]);
             let path = match first.field("Location") {
                 Some(path) => path.to_owned(),
                 None => format!("/{collection}/1"),
@@ -248,14 +248,14 @@ fn a_key_holds_until_the_next_write_of_the_document() {
             } else {
                 r#"{"title": "Ann"}"#
             };
-            let strict = desk.policy.profile == Profile::Strict;
+            let strict = api.policy.profile == Profile::Strict;
             let status = if write.first == 204 {
                 let create = [&[("If-None-Match", "*")], &between[1..]].concat();
-                let created = desk.ask(&format!("PUT {path}"), &create, content);
+                let created = api.ask(&format!("PUT {path}"), &create, content);
                 assert_eq!(created.status(), 201);
                 412
             } else {
-                let put = desk.ask(&format!("PUT {path}"), between, content);
+                let put = api.ask(&format!("PUT {path}"), between, content);
                 assert_eq!(put.status(), 200, "{path}");
                 match write.again[usize::from(strict)] {
                     // The id is made of the key.
@@ -264,15 +264,15 @@ fn a_key_holds_until_the_next_write_of_the_document() {
                     status => status,
                 }
             };
-            let after = state(desk, collection);
-            assert_eq!(write.ask(desk, &[KEY]).status(), status, "{}", write.line);
-            assert_eq!(state(desk, collection), after);
+            let after = state(api, collection);
+            assert_eq!(write.ask(api, &[KEY]).status(), status, "{}", write.line);
+            assert_eq!(state(api, collection), after);
             // The next write may be a removal, too.
-            let removed = desk.ask(&format!("DELETE {path}"), &between[..1], "");
+            let removed = api.ask(&format!("DELETE {path}"), &between[..1], "");
             assert_eq!(removed.status(), 204, "{path}");
             if write.line.starts_with("DELETE") || write.fields.iter().any(|it| it.0 == "If-Match")
             {
-                let again = write.ask(desk, &[KEY]).status();
+                let again = write.ask(api, &[KEY]).status();
                 assert!([404, 412].contains(&again), "{} {again}", write.line);
             }
         });
@@ -288,18 +288,18 @@ fn a_removal_is_known_for_24_hours() {
         // A clock that was set back does not end it.
         ("2025-11-24T12:00:01.000000", 204),
     ] {
-        for mut desk in desks() {
+        for mut api in apis() {
             let any = ("If-Match", "*");
-            let remove = |desk: &Desk, key| desk.ask("DELETE /notes/1", &[any, key], "");
-            assert_eq!(remove(&desk, KEY).status(), 204);
-            desk.set_clock(later);
-            assert_eq!(remove(&desk, OTHER_KEY).status(), 404);
-            assert_eq!(desk.ask("DELETE /notes/1", &[any], "").status(), 404);
-            let after = state(&desk, "notes");
-            assert_eq!(remove(&desk, KEY).status(), status, "{later}");
-            assert_eq!(state(&desk, "notes"), after);
-            assert_eq!(desk.ask("GET /notes/1", &[KEY], "").status(), 404);
-            let other = desk.ask("PUT /notes/2", &[("If-None-Match", "*"), KEY], "{}");
+            let remove = |api: &Api, key| api.ask("DELETE /notes/1", &[any, key], "");
+            assert_eq!(remove(&api, KEY).status(), 204);
+            api.set_clock(later);
+            assert_eq!(remove(&api, OTHER_KEY).status(), 404);
+            assert_eq!(api.ask("DELETE /notes/1", &[any], "").status(), 404);
+            let after = state(&api, "notes");
+            assert_eq!(remove(&api, KEY).status(), status, "{later}");
+            assert_eq!(state(&api, "notes"), after);
+            assert_eq!(api.ask("GET /notes/1", &[KEY], "").status(), 404);
+            let other = api.ask("PUT /notes/2", &[("If-None-Match", "*"), KEY], "{}");
             let is_free = status == 404;
             assert_eq!(other.status(), if is_free { 201 } else { 422 }, "{later}");
         }
@@ -342,8 +342,8 @@ fn malformed_keys() {
         (b":b25l:", Some(MALFORMED)),
         (b"1", Some(MALFORMED)),
     ];
-    for desk in desks() {
-        let before = state(&desk, "notes");
+    for api in apis() {
+        let before = state(&api, "notes");
         for (value, sentence) in rows {
             for line in [
                 "PUT /notes/1",
@@ -357,32 +357,32 @@ fn malformed_keys() {
                 "GET /notes",
             ] {
                 let write = ["P", "D"].iter().any(|it| line.starts_with(it));
-                let answer = desk.ask_with_key(line, &[value], "[");
+                let answer = api.ask_with_key(line, &[value], "[");
                 if let Some(sentence) = sentence.filter(|_| write) {
                     assert_eq!(answer.status(), 400, "{line} {value:?}");
                     assert_eq!(&*message(&answer), sentence, "{line} {value:?}");
                 } else {
-                    let ignored = desk.ask_with_key(line, &[], "[");
+                    let ignored = api.ask_with_key(line, &[], "[");
                     assert_eq!(answer, ignored, "{line} {value:?}");
                 }
             }
         }
         for line in ["PUT /notes/1", "POST /notes"] {
-            let twice = desk.ask_with_key(line, &[b"\"one\"", b"\"one\""], "{}");
+            let twice = api.ask_with_key(line, &[b"\"one\"", b"\"one\""], "{}");
             assert_eq!((twice.status(), &*message(&twice)), (400, REPEATED));
         }
-        assert_eq!(state(&desk, "notes"), before);
+        assert_eq!(state(&api, "notes"), before);
     }
 }
 
 /// Two values that mean one key, and one document by two spellings of its target.
 #[test]
 fn a_key_is_what_the_field_value_means() {
-    let [desk, _] = desks();
+    let [api, _] = apis();
     let create = ("If-None-Match", "*");
     let put = |target: &str, key: &str| {
         let key = ("Idempotency-Key", key);
-        desk.ask(&format!("PUT {target}"), &[create, key], "{}")
+        api.ask(&format!("PUT {target}"), &[create, key], "{}")
     };
     let first = put("/notes/a", r#""a\"""#);
     assert_eq!(first.status(), 201);
@@ -396,25 +396,25 @@ fn a_key_is_what_the_field_value_means() {
 
 #[test]
 fn the_id_is_made_from_the_key() {
-    let desks = desks();
-    let post = |desk: &Desk, key| desk.ask("POST /notes", &[key], "{}");
-    let [one, other] = [&desks[0], &desks[1]].map(|desk| post(desk, KEY));
+    let apis = apis();
+    let post = |api: &Api, key| api.ask("POST /notes", &[key], "{}");
+    let [one, other] = [&apis[0], &apis[1]].map(|api| post(api, KEY));
     let path = one.field("Location").unwrap();
     assert_eq!(other.field("Location"), Some(path));
     let id = path.strip_prefix("/notes/").unwrap();
     assert_eq!(id, "7sfhejk50vzcdjzpnggx4gdaw2", "for ever");
-    let two = post(&desks[0], OTHER_KEY);
+    let two = post(&apis[0], OTHER_KEY);
     assert_ne!(two.field("Location"), Some(path));
     // Persons have the id that they are given.
-    let missing = desks[0].ask("POST /persons", &[KEY], r#"{"person_name": "x"}"#);
+    let missing = apis[0].ask("POST /persons", &[KEY], r#"{"person_name": "x"}"#);
     assert_eq!(missing.status(), 400);
 }
 
 /// Those of the first try are still false, malformed or missing.
 #[test]
 fn a_first_try_is_judged_as_without_a_key() {
-    for (desk, missing) in desks().into_iter().zip([412, 428]) {
-        let before = state(&desk, "notes");
+    for (api, missing) in apis().into_iter().zip([412, 428]) {
+        let before = state(&api, "notes");
         let old = ("If-Match", "\"old\"");
         for (line, fields, content, status) in [
             ("PUT /notes/1", &[old][..], "{}", 412),
@@ -433,35 +433,35 @@ fn a_first_try_is_judged_as_without_a_key() {
         ] {
             for _ in 0..2 {
                 let with_key = [fields, &[KEY]].concat();
-                let answer = desk.ask(line, &with_key, content);
+                let answer = api.ask(line, &with_key, content);
                 assert_eq!(answer.status(), status, "{line} {content}");
-                assert_eq!(answer, desk.ask(line, fields, content), "{line}");
+                assert_eq!(answer, api.ask(line, fields, content), "{line}");
             }
         }
-        assert_eq!(state(&desk, "notes"), before);
+        assert_eq!(state(&api, "notes"), before);
         // After that the key is still new.
-        let put = desk.ask("PUT /notes/1", &[("If-Match", "*"), KEY], "{}");
+        let put = api.ask("PUT /notes/1", &[("If-Match", "*"), KEY], "{}");
         assert_eq!(put.status(), 200);
     }
 }
 
 #[test]
 fn of_repetitions_at_once_exactly_one_is_performed() {
-    each(|desk, write, collection| {
+    each(|api, write, collection| {
         for round in 0..10 {
             // Each round begins with the document as it was.
             let key = format!("\"{round}\"");
-            let fresh = &writes(desk, collection);
+            let fresh = &writes(api, collection);
             let write = fresh
                 .iter()
                 .find(|it| (it.line, it.content) == (write.line, write.content))
                 .unwrap();
-            let answers = race(|_| write.ask(desk, &[("Idempotency-Key", &*key)]));
+            let answers = race(|_| write.ask(api, &[("Idempotency-Key", &*key)]));
             for answer in &answers {
                 assert_eq!(answer.status(), write.first, "{}", write.line);
                 assert_eq!(answer, &answers[0], "{}", write.line);
             }
-            let after = state(desk, collection);
+            let after = state(api, collection);
             if let Some(tag) = answers[0]
                 .field("ETag")
                 .filter(|_| after.field("ETag").is_some())
@@ -471,13 +471,13 @@ fn of_repetitions_at_once_exactly_one_is_performed() {
             let any = ("If-Match", "*");
             match answers[0].field("Location") {
                 Some(path) => {
-                    let removed = desk.ask(&format!("DELETE {path}"), &[any], "");
+                    let removed = api.ask(&format!("DELETE {path}"), &[any], "");
                     assert_eq!(removed.status(), 204);
                 }
                 None if write.first == 204 => {
                     let path = write.line.replace("DELETE", "PUT");
                     let content = r#"{"person_name": "Wim"}"#;
-                    let put = desk.ask(&path, &[("If-None-Match", "*")], content);
+                    let put = api.ask(&path, &[("If-None-Match", "*")], content);
                     assert_eq!(put.status(), 201);
                 }
                 None => {}
@@ -489,7 +489,7 @@ fn of_repetitions_at_once_exactly_one_is_performed() {
 /// Equal content proves nothing: each client has a key of its own, and one of them the lock.
 #[test]
 fn of_clients_that_create_one_lock_exactly_one_wins() {
-    for (desk, taken) in desks().into_iter().zip([400, 409]) {
+    for (api, taken) in apis().into_iter().zip([400, 409]) {
         for round in 0..20 {
             let target = format!("PUT /notes/lock{round}");
             let content = format!(r#"{{"id": "lock{round}", "locked": true}}"#);
@@ -501,14 +501,14 @@ fn of_clients_that_create_one_lock_exactly_one_wins() {
                     let key = format!("\"{round} {client}\"");
                     let fields = [fields, &[("Idempotency-Key", &*key)]].concat();
                     // Each repeats it, as if the answer was lost.
-                    let answers = [0; 2].map(|_| desk.ask(line, &fields, &content).status());
+                    let answers = [0; 2].map(|_| api.ask(line, &fields, &content).status());
                     assert_eq!(answers[0], answers[1], "{line}");
                     answers[0]
                 });
                 let count = |status| answers.iter().filter(|it| **it == status).count();
                 assert_eq!((count(201), count(late)), (1, WRITERS - 1), "{line}");
                 let path = target.strip_prefix("PUT ").unwrap();
-                let removed = desk.ask(&format!("DELETE {path}"), &[("If-Match", "*")], "");
+                let removed = api.ask(&format!("DELETE {path}"), &[("If-Match", "*")], "");
                 assert_eq!(removed.status(), 204);
             }
         }

@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::dice::Dice;
 use crate::property::{self, Property, Reached};
 
-const INPUTS: usize = 20_000;
+const INPUTS: usize = 5_000;
 
 /// An example with a few mistakes in it.
 fn input(examples: &[&str], seed: u64) -> Vec<u8> {

@@ -32,7 +32,7 @@ fn name(answer: &Answer) -> String {
 }
 
 /// A program that can be killed and comes back, at another address.
-struct Server<'a> {
+pub struct Server<'a> {
     schema: &'a Schema,
     program: Mutex<Option<Program>>,
 }
@@ -120,7 +120,11 @@ struct Round {
 
 /// Everybody writes to one person, with the tag that all of them have, while `befalls` happens to
 /// the servers. What was acknowledged is there, or was replaced by what was.
-fn race(servers: &[Server<'_>; 3], rounds: usize, befalls: impl Fn(usize) + Sync) -> [usize; 4] {
+pub fn race(
+    servers: &[Server<'_>; 3],
+    rounds: usize,
+    befalls: impl Fn(usize) + Sync,
+) -> [usize; 4] {
     let created = request(
         "POST /persons",
         "",
@@ -190,7 +194,7 @@ fn race(servers: &[Server<'_>; 3], rounds: usize, befalls: impl Fn(usize) + Sync
     counts
 }
 
-fn start(schema: &Schema) -> [Server<'_>; 3] {
+pub fn start(schema: &Schema) -> [Server<'_>; 3] {
     [0; 3].map(|_| Server::start(schema))
 }
 

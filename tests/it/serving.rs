@@ -182,7 +182,7 @@ impl Serving {
     /// The list and its tag: what must not change when nothing may.
     pub fn state(&self) -> (Option<String>, String) {
         let list = self.ask("GET /persons", "", "");
-        assert_eq!(list.status, 200);
+        assert_eq!(list.status, 200, "{list:?}");
         (list.field("ETag").map(str::to_owned), list.content)
     }
 }

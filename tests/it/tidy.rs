@@ -50,7 +50,7 @@ fn only_the_doors_know_sockets_the_clock_and_the_terminal() {
     let words = [
         "tiny_http",
         "hyper::",
-        "tokio",
+        "tokio::",
         "async ",
         "std::net",
         "::now()",
@@ -64,7 +64,15 @@ fn only_the_doors_know_sockets_the_clock_and_the_terminal() {
     for (file, text) in sources("src") {
         let text = code(&text);
         for word in words.iter().filter(|word| text.contains(**word)) {
-            assert!(is_door(&file), "{file} names {word}");
+            // An IP address is a value.
+            let has_address = file == "store/postgres/ssl_mode.rs" && *word == "std::net";
+            // The client bounds the time of each call, also if the database hangs.
+            let is_client = file == "store/postgres/client.rs" && *word == "::now()";
+            let is_client = is_client || file.starts_with("store/postgres") && *word == "tokio::";
+            assert!(
+                is_door(&file) || has_address || is_client,
+                "{file} names {word}"
+            );
             doors += 1;
         }
     }
@@ -83,7 +91,7 @@ fn only_the_stores_have_a_mutex_behind_the_doors() {
 #[test]
 fn a_database_is_known_to_its_store_alone() {
     for (file, text) in sources("src") {
-        for (name, store) in [("rusqlite", "store/sqlite"), ("NoTls", "store/postgres")] {
+        for (name, store) in [("rusqlite", "store/sqlite"), ("rustls", "store/postgres")] {
             let names = code(&text).contains(name);
             assert!(!names || file.starts_with(store), "{file} names {name}");
         }
@@ -96,7 +104,7 @@ fn answers_of_the_server_are_made_in_two_places() {
         let text = code(&text);
         let chooses = text.contains("Response::new(");
         let may = ["problem", "resource", "message"].contains(&module(&file));
-        let wraps = ["server/tiny_http/incoming.rs", "http.rs"].contains(&file.as_str());
+        let wraps = ["server/tiny_http/raw_request.rs", "http.rs"].contains(&file.as_str());
         assert!(!chooses || may || wraps, "{file}");
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of clients that take too long.
+//! Clients that exceed the timeout.
 
 use std::thread;
 use std::time::Duration;
@@ -25,9 +25,9 @@ fn connection(answer: &Answer) -> Vec<&str> {
         .collect()
 }
 
-/// Each of them is told what is wrong where there is an answer to give, and then the connection ends.
+/// Each gets an answer if there is one to give; then the connection ends.
 #[test]
-fn silent_clients_are_let_go() {
+fn silent_clients_time_out() {
     let serving = serve(1);
     let head = |fields: &str| format!("{PUT}{fields}\r\n\r\n");
     let long = head("Content-Length: 2000") + "{";
@@ -70,15 +70,30 @@ fn silent_clients_are_let_go() {
     assert_eq!(serving.client().ask(GET).status, 200);
 }
 
-/// Its worker, which would try to write on for ever, ends, and the connection with it.
+/// With a shorter one the watchdog could not keep the acceptor from timing out; a longer one could not
+/// be added to the current time.
+#[test]
+fn timeouts_are_between_a_second_and_a_year() {
+    for timeout in [Duration::ZERO, Duration::MAX] {
+        let serving = Serving::configured(|options| options.timeout = timeout);
+        serving.create("1");
+        let mut client = serving.client();
+        for _ in 0..3 {
+            assert_eq!(client.ask(GET).status, 200, "{timeout:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Its worker ends, and the connection with it.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_client_that_does_not_read_is_let_go() {
+fn a_client_that_does_not_read_times_out() {
     use crate::faults::{do_not_read, footprint, threads};
     // A database opens files of its own later.
     let program = crate::serving::Program::start(&["--timeout", "1", "--store", "memory"]);
     let descriptors = || footprint(&program).2;
-    // It has all that it needs once it has answered; the watchdog's probes take more at times.
+    // After an answer it has opened all that it needs; a probe of the watchdog may take more.
     assert_eq!(Client::connect(program.address).ask(GET).status, 404);
     let before = (0..50).map(|_| {
         thread::sleep(Duration::from_millis(7));
@@ -88,22 +103,22 @@ fn a_client_that_does_not_read_is_let_go() {
     let client = do_not_read(program.address);
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     while descriptors() > before || !threads(&program, "ifmatch-worker").is_empty() {
-        assert!(std::time::Instant::now() < deadline, "it is never let go");
+        assert!(std::time::Instant::now() < deadline, "it has not timed out");
         thread::sleep(Duration::from_millis(7));
     }
     drop(client);
 }
 
-/// `accept` has the timeout of the connections, too. The watchdog keeps it from ending while no
-/// client connects for several timeouts.
+/// `accept` has the timeout of the connections as well. The probes of the watchdog keep it from
+/// ending while no client connects for several timeouts.
 #[cfg(target_os = "linux")]
 #[test]
-fn an_acceptor_outlives_its_timeout() {
+fn probes_keep_an_acceptor_from_timing_out() {
     let program = crate::serving::Program::start(&["--timeout", "1"]);
     let queues = || crate::faults::threads(&program, "ifmatch-queue");
     assert_eq!(Client::connect(program.address).ask(GET).status, 404);
     let before = queues();
-    // This one is let go after three timeouts at tiny_http.
+    // At the tiny_http door this connection ends after three timeouts.
     let mut client = Client::connect(program.address);
     client.send(format!("{PUT}Content-Length: 70000000\r\n\r\n"));
     assert_eq!(client.receive().status, 413);
@@ -112,11 +127,11 @@ fn an_acceptor_outlives_its_timeout() {
     assert_eq!(queues(), before, "there was another acceptor");
 }
 
-/// All of it is read, however much was announced, since a client may send it before it reads.
+/// All content is read, since a client may send it before it reads the answer.
 #[test]
 fn too_much_content_is_refused_and_the_connection_ends() {
     if is_hyper() {
-        // Which resets the connection when it is more than 16 MiB.
+        // The hyper door resets the connection after 16 MiB.
         return;
     }
     let serving = serve(1);
@@ -158,7 +173,7 @@ fn too_much_content_is_refused_and_the_connection_ends() {
     }
 }
 
-/// Meanwhile `tiny_http` has ended the connection for its silence.
+/// `tiny_http` has ended the connection during the wait, since no request came.
 #[test]
 fn a_wait_beyond_the_timeout_ends_the_connection() {
     let serving = serve(1);
@@ -176,7 +191,7 @@ fn a_wait_beyond_the_timeout_ends_the_connection() {
     }
 }
 
-/// What has begun to arrive is waited for, and performed.
+/// A request that has begun to arrive is performed.
 #[test]
 fn a_stopping_server_finishes_uploads() {
     let content = |length: usize| {

@@ -2,7 +2,7 @@
 
 use ifmatch::Response;
 
-use crate::desk::Desk;
+use crate::api::Api;
 
 #[track_caller]
 fn check(response: &Response, status: u16, length: usize, tag: &str, content: &str) {
@@ -23,7 +23,7 @@ const CHANGED: &str =
 
 #[test]
 fn the_documented_session() {
-    let mut desk = Desk::compatible();
+    let mut api = Api::compatible();
     let tags = [
         "42e98b50d35eb07fc6d595d019cc91c7",
         "5f190e4939a582ca96aeefb8e2d5ee2c",
@@ -31,61 +31,61 @@ fn the_documented_session() {
         "3e2b0cb26be62a4287c33054f51a1974",
     ];
 
-    desk.set_clock("2020-12-24T10:11:52.200311");
+    api.set_clock("2020-12-24T10:11:52.200311");
     let one = r#"{"person_id": "1", "person_name": "Wim"}"#;
     check(
-        &desk.ask("POST /persons", &[FORM], one),
+        &api.ask("POST /persons", &[FORM], one),
         201,
         96,
         tags[0],
         ONE,
     );
-    check(&desk.ask("GET /persons/1", &[], ""), 200, 96, tags[0], ONE);
+    check(&api.ask("GET /persons/1", &[], ""), 200, 96, tags[0], ONE);
 
-    let unmodified = desk.ask("GET /persons/1", &[("If-None-Match", tags[0])], "");
+    let unmodified = api.ask("GET /persons/1", &[("If-None-Match", tags[0])], "");
     assert_eq!((unmodified.status(), unmodified.content()), (304, &b""[..]));
     assert_eq!(unmodified.field("Content-Length"), None);
 
-    desk.set_clock("2020-12-24T14:01:26.095555");
+    api.set_clock("2020-12-24T14:01:26.095555");
     let two = r#"{"person_id": "2", "person_name": "Wim"}"#;
     check(
-        &desk.ask("POST /persons", &[FORM], two),
+        &api.ask("POST /persons", &[FORM], two),
         201,
         96,
         tags[1],
         TWO,
     );
 
-    desk.set_clock("2020-12-24T14:02:40.897605");
+    api.set_clock("2020-12-24T14:02:40.897605");
     let update = r#"{"person_name": "Wim - update 1"}"#;
     let fields = [FORM, ("If-Match", tags[1])];
     check(
-        &desk.ask("PUT /persons/2", &fields, update),
+        &api.ask("PUT /persons/2", &fields, update),
         200,
         107,
         tags[2],
         TWO_1,
     );
     check(
-        &desk.ask("PUT /persons/2", &fields, update),
+        &api.ask("PUT /persons/2", &fields, update),
         412,
         81,
         tags[2],
         CHANGED,
     );
     check(
-        &desk.ask("GET /persons/2", &[], ""),
+        &api.ask("GET /persons/2", &[], ""),
         200,
         107,
         tags[2],
         TWO_1,
     );
 
-    desk.set_clock("2020-12-24T14:09:19.086225");
+    api.set_clock("2020-12-24T14:09:19.086225");
     let update = r#"{"person_name": "Wim - update 2"}"#;
     let fields = [FORM, ("If-Match", tags[2])];
     check(
-        &desk.ask("PUT /persons/2", &fields, update),
+        &api.ask("PUT /persons/2", &fields, update),
         200,
         107,
         tags[3],
@@ -95,11 +95,11 @@ fn the_documented_session() {
 
 #[test]
 fn the_layout_of_lists() {
-    let mut desk = Desk::compatible();
-    assert_eq!(desk.state().1, "[]\n");
-    desk.set_clock("2020-12-24T10:11:52.200311");
-    desk.create("2", "Zoë \u{1f600} \"q\" \\ / \u{7f} ,\n");
-    desk.create("1", "Wim");
+    let mut api = Api::compatible();
+    assert_eq!(api.state().1, "[]\n");
+    api.set_clock("2020-12-24T10:11:52.200311");
+    api.create("2", "Zoë \u{1f600} \"q\" \\ / \u{7f} ,\n");
+    api.create("1", "Wim");
     let expected = "[\n  {\n    \"change_date\": \"2020-12-24T10:11:52.200312\", \n    \"person_id\": \"1\", \n    \"person_name\": \"Wim\"\n  }, \n  {\n    \"change_date\": \"2020-12-24T10:11:52.200311\", \n    \"person_id\": \"2\", \n    \"person_name\": \"Zoë \u{1f600} \\\"q\\\" \\\\ / \u{7f} ,\\n\"\n  }\n]\n";
-    assert_eq!(desk.state().1, expected);
+    assert_eq!(api.state().1, expected);
 }

@@ -35,7 +35,7 @@ fn ask(socket: &Path, requests: &str) -> Vec<String> {
 const LAST: &str = "GET /persons HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 #[test]
-fn everything_goes_over_a_unix_socket() {
+fn requests_over_a_unix_socket() {
     let directory = Directory::new("serve");
     let socket = directory.0.join("sock");
     let running = serve(&socket).unwrap();
@@ -57,7 +57,7 @@ fn everything_goes_over_a_unix_socket() {
         );
         assert_eq!(ask(&socket, &requests), ["201", "200", "412", "304", "200"]);
     }
-    // Clients that stall or do not read hold up nobody.
+    // Clients that stall or do not read delay no other client.
     let mut stalled = UnixStream::connect(&socket).unwrap();
     stalled
         .write_all(b"PUT /persons/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n{")
@@ -84,7 +84,7 @@ fn only_a_stale_socket_is_replaced() {
     let socket = directory.0.join("sock");
     let name = format!("unix:{}", socket.display());
 
-    // Left behind by a server that ended without a word.
+    // A server that was killed has left its file.
     drop(UnixListener::bind(&socket).unwrap());
     assert!(socket.exists());
     let running = serve(&socket).unwrap();
@@ -116,7 +116,7 @@ fn the_program_listens_on_a_unix_socket() {
     let socket = directory.0.join("sock");
     let name = format!("unix:{}", socket.display());
     for _ in 0..2 {
-        // Killed, it leaves its socket behind, and replaces it the next time.
+        // The killed program leaves its file, which the next one replaces.
         let mut child = program()
             .args(["--listen", &name])
             .stdout(Stdio::piped())
@@ -138,7 +138,29 @@ fn the_program_listens_on_a_unix_socket() {
         assert_eq!(
             String::from_utf8_lossy(&output.stderr),
             "",
-            "nobody is warned of anything"
+            "there are no warnings"
         );
     }
+}
+
+/// A Unix-domain socket has no timeout of the kernel.
+#[cfg(feature = "hyper")]
+#[test]
+fn a_client_that_does_not_read_times_out_at_the_hyper_door() {
+    let directory = Directory::new("timeout");
+    let socket = directory.0.join("sock");
+    let mut limits = ifmatch::Limits::default();
+    limits.connections = 1;
+    let mut options = ifmatch::Options::default();
+    options.door = ifmatch::Door::Hyper(limits);
+    options.timeout = std::time::Duration::from_secs(1);
+    let address = Address::Unix(socket.clone());
+    let server = Server::bind(address, MemoryStore::new(), options).unwrap();
+    let running = server.spawn().unwrap();
+    let mut blocked = UnixStream::connect(&socket).unwrap();
+    // The server reads as many requests as it can write answers.
+    let requests = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100_000);
+    assert!(blocked.write_all(requests.as_bytes()).is_err());
+    assert_eq!(ask(&socket, LAST), ["200"]);
+    running.stop();
 }

@@ -1,4 +1,4 @@
-//! The README's Varnish in front: it asks the server each time, and is spared what it has.
+//! The Varnish of `docs/proxies.md` in front: it asks the server each time, and is spared what it has.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use ifmatch::{MemoryStore, Method, Options, Policy, Request, Store, Swap, respond};
 
+use crate::api::Api;
 use crate::client::{Answer, Client, request};
 use crate::conformance::{PERSONS, create, id, now, person};
-use crate::desk::Desk;
 use crate::serving::{Serving, is_hyper, options, store};
 use crate::watched::{Call, Watched};
 
-/// Longer than anything takes that is not stuck.
+/// A test that waits longer than this has failed.
 const STUCK: Duration = Duration::from_secs(20);
 
-/// A server, and a signal for each read of the store.
+/// A server, and a signal after each read of the store.
 struct Observed {
     serving: Serving,
     store: Arc<dyn Store>,
@@ -41,13 +41,8 @@ impl Observed {
     /// On a store that has the person 1.
     fn beside(store: Arc<dyn Store>, options: Options) -> Self {
         let (read, reads) = channel();
-        let signal = move |call: Call<'_>| {
-            if matches!(call, Call::Get(_) | Call::Version) {
-                let _ = read.send(());
-            }
-            Ok(())
-        };
-        let mut watched = Watched::new(Arc::clone(&store), signal);
+        let mut watched = Watched::new(Arc::clone(&store), |_: Call<'_>| Ok(()));
+        watched.after = Box::new(move || _ = read.send(()));
         watched.waits = store.reads_block();
         Self {
             serving: Serving::with(watched, options),
@@ -62,8 +57,8 @@ impl Observed {
         answer.field("ETag").unwrap().to_owned()
     }
 
-    /// A client whose request waits: it was looked at twice, before and after it joined those that
-    /// wait.
+    /// A client whose request waits: the store has answered twice, before and after the request
+    /// subscribed.
     fn waiting(&self, target: &str, tag: &str, seconds: u32) -> Client {
         let mut client = self.serving.client();
         client.send(get(target, tag, seconds));
@@ -79,7 +74,7 @@ fn get(target: &str, tag: &str, seconds: u32) -> String {
     request(&format!("GET {target}"), &fields, "")
 }
 
-/// Replaces person 1, past the server.
+/// Replaces person 1 in the store, without the server.
 fn replace(store: &dyn Store, name: &str) {
     let id = id("1");
     let version = store.get(PERSONS, &id).unwrap().unwrap().version;
@@ -93,11 +88,11 @@ fn applied(answer: &Answer) -> Option<&str> {
 }
 
 #[test]
-fn a_change_of_the_document_is_told_at_once() {
+fn a_change_of_the_document_ends_the_wait() {
     let observed = Observed::start(options());
     let tag = observed.tag("/persons/1");
     let mut waiting = observed.waiting("/persons/1", &format!("\"other\", W/{tag}"), 50);
-    // That of another document is none.
+    // A change of another document does not end the wait.
     create(&*observed.store, "2");
     let put = format!("If-Match: {tag}\r\n");
     let changed = observed
@@ -114,7 +109,7 @@ fn a_change_of_the_document_is_told_at_once() {
 }
 
 #[test]
-fn a_change_past_the_server_is_told_too() {
+fn a_change_in_the_store_ends_the_wait() {
     let observed = Observed::start(options());
     let tag = observed.tag("/persons/1");
     let mut waiting = observed.waiting("/persons/1", &tag, 50);
@@ -124,7 +119,7 @@ fn a_change_past_the_server_is_told_too() {
 }
 
 #[test]
-fn a_removal_is_told_with_404() {
+fn a_removal_ends_the_wait_with_404() {
     let observed = Observed::start(options());
     let tag = observed.tag("/persons/1");
     let mut waiting = observed.waiting("/persons/1", "*", 50);
@@ -135,9 +130,9 @@ fn a_removal_is_told_with_404() {
     assert_eq!((answer.status, applied(&answer)), (404, Some("wait=50")));
 }
 
-/// Created, replaced or removed, whichever document; one answer for each list that waits.
+/// When any document is created, replaced or removed, each list that waits gets one answer.
 #[test]
-fn a_change_in_the_list_is_told_at_once() {
+fn a_change_in_the_list_ends_the_wait() {
     let observed = Observed::start(options());
     for (line, content) in [
         (
@@ -170,7 +165,7 @@ fn a_change_in_the_list_is_told_at_once() {
 }
 
 #[test]
-fn when_the_time_is_over_nothing_has_changed() {
+fn a_wait_without_a_change_ends_with_304() {
     let observed = Observed::start(options());
     for target in ["/persons/1", "/persons"] {
         let tag = observed.tag(target);
@@ -181,13 +176,13 @@ fn when_the_time_is_over_nothing_has_changed() {
     }
 }
 
-/// RFC 7240 section 4.3, as far as it may be held back at all.
+/// RFC 7240 section 4.3.
 #[test]
 fn s4_3_which_responses_may_wait() {
-    let desk = Desk::strict();
-    desk.create("1", "Wim");
+    let api = Api::strict();
+    api.create("1", "Wim");
     let seconds = |line: &str, fields: &[(&str, &str)]| {
-        let answer = desk.ask(line, fields, "");
+        let answer = api.ask(line, fields, "");
         assert!(answer.wait().is_none() || answer.status() == 304);
         assert_eq!(answer.field("Preference-Applied"), None);
         answer.wait().map(|wait| wait.limit.as_secs())
@@ -278,11 +273,11 @@ fn a_stopping_server_answers_those_that_wait() {
     stopping.join().unwrap();
 }
 
-/// Those that wait hold up nothing, and of too many the others are not held back.
+/// Requests beyond the limit get their 304 at once, and other requests are answered.
 #[test]
-fn so_many_may_wait_and_no_more() {
+fn requests_beyond_the_limit_do_not_wait() {
     let mut options = options();
-    let most = may_wait(&mut options, 5);
+    let most = set_waiting_limit(&mut options, 5);
     let observed = Observed::start(options);
     let tag = observed.tag("/persons/1");
     let mut waiting: Vec<_> = (0..most)
@@ -299,8 +294,8 @@ fn so_many_may_wait_and_no_more() {
     }
 }
 
-/// Allows so many at the hyper door; the other one has a number of its own.
-fn may_wait(options: &mut Options, most: u32) -> u32 {
+/// Sets the limit of the hyper door; returns the fixed one of the `tiny_http` door.
+fn set_waiting_limit(options: &mut Options, most: u32) -> u32 {
     #[cfg(feature = "hyper")]
     if let ifmatch::Door::Hyper(limits) = &mut options.door {
         limits.waiting = most;
@@ -311,7 +306,7 @@ fn may_wait(options: &mut Options, most: u32) -> u32 {
     64
 }
 
-/// Each sees only newer states, and the last one: no change is missed between two requests.
+/// Each reader sees only newer states, and the last one, though changes happen between its requests.
 #[test]
 fn no_change_is_missed() {
     const CHANGES: usize = 100;
@@ -350,7 +345,7 @@ fn no_change_is_missed() {
     });
 }
 
-/// Requests behind one that waits are answered after it, in their order.
+/// Requests after one that waits on the same connection are answered after it, in order.
 #[test]
 fn a_pipelined_request_is_answered_afterwards() {
     let observed = Observed::start(options());
@@ -364,9 +359,9 @@ fn a_pipelined_request_is_answered_afterwards() {
 
 /// No listener is called: the versions are compared while a request waits.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-fn a_change_by_another_process_is_told(place: &dyn crate::conformance::Place) {
+fn a_change_by_another_process_ends_the_wait(place: &dyn crate::conformance::Place) {
     let observed = Observed::on(place.open(), options());
-    // With a store of its own: what is read for one of two that wait must not count for the other.
+    // It has a store of its own, so that the watcher of one server reads nothing for the other.
     let lists = Observed::beside(place.open(), options());
     let other = place.open();
     for name in ["Tim", "Tom", "Wim"] {
@@ -400,8 +395,8 @@ fn a_change_by_another_process_is_told(place: &dyn crate::conformance::Place) {
 
 #[cfg(feature = "sqlite")]
 #[test]
-fn a_change_by_another_process_is_told_by_sqlite() {
-    a_change_by_another_process_is_told(&crate::sqlite::File::default());
+fn a_change_by_another_process_ends_the_wait_on_sqlite() {
+    a_change_by_another_process_ends_the_wait(&crate::sqlite::File::default());
 }
 
 #[cfg(feature = "postgres")]
@@ -410,17 +405,17 @@ mod postgres {
     use crate::cluster::{Cluster, Schema};
 
     #[test]
-    fn a_change_by_another_server_is_told() {
+    fn a_change_by_another_server_ends_the_wait() {
         for tagged in [true, false] {
             if let Some(schema) = Schema::new() {
-                a_change_by_another_process_is_told(&schema.tagged(tagged));
+                a_change_by_another_process_ends_the_wait(&schema.tagged(tagged));
             }
         }
     }
 
     /// The database crashes and comes back while requests wait.
     #[test]
-    fn a_wait_outlives_the_database() {
+    fn a_wait_continues_after_a_crash_of_the_database() {
         let Some(cluster) = Cluster::start() else {
             return;
         };
@@ -451,13 +446,13 @@ mod hyper {
     }
 
     #[test]
-    fn those_that_wait_do_not_count_as_connections() {
+    fn requests_that_wait_do_not_count_as_connections() {
         let observed = Observed::start(limits(2, 8));
         let tag = observed.tag("/persons/1");
         let mut waiting: Vec<_> = (0..8)
             .map(|_| observed.waiting("/persons/1", &tag, 50))
             .collect();
-        // Both places are still there.
+        // Both permits for connections are free.
         let mut others = [observed.serving.client(), observed.serving.client()];
         for client in &mut others {
             assert_eq!(client.ask(request("GET /persons/1", "", "")).status, 200);
@@ -467,7 +462,7 @@ mod hyper {
             let answer = client.receive();
             let tag = answer.field("ETag").unwrap().to_owned();
             assert_eq!(answer.status, 200);
-            // They go on, and may wait again, although no place is free.
+            // They continue and may wait again, although no permit for connections is free.
             client.send(get("/persons/1", &tag, 1));
         }
         for client in &mut waiting {
@@ -476,9 +471,9 @@ mod hyper {
         }
     }
 
-    /// One that has left makes room for another one.
+    /// Its permit to wait goes to another request.
     #[test]
-    fn a_client_that_leaves_waits_no_more() {
+    fn a_client_that_disconnects_ends_its_wait() {
         let observed = Observed::start(limits(8, 1));
         let tag = observed.tag("/persons/1");
         for _ in 0..3 {

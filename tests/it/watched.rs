@@ -25,6 +25,8 @@ pub enum Call<'a> {
 pub struct Watched<S, F> {
     pub store: S,
     pub before: F,
+    /// Called when a document or a version has been read.
+    pub after: Box<dyn Fn() + Send + Sync>,
     /// Whether it says that it may wait.
     pub waits: bool,
 }
@@ -37,6 +39,7 @@ where
         Self {
             store,
             before,
+            after: Box::new(|| ()),
             waits: true,
         }
     }
@@ -49,12 +52,16 @@ where
 {
     fn get(&self, collection: &str, id: &Id) -> Result<Option<Record>, StoreError> {
         (self.before)(Call::Get(id))?;
-        self.store.get(collection, id)
+        let record = self.store.get(collection, id);
+        (self.after)();
+        record
     }
 
     fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
         (self.before)(Call::Version)?;
-        self.store.version(collection)
+        let version = self.store.version(collection);
+        (self.after)();
+        version
     }
 
     fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {

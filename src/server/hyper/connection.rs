@@ -19,77 +19,75 @@ use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
-use crate::server::lock;
+use crate::server::lock::lock;
 
-/// What is known about a connection.
+/// The state of a connection.
 pub(super) struct Connection {
-    /// The machine it comes from, where that is known.
+    /// The address of the client; `None` on a Unix-domain socket.
     pub(super) peer: Option<IpAddr>,
-    pub(super) ended: Ended,
+    pub(super) peer_closed: PollPeerClosed,
     permit: Mutex<Permit>,
     activity: Arc<Mutex<Activity>>,
 }
 
-/// What a connection is at.
 struct Activity {
     phase: Phase,
-    /// Wakes the timer that has run out while there was a request, so that it begins again.
-    timer: Option<Waker>,
+    /// Wakes the idle timer when the next idle period begins.
+    timer_waker: Option<Waker>,
 }
 
 #[derive(Clone, Copy)]
 enum Phase {
-    /// It waits for the head of a request to be complete, since then.
+    /// No head of a request has been read since then.
     Idle(Instant),
-    /// It has a request.
+    /// A request is being answered.
     Busy,
-    /// The request has its answer, which is not sent yet.
+    /// A response has been made, and is not written yet.
     Answered,
 }
 
-/// Why a connection may be open.
+/// The permit that a connection holds.
 enum Permit {
-    Place(#[expect(dead_code, reason = "it is given back when dropped")] OwnedSemaphorePermit),
-    Waiting(#[expect(dead_code, reason = "it is given back when dropped")] OwnedSemaphorePermit),
+    Connection(#[expect(dead_code, reason = "it is released when dropped")] OwnedSemaphorePermit),
+    Waiting(#[expect(dead_code, reason = "it is released when dropped")] OwnedSemaphorePermit),
 }
 
 impl Connection {
-    /// The connection that is open on `stream`, and the stream for hyper.
-    pub(super) fn new<S: Observed + Send + 'static>(
+    /// The state of the connection that is open on `stream`, and the stream for hyper.
+    pub(super) fn new<S: ClientStream + Send + 'static>(
         stream: S,
         peer: Option<IpAddr>,
-        place: OwnedSemaphorePermit,
-    ) -> (Self, Shared<S>) {
+        permit: OwnedSemaphorePermit,
+    ) -> (Self, SharedStream<S>) {
         let stream = Arc::new(Mutex::new(stream));
         let activity = Arc::new(Mutex::new(Activity {
             phase: Phase::Idle(Instant::now()),
-            timer: None,
+            timer_waker: None,
         }));
-        let observed = Arc::clone(&stream);
-        let ended = move |context: &mut Context<'_>| lock(&observed).poll_ended(context);
+        let shared = Arc::clone(&stream);
+        let peer_closed = move |context: &mut Context<'_>| lock(&shared).poll_peer_closed(context);
         let connection = Self {
             peer,
-            ended: Box::new(ended),
-            permit: Mutex::new(Permit::Place(place)),
+            peer_closed: Box::new(peer_closed),
+            permit: Mutex::new(Permit::Connection(permit)),
             activity: Arc::clone(&activity),
         };
-        (connection, Shared { stream, activity })
+        (connection, SharedStream { stream, activity })
     }
 
-    /// Notes that a request has begun.
     pub(super) fn begin_request(&self) {
         lock(&self.activity).phase = Phase::Busy;
     }
 
-    /// Notes that the request has its answer.
     pub(super) fn end_request(&self) {
         lock(&self.activity).phase = Phase::Answered;
     }
 
-    /// Ends when no request has begun for so long after the last answer was sent.
+    /// Returns when the connection has been idle for `timeout`.
     ///
-    /// This is one timer for each connection, where hyper takes one for each request. The time begins
-    /// when an answer has been sent, so that a slow client gets a long one to its end.
+    /// This takes one timer for each connection; hyper's own header timeout takes one for each
+    /// request. An idle period begins when a response has been written, so that a slow client gets
+    /// the whole of a long response.
     pub(super) async fn idle_for(&self, timeout: Duration) {
         loop {
             let end = poll_fn(|context| self.poll_idle(context)).await + timeout;
@@ -100,21 +98,20 @@ impl Connection {
         }
     }
 
-    /// Is ready when there is no request, with the moment since which there is none.
+    /// Is ready when the connection is idle, with the time since when.
     fn poll_idle(&self, context: &mut Context<'_>) -> Poll<Instant> {
         let mut activity = lock(&self.activity);
         if let Phase::Idle(since) = activity.phase {
             return Poll::Ready(since);
         }
-        activity.timer = Some(context.waker().clone());
+        activity.timer_waker = Some(context.waker().clone());
         Poll::Pending
     }
 
-    /// Gives the connection's place to others while its request waits; whether there is a permit to
-    /// wait.
-    pub(super) fn begin_to_wait(&self, waiting: &Arc<Semaphore>) -> bool {
+    /// Exchanges the connection's permit for one to wait. Returns false if there is none.
+    pub(super) fn begin_wait(&self, waiting: &Arc<Semaphore>) -> bool {
         let mut held = lock(&self.permit);
-        if matches!(*held, Permit::Place(_)) {
+        if matches!(*held, Permit::Connection(_)) {
             let Ok(permit) = Arc::clone(waiting).try_acquire_owned() else {
                 return false;
             };
@@ -123,35 +120,36 @@ impl Connection {
         true
     }
 
-    /// Takes a place again if there is one. If not, the connection keeps the permit to wait, so
-    /// that there are never more connections than permits.
-    pub(super) fn end_to_wait(&self, places: &Arc<Semaphore>) {
-        if let Ok(place) = Arc::clone(places).try_acquire_owned() {
-            *lock(&self.permit) = Permit::Place(place);
+    /// Exchanges the permit to wait for one of `connections`. If there is none, the connection keeps
+    /// its permit to wait, so that every open connection holds a permit.
+    pub(super) fn end_wait(&self, connections: &Arc<Semaphore>) {
+        if let Ok(permit) = Arc::clone(connections).try_acquire_owned() {
+            *lock(&self.permit) = Permit::Connection(permit);
         }
     }
 }
 
-/// The stream of a connection, shared with the request on it that waits.
+/// The stream of a connection for hyper, which the connection's waiting request peeks into.
 ///
-/// While an answer is being made, hyper does not look whether the client has left, since a client
-/// may end its side once it has sent everything.
-pub(super) struct Shared<S> {
+/// While a response is being made, hyper does not notice that the client has closed its side, which
+/// a client may do after its last request.
+pub(super) struct SharedStream<S> {
     stream: Arc<Mutex<S>>,
     activity: Arc<Mutex<Activity>>,
 }
 
-/// Is ready when the client sends no more. Not polled while hyper reads.
-type Ended = Box<dyn Fn(&mut Context<'_>) -> Poll<()> + Send + Sync>;
+/// Is ready when the client has closed its side. Not polled while hyper reads.
+type PollPeerClosed = Box<dyn Fn(&mut Context<'_>) -> Poll<()> + Send + Sync>;
 
-/// A stream of which one can find out whether its other side has ended it, without reading.
-pub(super) trait Observed: AsyncRead + AsyncWrite + Unpin {
-    /// Is ready when it has. Pending for ever once there are bytes to be read.
-    fn poll_ended(&self, context: &mut Context<'_>) -> Poll<()>;
+/// A stream from a client.
+pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
+    /// Is ready when the client has closed its side; reads nothing. Stays pending while there are
+    /// unread bytes.
+    fn poll_peer_closed(&self, context: &mut Context<'_>) -> Poll<()>;
 }
 
-impl Observed for TcpStream {
-    fn poll_ended(&self, context: &mut Context<'_>) -> Poll<()> {
+impl ClientStream for TcpStream {
+    fn poll_peer_closed(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut byte = [0];
         match self.poll_peek(context, &mut ReadBuf::new(&mut byte)) {
             Poll::Ready(Ok(1..)) | Poll::Pending => Poll::Pending,
@@ -161,8 +159,8 @@ impl Observed for TcpStream {
 }
 
 #[cfg(unix)]
-impl Observed for UnixStream {
-    fn poll_ended(&self, context: &mut Context<'_>) -> Poll<()> {
+impl ClientStream for UnixStream {
+    fn poll_peer_closed(&self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.poll_read_ready(context).is_pending() {
                 return Poll::Pending;
@@ -177,22 +175,22 @@ impl Observed for UnixStream {
     }
 }
 
-/// The longest answer that is sent in one piece, in bytes. Up to there it costs less to copy the
-/// content behind the head than to have the kernel collect two pieces.
-const SHORT: usize = 1024;
+/// The longest response whose head and content are copied into one buffer, in bytes. For a longer
+/// one a vectored write of both costs less.
+const MAX_COALESCED: usize = 1024;
 
-/// Copies pieces one after the other, if they fit. Gives back how long they are together.
-fn copy_short(slices: &[IoSlice<'_>], piece: &mut [u8; SHORT]) -> Option<usize> {
+/// Copies the slices into one buffer if they fit, and returns their total length.
+fn coalesce(slices: &[IoSlice<'_>], buffer: &mut [u8; MAX_COALESCED]) -> Option<usize> {
     let mut length = 0;
     for slice in slices {
         let end = length + slice.len();
-        piece.get_mut(length..end)?.copy_from_slice(slice);
+        buffer.get_mut(length..end)?.copy_from_slice(slice);
         length = end;
     }
     Some(length)
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Shared<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for SharedStream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -202,7 +200,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Shared<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Shared<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for SharedStream<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -216,10 +214,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Shared<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut piece = [0; SHORT];
-        if let Some(length) = copy_short(slices, &mut piece) {
-            let piece = piece.get(..length).unwrap_or_default();
-            return Pin::new(&mut *lock(&self.stream)).poll_write(context, piece);
+        let mut buffer = [0; MAX_COALESCED];
+        if let Some(length) = coalesce(slices, &mut buffer) {
+            let bytes = buffer.get(..length).unwrap_or_default();
+            return Pin::new(&mut *lock(&self.stream)).poll_write(context, bytes);
         }
         Pin::new(&mut *lock(&self.stream)).poll_write_vectored(context, slices)
     }
@@ -228,13 +226,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Shared<S> {
         lock(&self.stream).is_write_vectored()
     }
 
-    /// hyper flushes when it has written everything.
+    /// hyper flushes when it has written a whole response: then the idle period begins.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut activity = lock(&self.activity);
         if let Phase::Answered = activity.phase {
             activity.phase = Phase::Idle(Instant::now());
-            if let Some(timer) = activity.timer.take() {
-                timer.wake();
+            if let Some(waker) = activity.timer_waker.take() {
+                waker.wake();
             }
         }
         Pin::new(&mut *lock(&self.stream)).poll_flush(context)

@@ -15,7 +15,7 @@ use crate::method::Method;
 pub(super) struct Head(pub(super) Parts);
 
 impl Head {
-    /// The head as a value, for the target that [`target`](Self::target) returned.
+    /// The request without its content; `target` is what [`target`](Self::target) returned.
     pub(super) fn request<'a>(&'a self, target: &'a str) -> Request<'a> {
         let mut request = Request::new(self.method(), target);
         if self.0.version == Version::HTTP_10 {
@@ -32,7 +32,7 @@ impl Head {
         Method::from_name(self.0.method.as_str())
     }
 
-    /// The target, as it stood in the request line.
+    /// The target as it is in the request line.
     pub(super) fn target(&self) -> Cow<'_, str> {
         let uri = &self.0.uri;
         match (uri.authority(), uri.path_and_query()) {
@@ -41,7 +41,7 @@ impl Head {
         }
     }
 
-    /// Whether the client waits to be asked for the content. In HTTP/1.0 it cannot.
+    /// Whether the client sends the content only after an interim response 100. HTTP/1.0 has none.
     ///
     /// [RFC 9110 section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)
     pub(super) fn expects_continue(&self) -> bool {
@@ -50,26 +50,26 @@ impl Head {
             && expected.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"))
     }
 
-    /// The response as hyper sends it; the connection ends with the `last` one.
+    /// The response for hyper; the connection ends after it if it `closes`.
     ///
-    /// It gets the map of the request's fields, which hyper uses again for the next request: so
-    /// most requests need no new one.
-    pub(super) fn answer(self, response: Response, last: bool) -> ::hyper::Response<Full<Bytes>> {
+    /// Its fields are put into the header map of the request. hyper uses that map again for the next
+    /// request, so that most requests need no new one.
+    pub(super) fn answer(self, response: Response, closes: bool) -> ::hyper::Response<Full<Bytes>> {
         let Parts {
             headers, version, ..
         } = self.0;
         let mut response = into_http(response, headers);
-        if last && version >= Version::HTTP_11 {
+        if closes && version >= Version::HTTP_11 {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
-        } else if last {
-            // An answer in HTTP/1.0 ends it unless it says otherwise.
+        } else if closes {
+            // hyper closes the connection after a response in HTTP/1.0 without keep-alive.
             *response.version_mut() = Version::HTTP_10;
         }
         response
     }
 
-    /// The first line, as hyper read it.
+    /// The request line, rebuilt from what hyper parsed.
     pub(super) fn request_line(&self) -> String {
         let (method, target, version) = (&self.0.method, self.target(), self.0.version);
         format!("{method} {target} {version:?}")

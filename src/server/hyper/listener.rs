@@ -8,28 +8,28 @@ use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::server::address::Listener;
+use crate::server::address::ListeningSocket;
 
-/// How much of an answer the machine may hold for a client that has not taken it yet, in bytes. The
-/// kernel doubles it. Many times this, its own choice, is much to hold for nothing, and so much to
-/// wait for between two signs of progress that a slow client passes for one that does not read.
+/// The size of a socket's send buffer in bytes, which the kernel doubles. The kernel's own choice is
+/// many times larger: much memory for a client that does not read; and a slow client takes so long
+/// to make room in it that the write timeout ends its connection.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// A listener on the runtime.
+/// A listening socket of the runtime.
 pub(super) enum AsyncListener {
     Tcp(TcpListener),
     #[cfg(unix)]
     Unix(UnixListener),
 }
 
-/// A connection, and the machine it comes from.
+/// A connection with its client's address.
 pub(super) enum Accepted {
     Tcp(TcpStream, IpAddr),
     #[cfg(unix)]
     Unix(UnixStream),
 }
 
-/// A connection that no runtime looks after.
+/// A connection without a runtime.
 pub(super) enum Detached {
     Tcp(net::TcpStream, IpAddr),
     #[cfg(unix)]
@@ -37,7 +37,7 @@ pub(super) enum Detached {
 }
 
 impl Accepted {
-    /// Takes the connection from the runtime that accepted it.
+    /// Deregisters the connection from the runtime that accepted it.
     pub(super) fn detach(self) -> io::Result<Detached> {
         Ok(match self {
             Self::Tcp(stream, peer) => Detached::Tcp(stream.into_std()?, peer),
@@ -48,7 +48,7 @@ impl Accepted {
 }
 
 impl Detached {
-    /// Gives the connection to the runtime of this thread.
+    /// Registers the connection with the runtime of this thread.
     pub(super) fn attach(self) -> io::Result<Accepted> {
         Ok(match self {
             Self::Tcp(stream, peer) => Accepted::Tcp(TcpStream::from_std(stream)?, peer),
@@ -59,12 +59,13 @@ impl Detached {
 }
 
 impl AsyncListener {
-    /// Waits for the next connection, whose client may take so long to take more of an answer.
-    pub(super) async fn accept(&self, patience: Duration) -> io::Result<Accepted> {
+    /// Waits for the next connection. The kernel closes it if the client acknowledges nothing for
+    /// `timeout`.
+    pub(super) async fn accept(&self, timeout: Duration) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                tune(&stream, patience);
+                configure(&stream, timeout);
                 Ok(Accepted::Tcp(stream, peer.ip()))
             }
             #[cfg(unix)]
@@ -73,31 +74,56 @@ impl AsyncListener {
     }
 }
 
-/// Has answers leave at once, and bounds what is held for the client: how much, and for how long
-/// once it takes no more, even if the connection has been closed from here.
-fn tune(stream: &TcpStream, patience: Duration) {
+/// Sets the options of a socket: small packets are sent at once, and unsent bytes are limited in
+/// number and in time, also after the server has closed the connection.
+fn configure(stream: &TcpStream, timeout: Duration) {
     let socket = socket2::SockRef::from(stream);
-    // What a socket cannot do, or will not do because it is closed, is not worth refusing it.
+    // A connection without one of these options can still be served.
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
     #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(patience));
+    let _ = socket.set_tcp_user_timeout(Some(timeout));
 }
 
-impl TryFrom<Listener> for AsyncListener {
+impl TryFrom<ListeningSocket> for AsyncListener {
     type Error = io::Error;
 
-    fn try_from(listener: Listener) -> io::Result<Self> {
+    fn try_from(listener: ListeningSocket) -> io::Result<Self> {
         match listener {
-            Listener::Tcp(listener) => {
+            ListeningSocket::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
                 TcpListener::from_std(listener).map(Self::Tcp)
             }
             #[cfg(unix)]
-            Listener::Unix(listener) => {
+            ListeningSocket::Unix(listener) => {
                 listener.set_nonblocking(true)?;
                 UnixListener::from_std(listener).map(Self::Unix)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::hyper::workers;
+
+    #[test]
+    fn sockets_have_options() -> io::Result<()> {
+        let (runtime, timeout) = (workers::runtime().build()?, Duration::from_secs(7));
+        runtime.block_on(async {
+            let listener = net::TcpListener::bind("127.0.0.1:0")?;
+            let _client = net::TcpStream::connect(listener.local_addr()?)?;
+            let listener = AsyncListener::try_from(ListeningSocket::Tcp(listener))?;
+            let Accepted::Tcp(stream, _) = listener.accept(timeout).await? else {
+                unreachable!()
+            };
+            let socket = socket2::SockRef::from(&stream);
+            assert!(socket.tcp_nodelay()?);
+            assert!((SEND_BUFFER..=2 * SEND_BUFFER).contains(&socket.send_buffer_size()?));
+            #[cfg(target_os = "linux")]
+            assert_eq!(socket.tcp_user_timeout()?, Some(timeout));
+            Ok(())
+        })
     }
 }

@@ -6,28 +6,29 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
-/// Threads with a runtime each, beside the one that accepts the connections.
+/// The threads that serve connections, each with a runtime. The first is the one that accepts.
 ///
-/// Connections go to all of them in turn, and stay where they are. That is even, where sockets of
-/// their own (`SO_REUSEPORT`) would be dealt connections by a hash, and one listener in several
-/// runtimes would leave most to the thread that wakes first.
+/// Each new connection goes to the next thread and stays there, so that all threads have equally
+/// many. A listening socket for each thread (`SO_REUSEPORT`) would distribute connections by a hash,
+/// and one socket in all runtimes would give most of them to the thread that wakes first.
 pub(super) struct Workers {
+    /// All but the first.
     others: Vec<Handle>,
     next: AtomicUsize,
 }
 
-/// The threads that are to be ended.
+/// The threads of the workers, to be joined.
 pub(super) struct Threads {
     end: watch::Sender<()>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Workers {
-    /// Starts all threads but this one.
+    /// Starts all workers but the first, which is this thread.
     ///
     /// # Errors
     ///
-    /// When the machine has no thread or descriptor left.
+    /// When a thread or a runtime cannot be started.
     pub(super) fn start(threads: u32) -> io::Result<(Self, Threads)> {
         let (end, ended) = watch::channel(());
         let (mut others, mut started) = (Vec::new(), Vec::new());
@@ -47,7 +48,7 @@ impl Workers {
         Ok((Self { others, next }, threads))
     }
 
-    /// The thread whose turn it is; none if that is the one that accepts.
+    /// The worker for a new connection; `None` for the thread that accepts.
     pub(super) fn next(&self) -> Option<&Handle> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % (self.others.len() + 1);
         self.others.get(turn.checked_sub(1)?)
@@ -55,17 +56,17 @@ impl Workers {
 }
 
 impl Threads {
-    /// Ends what is still served on them, and waits for them.
-    pub(super) fn end(self) {
+    /// Ends the threads with the connections that are still open, and waits for them.
+    pub(super) fn join(self) {
         drop(self.end);
         for thread in self.threads {
-            // A panic in there has been printed.
+            // An error here is a panic of the thread, which the panic hook has printed.
             let _ = thread.join();
         }
     }
 }
 
-/// A runtime of one thread.
+/// The builder of a runtime on one thread.
 pub(super) fn runtime() -> Builder {
     let mut builder = Builder::new_current_thread();
     builder.enable_io().enable_time();
@@ -73,7 +74,7 @@ pub(super) fn runtime() -> Builder {
 }
 
 fn serve_until(runtime: Runtime, mut ended: watch::Receiver<()>) {
-    // There is never a value: it ends when the sender is gone.
+    // No value is ever sent: this returns when the sender is dropped.
     let _ = runtime.block_on(ended.changed());
     runtime.shutdown_timeout(Duration::ZERO);
 }

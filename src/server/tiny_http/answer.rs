@@ -1,41 +1,40 @@
 use std::io::{self, Read, Write};
 
-/// The most content that is read and thrown away after its answer, in bytes.
+/// The most content that is read and discarded after its answer, in bytes.
 ///
-/// What `tiny_http` does when such content breaks off is set aside memory of its length: as much of
-/// it as is touched is little, but a machine must have it.
-pub(super) const DISCARDABLE: u64 = 256 * 1024 * 1024;
+/// If the connection breaks in the middle of it, `tiny_http` allocates memory of the length that is
+/// left. It touches little of that memory, but a larger allocation could fail and end the process.
+pub(super) const MAX_DISCARDED: u64 = 256 * 1024 * 1024;
 
-/// An answer of which a part has been written, and what is to be done with the connection then.
+/// An answer that is being written, and what happens to the connection afterwards.
 pub(super) struct Answer {
     stream: Stream,
     message: Vec<u8>,
-    /// How many bytes of it have been written.
+    /// The number of bytes of the message that have been written.
     pub(super) written: usize,
     pub(super) after: After,
 }
 
-/// Where an answer is written to.
 pub(super) enum Stream {
-    /// The writing side of a connection, for one answer.
+    /// The sending half of a connection, for one answer.
     Writer(Box<dyn Write + Send>),
-    /// Both sides of a connection, content still to be read.
+    /// Both halves of a connection, with unread content.
     Both(Box<dyn tiny_http::ReadWrite + Send>),
 }
 
-/// What is done when an answer has been written.
+/// What happens to the connection when the answer has been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After {
-    /// Nothing: the connection goes on.
+    /// `tiny_http` continues or ends it as the request asks.
     Nothing,
-    /// The rest of the content is read and thrown away.
+    /// The rest of the content is read and discarded, then the connection continues.
     Drain,
-    /// The same, and nothing that follows is performed.
+    /// The rest of the content is read and discarded, and later requests are not performed.
     DrainAndClose,
-    /// Nothing that follows is performed.
+    /// Later requests are not performed.
     Close,
-    /// The content is left unread, and the connection as it is, for good.
-    Leak,
+    /// The stream is never dropped: the content stays unread and the connection stays open, for good.
+    Forget,
 }
 
 impl Answer {
@@ -48,23 +47,23 @@ impl Answer {
         }
     }
 
-    /// Whether nothing that follows on the connection is to be performed.
+    /// Whether later requests on the connection are not performed.
     pub(super) fn closes(&self) -> bool {
         matches!(self.after, After::DrainAndClose | After::Close)
     }
 
-    /// Whether no more than so many bytes are to be written, and nothing is to be read then.
-    pub(super) fn is_short(&self, most: usize) -> bool {
-        self.message.len() <= most && matches!(self.stream, Stream::Writer(_))
+    /// Whether the message has at most `max` bytes, and no content is left to be read.
+    pub(super) fn is_short(&self, max: usize) -> bool {
+        self.message.len() <= max && matches!(self.stream, Stream::Writer(_))
     }
 
-    /// Writes on, for no longer than the socket's write timeout. Returns whether the client must read
-    /// before more can be written; if not, all has been written, or the client is gone.
-    pub(super) fn is_blocked(&mut self) -> bool {
-        self.write_on().is_err_and(|error| is_timeout(&error))
+    /// Writes until the socket's write timeout. Returns true if the client has to read before more can
+    /// be written; false if all is written, or the connection is broken.
+    pub(super) fn write_blocks(&mut self) -> bool {
+        self.write_rest().is_err_and(|error| is_timeout(&error))
     }
 
-    fn write_on(&mut self) -> io::Result<()> {
+    fn write_rest(&mut self) -> io::Result<()> {
         while let Some(rest @ [_, ..]) = self.message.get(self.written..) {
             match self.stream.write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -73,12 +72,12 @@ impl Answer {
                 Err(error) => return Err(error),
             }
         }
-        // What a flush did not get rid of stays in the buffer for the next one.
+        // If this times out, the rest stays in the buffer for the next flush.
         self.stream.flush()
     }
 
-    /// Reads what is left of the content, where that is to be done, until its client is silent for
-    /// the timeout. Returns whether the next request can be told from it.
+    /// Reads and discards unread content, if that is to happen, until the client is silent for the
+    /// timeout. Returns whether the end of the content has been found.
     pub(super) fn drain(&mut self) -> bool {
         match (self.after, &mut self.stream) {
             (After::Drain | After::DrainAndClose, Stream::Both(content)) => drain(content),
@@ -86,22 +85,22 @@ impl Answer {
         }
     }
 
-    /// Leaves the connection as it is, so that nothing can be written behind this answer.
-    pub(super) fn leak(self) {
+    /// Never drops the stream, so that nothing can be written after this answer.
+    pub(super) fn forget(self) {
         std::mem::forget(self.stream);
     }
 }
 
-/// Reads until the content ends. Returns whether the next request can be told from it.
+/// Reads until the content ends. Returns whether the end has been found.
 fn drain(content: &mut impl Read) -> bool {
     let mut buffer = [0; 16 * 1024];
-    let mut left = DISCARDABLE;
+    let mut left = MAX_DISCARDED;
     while left > 0 {
         match content.read(&mut buffer) {
             Ok(0) => return true,
             Ok(read) => left = left.saturating_sub(read as u64),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // If the connection is broken, nothing follows.
+            // No request follows on a broken connection.
             Err(error) => {
                 return !is_timeout(&error) && error.kind() != io::ErrorKind::InvalidInput;
             }
@@ -110,7 +109,7 @@ fn drain(content: &mut impl Read) -> bool {
     false
 }
 
-/// Whether a read or a write ended because of the socket's timeout.
+/// Whether a read or a write has reached the timeout of the socket.
 pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(
         error.kind(),

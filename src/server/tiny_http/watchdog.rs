@@ -7,43 +7,44 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::server::address::{Address, Listener};
-use crate::server::tiny_http::Shared;
+use crate::server::address::{Address, ListeningSocket};
+use crate::server::tiny_http::responder::Responder;
+use crate::server::tiny_http::{queue, worker};
 
 /// The pause between two probes while no requests come.
-const IDLE: Duration = Duration::from_millis(100);
+const IDLE_PAUSE: Duration = Duration::from_millis(100);
 
-/// The pause between two probes while requests come ...
-const BUSY: Duration = Duration::from_millis(10);
+/// The pause between two probes for [`BUSY_PERIOD`] after each request.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
-/// ... and for this long after the last one.
-const LATELY: Duration = Duration::from_secs(1);
+const BUSY_PERIOD: Duration = Duration::from_secs(1);
 
-/// How long a probe may stay unanswered before the acceptor is taken for ended.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A probe that is not answered in this time shows that the acceptor has ended.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many descriptors must be free before there is another acceptor.
-const SPARE: usize = 16;
+/// How many descriptors must be free before another acceptor is started.
+const MIN_FREE_DESCRIPTORS: usize = 16;
 
-/// Starts the acceptors, and makes up for three things about them. An acceptor is the thread of a
-/// `tiny_http` that accepts connections.
+/// Starts the acceptors, and corrects three faults of theirs. An acceptor is the thread of a
+/// `tiny_http::Server` that accepts connections.
 ///
-/// Of a burst of connections it hands several to one idle thread; those that came second wait until
-/// another connection comes and ends. So the watchdog connects and closes again: these are the
-/// probes.
+/// Of a burst of connections the acceptor gives several to one idle thread. The second one of these
+/// waits until a further connection comes and ends. So the watchdog connects and closes again at an
+/// interval: these connections are the probes.
 ///
-/// It ends for good when `accept` fails, as it does when the machine is out of descriptors. New
-/// connections then wait in the kernel. The watchdog notices that its probes are not answered, or
-/// the queue tells it, and another acceptor takes them.
+/// The acceptor ends for good when `accept` fails, as it does when no descriptor is left. New
+/// connections then wait in the kernel. The watchdog learns it from an unanswered probe or from the
+/// thread of the queue, and starts another acceptor.
 ///
-/// `accept` also fails when no connection comes for the read timeout. So a probe comes several times
-/// in each timeout. Where it cannot, for want of a descriptor or of processor time, the acceptor is
-/// replaced as above; no connection is lost by that, since none came.
+/// `accept` also fails when no connection comes for the read timeout. So there are several probes in
+/// each timeout. If they are late, for want of a descriptor or of processor time, the acceptor is
+/// replaced as above. That loses no connection, since none has come.
 pub(super) struct Watchdog {
-    shared: Arc<Shared>,
-    listener: Listener,
+    responder: Arc<Responder>,
+    report: Arc<queue::Report>,
+    listener: ListeningSocket,
     address: Address,
-    /// Dropping one of them would remove the file of a Unix-domain socket.
+    /// All that were started: dropping one would remove the file of a Unix-domain socket.
     acceptors: Vec<Arc<tiny_http::Server>>,
     queues: Vec<JoinHandle<()>>,
 }
@@ -53,88 +54,103 @@ impl Watchdog {
     ///
     /// # Errors
     ///
-    /// When there can be no acceptor to begin with.
+    /// When the first acceptor cannot be started.
     pub(super) fn run(
-        shared: &Arc<Shared>,
-        listener: Listener,
+        responder: Arc<Responder>,
+        listener: ListeningSocket,
         address: Address,
     ) -> io::Result<()> {
         let mut watchdog = Self {
-            shared: Arc::clone(shared),
+            responder,
+            report: Arc::default(),
             listener,
             address,
             acceptors: Vec::new(),
             queues: Vec::new(),
         };
-        watchdog.accept()?;
+        watchdog.start_acceptor()?;
         let mut busy_until = Instant::now();
-        while !shared.stopper.is_stopping() {
+        while !watchdog.responder.stopper.is_stopping() {
             let now = Instant::now();
-            if shared.busy.swap(false, Ordering::Relaxed) {
-                busy_until = now + LATELY;
+            if watchdog.report.has_received.swap(false, Ordering::Relaxed) {
+                busy_until = now + BUSY_PERIOD;
             }
-            thread::sleep(if now < busy_until { BUSY } else { IDLE });
-            shared.connections.maintain(shared);
-            watchdog.queues.retain(|queue| !queue.is_finished());
-            let has_ended = shared.acceptor_ended.load(Ordering::SeqCst);
-            if (has_ended || !watchdog.is_accepting()) && !shared.stopper.is_stopping() {
-                shared.acceptor_ended.store(true, Ordering::SeqCst);
-                // When there are too few descriptors, it is tried again the next time.
-                let _ = watchdog.accept_again();
-            }
+            thread::sleep(if now < busy_until {
+                BUSY_PAUSE
+            } else {
+                IDLE_PAUSE
+            });
+            watchdog.maintain();
         }
         watchdog.shut_down();
         Ok(())
     }
 
-    /// Starts an acceptor, and the thread that receives the requests of its connections.
-    fn accept(&mut self) -> io::Result<()> {
+    /// Probes the acceptor, and replaces it if it has ended.
+    fn maintain(&mut self) {
+        let Self {
+            responder, report, ..
+        } = self;
+        responder
+            .connections
+            .maintain(|peer| worker::start(responder, peer));
+        self.queues.retain(|queue| !queue.is_finished());
+        let has_ended = report.acceptor_ended.load(Ordering::SeqCst) || !self.is_accepting();
+        if has_ended && !self.responder.stopper.is_stopping() {
+            self.report.acceptor_ended.store(true, Ordering::SeqCst);
+            // With too few descriptors it is tried again in the next round.
+            let _ = self.replace_acceptor();
+        }
+    }
+
+    /// Starts an acceptor, and the thread that receives the requests from its queue.
+    fn start_acceptor(&mut self) -> io::Result<()> {
         let number = self.acceptors.len();
         let (sender, receiver) = mpsc::channel::<Arc<tiny_http::Server>>();
-        let shared = Arc::clone(&self.shared);
+        let (responder, report) = (Arc::clone(&self.responder), Arc::clone(&self.report));
         let thread = thread::Builder::new().name("ifmatch-queue".into());
         let queue = thread.spawn(move || {
             if let Ok(acceptor) = receiver.recv() {
-                shared.receive_all(number, &acceptor);
+                queue::receive_all(&responder, &report, number, &acceptor);
             }
         })?;
         self.queues.push(queue);
         let acceptor = tiny_http::Server::from_listener(self.listener.try_clone()?, None)
             .map_err(io::Error::other)?;
         let acceptor = Arc::new(acceptor);
-        self.shared.acceptor.store(number, Ordering::SeqCst);
-        self.shared.acceptor_ended.store(false, Ordering::SeqCst);
-        // The thread waits for it.
+        self.report.latest_acceptor.store(number, Ordering::SeqCst);
+        self.report.acceptor_ended.store(false, Ordering::SeqCst);
+        // The thread of the queue waits for it.
         let _ = sender.send(Arc::clone(&acceptor));
         self.acceptors.push(acceptor);
         Ok(())
     }
 
-    fn accept_again(&mut self) -> io::Result<()> {
-        let spare = (0..SPARE).map(|_| self.listener.try_clone());
-        drop(spare.collect::<io::Result<Vec<_>>>()?);
-        self.accept()
+    fn replace_acceptor(&mut self) -> io::Result<()> {
+        let free = (0..MIN_FREE_DESCRIPTORS).map(|_| self.listener.try_clone());
+        drop(free.collect::<io::Result<Vec<_>>>()?);
+        self.start_acceptor()
     }
 
-    /// Whether an acceptor takes connections; yes, if that cannot be found out.
+    /// Whether an acceptor answers a probe; true if no probe can be made.
     fn is_accepting(&self) -> bool {
         let unanswered = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
-        let patience = PATIENCE.min(self.shared.timeout / 2);
-        !probe(&self.address, patience).is_err_and(|error| unanswered.contains(&error.kind()))
+        let timeout = PROBE_TIMEOUT.min(self.responder.timeout / 2);
+        !probe(&self.address, timeout).is_err_and(|error| unanswered.contains(&error.kind()))
     }
 
-    /// Waits for the answers under way, then lets go of the address.
+    /// Waits for the answers under way, then closes the listening socket.
     fn shut_down(self) {
         for queue in self.queues {
-            // A panic in there has been printed.
+            // An error here is a panic of the thread, which the panic hook has printed.
             let _ = queue.join();
         }
-        while !self.shared.connections.is_idle() && !self.shared.is_overdue() {
+        let responder = &self.responder;
+        while !responder.connections.is_idle() && !responder.is_grace_period_over() {
             thread::sleep(Duration::from_millis(5));
         }
         drop((self.listener, self.acceptors));
-        // An acceptor only notices when a connection comes; where there are several, that may go to
-        // another one.
+        // Each acceptor ends when it accepts a connection. With several acceptors, each probe ends one.
         for _ in 0..100 {
             if probe(&self.address, Duration::from_millis(100)).is_err() {
                 break;
@@ -144,37 +160,37 @@ impl Watchdog {
     }
 }
 
-/// Connects and closes again, as soon as there is an answer.
+/// Connects, and closes as soon as there is an answer.
 ///
-/// An empty line is no request, and `tiny_http` says so. Leaving most of that unread resets the
-/// connection, so that no port is left waiting.
+/// `tiny_http` answers an empty line with an error. Most of the answer is left unread, so that the
+/// close resets the connection, and no port stays in the state TIME-WAIT.
 ///
 /// # Errors
 ///
-/// When there is no listener, or no answer for `patience`.
-fn probe(address: &Address, patience: Duration) -> io::Result<()> {
+/// When no socket listens on the address, or there is no answer for `timeout`.
+fn probe(address: &Address, timeout: Duration) -> io::Result<()> {
     match address {
         Address::Tcp(address) => {
-            let mut stream = TcpStream::connect_timeout(&reachable(*address), patience)?;
-            stream.set_read_timeout(Some(patience))?;
-            exchange(&mut stream)
+            let mut stream = TcpStream::connect_timeout(&connectable(*address), timeout)?;
+            stream.set_read_timeout(Some(timeout))?;
+            send_and_receive(&mut stream)
         }
         #[cfg(unix)]
         Address::Unix(path) => {
             let mut stream = UnixStream::connect(path)?;
-            stream.set_read_timeout(Some(patience))?;
-            exchange(&mut stream)
+            stream.set_read_timeout(Some(timeout))?;
+            send_and_receive(&mut stream)
         }
     }
 }
 
-fn exchange(stream: &mut (impl Read + Write)) -> io::Result<()> {
+fn send_and_receive(stream: &mut (impl Read + Write)) -> io::Result<()> {
     stream.write_all(b"\r\n")?;
     stream.read_exact(&mut [0])
 }
 
-/// The address at which this machine reaches a listener on `address`.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+/// The address to connect to a listener on `address`, which may be unspecified.
+fn connectable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -182,4 +198,42 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
         });
     }
     address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::options::Options;
+    use crate::server::service::Service;
+    use crate::server::stopper::Stopper;
+    use crate::store::MemoryStore;
+
+    /// Each probe goes to the acceptor that has waited longest, which is not the one that ends.
+    #[test]
+    fn a_shutdown_ends_every_acceptor() -> io::Result<()> {
+        let any_port = Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let (listener, address) = ListeningSocket::bind(&any_port)?;
+        let service = Service::new(Arc::new(MemoryStore::new()), Options::default());
+        let (stopper, timeout) = (Stopper::new(), Duration::from_secs(10));
+        let mut watchdog = Watchdog {
+            responder: Arc::new(Responder::new(Arc::new(service), stopper.clone(), timeout)),
+            report: Arc::default(),
+            listener,
+            address: address.clone(),
+            acceptors: Vec::new(),
+            queues: Vec::new(),
+        };
+        for _ in 0..4 {
+            watchdog.start_acceptor()?;
+        }
+        assert!(watchdog.is_accepting());
+        stopper.stop();
+        watchdog.shut_down();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while let Err(error) = ListeningSocket::bind(&address) {
+            assert!(Instant::now() < deadline, "{error}");
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
 }

@@ -1,10 +1,8 @@
 use std::mem;
 use std::sync::LazyLock;
 
-use postgres::types::Type;
-use postgres::{Client, Transaction};
-
 use crate::idempotency::KeyedWrite;
+use crate::store::postgres::client::{Client, Error, Transaction, Type};
 use crate::store::postgres::keys::columns;
 use crate::version::Version;
 
@@ -193,7 +191,7 @@ impl Batch {
         transaction: &mut Transaction<'_>,
         collection: &str,
         statement: &Statement,
-    ) -> Result<Vec<String>, postgres::Error> {
+    ) -> Result<Vec<String>, Error> {
         let rows = mem::take(self);
         match rows.ids.len() {
             0 => Ok(Vec::new()),
@@ -207,7 +205,7 @@ impl Batch {
         transaction: &mut Transaction<'_>,
         collection: &str,
         statement: &str,
-    ) -> Result<Vec<String>, postgres::Error> {
+    ) -> Result<Vec<String>, Error> {
         let written = transaction.query_typed(
             statement,
             &[
@@ -223,7 +221,10 @@ impl Batch {
                 (&self.expected, Type::TEXT_ARRAY),
             ],
         )?;
-        written.iter().map(|row| row.try_get(0)).collect()
+        Ok(written
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<_, _>>()?)
     }
 
     fn write_one(
@@ -231,7 +232,7 @@ impl Batch {
         transaction: &mut Transaction<'_>,
         collection: &str,
         statement: &str,
-    ) -> Result<Vec<String>, postgres::Error> {
+    ) -> Result<Vec<String>, Error> {
         let written = transaction.execute_typed(
             statement,
             &[

@@ -1,10 +1,8 @@
 use std::collections::HashSet;
 
-use postgres::types::Type;
-use postgres::{Client, IsolationLevel, Transaction};
-
 use crate::document::{Document, Id};
 use crate::store::postgres::batch::{Batch, DELETE, INSERT, NewRow, UPDATE};
+use crate::store::postgres::client::{Client, Error, Transaction, Type};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::keys::{purge, refused};
 use crate::store::postgres::row::{collection_version, unreadable, version};
@@ -108,7 +106,7 @@ impl Writes {
         &mut self,
         transaction: &mut Transaction<'_>,
         collection: &str,
-    ) -> Result<HashSet<String>, postgres::Error> {
+    ) -> Result<HashSet<String>, Error> {
         let mut written = HashSet::new();
         written.extend(self.created.write(transaction, collection, &INSERT)?);
         written.extend(self.replaced.write(transaction, collection, &UPDATE)?);
@@ -118,15 +116,13 @@ impl Writes {
 }
 
 /// Begins a transaction that writes.
-pub(super) fn begin(client: &mut Client) -> Result<Transaction<'_>, postgres::Error> {
-    let transaction = client.build_transaction();
-    let level = IsolationLevel::ReadCommitted;
-    transaction.isolation_level(level).start()
+pub(super) fn begin(client: &mut Client) -> Result<Transaction<'_>, Error> {
+    client.transaction("READ COMMITTED")
 }
 
 pub(super) fn commit(transaction: Transaction<'_>) -> Result<(), Failure> {
     transaction.commit().map_err(|error| match error.into() {
-        Failure::Lost(reason) => {
+        Failure::Lost(reason) | Failure::NoAnswer(reason) => {
             Failure::Unconfirmed(format!("{reason}, while a write was being confirmed"))
         }
         failure => failure,
@@ -227,7 +223,7 @@ pub(super) fn set_collection(
     transaction: &mut Transaction<'_>,
     collection: &str,
     version: Version,
-) -> Result<bool, postgres::Error> {
+) -> Result<bool, Error> {
     let changed = transaction.execute_typed(
         "UPDATE collection SET change_date = $2, dated = $3 \
          WHERE name = $1 AND change_date COLLATE \"C\" < $2",

@@ -2,10 +2,16 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::time::Duration;
 
-use postgres::error::{Severity, SqlState};
-use postgres::{Client, NoTls};
 use r2d2::{ManageConnection, Pool};
+use rustls::ClientConfig;
+use tokio_postgres::Config;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::store::OpenError;
+use crate::store::postgres::breaker::{Breaker, NO_ANSWER};
+use crate::store::postgres::client::{self, Client, Limit};
 use crate::store::postgres::url::PostgresUrl;
 
 /// In milliseconds, how long a statement may take, a wait for the lock included; and for how long a
@@ -19,6 +25,10 @@ const MAX_CONNECTIONS: u32 = 8;
 /// How long to wait for a connection: for an idle one, and for a new one.
 const CONNECTED: Duration = Duration::from_secs(2);
 
+/// How long a call may take: a statement, and what is before and after it. A database that hangs
+/// enforces no timeout itself.
+const CALL: Duration = Duration::from_secs(6);
+
 /// How long a connection may be silent before it counts as lost.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -29,38 +39,85 @@ const MAX_OVERTAKEN: usize = 10;
 #[derive(Debug)]
 pub(super) struct Connections {
     pub(super) url: PostgresUrl,
+    tls: ClientConfig,
     pool: Pool<Slots>,
+    breaker: Breaker,
 }
 
 impl Connections {
     /// None are made yet. By itself the pool ends a connection that was idle for ten minutes, or
     /// that is half an hour old.
-    pub(super) fn new(url: PostgresUrl) -> Self {
+    pub(super) fn new(url: PostgresUrl) -> Result<Self, OpenError> {
+        let tls = url.encryption.client_config();
+        let tls = tls.map_err(|reason| OpenError::new(&url, reason))?;
         let pool = Pool::builder()
             .max_size(MAX_CONNECTIONS)
             .connection_timeout(CONNECTED)
             .build_unchecked(Slots);
-        Self { url, pool }
+        Ok(Self {
+            url,
+            tls,
+            pool,
+            breaker: Breaker::default(),
+        })
     }
 
-    /// Does `work` on a connection. If that fails, the error is the reason.
+    /// The limit of a call that begins now.
+    pub(super) fn limit() -> Limit {
+        Limit::within(CALL)
+    }
+
+    /// The limit of a call that may take long, but each of its statements may not.
+    pub(super) fn limit_of_each() -> Limit {
+        Limit::Each(CALL)
+    }
+
+    /// Does `work` on a connection, within this limit. If that fails, the error is the reason.
     ///
     /// It is done again if nothing came of it: the database let another one pass, or the connection
-    /// was lost while it was idle. If it is unclear what came of it, it is not done again.
+    /// was lost while it was idle, or its server takes no writes any more. If it is unclear what came
+    /// of it, it is not done again, and neither is what took too long.
+    ///
+    /// A call that got no answer leaves it to the next one to find out whether the database answers
+    /// at all. Until it does, one call at a time tries to connect, and the others fail within a
+    /// second: they would wait for nothing, and keep threads and connections from each other.
     pub(super) fn ask<R>(
         &self,
+        limit: Limit,
+        work: impl FnMut(&mut Client) -> Result<R, Failure>,
+    ) -> Result<R, String> {
+        let asked = self.try_ask(limit, work);
+        asked.map_err(|reason| self.url.encryption.explain(reason))
+    }
+
+    fn try_ask<R>(
+        &self,
+        limit: Limit,
         mut work: impl FnMut(&mut Client) -> Result<R, Failure>,
     ) -> Result<R, String> {
+        if limit.left().is_zero() {
+            return Err(NO_ANSWER.to_owned());
+        }
+        let answers = self.breaker.answers();
+        let probe = self.breaker.admit()?;
         let busy = |_| "all connections to it are in use";
-        let mut slot = self.pool.get().map_err(busy)?;
+        let place = self.pool.get_timeout(CONNECTED.min(limit.left()));
+        let mut slot = place.map_err(busy)?;
+        if probe.is_some() {
+            *slot = None;
+            *slot = Some(self.connect(limit).map_err(|error| reason(&error))?);
+            self.breaker.close();
+        }
         let mut overtaken = 0;
         loop {
             let fresh = slot.is_none();
-            let client = match &mut *slot {
-                Some(client) => client,
-                none => none.insert(connect(&self.url).map_err(|error| reason(&error))?),
-            };
-            match work(client) {
+            let done = self.open(&mut slot, limit).and_then(&mut work);
+            match &done {
+                Err(Failure::NoAnswer(_)) => self.breaker.open_after(answers),
+                Err(Failure::Lost(_) | Failure::Unconfirmed(_)) => {}
+                _ => self.breaker.close(),
+            }
+            match done {
                 Ok(done) => return Ok(done),
                 Err(Failure::Overtaken(_)) if overtaken < MAX_OVERTAKEN => overtaken += 1,
                 Err(Failure::Lost(_)) if !fresh => *slot = None,
@@ -70,22 +127,58 @@ impl Connections {
                     | Failure::TimedOut(reason)
                     | Failure::Overtaken(reason),
                 ) => return Err(reason),
-                Err(Failure::Lost(reason) | Failure::Unconfirmed(reason)) => {
+                Err(
+                    Failure::NoAnswer(reason)
+                    | Failure::Lost(reason)
+                    | Failure::Unconfirmed(reason),
+                ) => {
                     *slot = None;
                     return Err(reason);
                 }
             }
         }
     }
-}
 
-fn connect(url: &PostgresUrl) -> Result<Client, postgres::Error> {
-    let mut config = url.0.clone();
-    config.connect_timeout(CONNECTED);
-    config.keepalives_idle(SILENCE).tcp_user_timeout(SILENCE);
-    let mut client = config.connect(NoTls)?;
-    client.batch_execute(TIMEOUTS)?;
-    Ok(client)
+    /// The connection of this place, which is made if there is none.
+    fn open<'a>(
+        &self,
+        slot: &'a mut Option<Client>,
+        limit: Limit,
+    ) -> Result<&'a mut Client, Failure> {
+        let client = match slot {
+            Some(client) => client,
+            none => none.insert(self.connect(limit)?),
+        };
+        client.set_limit(limit);
+        Ok(client)
+    }
+
+    fn connect(&self, limit: Limit) -> Result<Client, client::Error> {
+        let mut config = self.url.config.clone();
+        config.connect_timeout(CONNECTED);
+        config.keepalives_idle(SILENCE).tcp_user_timeout(SILENCE);
+        let mut connected = self.connect_with(&config, limit);
+        if let Err(error) = &connected {
+            let encrypted = reason(error);
+            if self.url.encryption.gives_up_tls(&encrypted) {
+                let plain = self.connect_with(config.ssl_mode(SslMode::Disable), limit);
+                connected = plain.map_err(|plain| match plain {
+                    client::Error::NoAnswer => plain,
+                    plain => {
+                        let plain = reason(&plain);
+                        client::Error::NoConnection(format!("{encrypted}; without TLS: {plain}"))
+                    }
+                });
+            }
+        }
+        let mut client = connected?;
+        client.batch_execute(TIMEOUTS)?;
+        Ok(client)
+    }
+
+    fn connect_with(&self, config: &Config, limit: Limit) -> Result<Client, client::Error> {
+        Client::connect(config, MakeRustlsConnect::new(self.tls.clone()), limit)
+    }
 }
 
 /// Why something was not done.
@@ -96,11 +189,16 @@ pub(super) enum Failure {
     Duplicate(String),
     /// A statement took too long, the wait for a lock included.
     TimedOut(String),
+    /// The database did not answer within the limit, and the connection is closed. What was not
+    /// committed is rolled back when it goes on.
+    NoAnswer(String),
     /// The database let another transaction pass, and nothing has come of this one.
     Overtaken(String),
-    /// There is no connection any more. What was not committed is rolled back.
+    /// There is no connection any more, or none that takes writes: its server has become a standby.
+    /// What was not committed is rolled back.
     Lost(String),
-    /// The connection was lost before the commit was confirmed, or when it is too late to begin again.
+    /// The connection was lost, or there was no answer, before the commit was confirmed; or the
+    /// connection was lost when it is too late to begin again.
     Unconfirmed(String),
 }
 
@@ -115,10 +213,15 @@ impl Failure {
     }
 }
 
-impl From<postgres::Error> for Failure {
-    fn from(error: postgres::Error) -> Self {
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Self {
         let reason = reason(&error);
-        let Some(told) = error.as_db_error() else {
+        let told = match &error {
+            client::Error::NoAnswer => return Self::NoAnswer(reason),
+            client::Error::NoConnection(_) => None,
+            client::Error::Database(error) => error.as_db_error(),
+        };
+        let Some(told) = told else {
             return Self::Lost(reason);
         };
         let again = [
@@ -127,21 +230,34 @@ impl From<postgres::Error> for Failure {
         ];
         match told.parsed_severity() {
             Some(Severity::Fatal | Severity::Panic) => Self::Lost(reason),
+            // pgbouncer sends no other severity than this text.
+            None if told.severity() == "FATAL" => Self::Lost(reason),
             _ if again.contains(told.code()) => Self::Overtaken(reason),
             _ if *told.code() == SqlState::UNIQUE_VIOLATION => Self::Duplicate(reason),
+            _ if *told.code() == SqlState::READ_ONLY_SQL_TRANSACTION => Self::Lost(reason),
             _ if *told.code() == SqlState::QUERY_CANCELED => Self::TimedOut(reason),
             _ => Self::Refused(reason),
         }
     }
 }
 
-/// What lies behind an error, in one line.
-pub(super) fn reason(error: &postgres::Error) -> String {
-    match (error.as_db_error(), error.source()) {
-        (Some(told), _) => told.message().replace('\n', " "),
-        (None, Some(source)) => source.to_string(),
-        (None, None) => error.to_string(),
+/// What the database says, or else the error and its causes, in one line.
+pub(super) fn reason(error: &client::Error) -> String {
+    let error = match error {
+        client::Error::NoAnswer => return NO_ANSWER.to_owned(),
+        client::Error::NoConnection(reason) => return reason.clone(),
+        client::Error::Database(error) => error,
+    };
+    let mut reason = match error.as_db_error() {
+        Some(told) => return told.message().replace('\n', " "),
+        None => error.to_string(),
+    };
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        reason = format!("{reason}: {error}");
+        cause = error.source();
     }
+    reason.replace('\n', " ")
 }
 
 /// Places for connections, of which the pool has no more than it may. A place is empty until it is

@@ -1,11 +1,9 @@
 use std::time::SystemTime;
 
-use postgres::types::Type;
-use postgres::{Client, Transaction};
-
 use crate::document::{Document, Id};
 use crate::store::postgres::batch::{Batch, INSERT, NewRow, analyze};
 use crate::store::postgres::change::{begin, commit, lock_collection, set_collection};
+use crate::store::postgres::client::{Client, Transaction, Type};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::row::{collection_version, unreadable};
 use crate::store::{StoreError, SwapError, refuse_repeated};

@@ -1,11 +1,9 @@
 use std::time::SystemTime;
 
-use postgres::types::Type;
-use postgres::{Client, Row, Transaction};
-
 use crate::document::Id;
 use crate::idempotency::{IdempotencyKey, KeyedWrite};
 use crate::store::postgres::change::{begin, commit};
+use crate::store::postgres::client::{Client, Error, Row, Transaction, Type};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::row::unreadable;
 use crate::store::postgres::tables::{KEYS, SCHEMA_VERSION, WITHOUT_KEYS_VERSION, overtaken};
@@ -15,7 +13,7 @@ use crate::store::{OwnedSwap, SwapError};
 /// can do that.
 pub(super) fn add_keys(client: &mut Client) -> Result<(), Failure> {
     let mut transaction = begin(client)?;
-    transaction.batch_execute("SET LOCAL statement_timeout = '10min'")?;
+    transaction.take_longer()?;
     // Of several servers the first one does it, and the others find the new version.
     let updated = transaction.execute_typed(
         "UPDATE ifmatch SET schema_version = $1 WHERE schema_version = $2",
@@ -82,7 +80,7 @@ pub(super) fn purge(
     collection: &str,
     tagged: bool,
     now: SystemTime,
-) -> Result<(), postgres::Error> {
+) -> Result<(), Error> {
     let statement = if tagged {
         "DELETE FROM document WHERE collection = $1 AND removed AND removed_at <= $2"
     } else {

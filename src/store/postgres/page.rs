@@ -1,11 +1,8 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use postgres::fallible_iterator::FallibleIterator;
-use postgres::types::{ToSql, Type};
-use postgres::{Client, GenericClient, IsolationLevel, Row, Transaction};
-
 use crate::document::{Id, Record};
+use crate::store::postgres::client::{Client, Error, Row, Transaction, Type};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::row::{record, unreadable, version};
 use crate::store::{List, Portion};
@@ -75,7 +72,7 @@ pub(super) fn versions(
 
 /// A portion of a collection.
 pub(super) fn list(
-    client: &mut impl GenericClient,
+    client: &mut Client,
     collection: &str,
     portion: Portion<'_>,
 ) -> Result<List, Failure> {
@@ -88,16 +85,18 @@ pub(super) fn list(
     let most = portion.count.min(portion.bytes / 3 + 1);
     let limit = i64::try_from(most.saturating_add(1)).unwrap_or(i64::MAX);
     let bytes = i64::try_from(portion.bytes).unwrap_or(i64::MAX);
-    // Row by row, so that the contents are not held twice.
-    let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
-        (&collection, Type::TEXT),
-        (&start, Type::TEXT),
-        (&limit, Type::INT8),
-        (&bytes, Type::INT8),
-    ];
-    let mut rows = client.query_typed_raw(PAGE, parameters)?;
+    let rows = client.query_typed(
+        PAGE,
+        &[
+            (&collection, Type::TEXT),
+            (&start, Type::TEXT),
+            (&limit, Type::INT8),
+            (&bytes, Type::INT8),
+        ],
+    )?;
     let mut list = List::new(Some(Version::FIRST), Vec::new(), false);
-    while let Some(row) = rows.next()? {
+    // Each row is dropped in turn, so that the contents are not held twice.
+    for row in rows {
         list.version = Some(page_version(&row)?);
         match placed(&row)? {
             Placed::Nowhere => {}
@@ -176,8 +175,6 @@ pub(super) fn collections(client: &mut Client) -> Result<Vec<String>, Failure> {
 }
 
 /// A transaction whose statements all see the same moment.
-pub(super) fn moment(client: &mut Client) -> Result<Transaction<'_>, postgres::Error> {
-    let transaction = client.build_transaction().read_only(true);
-    let level = IsolationLevel::RepeatableRead;
-    transaction.isolation_level(level).start()
+pub(super) fn moment(client: &mut Client) -> Result<Transaction<'_>, Error> {
+    client.transaction("REPEATABLE READ, READ ONLY")
 }

@@ -1,8 +1,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::mem;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::store::postgres::client::Limit;
 use crate::store::{Outcome, OwnedSwap, StoreError};
 
 /// How many swaps one transaction performs, and how many bytes of documents, at most: so that no
@@ -22,13 +23,26 @@ fn are_independent(one: &OwnedSwap, other: &OwnedSwap) -> bool {
     one.id != other.id && !expects(one) && !expects(other)
 }
 
+/// The outcome of a swap that was not performed.
+fn failed(reason: &str) -> Outcome {
+    Err(StoreError::new(reason).into())
+}
+
 /// The swaps that wait to be performed, by collection. A collection has an entry as long as a
 /// thread performs swaps of it.
 #[derive(Debug, Default)]
-pub(super) struct Queue(Mutex<HashMap<String, VecDeque<Waiting>>>);
+pub(super) struct Queue(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    collections: HashMap<String, VecDeque<Waiting>>,
+    /// The number of the swap that came last.
+    latest: u64,
+}
 
 #[derive(Debug)]
 struct Waiting {
+    number: u64,
     change: OwnedSwap,
     caller: Sender<Message>,
 }
@@ -46,31 +60,72 @@ impl Queue {
     /// Has `change` performed, together with others of the collection that wait: `perform` is given
     /// all of them, and returns as many outcomes, in their order. It runs on the thread of one of
     /// them, and never twice at once for one collection.
+    ///
+    /// A swap whose turn does not come within the limit leaves the queue.
     pub(super) fn swap(
         &self,
         change: OwnedSwap,
+        limit: Limit,
         perform: impl Fn(&[OwnedSwap]) -> Vec<Outcome>,
     ) -> Outcome {
         let (caller, messages) = channel();
         let collection = change.collection.clone();
-        self.push(Waiting { change, caller });
-        while let Ok(message) = messages.recv() {
-            match message {
-                Message::Perform => self.perform(&collection, &perform),
-                Message::Performed(outcome) => return outcome,
+        let number = self.push(change, caller);
+        let mut received = messages.recv_timeout(limit.left());
+        loop {
+            match received {
+                Ok(Message::Perform) => self.perform(&collection, &perform),
+                Ok(Message::Performed(outcome)) => return outcome,
+                Err(RecvTimeoutError::Timeout) => {
+                    if self.remove(&collection, number, &messages) {
+                        return failed("the writes before it have not ended");
+                    }
+                    // It is being performed, by a thread that has a limit of its own.
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return failed("the thread that performed the write has ended");
+                }
             }
+            received = messages.recv().map_err(RecvTimeoutError::from);
         }
-        Err(StoreError::new("the thread that performed the write has ended").into())
     }
 
-    fn push(&self, waiting: Waiting) {
-        let mut queue = self.lock();
-        if let Some(others) = queue.get_mut(&waiting.change.collection) {
+    /// Queues a swap, and returns its number.
+    fn push(&self, change: OwnedSwap, caller: Sender<Message>) -> u64 {
+        let mut state = self.lock();
+        state.latest += 1;
+        let number = state.latest;
+        let collection = change.collection.clone();
+        let waiting = Waiting {
+            number,
+            change,
+            caller,
+        };
+        if let Some(others) = state.collections.get_mut(&collection) {
             others.push_back(waiting);
         } else {
             let _ = waiting.caller.send(Message::Perform);
-            queue.insert(waiting.change.collection.clone(), VecDeque::from([waiting]));
+            let queue = VecDeque::from([waiting]);
+            state.collections.insert(collection, queue);
         }
+        number
+    }
+
+    /// Removes a swap that still waits; whether it did.
+    fn remove(&self, collection: &str, number: u64, messages: &Receiver<Message>) -> bool {
+        let mut state = self.lock();
+        let Some(waiting) = state.collections.get_mut(collection) else {
+            return false;
+        };
+        let count = waiting.len();
+        waiting.retain(|it| it.number != number);
+        let removed = waiting.len() < count;
+        drop(state);
+        if removed && messages.try_recv().is_ok() {
+            // It was told to perform just now.
+            drop(Turn(self, collection));
+        }
+        removed
     }
 
     fn perform(&self, collection: &str, perform: impl Fn(&[OwnedSwap]) -> Vec<Outcome>) {
@@ -86,8 +141,8 @@ impl Queue {
 
     /// Takes swaps that can be performed in one transaction. The others stay, in their order.
     fn take(&self, collection: &str) -> (Vec<OwnedSwap>, Vec<Sender<Message>>) {
-        let mut queue = self.lock();
-        let Some(waiting) = queue.get_mut(collection) else {
+        let mut state = self.lock();
+        let Some(waiting) = state.collections.get_mut(collection) else {
             return (Vec::new(), Vec::new());
         };
         let (mut changes, mut callers): (Vec<OwnedSwap>, _) = (Vec::new(), Vec::new());
@@ -106,7 +161,7 @@ impl Queue {
         (changes, callers)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, VecDeque<Waiting>>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing that is done under the lock can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,10 +173,11 @@ struct Turn<'a>(&'a Queue, &'a str);
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let Self(queue, collection) = self;
-        let mut queue = queue.lock();
-        match queue.get(*collection).and_then(VecDeque::front) {
+        let mut state = queue.lock();
+        let waiting = state.collections.get(*collection);
+        match waiting.and_then(VecDeque::front) {
             Some(next) => _ = next.caller.send(Message::Perform),
-            None => _ = queue.remove(*collection),
+            None => _ = state.collections.remove(*collection),
         }
     }
 }
@@ -136,12 +192,15 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
     use crate::document::{Document, Id};
     use crate::store::Swap;
     use crate::version::Version;
+
+    /// Longer than anything takes that is not stuck.
+    const LIMIT: Limit = Limit::Each(Duration::from_secs(20));
 
     fn change(id: &str, text: &str, expected_collection: Option<Version>) -> OwnedSwap {
         let id = Id::new(id).unwrap();
@@ -167,7 +226,7 @@ mod tests {
         };
         thread::scope(|scope| {
             let swap = |id, text, expected| {
-                let performed = queue.swap(change(id, text, expected), perform);
+                let performed = queue.swap(change(id, text, expected), LIMIT, perform);
                 assert_eq!(performed, Ok(Version::FIRST));
             };
             scope.spawn(move || swap("first", "{}", None));
@@ -176,13 +235,13 @@ mod tests {
             }
             for (place, &(id, text, expected)) in changes.iter().enumerate() {
                 scope.spawn(move || swap(id, text, expected));
-                while queue.lock()["notes"].len() <= place {
+                while queue.lock().collections["notes"].len() <= place {
                     thread::yield_now();
                 }
             }
             all_wait.store(true, Ordering::SeqCst);
         });
-        assert!(queue.lock().is_empty());
+        assert!(queue.lock().collections.is_empty());
         let mut batches = batches.into_inner().unwrap();
         assert_eq!(batches.remove(0), ["first"]);
         batches
@@ -215,14 +274,51 @@ mod tests {
     }
 
     #[test]
+    fn a_swap_leaves_when_its_turn_does_not_come_in_time() {
+        let queue = Queue::default();
+        let (performed, all_wait) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+        let perform = |batch: &[OwnedSwap]| {
+            performed
+                .lock()
+                .unwrap()
+                .extend(batch.iter().map(|it| it.id.to_string()));
+            while !all_wait.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            vec![Ok(Version::FIRST); batch.len()]
+        };
+        let swap = |id, limit| queue.swap(change(id, "{}", None), limit, perform);
+        let soon = Limit::Each(Duration::from_millis(1));
+        thread::scope(|scope| {
+            let first = scope.spawn(|| swap("first", LIMIT));
+            while performed.lock().unwrap().is_empty() {
+                thread::yield_now();
+            }
+            let late = failed("the writes before it have not ended");
+            assert_eq!(swap("second", soon), late);
+            let third = scope.spawn(|| swap("third", LIMIT));
+            while queue.lock().collections["notes"].is_empty() {
+                thread::yield_now();
+            }
+            assert_eq!(swap("fourth", soon), late);
+            all_wait.store(true, Ordering::SeqCst);
+            for it in [first, third] {
+                assert_eq!(it.join().unwrap(), Ok(Version::FIRST));
+            }
+        });
+        assert_eq!(performed.into_inner().unwrap(), ["first", "third"]);
+        assert!(queue.lock().collections.is_empty());
+    }
+
+    #[test]
     fn after_a_panic_the_next_swaps_are_performed() {
         let queue = Queue::default();
         let swap = |perform: fn(&[OwnedSwap]) -> Vec<Outcome>| {
-            queue.swap(change("1", "{}", None), perform)
+            queue.swap(change("1", "{}", None), LIMIT, perform)
         };
         let panicking = AssertUnwindSafe(|| swap(|_| panic!("this panic is part of the test")));
         assert!(catch_unwind(panicking).is_err());
-        assert!(queue.lock().is_empty());
+        assert!(queue.lock().collections.is_empty());
         assert_eq!(swap(|_| vec![Ok(Version::FIRST)]), Ok(Version::FIRST));
     }
 }

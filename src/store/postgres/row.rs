@@ -1,8 +1,7 @@
 use std::error::Error;
 
-use postgres::Row;
-
 use crate::document::{Document, Id, Record};
+use crate::store::postgres::client::Row;
 use crate::store::postgres::connections::Failure;
 use crate::version::Version;
 

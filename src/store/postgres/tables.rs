@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
 
-use postgres::error::SqlState;
-use postgres::types::Type;
-use postgres::{Client, GenericClient, Transaction};
+use tokio_postgres::error::SqlState;
 
 use crate::store::postgres::change::{begin, commit};
+use crate::store::postgres::client::{Client, Error, Transaction, Type};
 use crate::store::postgres::connections::{Failure, reason};
 use crate::store::postgres::keys::add_keys;
 use crate::store::postgres::page::moment;
@@ -155,7 +154,7 @@ pub(super) fn check_existing(client: &mut Client) -> Result<bool, Failure> {
 }
 
 /// What there is in the database. Another program's tables of these names are refused.
-pub(super) fn shape(client: &mut impl GenericClient) -> Result<Shape, Failure> {
+pub(super) fn shape(client: &mut Client) -> Result<Shape, Failure> {
     let columns = columns(client)?;
     let is = |table: &str, ours: &str| match columns.get(table) {
         Some(columns) if columns == ours => Ok(true),
@@ -191,7 +190,7 @@ pub(super) fn create(transaction: &mut Transaction<'_>, tagged: bool) -> Result<
 
 /// The failure of a statement about tables that another server may be creating or taking over: it
 /// is tried again, and finds what the other server has made.
-pub(super) fn overtaken(error: postgres::Error) -> Failure {
+pub(super) fn overtaken(error: Error) -> Failure {
     let raced = [
         SqlState::UNIQUE_VIOLATION,
         SqlState::DUPLICATE_TABLE,
@@ -266,7 +265,7 @@ fn check_mark(client: &mut Client) -> Result<Mark, Failure> {
 ///
 /// One statement on the catalog, so that all of it is of one moment: the views of
 /// `information_schema` call functions that may already see what the statement itself does not.
-fn columns(client: &mut impl GenericClient) -> Result<BTreeMap<String, String>, Failure> {
+fn columns(client: &mut Client) -> Result<BTreeMap<String, String>, Failure> {
     let rows = client.query_typed(
         "SELECT pg_class.relname::text, attname || ' ' || typname \
          FROM pg_catalog.pg_namespace \

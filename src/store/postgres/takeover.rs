@@ -1,9 +1,7 @@
-use postgres::types::Type;
-use postgres::{Client, Row, Transaction};
-
 use crate::collection::document_of_name;
 use crate::store::postgres::batch::{Batch, INSERT, NewRow, analyze};
 use crate::store::postgres::change::{begin, commit, lock_collection, set_collection};
+use crate::store::postgres::client::{Client, Row, Transaction, Type};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::row::{unreadable, version};
 use crate::store::postgres::tables::{Shape, check_tagged, create, overtaken, shape};
@@ -21,7 +19,7 @@ const PERSONS: &str = "persons";
 /// as long as this takes, and finds the new tables.
 pub(super) fn take_over(client: &mut Client, persons: bool, tagged: bool) -> Result<(), Failure> {
     let mut transaction = begin(client)?;
-    transaction.batch_execute("SET LOCAL statement_timeout = '10min'")?;
+    transaction.take_longer()?;
     let tables = if persons {
         "collection, person"
     } else {

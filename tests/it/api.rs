@@ -1,4 +1,4 @@
-//! Requests answered without a socket.
+//! The API without a socket: the tests call `respond`.
 
 use std::time::SystemTime;
 
@@ -9,14 +9,14 @@ use ifmatch::{MemoryStore, Method, Policy, Profile, Request, Response, Store, Ve
 use crate::serving::{Kept, store};
 
 /// A store, a policy and a clock that stands still until it is set.
-pub struct Desk {
+pub struct Api {
     store: Arc<dyn Store>,
     _kept: Kept,
     pub policy: Policy,
     pub now: SystemTime,
 }
 
-impl Desk {
+impl Api {
     pub fn compatible() -> Self {
         let now = "2026-11-23T12:00:00.000000"
             .parse::<Version>()
@@ -31,8 +31,8 @@ impl Desk {
         }
     }
 
-    /// One whose store is in memory, whatever store is under test: for more requests than there is
-    /// time to ask a database.
+    /// An API whose store is in memory, whatever store is under test: for more requests than a database
+    /// could answer in the time of a test.
     pub fn in_memory() -> Self {
         Self {
             store: Arc::new(MemoryStore::new()),
@@ -87,7 +87,7 @@ impl Desk {
         tag(&created)
     }
 
-    /// What the collection looks like, by its tag and content.
+    /// The tag and the content of the list.
     pub fn state(&self) -> (String, String) {
         let list = self.ask("GET /persons", &[], "");
         assert_eq!(list.status(), 200);

@@ -1,0 +1,277 @@
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::framing::{Framing, Refusal};
+use crate::message::{Request, Response};
+use crate::method::Method;
+use crate::policy::Policy;
+use crate::problem::Problem;
+use crate::resource::{self, Monitor};
+use crate::server::health::{Checker, Health};
+use crate::server::lock::lock;
+use crate::server::log::Log;
+#[cfg(feature = "hyper")]
+use crate::server::metrics::CountedConnection;
+use crate::server::metrics::Metrics;
+use crate::server::options::{Door, Options};
+use crate::server::waiters::Waiters;
+use crate::store::{Store, StoreError};
+
+/// How long the same failure is not logged again.
+const FAILURE_REPEAT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Answers requests for every door, and logs and counts the responses.
+pub(super) struct Service {
+    store: Arc<dyn Store>,
+    waiters: Arc<Waiters>,
+    checker: Arc<Checker>,
+    /// `None` unless the option is set.
+    metrics: Option<Box<Metrics>>,
+    options: Options,
+    access_log: OnceLock<Log>,
+    failure_log: OnceLock<Log>,
+    /// The failure that was logged last, and when.
+    last_failure: Mutex<Option<(String, Instant)>>,
+}
+
+impl Service {
+    pub(super) fn new(store: Arc<dyn Store>, options: Options) -> Self {
+        Self {
+            waiters: Waiters::new(Arc::clone(&store)),
+            checker: Checker::new(Arc::clone(&store), options.policy.clone()),
+            // tiny_http does not report its connections.
+            metrics: (options.metrics)
+                .then(|| Box::new(Metrics::new(options.door != Door::TinyHttp))),
+            store,
+            options,
+            access_log: OnceLock::new(),
+            failure_log: OnceLock::new(),
+            last_failure: Mutex::default(),
+        }
+    }
+
+    /// Logs every response from now on, unless there is an access log already.
+    pub(super) fn log_to(&self, log: Log) {
+        let _ = self.access_log.set(log);
+    }
+
+    /// Logs failures of the store from now on, unless there is a log of them already.
+    pub(super) fn log_failures_to(&self, log: Log) {
+        let _ = self.failure_log.set(log);
+    }
+
+    /// The longest content that is read, in bytes.
+    pub(super) fn max_content(&self) -> u64 {
+        self.options.policy.max_content
+    }
+
+    /// Judges the head of a request.
+    pub(super) fn framing(&self, request: &Request<'_>) -> Result<Framing, Refusal> {
+        Framing::of(request, self.options.policy.max_content)
+    }
+
+    /// Answers a request whose content has been read.
+    pub(super) fn respond(&self, request: &Request<'_>) -> Response {
+        self.respond_with_health(request, None)
+    }
+
+    /// Answers as [`respond`](Self::respond), with the result of a check of the store if the caller
+    /// has made one.
+    pub(super) fn respond_with_health(
+        &self,
+        request: &Request<'_>,
+        health: Option<Health>,
+    ) -> Response {
+        let timed = self.metrics.as_ref().map(|it| (it, Instant::now()));
+        let response = self
+            .catch_panic(resource::respond_monitored, health, request)
+            .unwrap_or_else(|panicked| panicked);
+        if let Some((metrics, start)) = timed {
+            metrics.observe(start);
+        }
+        response
+    }
+
+    pub(super) fn waiters(&self) -> &Arc<Waiters> {
+        &self.waiters
+    }
+
+    /// Answers as [`respond`](Self::respond), but holds a 304 back on this thread until there is a
+    /// change, if the client prefers that and fewer than `max_waiting` requests wait.
+    pub(super) fn respond_waiting(&self, request: &Request<'_>, max_waiting: usize) -> Response {
+        let first = self.respond(request);
+        let Some(wait) = first.wait().cloned() else {
+            return first;
+        };
+        let Some(subscription) = self.waiters.subscribe(&wait, max_waiting) else {
+            return first;
+        };
+        let end = Instant::now() + wait.limit;
+        loop {
+            let is_over = self.waiters.is_closed() || Instant::now() >= end;
+            let response = self.respond(request);
+            match response.wait() {
+                Some(unchanged) if !is_over => subscription.set_version(unchanged.version),
+                _ => return response.waited(&wait),
+            }
+            subscription.block_until(end);
+        }
+    }
+
+    /// Tells the operator why the store failed.
+    fn log_failure(&self, reason: &str) {
+        let Some(log) = self.failure_log.get() else {
+            return;
+        };
+        let mut last = lock(&self.last_failure);
+        let is_repeated = last.as_ref().is_some_and(|(last, logged_at)| {
+            last == reason && logged_at.elapsed() < FAILURE_REPEAT_INTERVAL
+        });
+        if !is_repeated {
+            log.line(&format!("ifmatch: {reason}"));
+            *last = Some((reason.to_owned(), Instant::now()));
+        }
+    }
+
+    /// Answers a request whose content has not been read, if the response does not depend on it.
+    pub(super) fn respond_early(&self, request: &Request<'_>) -> Option<Response> {
+        // An early response never depends on the health.
+        self.catch_panic(resource::respond_early, Some(Ok(())), request)
+            .unwrap_or_else(Some)
+    }
+
+    /// Answers a request that is refused for its framing.
+    pub(super) fn refuse(&self, request: &Request<'_>, refusal: Refusal) -> Response {
+        self.answer_problem(Problem::Refused(refusal), request)
+    }
+
+    /// Answers a request with a problem of the server.
+    pub(super) fn answer_problem(&self, problem: Problem, request: &Request<'_>) -> Response {
+        resource::refuse(problem, request, &self.options.policy, SystemTime::now())
+    }
+
+    /// Whether a request of this method may call the store in a way that blocks.
+    pub(super) fn store_blocks(&self, method: Method) -> bool {
+        match method {
+            Method::Get | Method::Head | Method::Options => self.store.reads_block(),
+            _ => self.store.writes_block() || self.store.reads_block(),
+        }
+    }
+
+    /// Calls `respond`; answers 500 if it panics.
+    fn catch_panic<R>(
+        &self,
+        respond: fn(&dyn Store, &dyn Monitor, &Policy, &Request<'_>, SystemTime) -> R,
+        health: Option<Health>,
+        request: &Request<'_>,
+    ) -> Result<R, Response> {
+        let (policy, now) = (&self.options.policy, SystemTime::now());
+        let monitor = ServiceMonitor {
+            service: self,
+            health,
+        };
+        // A store has to stay usable after a panic: it serves the next request.
+        catch_unwind(AssertUnwindSafe(|| {
+            respond(&*self.store, &monitor, policy, request, now)
+        }))
+        .map_err(|_| self.answer_problem(Problem::Panicked, request))
+    }
+
+    /// The time at which a request is received now; `None` without an access log, which alone needs
+    /// it.
+    pub(super) fn receive_time(&self) -> Option<Instant> {
+        self.access_log.get().map(|_| Instant::now())
+    }
+
+    pub(super) fn flush_logs(&self) {
+        for log in self
+            .access_log
+            .get()
+            .into_iter()
+            .chain(self.failure_log.get())
+        {
+            log.flush();
+        }
+    }
+
+    /// Logs and counts the response to a request that was received at `received_at`. The doors call
+    /// it for every response.
+    pub(super) fn log_and_count(
+        &self,
+        peer: Option<IpAddr>,
+        method: Method,
+        request_line: impl FnOnce() -> String,
+        response: &Response,
+        received_at: Option<Instant>,
+    ) {
+        if let Some(reason) = response.failure() {
+            self.log_failure(reason);
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.count(method, response.status());
+        }
+        match (self.access_log.get(), received_at) {
+            (Some(log), Some(received_at)) if !response.is_routine() => {
+                log.response(peer, &request_line(), response, received_at);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(feature = "hyper")]
+impl Service {
+    /// Counts a connection as open until the value is dropped.
+    pub(super) fn count_connection(&self) -> Option<CountedConnection> {
+        self.metrics.as_ref()?.count_connection()
+    }
+
+    /// Whether the response depends on a check of a store whose calls may block.
+    pub(super) fn needs_check(&self, request: &Request<'_>) -> bool {
+        self.store.reads_block() && resource::asks_health(&self.options.policy, request)
+    }
+
+    pub(super) fn checker(&self) -> &Arc<Checker> {
+        &self.checker
+    }
+
+    /// Whether the response depends on a store whose calls may block.
+    pub(super) fn asks_store_that_blocks(&self, request: &Request<'_>) -> bool {
+        self.store_blocks(request.method) && resource::asks_store(&self.options.policy, request)
+    }
+
+    /// Whether the response may be a list so long that making it delays other requests.
+    pub(super) fn may_list_much(&self, request: &Request<'_>) -> bool {
+        resource::may_list_much(&self.options.policy, request)
+    }
+}
+
+/// What the resources `/health` and `/metrics` show of a service.
+struct ServiceMonitor<'a> {
+    service: &'a Service,
+    /// The result of a check that was made before.
+    health: Option<Health>,
+}
+
+impl Monitor for ServiceMonitor<'_> {
+    fn check(&self) -> Result<(), StoreError> {
+        let Service {
+            store,
+            checker,
+            options,
+            ..
+        } = self.service;
+        match &self.health {
+            Some(health) => health.clone(),
+            None if store.reads_block() => checker.begin()?.block(),
+            None => resource::check(&**store, &options.policy),
+        }
+    }
+
+    fn metrics(&self) -> Option<String> {
+        let metrics = self.service.metrics.as_ref()?;
+        Some(metrics.text(self.service.waiters.count()))
+    }
+}

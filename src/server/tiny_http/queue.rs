@@ -1,0 +1,79 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::server::tiny_http::connections::Job;
+use crate::server::tiny_http::raw_request::RawRequest;
+use crate::server::tiny_http::responder::{POLL_INTERVAL, Responder};
+use crate::server::tiny_http::worker;
+
+/// The longest answer that the thread of a queue writes itself, in bytes. A socket has room for it
+/// even if its client does not read; a longer one is left to a worker.
+const MAX_QUEUE_ANSWER: usize = 16 * 1024;
+
+/// What the threads of the queues report to the watchdog.
+#[derive(Default)]
+pub(super) struct Report {
+    /// The number of the latest acceptor.
+    pub(super) latest_acceptor: AtomicUsize,
+    /// Whether the latest acceptor is known to have ended.
+    pub(super) acceptor_ended: AtomicBool,
+    /// Whether a request has been received since the watchdog last reset this.
+    pub(super) has_received: AtomicBool,
+}
+
+/// Receives the requests on the connections of one acceptor, until the server stops, or until the
+/// acceptor has been replaced and all its connections must have ended.
+pub(super) fn receive_all(
+    responder: &Arc<Responder>,
+    report: &Report,
+    acceptor: usize,
+    queue: &tiny_http::Server,
+) {
+    let mut quiet = Duration::ZERO;
+    while !responder.is_grace_period_over() {
+        let is_latest = acceptor == report.latest_acceptor.load(Ordering::SeqCst);
+        let connections = &responder.connections;
+        match queue.recv_timeout(POLL_INTERVAL) {
+            Ok(Some(request)) => {
+                quiet = Duration::ZERO;
+                report.has_received.store(true, Ordering::Relaxed);
+                receive(responder, request);
+            }
+            // tiny_http may still be reading the content of a request before it hands it over.
+            Ok(None) if responder.stopper.is_stopping_since(POLL_INTERVAL) => return,
+            Ok(None) if !is_latest && quiet > connections.end_after && connections.is_idle() => {
+                return;
+            }
+            Ok(None) => quiet += POLL_INTERVAL,
+            Err(_) if is_latest => report.acceptor_ended.store(true, Ordering::SeqCst),
+            Err(_) => {}
+        }
+    }
+    // A dropped request would be answered, and its content read.
+    while let Ok(Some(request)) = queue.try_recv() {
+        std::mem::forget(request);
+    }
+}
+
+/// Answers a request at once if that does not block. Leaves any other request, and the following
+/// ones on the same connection, to a worker.
+fn receive(responder: &Arc<Responder>, request: tiny_http::Request) {
+    let request = RawRequest::new(request, responder.service.receive_time());
+    let peer = request.peer();
+    let blocks = responder.service.store_blocks(request.method())
+        || request.may_wait_for_change()
+        || !request.content_is_buffered();
+    if blocks || responder.connections.contains(peer) {
+        return worker::leave(responder, peer, Job::Request(request));
+    }
+    let Some(mut answer) = responder.answer(request) else {
+        return;
+    };
+    let blocks = !peer.has_timeouts() || !answer.is_short(MAX_QUEUE_ANSWER);
+    if blocks || answer.write_blocks() {
+        worker::leave(responder, peer, Job::Answer(answer));
+    } else if answer.closes() {
+        responder.connections.close(peer);
+    }
+}

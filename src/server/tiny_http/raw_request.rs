@@ -1,0 +1,327 @@
+use std::io::{self, Read};
+use std::time::Instant;
+
+use crate::framing::{DRAINABLE, Framing, Refusal};
+use crate::message::{Protocol, Request, Response};
+use crate::method::Method;
+use crate::server::tiny_http::answer::{After, Answer, MAX_DISCARDED, Stream, is_timeout};
+use crate::server::tiny_http::peer::Peer;
+
+/// The longest content that `tiny_http` reads into memory before it hands a request over, in bytes.
+const READ_AHEAD: usize = 1024;
+
+/// A request as `tiny_http` hands it over.
+///
+/// It must not be dropped with unread content. When `tiny_http` drops a request, or the stream ends in
+/// its content, it reads the rest into memory of the *announced* length: a client that announces
+/// terabytes would end the process. Of chunked content it does not read the rest at all, and takes it
+/// for the next request. So [`Self::unread`] decides whether a request may be dropped.
+pub(super) struct RawRequest {
+    request: tiny_http::Request,
+    peer: Peer,
+    /// Whether the content has been read to its end.
+    is_read: bool,
+    /// Whether reading the content has timed out.
+    is_late: bool,
+    received_at: Option<Instant>,
+}
+
+/// The unread content of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unread {
+    /// None that would have to be read.
+    Nothing,
+    /// So short that the connection continues after it has been discarded.
+    Short,
+    /// So long that the connection ends after it has been discarded.
+    Long,
+    /// Longer than [`MAX_DISCARDED`]: it is never read.
+    TooLong,
+    /// Chunks, whose length is unknown, and which may be malformed.
+    Chunked,
+}
+
+/// Whether a connection continues after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Persistence {
+    KeepAlive,
+    Close,
+    /// It must not, since the beginning of the next request is unclear.
+    FramingLost,
+}
+
+/// Why content could not be read.
+pub(super) enum ReadError {
+    Refused(Refusal),
+    /// The connection is broken.
+    Disconnected,
+}
+
+impl RawRequest {
+    /// `received_at` is for the access log; `None` without one.
+    pub(super) fn new(request: tiny_http::Request, received_at: Option<Instant>) -> Self {
+        let peer = Peer::of(&request);
+        Self {
+            request,
+            peer,
+            is_read: false,
+            is_late: false,
+            received_at,
+        }
+    }
+
+    pub(super) fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    pub(super) fn received_at(&self) -> Option<Instant> {
+        self.received_at
+    }
+
+    pub(super) fn method(&self) -> Method {
+        Method::from_name(self.request.method().as_str())
+    }
+
+    /// The request line, rebuilt from what `tiny_http` parsed.
+    pub(super) fn request_line(&self) -> String {
+        let (method, target) = (self.request.method(), self.request.url());
+        format!("{method} {target} HTTP/{}", self.request.http_version())
+    }
+
+    /// The request without its content.
+    pub(super) fn head(&self) -> Request<'_> {
+        let mut request = Request::new(self.method(), self.request.url());
+        request.protocol = match self.request.http_version() {
+            tiny_http::HTTPVersion(0, _) => Protocol::Http09,
+            tiny_http::HTTPVersion(1, 0) => Protocol::Http10,
+            _ => Protocol::Http11,
+        };
+        let headers = self.request.headers().iter();
+        request.fields = headers
+            .map(|h| (h.field.as_str().as_str(), h.value.as_str().as_bytes()))
+            .collect();
+        request
+    }
+
+    /// Whether reading the content does not wait for the client.
+    pub(super) fn content_is_buffered(&self) -> bool {
+        self.first("Transfer-Encoding").is_none()
+            && match self.request.body_length() {
+                None | Some(0) => true,
+                Some(length) => {
+                    length <= READ_AHEAD && !self.expects_continue() && !self.asks_upgrade()
+                }
+            }
+    }
+
+    /// Whether the answer may be held back until there is a change.
+    pub(super) fn may_wait_for_change(&self) -> bool {
+        self.method().is_read() && self.first("Prefer").is_some()
+    }
+
+    /// Whether the client sends the content only if it gets no final answer first. Any other client
+    /// is answered after it has sent the content.
+    pub(super) fn expects_early_answer(&self) -> bool {
+        self.expects_continue() && !self.content_is_buffered()
+    }
+
+    /// Reads the content, which may block until the client has sent it.
+    pub(super) fn read_content(
+        &mut self,
+        framing: Framing,
+        limit: u64,
+    ) -> Result<Vec<u8>, ReadError> {
+        let mut content = Vec::new();
+        let (max, announced) = match framing {
+            Framing::Empty => return Ok(content),
+            Framing::Length(length) => (length, length),
+            Framing::Chunked if self.asks_upgrade() => {
+                return Err(ReadError::Refused(Refusal::ChunksBesideUpgrade));
+            }
+            Framing::Chunked => (limit.saturating_add(1), 0),
+        };
+        let reader = self.request.as_reader();
+        match reader.take(max).read_to_end(&mut content) {
+            Ok(read) if read as u64 > limit => {
+                Err(ReadError::Refused(Refusal::ContentTooLong { limit }))
+            }
+            Ok(read) => {
+                self.is_read = true;
+                if (read as u64) < announced {
+                    return Err(ReadError::Refused(Refusal::ContentTruncated));
+                }
+                Ok(content)
+            }
+            // This is the error of tiny_http's decoder for malformed chunks and for a missing last
+            // chunk. It reports no error if the stream ends in the middle of a chunk.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                Err(ReadError::Refused(Refusal::ContentMalformed))
+            }
+            Err(error) if is_timeout(&error) => {
+                self.is_late = true;
+                Err(ReadError::Refused(Refusal::ContentLate))
+            }
+            Err(_) => Err(ReadError::Disconnected),
+        }
+    }
+
+    /// Whether the connection continues after this refusal. The beginning of the next request may be
+    /// unclear, and `tiny_http` may look for it in another place than [`Framing`] does.
+    pub(super) fn persistence_after(&self, refusal: Refusal) -> Persistence {
+        match refusal {
+            Refusal::ContentTooLong { .. } if self.request.body_length().is_none() => {
+                Persistence::Close
+            }
+            refusal if refusal.leaves_framing_clear() => Persistence::KeepAlive,
+            _ => Persistence::FramingLost,
+        }
+    }
+
+    fn unread(&self, limit: u64) -> Unread {
+        if self.is_read || self.content_is_buffered() || self.asks_upgrade() {
+            return Unread::Nothing;
+        }
+        match self.request.body_length() {
+            // If the client disconnects meanwhile, tiny_http allocates memory of this length, which
+            // is available: content up to the limit needs it as well.
+            Some(length) if length as u64 <= limit.max(DRAINABLE) => Unread::Short,
+            Some(length) if length as u64 <= MAX_DISCARDED => Unread::Long,
+            Some(_) => Unread::TooLong,
+            None => Unread::Chunked,
+        }
+    }
+
+    /// The answer to be written, and what happens afterwards to the unread content.
+    ///
+    /// `limit` is the longest content that is accepted.
+    pub(super) fn answer(self, response: Response, limit: u64, persistence: Persistence) -> Answer {
+        let (unread, is_last) = (self.unread(limit), self.is_last());
+        let keep_alive = persistence == Persistence::KeepAlive;
+        let framing_lost = persistence == Persistence::FramingLost;
+        let after = match unread {
+            // If tiny_http ends the connection, no request follows.
+            Unread::Nothing if keep_alive || is_last => After::Nothing,
+            Unread::Nothing => After::Close,
+            // Unread chunks may be dropped.
+            Unread::Chunked if framing_lost && is_last => After::Nothing,
+            Unread::TooLong => After::Forget,
+            // On a Unix-domain socket later requests cannot be assigned to this connection, and would
+            // be performed.
+            _ if framing_lost && !is_last && !self.peer.has_timeouts() => After::Forget,
+            // Draining would wait for the timeout once more.
+            _ if self.is_late => After::Close,
+            Unread::Short if keep_alive || is_last => After::Drain,
+            Unread::Short | Unread::Long | Unread::Chunked => After::DrainAndClose,
+        };
+        match after {
+            After::Nothing => self.answer_and_drop(response, after),
+            After::Close if unread == Unread::Nothing => self.answer_and_drop(response, after),
+            _ => self.answer_and_keep(response, after),
+        }
+    }
+
+    /// Drops the request, and keeps the answer and the sending half of the connection.
+    fn answer_and_drop(self, response: Response, after: After) -> Answer {
+        let message = response.into_http1(self.connection(after != After::Nothing));
+        Answer::new(Stream::Writer(self.request.into_writer()), message, after)
+    }
+
+    /// Writes the head of the answer and keeps both halves of the connection.
+    ///
+    /// `tiny_http` hands the halves over only for an upgrade, so that the answer has to name a
+    /// protocol. It names the one that is spoken: HTTP/1.1.
+    fn answer_and_keep(self, response: Response, after: After) -> Answer {
+        let connection = self.connection(after != After::Drain);
+        let head = tiny_http_head(&response, connection);
+        let both = self.request.upgrade("HTTP/1.1", head);
+        Answer::new(Stream::Both(both), response.into_content(), after)
+    }
+
+    /// Drops the request without an answer.
+    pub(super) fn discard(self, limit: u64) {
+        match self.unread(limit) {
+            Unread::TooLong => std::mem::forget(self.request),
+            _ => drop(self.request.into_writer()),
+        }
+    }
+
+    /// Whether `tiny_http` ends the connection after this request. It decides by the first Connection
+    /// field, in which it finds these words anywhere.
+    fn is_last(&self) -> bool {
+        let asked = self
+            .first("Connection")
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        asked.contains("close")
+            || asked.contains("upgrade")
+            || self.is_http10() && !asked.contains("keep-alive")
+    }
+
+    /// The value of the Connection field of the answer. If the request has a `close` that `tiny_http`
+    /// does not find, the client closes the connection.
+    fn connection(&self, closes: bool) -> Option<&'static str> {
+        if closes || self.is_last() || self.asks_close() {
+            Some("close")
+        } else {
+            self.is_http10().then_some("keep-alive")
+        }
+    }
+
+    fn asks_close(&self) -> bool {
+        let headers = self.request.headers().iter();
+        headers
+            .filter(|header| header.field.equiv("Connection"))
+            .flat_map(|header| header.value.as_str().split(','))
+            .any(|option| option.trim().eq_ignore_ascii_case("close"))
+    }
+
+    fn is_http10(&self) -> bool {
+        *self.request.http_version() == tiny_http::HTTPVersion(1, 0)
+    }
+
+    fn expects_continue(&self) -> bool {
+        // tiny_http refuses any other expectation itself.
+        self.first("Expect").is_some()
+    }
+
+    /// Whether `tiny_http` does not delimit the content, since it expects another protocol.
+    fn asks_upgrade(&self) -> bool {
+        let asked = self.first("Connection").unwrap_or_default();
+        asked.to_ascii_lowercase().contains("upgrade")
+    }
+
+    fn first(&self, name: &'static str) -> Option<&str> {
+        let header = self
+            .request
+            .headers()
+            .iter()
+            .find(|header| header.field.equiv(name));
+        header.map(|header| header.value.as_str())
+    }
+}
+
+/// The head of a response for `tiny_http`.
+///
+/// `tiny_http` removes Connection and Content-Length fields. So they are appended to the value of
+/// another field after a line break, which this version writes unchanged. No value comes from a
+/// client.
+fn tiny_http_head(response: &Response, connection: Option<&str>) -> tiny_http::Response<io::Empty> {
+    let mut headers = Vec::new();
+    for (name, value) in response
+        .fields()
+        .iter()
+        .filter(|(name, _)| *name != "Content-Length")
+    {
+        let mut value = value.to_string();
+        if *name == "Server" {
+            let length = response.field("Content-Length");
+            let dropped = [("Connection", connection), ("Content-Length", length)];
+            for (name, dropped) in dropped {
+                value += &dropped.map_or(String::new(), |dropped| format!("\r\n{name}: {dropped}"));
+            }
+        }
+        headers.extend(tiny_http::Header::from_bytes(*name, value));
+    }
+    let status = tiny_http::StatusCode(response.status());
+    tiny_http::Response::new(status, headers, io::empty(), Some(0), None)
+}

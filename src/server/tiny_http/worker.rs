@@ -1,0 +1,90 @@
+//! The workers: short-lived threads for what would block the thread of a queue.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::server::tiny_http::answer::{After, Answer};
+use crate::server::tiny_http::connections::Job;
+use crate::server::tiny_http::peer::Peer;
+use crate::server::tiny_http::responder::{POLL_INTERVAL, Responder};
+
+/// The size of a worker's stack in bytes: enough to read the most deeply nested JSON that is
+/// accepted, even in an unoptimised build.
+const STACK_SIZE: usize = 512 * 1024;
+
+/// Leaves a job to the worker of a connection, and starts one if it has none.
+pub(super) fn leave(responder: &Arc<Responder>, peer: Peer, job: Job) {
+    let connections = &responder.connections;
+    connections.add(peer, job, || start(responder, peer));
+}
+
+/// Starts a worker. Returns false if that fails.
+pub(super) fn start(responder: &Arc<Responder>, peer: Peer) -> bool {
+    let responder = Arc::clone(responder);
+    let thread = thread::Builder::new()
+        .name("ifmatch-worker".into())
+        .stack_size(STACK_SIZE);
+    thread.spawn(move || run(&responder, peer)).is_ok()
+}
+
+fn run(responder: &Responder, peer: Peer) {
+    while !responder.connections.end_worker(peer) {
+        let answer = match responder.connections.next(peer) {
+            Some((Job::Request(request), true)) => responder.refuse_closing(request),
+            Some((Job::Request(request), false)) => responder.answer(request),
+            Some((Job::Answer(answer), _)) => Some(answer),
+            None => None,
+        };
+        if let Some(answer) = answer {
+            write(responder, peer, answer);
+        }
+    }
+}
+
+/// Writes an answer, which blocks while the client does not read.
+fn write(responder: &Responder, peer: Peer, mut answer: Answer) {
+    let (mut written, mut progress) = (answer.written, Instant::now());
+    while answer.write_blocks() {
+        if answer.written > written {
+            (written, progress) = (answer.written, Instant::now());
+        }
+        if responder.is_grace_period_over() || progress.elapsed() > responder.timeout {
+            return end_blocked(responder, peer, answer);
+        }
+    }
+    if answer.after == After::Forget {
+        return answer.forget();
+    }
+    if answer.closes() {
+        responder.connections.close(peer);
+    }
+    if !answer.drain() {
+        responder.connections.close(peer);
+        if !peer.has_timeouts() {
+            // Later requests on a Unix-domain socket would be performed.
+            answer.forget();
+        }
+    }
+}
+
+/// Ends a connection whose client does not read. Until `tiny_http` has ended it, nothing may be
+/// written after the unfinished answer.
+fn end_blocked(responder: &Responder, peer: Peer, answer: Answer) {
+    responder.connections.close(peer);
+    let mut quiet = Duration::ZERO;
+    while quiet < responder.timeout + POLL_INTERVAL && !responder.stopper.is_stopping() {
+        if let Some((job, _)) = responder.connections.next(peer) {
+            quiet = Duration::ZERO;
+            if let Job::Request(request) = job {
+                request.discard(responder.service.max_content());
+            }
+        } else {
+            quiet += POLL_INTERVAL;
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+    if responder.stopper.is_stopping() {
+        answer.forget();
+    }
+}

@@ -1,0 +1,150 @@
+//! The pgbouncer of `docs/postgresql.md` in front of the database: transactions share its connections.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use ifmatch::{Store, Swap};
+
+use crate::cluster::{Cluster, Schema, is_root};
+use crate::conformance::{PERSONS, Place, create, id, now, person, suite};
+use crate::proxy::{Proxy, block, skipped};
+use crate::servers;
+
+/// A schema of a role of its own, behind a pgbouncer of its own.
+struct Pooled {
+    schema: Schema,
+    _pgbouncer: Proxy,
+}
+
+impl Pooled {
+    /// In the server that tests share.
+    fn new() -> Option<Self> {
+        Self::on(Cluster::shared()?, "")
+    }
+
+    /// With these lines more in the configuration.
+    fn on(cluster: &Cluster, lines: &str) -> Option<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let role = format!("pooled{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        // The schema of the same name is the first that is looked into.
+        cluster.sql(&format!(
+            "CREATE ROLE {role} LOGIN PASSWORD 'secret'; \
+             CREATE SCHEMA {role} AUTHORIZATION {role}; \
+             ALTER ROLE {role} SET statement_timeout = '5s'; \
+             ALTER ROLE {role} SET idle_in_transaction_session_timeout = '5s'"
+        ));
+        let host = cluster.host().replace("%2F", "/");
+        let patience = Duration::from_secs(20);
+        let Some(pgbouncer) = Proxy::start("pgbouncer", patience, |address, directory| {
+            let path = directory.0.to_str().unwrap();
+            let mut text = block("ini").to_owned();
+            for (shown, here) in [
+                ("data = host=db.example", format!("postgres = host={host}")),
+                (
+                    "listen_port = 6432",
+                    format!("listen_port = {}\nunix_socket_dir =", address.port()),
+                ),
+                ("/etc/pgbouncer", path.to_owned()),
+            ] {
+                assert!(text.contains(shown), "{shown}");
+                text = text.replace(shown, &here);
+            }
+            // Fewer than there are clients.
+            text += &format!("default_pool_size = 3\n{lines}\n");
+            let file = directory.0.join("pgbouncer.ini");
+            fs::write(&file, text).unwrap();
+            fs::write(
+                directory.0.join("userlist.txt"),
+                format!("\"{role}\" \"secret\"\n"),
+            )
+            .unwrap();
+            let mut command = Command::new("pgbouncer");
+            if is_root() {
+                command.args(["--user", "postgres"]);
+            }
+            command.arg(file).stdout(Stdio::null());
+            command
+        }) else {
+            skipped("pgbouncer");
+            return None;
+        };
+        let url = format!("postgres://{role}:secret@{}/postgres", pgbouncer.address);
+        Some(Self {
+            schema: Schema::at(url),
+            _pgbouncer: pgbouncer,
+        })
+    }
+}
+
+impl Place for Pooled {
+    fn open(&self) -> Arc<dyn Store> {
+        self.schema.store()
+    }
+
+    fn many(&self) -> usize {
+        500
+    }
+
+    fn keeps_id_member(&self) -> bool {
+        true
+    }
+}
+
+mod pooled {
+    use super::*;
+    suite!(Pooled::new());
+}
+
+/// Now and then the connections between pgbouncer and the database are lost.
+#[test]
+fn of_clients_of_three_servers_exactly_one_wins_through_pgbouncer() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let Some(pooled) = Pooled::on(&cluster, "") else {
+        return;
+    };
+    let servers = servers::start(&pooled.schema);
+    let [won, _, unavailable, _] = servers::race(&servers, 100, |round| {
+        thread::sleep(Duration::from_millis(round as u64 % 17));
+        if round % 10 == 9 {
+            cluster.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE usename LIKE 'pooled%'",
+            );
+        }
+    });
+    assert!(won >= 80, "{won} {unavailable}");
+}
+
+/// pgbouncer closes the connection while the commit is under way, and it is not tried a second time.
+#[test]
+fn what_was_not_confirmed_through_pgbouncer_is_not_done_again() {
+    let Some(cluster) = Cluster::shared() else {
+        return;
+    };
+    let Some(pooled) = Pooled::on(cluster, "query_timeout = 1") else {
+        return;
+    };
+    let store = pooled.schema.store();
+    let version = create(&*store, "1");
+    pooled.schema.sql(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             PERFORM pg_sleep(3);
+             RETURN NULL;
+         END $$;
+         CREATE CONSTRAINT TRIGGER wait AFTER UPDATE ON document
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()",
+    );
+    let (one, wim) = (id("1"), person("Wim"));
+    let swap = store.swap(&Swap::replace(PERSONS, &one, version, &wim), now());
+    let error = swap.unwrap_err().to_string();
+    // pgbouncer says why, or is gone before that is read.
+    let whys = ["query timeout", "connection closed"];
+    let told = whys.map(|why| format!("{why}, while a write was being confirmed"));
+    assert!(told.iter().any(|it| error.ends_with(it)), "{error}");
+}
