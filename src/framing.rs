@@ -78,7 +78,7 @@ impl Framing {
                 match String::from_utf8_lossy(length).parse() {
                     Ok(0) => Ok(Self::Empty),
                     Ok(length) => Ok(Self::Length(length)),
-                    // Digits that do not fit are a length beyond any limit.
+                    // A number that overflows is longer than any limit.
                     Err(_) => Ok(Self::Length(u64::MAX)),
                 }
             }
@@ -106,6 +106,8 @@ fn check_fields(request: &Request<'_>) -> Result<(), Refusal> {
     }
 }
 
+/// Requires one Host field with a valid value. HTTP/1.0 may leave it out.
+///
 /// [RFC 9112 section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)
 fn check_host(request: &Request<'_>) -> Result<(), Refusal> {
     let mut hosts = request.field_texts("Host");
@@ -117,7 +119,7 @@ fn check_host(request: &Request<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// `uri-host [ ":" port ]`, by its characters. The host of an `http` URI is never empty
+/// Whether the text is `uri-host [ ":" port ]`, by its characters. The host of an `http` URI is never empty
 /// ([RFC 9110 section 4.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-4.2.1)).
 pub(crate) fn is_authority(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {

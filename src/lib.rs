@@ -28,9 +28,9 @@
 //!    |  1 target    path -> Root | Collection | Document   404 405 501
 //!    |  2 read      field lines -> Preconditions           400 415
 //!    |  3 select    store -> record, or none               404 503
-//!    |  4 judge     perform it, or the Reason why not      304 412, unless the write has its key
+//!    |  4 evaluate  the preconditions, on the record        304 412, unless the write has its key
 //!    |  5 perform   content -> Document                    400 422, 428 or 412 without If-Match
-//!    |  6 swap      store.swap(expected version, new)      409 (400); on a conflict again from 3
+//!    |  6 swap      store.swap(expected version, new)      409; on a conflict again from 3
 //!    v
 //! Response -> delayed by the door, if it is a 304 that may wait for a change
 //!    v

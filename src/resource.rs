@@ -74,7 +74,7 @@ pub(crate) fn respond_monitored(
         request,
         now,
     };
-    let result = handler.judge().and_then(|write| handler.perform(write));
+    let result = handler.prepare().and_then(|write| handler.perform(write));
     handler.response(result)
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn respond_early(
         request,
         now,
     };
-    match handler.judge() {
+    match handler.prepare() {
         Err(Finished::Problem(problem)) => Some(handler.response(Err(problem.into()))),
         _ => None,
     }
@@ -136,7 +136,7 @@ struct Handler<'a> {
 impl<'a> Handler<'a> {
     /// Does everything that needs no content. Returns the write that is to be performed, whose
     /// preconditions are true, or finishes the request.
-    fn judge(&self) -> Result<Write<'a>, Finished> {
+    fn prepare(&self) -> Result<Write<'a>, Finished> {
         self.policy
             .access
             .check(self.request, || self.needs_no_token())?;

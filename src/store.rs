@@ -74,7 +74,7 @@ pub trait Store: Send + Sync {
     /// A portion of a collection, in the byte order of the ids, and the version of the collection.
     /// Both are of one snapshot.
     ///
-    /// The time does not grow with the number of documents before the portion or after it.
+    /// The time depends on the size of the portion, and not on the documents before it or after it.
     ///
     /// # Errors
     ///
@@ -287,74 +287,33 @@ fn refuse_repeated(documents: &[(Id, Document)]) -> Result<(), SwapError> {
     }
 }
 
+/// Writes methods that call the same method of the store in the `Arc`.
+macro_rules! forward {
+    ($($method:ident($($name:ident: $type:ty),*) -> $return:ty;)*) => {$(
+        fn $method(&self, $($name: $type),*) -> $return {
+            (**self).$method($($name),*)
+        }
+    )*};
+}
+
+/// Every method, those with a default included, is the method of the store in the `Arc`.
 impl<S: Store + ?Sized> Store for Arc<S> {
-    fn get(&self, collection: &str, id: &Id) -> Result<Option<Record>, StoreError> {
-        (**self).get(collection, id)
-    }
-
-    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
-        (**self).version(collection)
-    }
-
-    fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {
-        (**self).list(collection, portion)
-    }
-
-    fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        (**self).swap(swap, now)
-    }
-
-    fn removal(
-        &self,
-        collection: &str,
-        id: &Id,
-        now: SystemTime,
-    ) -> Result<Option<KeyedWrite>, StoreError> {
-        (**self).removal(collection, id, now)
-    }
-
-    fn fill(
-        &self,
-        collection: &str,
-        documents: &[(Id, Document)],
-        now: SystemTime,
-    ) -> Result<(), SwapError> {
-        (**self).fill(collection, documents, now)
-    }
-
-    fn visit(
-        &self,
-        collection: &str,
-        visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        (**self).visit(collection, visit)
-    }
-
-    fn id_member(
-        &self,
-        collection: &str,
-        given: Option<&str>,
-    ) -> Result<Option<String>, StoreError> {
-        (**self).id_member(collection, given)
-    }
-
-    fn collections(&self) -> Result<Vec<String>, StoreError> {
-        (**self).collections()
-    }
-
-    fn versions(&self, collection: &str, ids: &[Id]) -> Result<Vec<Option<Version>>, StoreError> {
-        (**self).versions(collection, ids)
-    }
-
-    fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
-        (**self).listen(listener)
-    }
-
-    fn reads_block(&self) -> bool {
-        (**self).reads_block()
-    }
-
-    fn writes_block(&self) -> bool {
-        (**self).writes_block()
+    forward! {
+        get(collection: &str, id: &Id) -> Result<Option<Record>, StoreError>;
+        version(collection: &str) -> Result<Option<Version>, StoreError>;
+        list(collection: &str, portion: Portion<'_>) -> Result<List, StoreError>;
+        swap(swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError>;
+        removal(collection: &str, id: &Id, now: SystemTime)
+            -> Result<Option<KeyedWrite>, StoreError>;
+        fill(collection: &str, documents: &[(Id, Document)], now: SystemTime)
+            -> Result<(), SwapError>;
+        visit(collection: &str, visit: &mut dyn FnMut(&Record) -> ControlFlow<()>)
+            -> Result<(), StoreError>;
+        id_member(collection: &str, given: Option<&str>) -> Result<Option<String>, StoreError>;
+        collections() -> Result<Vec<String>, StoreError>;
+        versions(collection: &str, ids: &[Id]) -> Result<Vec<Option<Version>>, StoreError>;
+        listen(listener: Weak<dyn Listener>) -> Option<Duration>;
+        reads_block() -> bool;
+        writes_block() -> bool;
     }
 }

@@ -95,28 +95,18 @@ pub(super) fn with_members(schema: &Value, members: &[(&str, Value)], required: 
     let Some(keywords) = schema.as_object_mut() else {
         return schema;
     };
-    if let Some(properties) = keywords
-        .entry("properties")
-        .or_insert(json!({}))
-        .as_object_mut()
-    {
-        properties.extend(
-            members
-                .iter()
-                .map(|(name, schema)| ((*name).to_owned(), schema.clone())),
-        );
+    let properties = keywords.entry("properties").or_insert(json!({}));
+    if let Some(properties) = properties.as_object_mut() {
+        let members = members.iter().cloned();
+        properties.extend(members.map(|(name, schema)| (name.to_owned(), schema)));
     }
-    if !required {
-        return schema;
-    }
-    if let Some(names) = keywords
-        .entry("required")
-        .or_insert(json!([]))
-        .as_array_mut()
-    {
-        let missing = members.iter().map(|(name, _)| json!(name));
-        let missing: Vec<_> = missing.filter(|name| !names.contains(name)).collect();
-        names.extend(missing);
+    if required {
+        let names = keywords.entry("required").or_insert(json!([]));
+        if let Some(names) = names.as_array_mut() {
+            let missing = members.iter().map(|(name, _)| json!(name));
+            let missing: Vec<_> = missing.filter(|name| !names.contains(name)).collect();
+            names.extend(missing);
+        }
     }
     schema
 }

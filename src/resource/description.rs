@@ -21,12 +21,8 @@ const CORS_FIELDS: [&str; 3] = [
 /// Describes every path, method, field, status and schema. Tests compare it with the answers.
 pub(super) fn describe(collections: &Collections) -> Vec<u8> {
     let mut description = parsed(SERVER);
-    set(
-        &mut description,
-        "/info",
-        "version",
-        json!(env!("CARGO_PKG_VERSION")),
-    );
+    let version = json!(env!("CARGO_PKG_VERSION"));
+    set(&mut description, "/info", "version", version);
     let url = match collections.prefix() {
         "" => "/",
         prefix => prefix,
@@ -37,12 +33,8 @@ pub(super) fn describe(collections: &Collections) -> Vec<u8> {
         let targets = parsed(&COLLECTION.replace("@NAME@", name));
         for (target, path) in [("list", ""), ("document", "/{id}")] {
             let methods = targets.get(target).cloned().unwrap_or_default();
-            set(
-                &mut description,
-                "/paths",
-                &format!("/{name}{path}"),
-                methods,
-            );
+            let path = format!("/{name}{path}");
+            set(&mut description, "/paths", &path, methods);
         }
     }
     // Before the schemas are added, because a member in them may be named `responses`.

@@ -58,7 +58,7 @@ impl Contents {
         }
         let version = self.clock.next(now).ok_or_else(StoreError::exhausted)?;
         let keyed_write = swap.keyed_write();
-        let before = match swap.new_document().cloned() {
+        let previous = match swap.new_document().cloned() {
             Some(document) => {
                 let mut record = Record::new(id.clone(), document, version);
                 record.keyed_write = keyed_write.cloned().map(Arc::new);
@@ -66,8 +66,8 @@ impl Contents {
             }
             None => self.records.remove(id),
         };
-        let before = before.as_ref().and_then(|it| it.keyed_write.as_deref());
-        self.keys.forget(id, before);
+        let previous_write = previous.as_ref().and_then(|it| it.keyed_write.as_deref());
+        self.keys.forget(id, previous_write);
         match (keyed_write, swap.new_document()) {
             (Some(write), Some(_)) => self.keys.keep(id, write),
             (Some(write), None) => self.keys.keep_removal(id, write, version),
