@@ -11,7 +11,7 @@ use crate::target::{authority, split_scheme};
 /// Which requests are allowed: by their origin, their host and their token.
 ///
 /// The rules are the same for every target. By default every request is allowed, except a write
-/// that a browser sends for a page of another origin, which it names in Origin. The README describes
+/// that a browser sends for a page of another origin, which it names in Origin. `docs/access.md` describes
 /// the attack that this prevents.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
