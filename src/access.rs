@@ -69,7 +69,7 @@ impl Access {
     }
 
     /// Sets the names of the address that the server listens on, each with its port.
-    pub(crate) fn know_as(&mut self, own_names: Vec<String>) {
+    pub(crate) fn set_own_names(&mut self, own_names: Vec<String>) {
         self.own_names = own_names;
     }
 

@@ -104,7 +104,7 @@ pub struct Response {
     content: Vec<u8>,
     failure: Option<String>,
     wait: Option<Box<Wait>>,
-    is_routine: bool,
+    is_unlogged: bool,
 }
 
 /// A field line of a [`Response`]: its name, and its value.
@@ -119,14 +119,14 @@ impl Response {
             content: Vec::new(),
             failure: None,
             wait: None,
-            is_routine: false,
+            is_unlogged: false,
         }
     }
 
     /// Marks the response as the answer to a health check, which is not logged.
-    pub(crate) fn routine(self) -> Self {
+    pub(crate) fn unlogged(self) -> Self {
         Self {
-            is_routine: true,
+            is_unlogged: true,
             ..self
         }
     }
@@ -257,8 +257,8 @@ impl Response {
 
     /// Whether the response is not logged, because a health check has succeeded, as it does every few
     /// seconds.
-    pub(crate) fn is_routine(&self) -> bool {
-        self.is_routine
+    pub(crate) fn is_unlogged(&self) -> bool {
+        self.is_unlogged
     }
 
     /// Takes the response apart: the status code, the field lines in the order in which they are

@@ -23,9 +23,9 @@ mod write;
 use monitor::StoreMonitor;
 pub(crate) use monitor::{Monitor, check};
 #[cfg(feature = "hyper")]
-pub(crate) use monitor::{asks_health, asks_store};
+pub(crate) use monitor::{asks_store, reads_health};
 #[cfg(feature = "hyper")]
-pub(crate) use read::may_list_much;
+pub(crate) use read::may_be_long_list;
 use write::Write;
 
 /// Answers a request, whose content is complete.

@@ -72,7 +72,7 @@ impl Server {
         if options.door == Door::TinyHttp {
             tiny_http::configure(&listener, options.timeout).map_err(ServeError::at(&address))?;
         }
-        options.policy.access.know_as(address.own_names());
+        options.policy.access.set_own_names(address.own_names());
         let (door, timeout) = (options.door, options.timeout);
         Ok(Self {
             service: Arc::new(Service::new(Arc::new(store), options)),

@@ -67,7 +67,7 @@ pub(crate) fn check(store: &dyn Store, policy: &Policy) -> Result<(), StoreError
 
 /// Whether the answer depends on a check of the store.
 #[cfg(feature = "hyper")]
-pub(crate) fn asks_health(policy: &Policy, request: &Request<'_>) -> bool {
+pub(crate) fn reads_health(policy: &Policy, request: &Request<'_>) -> bool {
     let target = Target::parse(request.target, &policy.collections);
     request.method.is_read() && matches!(target, Ok(Target::Endpoint(Endpoint::Health)))
 }
@@ -100,7 +100,7 @@ impl Handler<'_> {
         self.monitor.check()?;
         let response = self.uncacheable()?;
         let content = to_json(&json!({"message": "The store answers"}));
-        Ok(response.with_content(JSON, content).routine())
+        Ok(response.with_content(JSON, content).unlogged())
     }
 
     /// Reads the counters.

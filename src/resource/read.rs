@@ -34,7 +34,7 @@ const SHORT_PAGE: usize = 100;
 /// Whether the answer may be a long list: to a read of a collection without If-None-Match, or to a
 /// POST whose client prefers to get the list if it fails.
 #[cfg(feature = "hyper")]
-pub(crate) fn may_list_much(policy: &Policy, request: &Request<'_>) -> bool {
+pub(crate) fn may_be_long_list(policy: &Policy, request: &Request<'_>) -> bool {
     let has = |name| request.field_lines(name).next().is_some();
     let is_long = || Page::from_target(request.target).is_ok_and(|it| it.limit > SHORT_PAGE);
     let target = Target::parse(request.target, &policy.collections);

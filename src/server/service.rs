@@ -213,7 +213,7 @@ impl Service {
             metrics.count(method, response.status());
         }
         match (self.access_log.get(), received_at) {
-            (Some(log), Some(received_at)) if !response.is_routine() => {
+            (Some(log), Some(received_at)) if !response.is_unlogged() => {
                 log.response(peer, &request_line(), response, received_at);
             }
             _ => {}
@@ -230,7 +230,7 @@ impl Service {
 
     /// Whether the response depends on a check of a store whose calls may block.
     pub(super) fn needs_check(&self, request: &Request<'_>) -> bool {
-        self.store.reads_block() && resource::asks_health(&self.options.policy, request)
+        self.store.reads_block() && resource::reads_health(&self.options.policy, request)
     }
 
     pub(super) fn checker(&self) -> &Arc<Checker> {
@@ -243,8 +243,8 @@ impl Service {
     }
 
     /// Whether the response may be a list so long that making it delays other requests.
-    pub(super) fn may_list_much(&self, request: &Request<'_>) -> bool {
-        resource::may_list_much(&self.options.policy, request)
+    pub(super) fn may_be_long_list(&self, request: &Request<'_>) -> bool {
+        resource::may_be_long_list(&self.options.policy, request)
     }
 }
 

@@ -267,7 +267,7 @@ impl Handler {
 
     /// Whether the response is made on the event loop, since that takes microseconds.
     fn answers_on_loop(&self, request: &Request<'_>) -> bool {
-        !self.service.asks_store_that_blocks(request) && !self.service.may_list_much(request)
+        !self.service.asks_store_that_blocks(request) && !self.service.may_be_long_list(request)
     }
 
     /// Runs `work` on a thread for calls of the store, since it may block or take long.
