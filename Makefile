@@ -8,7 +8,7 @@ run: ## serve on 127.0.0.1:5000, with more flags in ARGS='--collection notes'
 	@cargo run --release -- --access-log $(ARGS)
 
 # A test waits most of its time.
-export RUST_TEST_THREADS ?= 8
+export RUST_TEST_THREADS ?= 6
 
 test: ## run every test of the default build
 	cargo test --locked
