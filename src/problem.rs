@@ -1,6 +1,6 @@
 //! Problems: why a request is not performed, and the answer that says so.
 
-use serde_json::json;
+use serde::Serialize;
 
 use crate::access::Denial;
 use crate::document::{ContentError, Id};
@@ -232,30 +232,41 @@ impl Problem {
     }
 }
 
-/// The content of the answer, and its media type. The members are in alphabetical order.
-///
-/// [RFC 9457 section 3](https://www.rfc-editor.org/rfc/rfc9457#section-3)
+/// The content of the answer, and its media type.
 fn content(
     status: u16,
     message: &str,
     detail: Option<String>,
     profile: Profile,
 ) -> (&'static str, Vec<u8>) {
-    let (media_type, content) = match (profile, detail) {
-        (Profile::Compatible, None) => (JSON, json!({"message": message})),
-        (Profile::Compatible, Some(detail)) => {
-            (JSON, json!({"detail": detail, "message": message}))
-        }
-        (Profile::Strict, detail) => {
+    match profile {
+        Profile::Compatible => (JSON, to_json(&Message { detail, message })),
+        Profile::Strict => {
             let detail = detail.map_or_else(String::new, |it| format!(": {it}"));
-            let content = json!({
-                "detail": format!("{message}{detail}"),
-                "status": status,
-                "title": reason_phrase(status),
-                "type": "about:blank",
-            });
-            ("application/problem+json", content)
+            let details = Details {
+                detail: format!("{message}{detail}"),
+                status,
+                title: reason_phrase(status),
+                r#type: "about:blank",
+            };
+            ("application/problem+json", to_json(&details))
         }
-    };
-    (media_type, to_json(&content))
+    }
+}
+
+/// The content of a problem as the older service writes it.
+#[derive(Serialize)]
+struct Message<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    message: &'a str,
+}
+
+/// [RFC 9457 section 3](https://www.rfc-editor.org/rfc/rfc9457#section-3)
+#[derive(Serialize)]
+struct Details {
+    detail: String,
+    status: u16,
+    title: &'static str,
+    r#type: &'static str,
 }
