@@ -5,7 +5,7 @@ use std::time::Duration;
 pub(super) const NO_ANSWER: &str = "it does not answer";
 
 /// How long a call waits for the result of the probe: it has connected by then, if it can.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PROBE_WAIT: Duration = Duration::from_secs(1);
 
 /// A circuit breaker. It opens when a call of the database gets no answer, and no other call has got
 /// one meanwhile; it closes at the next answer. While it is open, one call at a time is admitted.
@@ -41,7 +41,7 @@ impl Breaker {
         let is_probed = |state: &mut State| state.is_open && state.has_probe;
         let waited = self
             .changed
-            .wait_timeout_while(self.lock(), PATIENCE, is_probed);
+            .wait_timeout_while(self.lock(), PROBE_WAIT, is_probed);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if !state.is_open {
             return Ok(None);

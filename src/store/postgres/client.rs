@@ -21,7 +21,7 @@ pub(super) type Parameters<'a> = [(&'a (dyn ToSql + Sync), Type)];
 const LONGER: Duration = Duration::from_secs(601);
 
 /// How long the end of a session may take to be sent.
-const FAREWELL: Duration = Duration::from_millis(100);
+const END_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long the database may take to answer.
 #[derive(Clone, Copy, Debug)]
@@ -40,10 +40,7 @@ impl Limit {
 
     /// How long the next statement may take.
     pub(super) fn left(self) -> Duration {
-        match self {
-            Self::Until(end) => end.saturating_duration_since(Instant::now()),
-            Self::Each(time) => time,
-        }
+        self.end().saturating_duration_since(Instant::now())
     }
 
     fn end(self) -> Instant {
@@ -252,7 +249,7 @@ impl Drop for Session {
     /// Tells the database that the session ends.
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
-            let end = Instant::now() + FAREWELL;
+            let end = Instant::now() + END_TIMEOUT;
             let _ = block_until(end, &self.runtime, connection);
         }
     }
