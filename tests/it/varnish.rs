@@ -77,20 +77,19 @@ fn varnish_in_front_revalidates() {
     let first = get("");
     assert_eq!(next(), "GET /persons/1 HTTP/1.1 200");
     let tag = first.field("ETag").unwrap().to_owned();
-    // From now on the server is asked whether it has changed; what has not, it does not send.
-    let mut revalidated = 0;
-    let deadline = Instant::now() + STUCK;
-    while revalidated < 3 {
-        assert!(Instant::now() < deadline, "the server is not asked");
-        let again = get("");
-        assert_eq!((again.status, &*again.content), (200, &*first.content));
+    // From now on the server is asked whether it has changed; what has not, it does not send. Within
+    // the first millisecond it is not asked, and at the instant of its end Varnish 7.1 asks without
+    // a precondition.
+    for (fields, status, content) in [
+        (String::new(), 200, &*first.content),
+        (format!("If-None-Match: {tag}\r\n"), 304, ""),
+        (String::new(), 200, &*first.content),
+    ] {
+        thread::sleep(Duration::from_millis(10));
+        let again = get(&fields);
+        assert_eq!((again.status, &*again.content), (status, content));
         assert_eq!(again.field("ETag"), Some(&*tag));
-        let known = get(&format!("If-None-Match: {tag}\r\n"));
-        assert_eq!((known.status, &*known.content), (304, ""));
-        while let Ok(line) = log.try_recv() {
-            assert_eq!(line, "GET /persons/1 HTTP/1.1 304");
-            revalidated += 1;
-        }
+        assert_eq!(next(), "GET /persons/1 HTTP/1.1 304");
     }
     // The preconditions of a write come through, and everybody sees what it did.
     let guard = format!("If-Match: {tag}\r\n");
@@ -98,6 +97,7 @@ fn varnish_in_front_revalidates() {
     let mut writer = Client::connect(varnish.address);
     assert_eq!(ask(&mut writer, &put).status, 200);
     assert_eq!(ask(&mut writer, &put).status, 412);
+    let deadline = Instant::now() + STUCK;
     let mut changed = get("");
     while changed.field("ETag") == Some(&*tag) {
         assert!(Instant::now() < deadline, "the old one is kept");

@@ -133,7 +133,8 @@ impl Client {
                 assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(rest));
                 true
             }
-            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => true,
+            Err(error) => panic!("the connection is not closed: {error}"),
         }
     }
 
