@@ -16,11 +16,11 @@ test: ## run every test of the default build
 # What the stores do by themselves, and with several servers, and what needs no door, is tried once.
 again = cargo test --locked --all-features --test it -- --skip store:: --skip sqlite:: --skip postgres:: \
 	--skip servers:: --skip failover:: --skip pgbouncer:: --skip seeded:: --skip the_whole_space --skip run_py \
-	--skip windows::
+	--skip browser_windows::
 
 # `make test` tries the page in a browser; it is the same with every feature.
 test-all: ## run every test with every feature, at each door and with each store
-	cargo test --locked --all-features -- --skip windows::
+	cargo test --locked --all-features -- --skip browser_windows::
 	IFMATCH_TEST_DOOR=hyper $(again)
 	IFMATCH_TEST_STORE=sqlite $(again)
 	IFMATCH_TEST_DOOR=hyper IFMATCH_TEST_THREADS=4 IFMATCH_TEST_STORE=postgres $(again)

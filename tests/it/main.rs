@@ -17,6 +17,8 @@ mod access;
 mod bad_input;
 mod bounds;
 mod browser;
+#[cfg(target_os = "linux")]
+mod browser_windows;
 mod cli;
 mod collection;
 mod conformance;
@@ -81,5 +83,3 @@ mod varnish;
 mod vectors;
 mod version;
 mod waiting;
-#[cfg(target_os = "linux")]
-mod windows;

@@ -281,6 +281,7 @@ fn killed_at_any_moment_it_has_taken_over_all_or_nothing() {
     let (file, start) = (copy(), Instant::now());
     let mut child = spawn(&file);
     while schema(&file) == 1 {
+        assert!(child.try_wait().unwrap().is_none(), "the server has ended");
         thread::yield_now();
     }
     let takes = start.elapsed();
