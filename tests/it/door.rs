@@ -138,24 +138,51 @@ fn a_stopped_server_frees_its_address() {
     }
 }
 
-/// A client that reads slowly gets the answer under way as a whole.
-#[test]
-fn stopping_truncates_no_answer() {
+/// A server with a person that is longer than the buffers of a socket.
+fn serving_long_person() -> Serving {
     let mut options = options();
     options.policy.max_content = 20_000_000;
     let serving = Serving::with(MemoryStore::new(), options);
-    // Longer than the buffers of a socket.
     let content = format!(
         r#"{{"person_id": "1", "person_name": "{}"}}"#,
         "x".repeat(12_000_000)
     );
     assert_eq!(serving.ask("POST /persons", "", &content).status, 201);
+    serving
+}
+
+/// A client that reads slowly gets the answer under way as a whole.
+#[test]
+fn stopping_truncates_no_answer() {
+    let serving = serving_long_person();
     let mut client = serving.client();
     client.send(GET.repeat(2));
     client.wait();
     let reader = std::thread::spawn(move || {
         let person = client.receive();
         (person.status, person.content.matches('x').count())
+    });
+    drop(serving);
+    assert_eq!(reader.join().unwrap(), (200, 12_000_000));
+}
+
+/// So does a client that has waited for it, even if no other connection is open.
+#[test]
+fn stopping_truncates_no_answer_that_was_waited_for() {
+    let serving = serving_long_person();
+    let tag = serving.ask("HEAD /persons", "", "");
+    let mut client = serving.client();
+    let fields = format!(
+        "If-None-Match: {}\r\nPrefer: wait=60\r\n",
+        tag.field("ETag").unwrap()
+    );
+    client.send(request("GET /persons?limit=1000", &fields, ""));
+    // It waits when the change is made, or is answered with the changed list at once.
+    serving.create("2");
+    let reader = std::thread::spawn(move || {
+        client.wait();
+        let list = client.receive();
+        (list.status, list.content.matches('x').count())
     });
     drop(serving);
     assert_eq!(reader.join().unwrap(), (200, 12_000_000));

@@ -71,13 +71,14 @@ impl Handler {
             .ok()
     }
 
-    /// Waits until no connection is open.
+    /// Waits until no connection is open, and holds all permits by then.
+    ///
+    /// The permits to wait come first: a request that ends its wait exchanges its permit for that of a
+    /// connection, and none can begin to wait any more.
     pub(super) async fn connections_ended(&self) {
-        let _ = self
-            .connection_permits
-            .acquire_many(self.limits.connections)
-            .await;
-        let _ = self.waiting_permits.acquire_many(self.limits.waiting).await;
+        let (connections, waiting) = (self.limits.connections, self.limits.waiting);
+        let _waiting = self.waiting_permits.acquire_many(waiting).await;
+        let _connections = self.connection_permits.acquire_many(connections).await;
     }
 
     /// Answers the requests on one connection until it ends or the server stops.
