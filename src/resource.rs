@@ -18,14 +18,14 @@ mod monitor;
 mod read;
 mod repetition;
 mod selection;
+#[cfg(feature = "hyper")]
+mod work;
 mod write;
 
 use monitor::StoreMonitor;
 pub(crate) use monitor::{Monitor, check};
 #[cfg(feature = "hyper")]
-pub(crate) use monitor::{asks_store, reads_health};
-#[cfg(feature = "hyper")]
-pub(crate) use read::may_be_long_list;
+pub(crate) use work::Work;
 use write::Write;
 
 /// Answers a request, whose content is complete.
@@ -181,7 +181,7 @@ impl<'a> Handler<'a> {
             Target::Root => Some(reads),
             Target::Endpoint(endpoint) => match endpoint {
                 Endpoint::OpenApi | Endpoint::Health => Some(reads),
-                Endpoint::Metrics => self.monitor.metrics().map(|_| reads),
+                Endpoint::Metrics => self.monitor.has_metrics().then_some(reads),
                 Endpoint::Script | Endpoint::Style => self.policy.page.then_some(reads),
             },
             Target::Collection(_) => Some("GET, HEAD, POST, OPTIONS"),

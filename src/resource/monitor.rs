@@ -5,11 +5,7 @@ use serde_json::json;
 use crate::collection::Collection;
 use crate::endpoint::Endpoint;
 use crate::json::to_json;
-#[cfg(feature = "hyper")]
-use crate::message::Request;
 use crate::message::Response;
-#[cfg(feature = "hyper")]
-use crate::method::Method;
 use crate::policy::Policy;
 use crate::problem::JSON;
 use crate::resource::{Finished, Handler};
@@ -28,6 +24,9 @@ pub(crate) trait Monitor {
     ///
     /// When the store does not answer.
     fn check(&self) -> Result<(), StoreError>;
+
+    /// Whether the server counts its requests.
+    fn has_metrics(&self) -> bool;
 
     /// The counters of the server in the text format of Prometheus; `None` if it counts nothing.
     fn metrics(&self) -> Option<String>;
@@ -50,6 +49,10 @@ impl Monitor for StoreMonitor<'_> {
         check(self.store, self.policy)
     }
 
+    fn has_metrics(&self) -> bool {
+        false
+    }
+
     fn metrics(&self) -> Option<String> {
         None
     }
@@ -63,24 +66,6 @@ impl Monitor for StoreMonitor<'_> {
 pub(crate) fn check(store: &dyn Store, policy: &Policy) -> Result<(), StoreError> {
     let first = policy.collections.iter().next().map(Collection::name);
     first.map_or(Ok(()), |name| store.version(name).map(drop))
-}
-
-/// Whether the answer depends on a check of the store.
-#[cfg(feature = "hyper")]
-pub(crate) fn reads_health(policy: &Policy, request: &Request<'_>) -> bool {
-    let target = || Target::parse(request.target, &policy.collections);
-    request.method.is_read() && matches!(target(), Ok(Target::Endpoint(Endpoint::Health)))
-}
-
-/// Whether the response may depend on the store.
-#[cfg(feature = "hyper")]
-pub(crate) fn asks_store(policy: &Policy, request: &Request<'_>) -> bool {
-    let target = || Target::parse(request.target, &policy.collections);
-    request.method != Method::Options
-        && matches!(
-            target(),
-            Ok(Target::Collection(_) | Target::Document(..) | Target::Endpoint(Endpoint::Health))
-        )
 }
 
 impl Handler<'_> {

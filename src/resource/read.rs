@@ -7,14 +7,8 @@ use crate::document::{Id, Record};
 use crate::endpoint::Endpoint;
 use crate::entity_tag::EntityTag;
 use crate::json::to_json;
-#[cfg(feature = "hyper")]
-use crate::message::Request;
 use crate::message::Response;
-#[cfg(feature = "hyper")]
-use crate::method::Method;
 use crate::page::Page;
-#[cfg(feature = "hyper")]
-use crate::policy::Policy;
 use crate::policy::Profile;
 use crate::preference::Return;
 use crate::problem::JSON;
@@ -25,26 +19,6 @@ use crate::store::List;
 use crate::target::{Target, document_path, endpoint_path};
 use crate::validators::Validators;
 use crate::version::Version;
-
-/// The most documents of a list that takes about as long as other answers. A list of 1,000 takes 30
-/// times as long.
-#[cfg(feature = "hyper")]
-const SHORT_PAGE: usize = 100;
-
-/// Whether the answer may be a long list: to a read of a collection without If-None-Match, or to a
-/// POST whose client prefers to get the list if it fails.
-#[cfg(feature = "hyper")]
-pub(crate) fn may_be_long_list(policy: &Policy, request: &Request<'_>) -> bool {
-    let has = |name| request.field_lines(name).next().is_some();
-    let is_long = || Page::from_target(request.target).is_ok_and(|it| it.limit > SHORT_PAGE);
-    let target = Target::parse(request.target, &policy.collections);
-    matches!(target, Ok(Target::Collection(_)))
-        && match request.method {
-            Method::Get | Method::Head => !has("If-None-Match") && is_long(),
-            Method::Post => Return::of(request) == Some(Return::Representation),
-            _ => false,
-        }
-}
 
 impl Handler<'_> {
     /// Answers GET and HEAD of a target that exists.

@@ -8,6 +8,8 @@ use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::policy::Policy;
 use crate::problem::Problem;
+#[cfg(feature = "hyper")]
+use crate::resource::Work;
 use crate::resource::{self, Monitor};
 use crate::server::health::{Checker, Health};
 use crate::server::lock::lock;
@@ -228,23 +230,13 @@ impl Service {
         self.metrics.as_ref()?.count_connection()
     }
 
-    /// Whether the response depends on a check of a store whose calls may block.
-    pub(super) fn needs_check(&self, request: &Request<'_>) -> bool {
-        self.store.reads_block() && resource::reads_health(&self.options.policy, request)
+    /// What the response to this request may take; see [`Work::of`].
+    pub(super) fn work(&self, request: &Request<'_>, has_changed: bool) -> Work {
+        Work::of(&*self.store, &self.options.policy, request, has_changed)
     }
 
     pub(super) fn checker(&self) -> &Arc<Checker> {
         &self.checker
-    }
-
-    /// Whether the response depends on a store whose calls may block.
-    pub(super) fn asks_store_that_blocks(&self, request: &Request<'_>) -> bool {
-        self.store_blocks(request.method) && resource::asks_store(&self.options.policy, request)
-    }
-
-    /// Whether the response may be a list so long that making it delays other requests.
-    pub(super) fn may_be_long_list(&self, request: &Request<'_>) -> bool {
-        resource::may_be_long_list(&self.options.policy, request)
     }
 }
 
@@ -268,6 +260,10 @@ impl Monitor for ServiceMonitor<'_> {
             None if store.reads_block() => checker.begin()?.block(),
             None => resource::check(&**store, &options.policy),
         }
+    }
+
+    fn has_metrics(&self) -> bool {
+        self.service.metrics.is_some()
     }
 
     fn metrics(&self) -> Option<String> {

@@ -17,6 +17,7 @@ use tokio_io_timeout::TimeoutStream;
 use crate::framing::{DRAINABLE, Framing, Refusal};
 use crate::message::{Request, Response};
 use crate::problem::Problem;
+use crate::resource::Work;
 use crate::server::health::{CHECK_TIMEOUT, Check, Health};
 use crate::server::hyper::connection::{ClientStream, Connection};
 use crate::server::hyper::content;
@@ -151,8 +152,9 @@ impl Handler {
         let response = match read {
             Ok(Read::Content(content)) => {
                 let request = request.with_content(&content);
-                let response = self.respond(&head, &request, &content).await;
-                self.wait(response, &head, &request, connection).await
+                let response = self.respond(&head, &request, &content, false).await;
+                self.wait(response, &head, &request, &content, connection)
+                    .await
             }
             Ok(Read::Answered(response)) => response,
             Err(refusal) => self.service.refuse(&request, refusal),
@@ -182,13 +184,14 @@ impl Handler {
             return Ok(Read::Content(Bytes::new()));
         }
         if head.expects_continue() {
-            let early = if self.service.needs_check(request) || self.answers_on_loop(request) {
-                self.service.respond_early(request)
-            } else {
-                let early =
-                    |service: &Service, request: Request<'_>| service.respond_early(&request);
-                let early = self.on_store_thread(head, early).await;
-                early.unwrap_or_else(|problem| Some(self.service.answer_problem(problem, request)))
+            let early = match self.service.work(request, false) {
+                Work::Short | Work::Check => self.service.respond_early(request),
+                work => {
+                    let early =
+                        |service: &Service, request: Request<'_>| service.respond_early(&request);
+                    let early = self.on_store_thread(work, head, early).await;
+                    early.unwrap_or_else(|it| Some(self.service.answer_problem(it, request)))
+                }
             };
             if let Some(response) = early {
                 return Ok(Read::Answered(response));
@@ -201,19 +204,28 @@ impl Handler {
         }
     }
 
-    async fn respond(&self, head: &Head, request: &Request<'_>, content: &Bytes) -> Response {
-        if self.service.needs_check(request) {
-            let health = self.check().await;
-            return self.service.respond_with_health(request, Some(health));
-        }
-        if self.answers_on_loop(request) {
-            return self.service.respond(request);
+    /// Makes the response on this thread if that takes microseconds, otherwise on a store thread.
+    async fn respond(
+        &self,
+        head: &Head,
+        request: &Request<'_>,
+        content: &Bytes,
+        has_changed: bool,
+    ) -> Response {
+        let work = self.service.work(request, has_changed);
+        match work {
+            Work::Short => return self.service.respond(request),
+            Work::Check => {
+                let health = self.check().await;
+                return self.service.respond_with_health(request, Some(health));
+            }
+            Work::Long | Work::Read | Work::Write => {}
         }
         let content = content.clone();
         let respond = move |service: &Service, request: Request<'_>| {
             service.respond(&request.with_content(&content))
         };
-        let answered = self.on_store_thread(head, respond).await;
+        let answered = self.on_store_thread(work, head, respond).await;
         answered.unwrap_or_else(|problem| self.service.answer_problem(problem, request))
     }
 
@@ -234,6 +246,7 @@ impl Handler {
         first: Response,
         head: &Head,
         request: &Request<'_>,
+        content: &Bytes,
         connection: &Connection,
     ) -> Response {
         let Some(wait) = first.wait().cloned() else {
@@ -247,10 +260,10 @@ impl Handler {
             return first;
         };
         let end = Instant::now() + wait.limit;
-        let mut is_over = false;
+        let (mut is_over, mut has_changed) = (false, false);
         loop {
             is_over |= self.service.waiters().is_closed();
-            let response = self.respond(head, request, &Bytes::new()).await;
+            let response = self.respond(head, request, content, has_changed).await;
             match response.wait() {
                 Some(unchanged) if !is_over => subscription.set_version(unchanged.version),
                 _ => {
@@ -259,34 +272,28 @@ impl Handler {
                 }
             }
             tokio::select! {
-                () = poll_fn(|context| subscription.poll(context)) => {}
+                () = poll_fn(|context| subscription.poll(context)) => has_changed = true,
                 () = sleep_until(end) => is_over = true,
                 () = poll_fn(&connection.peer_closed) => is_over = true,
             }
         }
     }
 
-    /// Whether the response is made on the event loop, since that takes microseconds.
-    fn answers_on_loop(&self, request: &Request<'_>) -> bool {
-        !self.service.asks_store_that_blocks(request) && !self.service.may_be_long_list(request)
-    }
-
-    /// Runs `work` on a thread for calls of the store, since it may block or take long.
+    /// Calls `respond` on a thread for this work.
     ///
     /// # Errors
     ///
-    /// When its turn comes too late: `work` does not run then. Or when it panics, or the server ends
+    /// When its turn comes too late: it is not called then. Or when it panics, or the server ends
     /// meanwhile.
     async fn on_store_thread<R: Send + 'static>(
         &self,
+        work: Work,
         head: &Head,
-        work: impl FnOnce(&Service, Request<'_>) -> R + Send + 'static,
+        respond: impl FnOnce(&Service, Request<'_>) -> R + Send + 'static,
     ) -> Result<R, Problem> {
         let (service, sent) = (Arc::clone(&self.service), head.clone());
-        let call = move || work(&service, sent.request(&sent.target()));
-        self.store_queues
-            .run(&self.service, head.method(), call)
-            .await
+        let call = move || respond(&service, sent.request(&sent.target()));
+        self.store_queues.run(work, call).await
     }
 }
 

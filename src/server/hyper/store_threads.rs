@@ -3,18 +3,17 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::method::Method;
 use crate::problem::Problem;
-use crate::server::service::Service;
+use crate::resource::Work;
 use crate::store::StoreError;
 
 /// The most reads that may be blocked in the store at once, and the most writes: reads continue while
 /// all writes wait for each other.
 const MAX_CALLS: usize = 16;
 
-/// The most long lists that are made at once of a store whose calls do not block. Each takes a core
-/// and up to a megabyte: more at once would only need more memory.
-const MAX_LISTS: usize = 2;
+/// The most long responses that are made at once from a store whose calls do not block. Each takes a
+/// core and up to some megabytes: more at once would only need more memory.
+const MAX_LONG: usize = 2;
 
 /// How long a call that may block waits for its thread at most. If each call of a store that hangs
 /// times out, the calls in the queue fail then, and do not time out one after the other.
@@ -27,7 +26,7 @@ const QUEUE_TIMEOUT: Duration = Duration::from_millis(1500);
 pub(super) struct StoreThreads {
     reads: Runtime,
     writes: Runtime,
-    lists: Runtime,
+    long: Runtime,
 }
 
 impl StoreThreads {
@@ -45,7 +44,7 @@ impl StoreThreads {
         Ok(Self {
             reads: of(MAX_CALLS)?,
             writes: of(MAX_CALLS)?,
-            lists: of(MAX_LISTS)?,
+            long: of(MAX_LONG)?,
         })
     }
 
@@ -53,13 +52,13 @@ impl StoreThreads {
         StoreQueues {
             reads: self.reads.handle().clone(),
             writes: self.writes.handle().clone(),
-            lists: self.lists.handle().clone(),
+            long: self.long.handle().clone(),
         }
     }
 
     /// Abandons the calls that have not ended.
     pub(super) fn abandon(self) {
-        for runtime in [self.reads, self.writes, self.lists] {
+        for runtime in [self.reads, self.writes, self.long] {
             runtime.shutdown_background();
         }
     }
@@ -70,11 +69,11 @@ impl StoreThreads {
 pub(super) struct StoreQueues {
     reads: Handle,
     writes: Handle,
-    lists: Handle,
+    long: Handle,
 }
 
 impl StoreQueues {
-    /// Runs `call` of a request of this method on one of the threads.
+    /// Runs `call` on one of the threads for this work.
     ///
     /// # Errors
     ///
@@ -82,23 +81,18 @@ impl StoreQueues {
     /// server ends meanwhile.
     pub(super) async fn run<R: Send + 'static>(
         &self,
-        service: &Service,
-        method: Method,
+        work: Work,
         call: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R, Problem> {
-        let called = if service.store_blocks(method) {
-            let queue = match method {
-                Method::Get | Method::Head | Method::Options => &self.reads,
-                _ => &self.writes,
-            };
-            let queued_at = Instant::now();
-            let call = move || (queued_at.elapsed() < QUEUE_TIMEOUT).then(call);
-            queue.spawn_blocking(call).await
-        } else {
-            self.lists.spawn_blocking(move || Some(call())).await
+        let (queue, may_be_late) = match work {
+            Work::Short | Work::Long => (&self.long, true),
+            Work::Check | Work::Read => (&self.reads, false),
+            Work::Write => (&self.writes, false),
         };
-        let result = called.map_err(|_| Problem::Panicked)?;
-        result.ok_or_else(|| {
+        let queued_at = Instant::now();
+        let call = move || (may_be_late || queued_at.elapsed() < QUEUE_TIMEOUT).then(call);
+        let result = queue.spawn_blocking(call).await;
+        result.map_err(|_| Problem::Panicked)?.ok_or_else(|| {
             let reason = format!("{MAX_CALLS} calls before this one have not ended in time");
             StoreError::new(reason).into()
         })

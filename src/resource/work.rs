@@ -1,0 +1,125 @@
+//! How much the response to a request takes.
+
+use crate::endpoint::Endpoint;
+use crate::message::Request;
+use crate::method::Method;
+use crate::page::Page;
+use crate::policy::Policy;
+use crate::preference::Return;
+use crate::store::Store;
+use crate::target::Target;
+
+/// The most documents of a list that takes about as long as other responses. A list of 1,000 takes
+/// 30 times as long.
+const SHORT_PAGE: usize = 100;
+
+/// The longest content that is parsed about as fast as other requests are answered, in bytes.
+const SHORT_CONTENT: usize = 16 * 1024;
+
+/// What a response takes, so that a server with an event loop can make it on the right thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Some microseconds.
+    Short,
+    /// Much computing, without a call that blocks: a long list, or long content.
+    Long,
+    /// A check of a store that may block.
+    Check,
+    /// Calls of the store that may block, to read.
+    Read,
+    /// Calls of the store that may block, to write.
+    Write,
+}
+
+impl Work {
+    /// What the response to this request may take.
+    ///
+    /// A client that sends If-None-Match mostly gets 304, which is short. That is not so if the
+    /// resource `has_changed`.
+    pub(crate) fn of(
+        store: &dyn Store,
+        policy: &Policy,
+        request: &Request<'_>,
+        has_changed: bool,
+    ) -> Self {
+        let target = Target::parse(request.target, &policy.collections);
+        let (is_read, reads_block) = (request.method.is_read(), store.reads_block());
+        match target {
+            _ if request.method == Method::Options => Self::Short,
+            Ok(Target::Endpoint(Endpoint::Health)) if is_read && reads_block => Self::Check,
+            Ok(Target::Collection(_) | Target::Document(..)) => {
+                if is_read && reads_block {
+                    Self::Read
+                } else if !is_read && (reads_block || store.writes_block()) {
+                    Self::Write
+                } else if request.content.len() > SHORT_CONTENT
+                    || matches!(target, Ok(Target::Collection(_)))
+                        && may_be_long_list(request, has_changed)
+                {
+                    Self::Long
+                } else {
+                    Self::Short
+                }
+            }
+            _ => Self::Short,
+        }
+    }
+}
+
+/// Whether the response to a request for a collection may be a long list. The client of a POST may
+/// prefer to get the list if the POST fails.
+fn may_be_long_list(request: &Request<'_>, has_changed: bool) -> bool {
+    let is_long = || Page::from_target(request.target).is_ok_and(|it| it.limit > SHORT_PAGE);
+    let is_current = || !has_changed && request.field_lines("If-None-Match").next().is_some();
+    match request.method {
+        Method::Get | Method::Head => !is_current() && is_long(),
+        Method::Post => Return::of(request) == Some(Return::Representation),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn long_lists_and_long_content_are_long() {
+        use Method::{Delete, Get, Options, Post, Put};
+        let (list, known) = ("/persons?limit=101", [("If-None-Match", "\"a\"")]);
+        let prefers = [("Prefer", "return=representation")];
+        for (method, target, fields, content, has_changed, expected) in [
+            (Get, "/persons", &[][..], 0, false, Work::Long),
+            (Get, "/persons?limit=100", &[], 0, false, Work::Short),
+            (Get, list, &[], 0, false, Work::Long),
+            (Get, list, &known, 0, false, Work::Short),
+            (Get, list, &known, 0, true, Work::Long),
+            (Options, list, &[], 0, false, Work::Short),
+            (Get, "/persons/1", &[], 0, true, Work::Short),
+            (Post, "/persons", &[], SHORT_CONTENT, false, Work::Short),
+            (Post, "/persons", &prefers, 9, false, Work::Long),
+            (Post, "/persons", &[], SHORT_CONTENT + 1, false, Work::Long),
+            (Put, "/persons/1", &[], SHORT_CONTENT, false, Work::Short),
+            (Put, "/persons/1", &[], SHORT_CONTENT + 1, false, Work::Long),
+            (Delete, "/persons/1", &[], 0, false, Work::Short),
+            (Get, "/health", &[], 0, false, Work::Short),
+            (Put, "/nothing", &[], SHORT_CONTENT + 1, false, Work::Short),
+        ] {
+            let content = vec![b' '; content];
+            let mut request = Request::new(method, target).with_content(&content);
+            for (name, value) in fields {
+                request = request.with_field(name, value);
+            }
+            let work = Work::of(
+                &MemoryStore::new(),
+                &Policy::default(),
+                &request,
+                has_changed,
+            );
+            assert_eq!(
+                work, expected,
+                "{method:?} {target} {fields:?} {has_changed}"
+            );
+        }
+    }
+}
