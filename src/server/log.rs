@@ -2,7 +2,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +17,9 @@ const QUEUE_CAPACITY: usize = 4096;
 
 /// How long a server that ends waits for its last lines to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The pause before a flush tries again to enter a full queue.
+const FLUSH_RETRY_PAUSE: Duration = Duration::from_millis(1);
 
 const TIME_FORMAT: &[BorrowedFormatItem<'static>] =
     format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
@@ -56,9 +59,16 @@ impl Log {
     /// Waits until all lines so far are written, for [`FLUSH_TIMEOUT`] at most.
     pub(super) fn flush(&self) {
         let (reply, replied) = sync_channel(1);
-        if self.entries.try_send(Entry::Flush(reply)).is_ok() {
-            let _ = replied.recv_timeout(FLUSH_TIMEOUT);
+        let (mut entry, end) = (Entry::Flush(reply), Instant::now() + FLUSH_TIMEOUT);
+        // The queue may be full.
+        while let Err(TrySendError::Full(refused)) = self.entries.try_send(entry) {
+            if Instant::now() >= end {
+                return;
+            }
+            entry = refused;
+            thread::sleep(FLUSH_RETRY_PAUSE);
         }
+        let _ = replied.recv_timeout(end.saturating_duration_since(Instant::now()));
     }
 
     /// Writes a line.
@@ -126,4 +136,57 @@ fn escaped(text: &str) -> String {
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    /// A sink that blocks until its gate is dropped.
+    struct Blocked {
+        gate: Receiver<()>,
+        is_written: Arc<AtomicBool>,
+    }
+
+    impl Write for Blocked {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.gate.recv();
+            if bytes == b"last\n" {
+                self.is_written.store(true, Ordering::SeqCst);
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_queue_is_flushed() -> io::Result<()> {
+        let (open, gate) = channel::<()>();
+        let is_written = Arc::new(AtomicBool::new(false));
+        let log = Log::start(Box::new(Blocked {
+            gate,
+            is_written: Arc::clone(&is_written),
+        }))?;
+        // The thread of the log has taken the first line, and blocks.
+        while log.dropped.load(Ordering::Relaxed) == 0 {
+            log.line("last");
+        }
+        thread::scope(|scope| {
+            let flushed = scope.spawn(|| {
+                log.flush();
+                is_written.load(Ordering::SeqCst)
+            });
+            // A flush that does not wait has ended by now.
+            thread::sleep(Duration::from_millis(20));
+            drop(open);
+            assert!(flushed.join().unwrap_or_default());
+        });
+        Ok(())
+    }
 }
