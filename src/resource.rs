@@ -23,7 +23,7 @@ mod work;
 mod write;
 
 use monitor::StoreMonitor;
-pub(crate) use monitor::{Monitor, check};
+pub(crate) use monitor::{Monitor, check_store};
 #[cfg(feature = "hyper")]
 pub(crate) use work::Work;
 use write::Write;
@@ -74,7 +74,10 @@ pub(crate) fn respond_monitored(
         request,
         now,
     };
-    let result = handler.prepare().and_then(|write| handler.perform(write));
+    let result = handler.prepare().and_then(|prepared| match prepared {
+        Prepared::Response(response) => Ok(response),
+        Prepared::Write(write) => handler.perform(write),
+    });
     handler.response(result)
 }
 
@@ -112,8 +115,16 @@ pub(crate) fn refuse(
     with_common_fields(problem.response(policy.profile), request, policy, now)
 }
 
-/// The request is finished without a write: it is answered, or it has a problem.
+/// What is to be done after everything that needs no content.
+enum Prepared<'a> {
+    Response(Response),
+    /// A write whose preconditions are true.
+    Write(Write<'a>),
+}
+
+/// The method of the request is not performed.
 enum Finished {
+    /// 304, or the response to a repetition of a write.
     Response(Response),
     Problem(Problem),
 }
@@ -134,9 +145,8 @@ struct Handler<'a> {
 }
 
 impl<'a> Handler<'a> {
-    /// Does everything that needs no content. Returns the write that is to be performed, whose
-    /// preconditions are true, or finishes the request.
-    fn prepare(&self) -> Result<Write<'a>, Finished> {
+    /// Does everything that needs no content: answers a read, and selects the state for a write.
+    fn prepare(&self) -> Result<Prepared<'a>, Finished> {
         self.policy
             .access
             .check(self.request, || self.needs_no_token())?;
@@ -149,28 +159,31 @@ impl<'a> Handler<'a> {
         let Some(allow) = self.allow(&target) else {
             return Err(self.unknown_target().into());
         };
-        match (method, target) {
-            (Method::Options, target) => Err(Finished::Response(options(&target, allow))),
-            (_, Target::Server) => Err(TargetError::Asterisk.into()),
-            (Method::Get | Method::Head, target) => Err(Finished::Response(self.read(target)?)),
+        let write = match (method, target) {
+            (Method::Options, target) => return Ok(Prepared::Response(options(&target, allow))),
+            (_, Target::Server) => return Err(TargetError::Asterisk.into()),
+            (Method::Get | Method::Head, target) => {
+                return Ok(Prepared::Response(self.read(target)?));
+            }
             (Method::Post, Target::Collection(collection)) => {
                 self.refuse_encoded()?;
-                Ok(Write::Create(self.select_for_creation(collection)?))
+                Write::Create(self.select_for_creation(collection)?)
             }
             (Method::Put, Target::Document(collection, id)) => {
                 self.refuse_encoded()?;
                 self.refuse_partial()?;
-                Ok(Write::Replace(self.select_target(collection, &id)?))
+                Write::Replace(self.select_target(collection, &id)?)
             }
             (Method::Patch, Target::Document(collection, id)) => {
                 self.refuse_encoded()?;
-                Ok(Write::Patch(self.select_target(collection, &id)?))
+                Write::Patch(self.select_target(collection, &id)?)
             }
             (Method::Delete, Target::Document(collection, id)) => {
-                Ok(Write::Remove(self.select_target(collection, &id)?))
+                Write::Remove(self.select_target(collection, &id)?)
             }
-            _ => Err(Problem::MethodNotAllowed { allow }.into()),
-        }
+            _ => return Err(Problem::MethodNotAllowed { allow }.into()),
+        };
+        Ok(Prepared::Write(write))
     }
 
     /// The methods that a target allows; `None` if there is no such resource.
@@ -197,7 +210,7 @@ impl<'a> Handler<'a> {
         let mut targets = vec![format!("{}/", collections.prefix()), openapi];
         for collection in collections.iter() {
             let path = collections.path(collection);
-            targets.extend([format!("{path}/{{id}}"), path].into_iter().rev());
+            targets.extend([path.clone(), format!("{path}/{{id}}")]);
         }
         let last = targets.pop().unwrap_or_default();
         let targets = format!("{} and {last}", targets.join(", "));

@@ -23,7 +23,7 @@ pub(crate) trait Monitor {
     /// # Errors
     ///
     /// When the store does not answer.
-    fn check(&self) -> Result<(), StoreError>;
+    fn check_store(&self) -> Result<(), StoreError>;
 
     /// Whether the server counts its requests.
     fn has_metrics(&self) -> bool;
@@ -45,8 +45,8 @@ impl<'a> StoreMonitor<'a> {
 }
 
 impl Monitor for StoreMonitor<'_> {
-    fn check(&self) -> Result<(), StoreError> {
-        check(self.store, self.policy)
+    fn check_store(&self) -> Result<(), StoreError> {
+        check_store(self.store, self.policy)
     }
 
     fn has_metrics(&self) -> bool {
@@ -63,7 +63,7 @@ impl Monitor for StoreMonitor<'_> {
 /// # Errors
 ///
 /// When the call fails.
-pub(crate) fn check(store: &dyn Store, policy: &Policy) -> Result<(), StoreError> {
+pub(crate) fn check_store(store: &dyn Store, policy: &Policy) -> Result<(), StoreError> {
     let first = policy.collections.iter().next().map(Collection::name);
     first.map_or(Ok(()), |name| store.version(name).map(drop))
 }
@@ -82,7 +82,7 @@ impl Handler<'_> {
 
     /// Reads the health: 200 while the store answers.
     pub(super) fn read_health(&self) -> Result<Response, Finished> {
-        self.monitor.check()?;
+        self.monitor.check_store()?;
         let response = self.uncacheable()?;
         let content = to_json(&json!({"message": "The store answers"}));
         Ok(response.with_content(JSON, content).unlogged())
@@ -99,7 +99,7 @@ impl Handler<'_> {
     /// are evaluated as for any representation.
     fn uncacheable(&self) -> Result<Response, Finished> {
         let unstored = |status| Response::new(status).with_field("Cache-Control", "no-store");
-        match self.evaluate(&self.preconditions()?, Some(&Validators::default())) {
+        match self.check_preconditions(&self.preconditions()?, Some(&Validators::default())) {
             Ok(()) => Ok(unstored(200)),
             Err(Finished::Response(unchanged)) => {
                 Err(Finished::Response(unstored(unchanged.status())))

@@ -48,7 +48,7 @@ impl Handler<'_> {
 
     /// Finishes the request if an earlier write has its key: with the answer to that write if both
     /// requests are the same, and with a problem if they are not.
-    pub(super) fn finish_repetition(
+    pub(super) fn stop_if_repeated(
         &self,
         collection: &Collection,
         id: &Id,

@@ -49,7 +49,7 @@ impl Handler<'_> {
             return Ok(None);
         }
         let version = self.store.version(collection.name())?;
-        self.evaluate_version(preconditions, collection, None, version)?;
+        self.check_version(preconditions, collection, None, version)?;
         Ok(version)
     }
 
@@ -96,7 +96,7 @@ impl Handler<'_> {
         }
         if earlier.is_none() && !preconditions.is_empty() {
             let version = record.as_ref().map(|record| record.version);
-            self.evaluate_version(&preconditions, collection, Some(&id), version)?;
+            self.check_version(&preconditions, collection, Some(&id), version)?;
         }
         Ok(Selected {
             collection,
@@ -127,7 +127,7 @@ impl Handler<'_> {
     /// Evaluates the preconditions on this version of a document, or of the collection if there is no
     /// `id`. A 304 to If-None-Match may be delayed until the version changes, if the client prefers
     /// to wait.
-    pub(super) fn evaluate_version(
+    pub(super) fn check_version(
         &self,
         preconditions: &Preconditions,
         collection: &Collection,
@@ -140,11 +140,11 @@ impl Handler<'_> {
             (None, None) => Some(Validators::default()),
             (None, Some(_)) => None,
         };
-        let evaluated = self.evaluate(preconditions, selected.as_ref());
+        let checked = self.check_preconditions(preconditions, selected.as_ref());
         let (Some(version), Some(limit)) = (version, preference::wait(self.request)) else {
-            return evaluated;
+            return checked;
         };
-        evaluated.map_err(|finished| match finished {
+        checked.map_err(|finished| match finished {
             Finished::Response(unchanged) if preconditions.if_none_match().is_some() => {
                 Finished::Response(unchanged.with_wait(Wait {
                     collection: collection.name().to_owned(),
@@ -157,14 +157,14 @@ impl Handler<'_> {
         })
     }
 
-    /// Finishes the request unless its preconditions are true.
-    pub(super) fn evaluate(
+    /// Evaluates the preconditions. Finishes the request unless they are true.
+    pub(super) fn check_preconditions(
         &self,
         preconditions: &Preconditions,
         selected: Option<&Validators>,
     ) -> Result<(), Finished> {
-        let judged = preconditions.check(self.request.method, selected);
-        judged.map_err(|reason| self.not_performed(reason, selected))
+        let checked = preconditions.check(self.request.method, selected);
+        checked.map_err(|reason| self.not_performed(reason, selected))
     }
 
     /// Finishes a request whose method is not performed.

@@ -37,19 +37,22 @@ pub(super) struct Creation<'a> {
 impl Handler<'_> {
     /// Performs a write. If another client changes the state first, selects and evaluates again.
     pub(super) fn perform(&self, write: Write<'_>) -> Result<Response, Finished> {
+        if let Write::Replace(selected) | Write::Patch(selected) | Write::Remove(selected) = &write
+        {
+            self.stop_if_selected_repeated(selected)?;
+        }
         match write {
             Write::Create(creation) => self.create(creation),
-            Write::Replace(selected) => self.replace(self.check_repetition(selected)?),
-            Write::Patch(selected) => self.patch(self.check_repetition(selected)?),
-            Write::Remove(selected) => self.remove(self.check_repetition(selected)?),
+            Write::Replace(selected) => self.replace(selected),
+            Write::Patch(selected) => self.patch(selected),
+            Write::Remove(selected) => self.remove(selected),
         }
     }
 
-    /// Finishes the request if it repeats an earlier write.
-    fn check_repetition<'c>(&self, selected: Selected<'c>) -> Result<Selected<'c>, Finished> {
+    /// Finishes the request if it repeats the last write of the selected document.
+    fn stop_if_selected_repeated(&self, selected: &Selected<'_>) -> Result<(), Finished> {
         let (record, earlier) = (selected.record.as_ref(), selected.earlier.as_deref());
-        self.finish_repetition(selected.collection, &selected.id, record, earlier)?;
-        Ok(selected)
+        self.stop_if_repeated(selected.collection, &selected.id, record, earlier)
     }
 
     /// Selects and evaluates the document again, after another client has changed it.
@@ -62,7 +65,8 @@ impl Handler<'_> {
             ..
         } = outdated;
         let selected = self.select_document(collection, preconditions, id, key)?;
-        self.check_repetition(selected)
+        self.stop_if_selected_repeated(&selected)?;
+        Ok(selected)
     }
 
     /// Reads the preconditions and evaluates them on the collection.
@@ -94,22 +98,23 @@ impl Handler<'_> {
             mut version,
         } = creation;
         let key = key.as_ref();
-        let read = collection.read_new(self.request.content);
-        let given = read.as_ref().ok().and_then(|(id, _)| id.clone());
+        let parsed = collection.read_new(self.request.content);
+        let given_id = parsed.as_ref().ok().and_then(|(id, _)| id.clone());
         // With an id from the clock, a repetition would create another document.
-        let given = given.or(key.filter(|_| read.is_ok()).map(Id::from));
+        let given_id = given_id.or(key.filter(|_| parsed.is_ok()).map(Id::from));
+        let select =
+            || self.select_unless_repeated(&preconditions, collection, given_id.as_ref(), key);
         if key.is_some() {
-            version =
-                self.select_unless_created(&preconditions, collection, given.as_ref(), key)?;
+            version = select()?;
         }
-        let (_, document) = read.map_err(|error| self.not_admitted(error))?;
-        let mut tried = Version::FIRST;
+        let (_, document) = parsed.map_err(|error| self.not_admitted(error))?;
+        let mut last_tried = Version::FIRST;
         loop {
-            let id = if let Some(id) = &given {
+            let id = if let Some(id) = &given_id {
                 id.clone()
             } else {
-                tried = self.next_version(collection, tried)?;
-                Id::from(tried)
+                last_tried = self.next_version(collection, last_tried)?;
+                Id::from(last_tried)
             };
             let write = self.keyed_write(key, collection, &id, true);
             let mut swap = Swap::create(collection.name(), &id, &document);
@@ -120,17 +125,16 @@ impl Handler<'_> {
                 let record = Record::new(id, document, version);
                 return Ok(self.write_response(collection, true, &record));
             }
-            let taken = match given {
+            let existing = match given_id {
                 Some(_) => self.get_unless_repeated(collection, &id, key)?,
                 None => None,
             };
-            if let Some(record) = taken {
+            if let Some(record) = existing {
                 let noun = collection.format().noun();
                 let current = record.version.entity_tag();
                 return Err(Problem::AlreadyExists { noun, id, current }.into());
             }
-            version =
-                self.select_unless_created(&preconditions, collection, given.as_ref(), key)?;
+            version = select()?;
         }
     }
 
@@ -138,18 +142,19 @@ impl Handler<'_> {
     ///
     /// The document is read after the version: if the first request was performed in between and has
     /// made the preconditions false, its document is found.
-    fn select_unless_created(
+    fn select_unless_repeated(
         &self,
         preconditions: &Preconditions,
         collection: &Collection,
-        given: Option<&Id>,
+        given_id: Option<&Id>,
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Version>, Finished> {
-        let version = self.select_collection(preconditions, collection);
-        if let (Some(id), Some(_)) = (given, key) {
+        let selected = self.select_collection(preconditions, collection);
+        if let (Some(id), Some(_)) = (given_id, key) {
             self.get_unless_repeated(collection, id, key)?;
         }
-        version
+        // Whether the preconditions are true counts only if the request is not a repetition.
+        selected
     }
 
     /// The document of this id, if there is one. Finishes the request if it repeats an earlier write.
@@ -161,7 +166,7 @@ impl Handler<'_> {
     ) -> Result<Option<Record>, Finished> {
         let record = self.store.get(collection.name(), id)?;
         let earlier = self.earlier_write(key, collection, id, record.as_ref())?;
-        self.finish_repetition(collection, id, record.as_ref(), earlier.as_deref())?;
+        self.stop_if_repeated(collection, id, record.as_ref(), earlier.as_deref())?;
         Ok(record)
     }
 

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::policy::Policy;
-use crate::resource::check;
+use crate::resource::check_store;
 use crate::server::lock::lock;
 use crate::server::waiters::block_until;
 use crate::store::{Store, StoreError};
@@ -72,7 +72,7 @@ impl Checker {
     }
 
     fn call(&self) {
-        let called = catch_unwind(AssertUnwindSafe(|| check(&*self.store, &self.policy)));
+        let called = catch_unwind(AssertUnwindSafe(|| check_store(&*self.store, &self.policy)));
         let health = called.unwrap_or_else(|_| Err(StoreError::new("the store panicked")));
         let mut state = lock(&self.state);
         state.is_calling = false;

@@ -248,7 +248,7 @@ struct ServiceMonitor<'a> {
 }
 
 impl Monitor for ServiceMonitor<'_> {
-    fn check(&self) -> Result<(), StoreError> {
+    fn check_store(&self) -> Result<(), StoreError> {
         let Service {
             store,
             checker,
@@ -258,7 +258,7 @@ impl Monitor for ServiceMonitor<'_> {
         match &self.health {
             Some(health) => health.clone(),
             None if store.reads_block() => checker.begin()?.block(),
-            None => resource::check(&**store, &options.policy),
+            None => resource::check_store(&**store, &options.policy),
         }
     }
 
