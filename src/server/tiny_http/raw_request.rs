@@ -257,17 +257,17 @@ impl RawRequest {
             || self.is_http10() && !asked.contains("keep-alive")
     }
 
-    /// The value of the Connection field of the answer. If the request has a `close` that `tiny_http`
-    /// does not find, the client closes the connection.
+    /// The value of the Connection field of the answer.
     fn connection(&self, closes: bool) -> Option<&'static str> {
-        if closes || self.is_last() || self.asks_close() {
+        if closes || self.is_last() {
             Some("close")
         } else {
             self.is_http10().then_some("keep-alive")
         }
     }
 
-    fn asks_close(&self) -> bool {
+    /// Whether any Connection field has the option `close`.
+    pub(super) fn asks_close(&self) -> bool {
         let headers = self.request.headers().iter();
         headers
             .filter(|header| header.field.equiv("Connection"))

@@ -102,7 +102,10 @@ impl Responder {
             request.received_at(),
         );
         let persistence = match persistence {
-            Persistence::KeepAlive if self.stopper.is_stopping() => Persistence::Close,
+            // tiny_http may not have found the `close` of the request.
+            Persistence::KeepAlive if request.asks_close() || self.stopper.is_stopping() => {
+                Persistence::Close
+            }
             persistence => persistence,
         };
         request.answer(response, self.service.max_content(), persistence)
