@@ -60,17 +60,15 @@ pub(super) fn receive_all(
 /// ones on the same connection, to a worker.
 fn receive(responder: &Arc<Responder>, request: tiny_http::Request) {
     let request = RawRequest::new(request, responder.service.receive_time());
-    let peer = request.peer();
+    let peer = request.peer;
     let blocks = responder.service.store_blocks(request.method())
         || request.may_wait_for_change()
         || !request.content_is_buffered();
     if blocks || responder.connections.contains(peer) {
         return worker::leave(responder, peer, Job::Request(request));
     }
-    let Some(mut answer) = responder.answer(request) else {
-        return;
-    };
-    let blocks = !peer.has_timeouts() || !answer.is_short(MAX_QUEUE_ANSWER);
+    let mut answer = responder.answer(request);
+    let blocks = !peer.has_timeouts() || answer.is_longer_than(MAX_QUEUE_ANSWER);
     if blocks || answer.write_blocks() {
         worker::leave(responder, peer, Job::Answer(answer));
     } else if answer.closes() {

@@ -32,7 +32,7 @@ fn run(responder: &Responder, peer: Peer) {
     while !responder.connections.end_worker(peer) {
         let answer = match responder.connections.next(peer) {
             Some((Job::Request(request), true)) => responder.refuse_closing(request),
-            Some((Job::Request(request), false)) => responder.answer(request),
+            Some((Job::Request(request), false)) => Some(responder.answer(request)),
             Some((Job::Answer(answer), _)) => Some(answer),
             None => None,
         };
