@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::server::address::{Address, ListeningSocket};
 use crate::server::tiny_http::responder::Responder;
-use crate::server::tiny_http::{queue, worker};
+use crate::server::tiny_http::{job_thread, queue};
 
 /// The pause between two probes while no requests come.
 const IDLE_PAUSE: Duration = Duration::from_millis(100);
@@ -93,7 +93,7 @@ impl Watchdog {
         } = self;
         responder
             .connections
-            .maintain(|peer| worker::start(responder, peer));
+            .maintain(|peer| job_thread::start(responder, peer));
         self.queues.retain(|queue| !queue.is_finished());
         let has_ended = report.acceptor_ended.load(Ordering::SeqCst) || !self.is_accepting();
         if has_ended && !self.responder.stopper.is_stopping() {
