@@ -191,10 +191,10 @@ impl RawRequest {
             Unread::Short if keep_alive || is_last => After::Drain,
             Unread::Short | Unread::Long | Unread::Chunked => After::DrainAndClose,
         };
-        match after {
-            After::Nothing => self.answer_and_drop(response, after),
-            After::Close if unread == Unread::Nothing => self.answer_and_drop(response, after),
-            _ => self.answer_and_keep(response, after),
+        if unread == Unread::Nothing || after == After::Nothing {
+            self.answer_and_drop(response, after)
+        } else {
+            self.answer_and_keep(response, after)
         }
     }
 
@@ -275,20 +275,17 @@ impl RawRequest {
 /// another field after a line break, which this version writes unchanged. No value comes from a
 /// client.
 fn tiny_http_head(response: &Response, connection: Option<&str>) -> tiny_http::Response<io::Empty> {
+    let length = response.field("Content-Length");
+    let removed = [("Connection", connection), ("Content-Length", length)];
+    let lines = removed.map(|(name, value)| value.map(|it| format!("\r\n{name}: {it}")));
+    let removed = lines.map(Option::unwrap_or_default).concat();
     let mut headers = Vec::new();
-    for (name, value) in response
-        .fields()
-        .iter()
-        .filter(|(name, _)| *name != "Content-Length")
-    {
-        let mut value = value.to_string();
-        if *name == "Server" {
-            let length = response.field("Content-Length");
-            let dropped = [("Connection", connection), ("Content-Length", length)];
-            for (name, dropped) in dropped {
-                value += &dropped.map_or(String::new(), |dropped| format!("\r\n{name}: {dropped}"));
-            }
-        }
+    for (name, value) in response.fields() {
+        let value = match *name {
+            "Content-Length" => continue,
+            "Server" => format!("{value}{removed}"),
+            _ => value.to_string(),
+        };
         headers.extend(tiny_http::Header::from_bytes(*name, value));
     }
     let status = tiny_http::StatusCode(response.status());
