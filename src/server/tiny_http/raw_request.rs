@@ -258,8 +258,9 @@ impl RawRequest {
     /// Whether `tiny_http` finds this word in the Connection field. It looks for it anywhere in the
     /// first one. After `upgrade` it does not delimit the content, since it expects another protocol.
     fn asks(&self, word: &str) -> bool {
-        let asked = self.first("Connection").unwrap_or_default();
-        asked.to_ascii_lowercase().contains(word)
+        let asked = self.first("Connection").unwrap_or_default().as_bytes();
+        let mut parts = asked.windows(word.len());
+        parts.any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
     }
 
     fn first(&self, name: &'static str) -> Option<&str> {
