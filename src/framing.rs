@@ -152,16 +152,21 @@ pub(crate) fn is_authority(host: &str) -> bool {
         Some(address) => address
             .bytes()
             .all(|b| b.is_ascii_hexdigit() || b":.".contains(&b)),
-        None => name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&b)),
+        None => name.bytes().enumerate().all(|(at, b)| {
+            b.is_ascii_alphanumeric()
+                || b"-._~!$&'()*+;=".contains(&b)
+                || b == b'%' && starts_with_escape(name.get(at..).unwrap_or_default())
+        }),
     };
-    let mut after_percents = name.split('%').skip(1).map(str::as_bytes);
-    let has_escapes = after_percents.all(|after| {
-        let digits = after.get(..2);
-        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    });
-    !name.is_empty() && name_fits && has_escapes && port.bytes().all(|b| b.is_ascii_digit())
+    !name.is_empty() && name_fits && port.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Whether the text starts with `%` and two hexadecimal digits.
+fn starts_with_escape(text: &str) -> bool {
+    match text.as_bytes() {
+        [b'%', high, low, ..] => high.is_ascii_hexdigit() && low.is_ascii_hexdigit(),
+        _ => false,
+    }
 }
 
 /// Why a request is refused before its target is read. `Display` gives the message for the client.
