@@ -44,6 +44,7 @@ impl Framing {
         if request.target.len() > MAX_TARGET {
             return Err(Refusal::TargetTooLong);
         }
+        check_target(request.target)?;
         check_host(request)?;
         match framing {
             Self::Length(length) if length > max_content => {
@@ -106,6 +107,24 @@ fn check_fields(request: &Request<'_>) -> Result<(), Refusal> {
     }
 }
 
+/// Refuses a target that has none of the four forms, or a control character. A URI must have a valid
+/// host and no user.
+///
+/// [RFC 9112 section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)
+fn check_target(target: &str) -> Result<(), Refusal> {
+    let has_control = target.bytes().any(|b| b.is_ascii_control());
+    let has_form = target.starts_with('/')
+        || target == "*"
+        || target.split_once("://").is_some_and(|(_, rest)| {
+            let authority = rest.split(['/', '?', '#']).next();
+            authority.is_some_and(is_authority)
+        });
+    if has_control || !has_form {
+        return Err(Refusal::TargetMalformed);
+    }
+    Ok(())
+}
+
 /// Requires one Host field with a valid value. HTTP/1.0 may leave it out.
 ///
 /// [RFC 9112 section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)
@@ -133,11 +152,21 @@ pub(crate) fn is_authority(host: &str) -> bool {
         Some(address) => address
             .bytes()
             .all(|b| b.is_ascii_hexdigit() || b":.".contains(&b)),
-        None => name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&b)),
+        None => name.bytes().enumerate().all(|(at, b)| {
+            b.is_ascii_alphanumeric()
+                || b"-._~!$&'()*+;=".contains(&b)
+                || b == b'%' && starts_with_escape(name.get(at..).unwrap_or_default())
+        }),
     };
     !name.is_empty() && name_fits && port.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Whether the text starts with `%` and two hexadecimal digits.
+fn starts_with_escape(text: &str) -> bool {
+    match text.as_bytes() {
+        [b'%', high, low, ..] => high.is_ascii_hexdigit() && low.is_ascii_hexdigit(),
+        _ => false,
+    }
 }
 
 /// Why a request is refused before its target is read. `Display` gives the message for the client.
@@ -146,6 +175,7 @@ pub(crate) enum Refusal {
     Protocol,
     Field,
     TargetTooLong,
+    TargetMalformed,
     HostMissing,
     HostRepeated,
     HostMalformed,
@@ -169,6 +199,7 @@ impl Refusal {
         matches!(
             self,
             Self::TargetTooLong
+                | Self::TargetMalformed
                 | Self::HostMissing
                 | Self::HostRepeated
                 | Self::HostMalformed
@@ -187,6 +218,9 @@ impl fmt::Display for Refusal {
             }
             Self::TargetTooLong => {
                 return write!(f, "The request target is longer than {MAX_TARGET} bytes");
+            }
+            Self::TargetMalformed => {
+                "The request target must be a path or an http URI, without control characters"
             }
             Self::HostMissing => "An HTTP/1.1 request needs a Host field",
             Self::HostRepeated => "A request must have exactly one Host field",

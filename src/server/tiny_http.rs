@@ -8,12 +8,12 @@ use crate::server::stopper::Stopper;
 
 mod answer;
 mod connections;
+mod job_thread;
 mod peer;
 mod queue;
 mod raw_request;
 mod responder;
 mod watchdog;
-mod worker;
 
 use responder::Responder;
 use watchdog::Watchdog;

@@ -382,59 +382,6 @@ fn each_mistake_gets_its_own_answer_and_changes_nothing() {
     }
 }
 
-/// Where the doors themselves give up: an empty 400 or 417, or nothing; and no more is heard.
-#[test]
-fn what_is_no_http_ends_its_connection_alone() {
-    let serving = Serving::start();
-    serving.create("1");
-    let before = serving.state();
-    let bad = Some(400);
-    // What tiny_http says, and what hyper says.
-    for (garbage, tiny_http, hyper) in [
-        (&b"\r\n\r\n"[..], bad, None),
-        (b"GET\r\n\r\n", bad, bad),
-        (b"GET /persons\r\n\r\n", bad, bad),
-        (b"GET /persons HTTP/7\r\n\r\n", bad, bad),
-        (b"GET /persons HTTP/1.1\r\nno colon\r\n\r\n", bad, bad),
-        (b"GET /persons HTTP/1.1\r\nHost : x\r\n\r\n", bad, bad),
-        (
-            b"GET /persons HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\n\r\n",
-            bad,
-            bad,
-        ),
-        (
-            b"GET / HTTP/1.1\r\nHost: x\r\nExpect: a miracle\r\n\r\n",
-            Some(417),
-            Some(200),
-        ),
-        (
-            b"GET / HTTP/1.1\r\nHost: x\r\nIf-Match: \"\xfc\"\r\n\r\n",
-            None,
-            Some(412),
-        ),
-        (
-            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
-            None,
-            bad,
-        ),
-    ] {
-        let status = if is_hyper() { hyper } else { tiny_http };
-        let mut client = serving.client();
-        client.send(garbage);
-        client.finish_sending();
-        if let Some(status) = status {
-            assert_eq!(client.receive().status, status);
-        }
-        assert!(client.is_closed(), "{}", String::from_utf8_lossy(garbage));
-        assert_eq!(serving.state(), before);
-    }
-    // HTTP/2 gets nothing; at tiny_http it keeps its connection for good.
-    let mut client = serving.client();
-    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    assert!(!is_hyper() || client.is_closed());
-    assert_eq!(serving.state(), before);
-}
-
 #[test]
 fn clients_that_go_away_leave_nothing_behind() {
     let serving = Serving::start();

@@ -162,7 +162,7 @@ fn s9112_9_persistence() {
     }
 }
 
-/// A `close` that `tiny_http` does not see is for the client to obey.
+/// Also a `close` that `tiny_http` does not find.
 #[test]
 fn s9112_9_6_close_is_always_told() {
     let serving = Serving::start();

@@ -134,7 +134,7 @@ fn callers(program: &Program) -> usize {
     let threads = fs::read_dir(threads).unwrap();
     // One may end meanwhile.
     let names = threads.map(|it| fs::read_to_string(it.unwrap().path().join("comm")));
-    let calls = ["ifmatch-worker\n", "ifmatch-store\n"];
+    let calls = ["ifmatch-job\n", "ifmatch-store\n"];
     names
         .filter(|name| name.as_ref().is_ok_and(|it| calls.contains(&it.as_str())))
         .count()

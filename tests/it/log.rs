@@ -69,7 +69,7 @@ fn each_answer_is_a_line() {
         ),
         (
             request("GET /\u{1b}[31m\"\\", "", ""),
-            "\"GET /\\u{1b}[31m\\\"\\\\ HTTP/1.1\" 404 ",
+            "\"GET /\\u{1b}[31m\\\"\\\\ HTTP/1.1\" 400 ",
         ),
         (
             request("BR\u{7}EW /", "", ""),

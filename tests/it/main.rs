@@ -55,6 +55,7 @@ mod pgbouncer;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod preference;
+mod probes;
 mod property;
 mod race;
 mod readme;

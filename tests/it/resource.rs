@@ -363,8 +363,8 @@ fn s15_5_6_registered_methods_are_not_allowed() {
         assert_eq!(serving.ask(&line, "", "").status, 404, "{line}");
     }
     let tunnel = serving.ask("CONNECT example.com:80", "", "");
-    assert_eq!(tunnel.status, 404);
-    assert!(tunnel.message().starts_with("Nothing is found here"));
+    assert_eq!(tunnel.status, 400);
+    assert!(tunnel.message().starts_with("The request target must be"));
     let server = serving.ask("TRACE *", "", "");
     assert_eq!(
         (server.status, &*server.message()),

@@ -85,7 +85,7 @@ fn timeouts_are_between_a_second_and_a_year() {
     }
 }
 
-/// Its worker ends, and the connection with it.
+/// Its job thread ends, and the connection with it.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_client_that_does_not_read_times_out() {
@@ -102,7 +102,7 @@ fn a_client_that_does_not_read_times_out() {
     let before = before.min().unwrap();
     let client = do_not_read(program.address);
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while descriptors() > before || !threads(&program, "ifmatch-worker").is_empty() {
+    while descriptors() > before || !threads(&program, "ifmatch-job").is_empty() {
         assert!(std::time::Instant::now() < deadline, "it has not timed out");
         thread::sleep(Duration::from_millis(7));
     }

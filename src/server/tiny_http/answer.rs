@@ -52,9 +52,8 @@ impl Answer {
         matches!(self.after, After::DrainAndClose | After::Close)
     }
 
-    /// Whether the message has at most `max` bytes, and no content is left to be read.
-    pub(super) fn is_short(&self, max: usize) -> bool {
-        self.message.len() <= max && matches!(self.stream, Stream::Writer(_))
+    pub(super) fn is_longer_than(&self, max: usize) -> bool {
+        self.message.len() > max
     }
 
     /// Writes until the socket's write timeout. Returns true if the client has to read before more can

@@ -7,9 +7,9 @@ use crate::server::tiny_http::answer::Answer;
 use crate::server::tiny_http::peer::Peer;
 use crate::server::tiny_http::raw_request::RawRequest;
 
-/// The connections that have a worker or are closing.
+/// The connections that have a job thread or are closing.
 ///
-/// While a connection has a worker, its worker does everything that comes from it, in order. So the
+/// While a connection has a job thread, that does everything that comes from it, in order. So the
 /// thread of a queue never writes to a connection whose previous answer is unfinished, which would
 /// block.
 pub(super) struct Connections {
@@ -21,12 +21,12 @@ pub(super) struct Connections {
 #[derive(Default)]
 struct Connection {
     jobs: VecDeque<Job>,
-    has_worker: bool,
+    has_thread: bool,
     /// Set if its requests are not performed any more: when it must have ended.
     closing: Option<Instant>,
 }
 
-/// What a worker does.
+/// What a job thread does, which would block the thread of a queue.
 pub(super) enum Job {
     /// Reads the content of a request, makes the answer and writes it.
     Request(RawRequest),
@@ -35,10 +35,10 @@ pub(super) enum Job {
 }
 
 impl Connection {
-    /// Starts a worker if there are jobs and no worker; `start` returns whether it could.
-    fn start_worker(&mut self, start: impl FnOnce() -> bool) {
-        if !self.has_worker && !self.jobs.is_empty() {
-            self.has_worker = start();
+    /// Starts a job thread if there are jobs and no such thread; `start` returns whether it could.
+    fn start_thread(&mut self, start: impl FnOnce() -> bool) {
+        if !self.has_thread && !self.jobs.is_empty() {
+            self.has_thread = start();
         }
     }
 }
@@ -51,17 +51,17 @@ impl Connections {
         }
     }
 
-    /// Whether the connection has a worker or is closing.
+    /// Whether the connection has a job thread or is closing.
     pub(super) fn contains(&self, peer: Peer) -> bool {
         lock(&self.connections).contains_key(&peer)
     }
 
-    /// Adds a job to a connection, and calls `start` if it needs a worker.
+    /// Adds a job to a connection, and calls `start` if it needs a job thread.
     pub(super) fn add(&self, peer: Peer, job: Job, start: impl FnOnce() -> bool) {
         let mut connections = lock(&self.connections);
         let connection = connections.entry(peer).or_default();
         connection.jobs.push_back(job);
-        connection.start_worker(start);
+        connection.start_thread(start);
     }
 
     /// From now on, requests on this connection are not performed.
@@ -73,13 +73,14 @@ impl Connections {
         connections.entry(peer).or_default().closing = Some(Instant::now() + self.end_after);
     }
 
-    /// Starts the workers that could not be started before, and removes connections that have ended.
+    /// Starts the job threads that could not be started before, and removes connections that have
+    /// ended.
     pub(super) fn maintain(&self, start: impl Fn(Peer) -> bool) {
         let now = Instant::now();
         lock(&self.connections).retain(|peer, connection| {
-            connection.start_worker(|| start(*peer));
+            connection.start_thread(|| start(*peer));
             let is_open = connection.closing.is_none_or(|end| now < end);
-            is_open || !connection.jobs.is_empty() || connection.has_worker
+            is_open || !connection.jobs.is_empty() || connection.has_thread
         });
     }
 
@@ -97,13 +98,13 @@ impl Connections {
         Some((job, connection.closing.is_some()))
     }
 
-    /// Records that the worker of a connection ends, unless there is another job; whether it ends.
-    pub(super) fn end_worker(&self, peer: Peer) -> bool {
+    /// Records that the job thread of a connection ends, unless there is another job; whether it ends.
+    pub(super) fn end_thread(&self, peer: Peer) -> bool {
         let mut connections = lock(&self.connections);
         let Some(connection) = connections.get_mut(&peer).filter(|it| it.jobs.is_empty()) else {
             return false;
         };
-        connection.has_worker = false;
+        connection.has_thread = false;
         match &mut connection.closing {
             Some(end) => *end = Instant::now() + self.end_after,
             None => drop(connections.remove(&peer)),

@@ -3,12 +3,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::server::tiny_http::connections::Job;
+use crate::server::tiny_http::job_thread;
 use crate::server::tiny_http::raw_request::RawRequest;
 use crate::server::tiny_http::responder::{POLL_INTERVAL, Responder};
-use crate::server::tiny_http::worker;
 
 /// The longest answer that the thread of a queue writes itself, in bytes. A socket has room for it
-/// even if its client does not read; a longer one is left to a worker.
+/// even if its client does not read; a longer one is left to a job thread.
 const MAX_QUEUE_ANSWER: usize = 16 * 1024;
 
 /// What the threads of the queues report to the watchdog.
@@ -57,22 +57,20 @@ pub(super) fn receive_all(
 }
 
 /// Answers a request at once if that does not block. Leaves any other request, and the following
-/// ones on the same connection, to a worker.
+/// ones on the same connection, to a job thread.
 fn receive(responder: &Arc<Responder>, request: tiny_http::Request) {
     let request = RawRequest::new(request, responder.service.receive_time());
-    let peer = request.peer();
+    let peer = request.peer;
     let blocks = responder.service.store_blocks(request.method())
         || request.may_wait_for_change()
         || !request.content_is_buffered();
     if blocks || responder.connections.contains(peer) {
-        return worker::leave(responder, peer, Job::Request(request));
+        return job_thread::leave(responder, peer, Job::Request(request));
     }
-    let Some(mut answer) = responder.answer(request) else {
-        return;
-    };
-    let blocks = !peer.has_timeouts() || !answer.is_short(MAX_QUEUE_ANSWER);
+    let mut answer = responder.answer(request);
+    let blocks = !peer.has_timeouts() || answer.is_longer_than(MAX_QUEUE_ANSWER);
     if blocks || answer.write_blocks() {
-        worker::leave(responder, peer, Job::Answer(answer));
+        job_thread::leave(responder, peer, Job::Answer(answer));
     } else if answer.closes() {
         responder.connections.close(peer);
     }

@@ -18,12 +18,13 @@ const READ_AHEAD: usize = 1024;
 /// for the next request. So [`Self::unread`] decides whether a request may be dropped.
 pub(super) struct RawRequest {
     request: tiny_http::Request,
-    peer: Peer,
+    pub(super) peer: Peer,
+    /// For the access log; `None` without one.
+    pub(super) received_at: Option<Instant>,
     /// Whether the content has been read to its end.
     is_read: bool,
     /// Whether reading the content has timed out.
     is_late: bool,
-    received_at: Option<Instant>,
 }
 
 /// The unread content of a request.
@@ -50,32 +51,15 @@ pub(super) enum Persistence {
     FramingLost,
 }
 
-/// Why content could not be read.
-pub(super) enum ReadError {
-    Refused(Refusal),
-    /// The connection is broken.
-    Disconnected,
-}
-
 impl RawRequest {
-    /// `received_at` is for the access log; `None` without one.
     pub(super) fn new(request: tiny_http::Request, received_at: Option<Instant>) -> Self {
-        let peer = Peer::of(&request);
         Self {
+            peer: Peer::of(&request),
             request,
-            peer,
+            received_at,
             is_read: false,
             is_late: false,
-            received_at,
         }
-    }
-
-    pub(super) fn peer(&self) -> Peer {
-        self.peer
-    }
-
-    pub(super) fn received_at(&self) -> Option<Instant> {
-        self.received_at
     }
 
     pub(super) fn method(&self) -> Method {
@@ -105,13 +89,10 @@ impl RawRequest {
 
     /// Whether reading the content does not wait for the client.
     pub(super) fn content_is_buffered(&self) -> bool {
+        let is_read_ahead =
+            |length| length <= READ_AHEAD && !self.expects_continue() && !self.asks("upgrade");
         self.first("Transfer-Encoding").is_none()
-            && match self.request.body_length() {
-                None | Some(0) => true,
-                Some(length) => {
-                    length <= READ_AHEAD && !self.expects_continue() && !self.asks_upgrade()
-                }
-            }
+            && (self.request.body_length()).is_none_or(|it| it == 0 || is_read_ahead(it))
     }
 
     /// Whether the answer may be held back until there is a change.
@@ -130,38 +111,35 @@ impl RawRequest {
         &mut self,
         framing: Framing,
         limit: u64,
-    ) -> Result<Vec<u8>, ReadError> {
+    ) -> Result<Vec<u8>, Refusal> {
         let mut content = Vec::new();
         let (max, announced) = match framing {
             Framing::Empty => return Ok(content),
             Framing::Length(length) => (length, length),
-            Framing::Chunked if self.asks_upgrade() => {
-                return Err(ReadError::Refused(Refusal::ChunksBesideUpgrade));
-            }
+            Framing::Chunked if self.asks("upgrade") => return Err(Refusal::ChunksBesideUpgrade),
             Framing::Chunked => (limit.saturating_add(1), 0),
         };
         let reader = self.request.as_reader();
         match reader.take(max).read_to_end(&mut content) {
-            Ok(read) if read as u64 > limit => {
-                Err(ReadError::Refused(Refusal::ContentTooLong { limit }))
-            }
+            Ok(read) if read as u64 > limit => Err(Refusal::ContentTooLong { limit }),
             Ok(read) => {
                 self.is_read = true;
                 if (read as u64) < announced {
-                    return Err(ReadError::Refused(Refusal::ContentTruncated));
+                    return Err(Refusal::ContentTruncated);
                 }
                 Ok(content)
             }
             // This is the error of tiny_http's decoder for malformed chunks and for a missing last
             // chunk. It reports no error if the stream ends in the middle of a chunk.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                Err(ReadError::Refused(Refusal::ContentMalformed))
+                Err(Refusal::ContentMalformed)
             }
             Err(error) if is_timeout(&error) => {
                 self.is_late = true;
-                Err(ReadError::Refused(Refusal::ContentLate))
+                Err(Refusal::ContentLate)
             }
-            Err(_) => Err(ReadError::Disconnected),
+            // The connection is broken.
+            Err(_) => Err(Refusal::ContentTruncated),
         }
     }
 
@@ -178,7 +156,7 @@ impl RawRequest {
     }
 
     fn unread(&self, limit: u64) -> Unread {
-        if self.is_read || self.content_is_buffered() || self.asks_upgrade() {
+        if self.is_read || self.content_is_buffered() || self.asks("upgrade") {
             return Unread::Nothing;
         }
         match self.request.body_length() {
@@ -213,10 +191,10 @@ impl RawRequest {
             Unread::Short if keep_alive || is_last => After::Drain,
             Unread::Short | Unread::Long | Unread::Chunked => After::DrainAndClose,
         };
-        match after {
-            After::Nothing => self.answer_and_drop(response, after),
-            After::Close if unread == Unread::Nothing => self.answer_and_drop(response, after),
-            _ => self.answer_and_keep(response, after),
+        if unread == Unread::Nothing || after == After::Nothing {
+            self.answer_and_drop(response, after)
+        } else {
+            self.answer_and_keep(response, after)
         }
     }
 
@@ -245,29 +223,22 @@ impl RawRequest {
         }
     }
 
-    /// Whether `tiny_http` ends the connection after this request. It decides by the first Connection
-    /// field, in which it finds these words anywhere.
+    /// Whether `tiny_http` ends the connection after this request.
     fn is_last(&self) -> bool {
-        let asked = self
-            .first("Connection")
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        asked.contains("close")
-            || asked.contains("upgrade")
-            || self.is_http10() && !asked.contains("keep-alive")
+        self.asks("close") || self.asks("upgrade") || self.is_http10() && !self.asks("keep-alive")
     }
 
-    /// The value of the Connection field of the answer. If the request has a `close` that `tiny_http`
-    /// does not find, the client closes the connection.
+    /// The value of the Connection field of the answer.
     fn connection(&self, closes: bool) -> Option<&'static str> {
-        if closes || self.is_last() || self.asks_close() {
+        if closes || self.is_last() {
             Some("close")
         } else {
             self.is_http10().then_some("keep-alive")
         }
     }
 
-    fn asks_close(&self) -> bool {
+    /// Whether any Connection field has the option `close`.
+    pub(super) fn asks_close(&self) -> bool {
         let headers = self.request.headers().iter();
         headers
             .filter(|header| header.field.equiv("Connection"))
@@ -284,19 +255,18 @@ impl RawRequest {
         self.first("Expect").is_some()
     }
 
-    /// Whether `tiny_http` does not delimit the content, since it expects another protocol.
-    fn asks_upgrade(&self) -> bool {
-        let asked = self.first("Connection").unwrap_or_default();
-        asked.to_ascii_lowercase().contains("upgrade")
+    /// Whether `tiny_http` finds this word in the Connection field. It looks for it anywhere in the
+    /// first one. After `upgrade` it does not delimit the content, since it expects another protocol.
+    fn asks(&self, word: &str) -> bool {
+        let asked = self.first("Connection").unwrap_or_default().as_bytes();
+        let mut parts = asked.windows(word.len());
+        parts.any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
     }
 
     fn first(&self, name: &'static str) -> Option<&str> {
-        let header = self
-            .request
-            .headers()
-            .iter()
-            .find(|header| header.field.equiv(name));
-        header.map(|header| header.value.as_str())
+        let mut headers = self.request.headers().iter();
+        let header = headers.find(|header| header.field.equiv(name))?;
+        Some(header.value.as_str())
     }
 }
 
@@ -306,20 +276,17 @@ impl RawRequest {
 /// another field after a line break, which this version writes unchanged. No value comes from a
 /// client.
 fn tiny_http_head(response: &Response, connection: Option<&str>) -> tiny_http::Response<io::Empty> {
+    let length = response.field("Content-Length");
+    let removed = [("Connection", connection), ("Content-Length", length)];
+    let lines = removed.map(|(name, value)| value.map(|it| format!("\r\n{name}: {it}")));
+    let removed = lines.map(Option::unwrap_or_default).concat();
     let mut headers = Vec::new();
-    for (name, value) in response
-        .fields()
-        .iter()
-        .filter(|(name, _)| *name != "Content-Length")
-    {
-        let mut value = value.to_string();
-        if *name == "Server" {
-            let length = response.field("Content-Length");
-            let dropped = [("Connection", connection), ("Content-Length", length)];
-            for (name, dropped) in dropped {
-                value += &dropped.map_or(String::new(), |dropped| format!("\r\n{name}: {dropped}"));
-            }
-        }
+    for (name, value) in response.fields() {
+        let value = match *name {
+            "Content-Length" => continue,
+            "Server" => format!("{value}{removed}"),
+            _ => value.to_string(),
+        };
         headers.extend(tiny_http::Header::from_bytes(*name, value));
     }
     let status = tiny_http::StatusCode(response.status());

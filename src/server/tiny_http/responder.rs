@@ -7,7 +7,7 @@ use crate::server::service::Service;
 use crate::server::stopper::Stopper;
 use crate::server::tiny_http::answer::Answer;
 use crate::server::tiny_http::connections::Connections;
-use crate::server::tiny_http::raw_request::{Persistence, RawRequest, ReadError};
+use crate::server::tiny_http::raw_request::{Persistence, RawRequest};
 
 /// The interval at which a thread that waits for requests checks whether the server is stopping.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -18,7 +18,7 @@ const TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
 /// The most requests that wait for a change: each of them blocks a thread.
 const MAX_WAITING: usize = 64;
 
-/// Answers requests. The threads of the queues and the workers share it.
+/// Answers requests. The threads of the queues and the job threads share it.
 pub(super) struct Responder {
     pub(super) service: Arc<Service>,
     pub(super) stopper: Stopper,
@@ -37,11 +37,11 @@ impl Responder {
     }
 
     /// Answers a request, which may block until the client has sent the content. Returns the answer to
-    /// be written, or `None` if the client has disconnected.
-    pub(super) fn answer(&self, mut request: RawRequest) -> Option<Answer> {
+    /// be written.
+    pub(super) fn answer(&self, mut request: RawRequest) -> Answer {
         let framing = match self.service.framing(&request.head()) {
             Ok(framing) => framing,
-            Err(refusal) => return Some(self.refuse(request, refusal)),
+            Err(refusal) => return self.refuse(request, refusal),
         };
         let early = request
             .expects_early_answer()
@@ -52,7 +52,7 @@ impl Responder {
                 Framing::Chunked => Persistence::FramingLost,
                 _ => Persistence::KeepAlive,
             };
-            return Some(self.finish(request, response, persistence));
+            return self.finish(request, response, persistence);
         }
         match request.read_content(framing, self.service.max_content()) {
             Ok(content) => {
@@ -66,13 +66,9 @@ impl Responder {
                     }
                     _ => Persistence::KeepAlive,
                 };
-                Some(self.finish(request, response, persistence))
+                self.finish(request, response, persistence)
             }
-            Err(ReadError::Refused(refusal)) => Some(self.refuse(request, refusal)),
-            Err(ReadError::Disconnected) => {
-                request.discard(self.service.max_content());
-                None
-            }
+            Err(refusal) => self.refuse(request, refusal),
         }
     }
 
@@ -95,14 +91,17 @@ impl Responder {
     fn finish(&self, request: RawRequest, response: Response, persistence: Persistence) -> Answer {
         let method = request.method();
         self.service.log_and_count(
-            request.peer().ip(),
+            request.peer.ip(),
             method,
             || request.request_line(),
             &response,
-            request.received_at(),
+            request.received_at,
         );
         let persistence = match persistence {
-            Persistence::KeepAlive if self.stopper.is_stopping() => Persistence::Close,
+            // tiny_http may not have found the `close` of the request.
+            Persistence::KeepAlive if request.asks_close() || self.stopper.is_stopping() => {
+                Persistence::Close
+            }
             persistence => persistence,
         };
         request.answer(response, self.service.max_content(), persistence)

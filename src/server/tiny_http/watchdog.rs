@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::server::address::{Address, ListeningSocket};
 use crate::server::tiny_http::responder::Responder;
-use crate::server::tiny_http::{queue, worker};
+use crate::server::tiny_http::{job_thread, queue};
 
 /// The pause between two probes while no requests come.
 const IDLE_PAUSE: Duration = Duration::from_millis(100);
@@ -88,14 +88,11 @@ impl Watchdog {
 
     /// Probes the acceptor, and replaces it if it has ended.
     fn maintain(&mut self) {
-        let Self {
-            responder, report, ..
-        } = self;
-        responder
-            .connections
-            .maintain(|peer| worker::start(responder, peer));
+        let responder = &self.responder;
+        let start = |peer| job_thread::start(responder, peer);
+        responder.connections.maintain(start);
         self.queues.retain(|queue| !queue.is_finished());
-        let has_ended = report.acceptor_ended.load(Ordering::SeqCst) || !self.is_accepting();
+        let has_ended = self.report.acceptor_ended.load(Ordering::SeqCst) || !self.is_accepting();
         if has_ended && !self.responder.stopper.is_stopping() {
             self.report.acceptor_ended.store(true, Ordering::SeqCst);
             // With too few descriptors it is tried again in the next round.

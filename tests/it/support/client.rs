@@ -1,7 +1,7 @@
 //! The other end of the socket: a client that sends what it is told, byte for byte.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use crate::openapi::is_documented;
@@ -149,6 +149,30 @@ impl Client {
             .get_mut()
             .shutdown(std::net::Shutdown::Write)
             .unwrap();
+    }
+
+    /// The client's own address and port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.stream.get_ref().local_addr().unwrap()
+    }
+
+    /// Says that nothing more will be sent, if the connection has not ended.
+    pub fn try_finish_sending(&mut self) {
+        let _ = self.stream.get_mut().shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Everything that comes, and whether the connection has ended then.
+    pub fn rest(&mut self) -> (Vec<u8>, bool) {
+        let mut bytes = Vec::new();
+        let read = self.stream.read_to_end(&mut bytes);
+        let has_ended = !read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        (bytes, has_ended)
+    }
+
+    /// As [`rest`](Self::rest), of what has come already.
+    pub fn received(&mut self) -> (Vec<u8>, bool) {
+        self.stream.get_mut().set_nonblocking(true).unwrap();
+        self.rest()
     }
 
     fn line(&mut self) -> String {

@@ -1,4 +1,4 @@
-//! The workers: short-lived threads for what would block the thread of a queue.
+//! The job threads: short-lived threads for the jobs of one connection.
 
 use std::sync::Arc;
 use std::thread;
@@ -9,30 +9,30 @@ use crate::server::tiny_http::connections::Job;
 use crate::server::tiny_http::peer::Peer;
 use crate::server::tiny_http::responder::{POLL_INTERVAL, Responder};
 
-/// The size of a worker's stack in bytes: enough to read the most deeply nested JSON that is
+/// The size of a job thread's stack in bytes: enough to read the most deeply nested JSON that is
 /// accepted, even in an unoptimised build.
 const STACK_SIZE: usize = 512 * 1024;
 
-/// Leaves a job to the worker of a connection, and starts one if it has none.
+/// Leaves a job to the job thread of a connection, and starts one if it has none.
 pub(super) fn leave(responder: &Arc<Responder>, peer: Peer, job: Job) {
     let connections = &responder.connections;
     connections.add(peer, job, || start(responder, peer));
 }
 
-/// Starts a worker. Returns false if that fails.
+/// Starts a job thread. Returns false if that fails.
 pub(super) fn start(responder: &Arc<Responder>, peer: Peer) -> bool {
     let responder = Arc::clone(responder);
     let thread = thread::Builder::new()
-        .name("ifmatch-worker".into())
+        .name("ifmatch-job".into())
         .stack_size(STACK_SIZE);
     thread.spawn(move || run(&responder, peer)).is_ok()
 }
 
 fn run(responder: &Responder, peer: Peer) {
-    while !responder.connections.end_worker(peer) {
+    while !responder.connections.end_thread(peer) {
         let answer = match responder.connections.next(peer) {
             Some((Job::Request(request), true)) => responder.refuse_closing(request),
-            Some((Job::Request(request), false)) => responder.answer(request),
+            Some((Job::Request(request), false)) => Some(responder.answer(request)),
             Some((Job::Answer(answer), _)) => Some(answer),
             None => None,
         };
