@@ -1,6 +1,8 @@
 //! The documents in `PostgreSQL`: what holds of it beyond what holds of every store.
 
 mod batches;
+#[cfg(unix)]
+mod pooler;
 mod takeover;
 
 use std::ops::ControlFlow;
