@@ -2,6 +2,7 @@ use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::store::postgres::client::Limit;
 use crate::store::{Outcome, OwnedSwap, StoreError};
@@ -10,6 +11,10 @@ use crate::store::{Outcome, OwnedSwap, StoreError};
 /// statement takes long.
 const MAX_SWAPS: usize = 64;
 const MAX_BYTES: usize = 256 * 1024;
+
+/// How much of its time is left at least to a thread that performs swaps. They may be those of younger
+/// calls, which fail with it when its time is over.
+const RESERVE: Duration = Duration::from_secs(2);
 
 /// The bytes of the id and the document of a swap.
 fn bytes(swap: &OwnedSwap) -> usize {
@@ -61,7 +66,7 @@ impl Queue {
     /// all of them, and returns as many outcomes, in their order. It runs on the thread of one of
     /// them, and never twice at once for one collection.
     ///
-    /// A swap whose turn does not come within the limit leaves the queue.
+    /// A swap whose turn does not come while [`RESERVE`] is left of its limit leaves the queue.
     pub(super) fn swap(
         &self,
         change: OwnedSwap,
@@ -71,7 +76,7 @@ impl Queue {
         let (caller, messages) = channel();
         let collection = change.collection.clone();
         let number = self.push(change, caller);
-        let mut received = messages.recv_timeout(limit.left());
+        let mut received = messages.recv_timeout(limit.left().saturating_sub(RESERVE));
         loop {
             match received {
                 Ok(Message::Perform) => self.perform(&collection, &perform),
@@ -295,13 +300,16 @@ mod tests {
                 thread::yield_now();
             }
             let late = failed("the writes before it have not ended");
-            assert_eq!(swap("second", soon), late);
+            let limit = Limit::within(RESERVE + Duration::from_millis(1));
+            let second = (swap("second", limit), limit.left().is_zero());
             let third = scope.spawn(|| swap("third", LIMIT));
             while queue.lock().collections["notes"].is_empty() {
                 thread::yield_now();
             }
-            assert_eq!(swap("fourth", soon), late);
+            let fourth = swap("fourth", soon);
             all_wait.store(true, Ordering::SeqCst);
+            assert_eq!(second, (late.clone(), false));
+            assert_eq!(fourth, late);
             for it in [first, third] {
                 assert_eq!(it.join().unwrap(), Ok(Version::FIRST));
             }
