@@ -7,9 +7,9 @@ use crate::message::{Protocol, Request};
 /// The longest request target that is accepted, in bytes.
 pub(crate) const MAX_TARGET: usize = 8 * 1024;
 
-/// The most content beyond the accepted length that is read and discarded, in bytes, so that the
-/// connection can be used again.
-pub(crate) const DRAINABLE: u64 = 16 * 1024 * 1024;
+/// The most unread content that is read and discarded, in bytes, so that the connection can be used
+/// again.
+pub(crate) const MAX_DRAINED: u64 = 16 * 1024 * 1024;
 
 /// How the content of a request is delimited.
 ///

@@ -29,7 +29,7 @@ pub(crate) enum Problem {
     Target(TargetError),
     Page(PageError),
     UnknownTarget {
-        /// The paths of all resources.
+        /// The paths of the service document, the description and the collections.
         targets: String,
     },
     UnknownMethod,

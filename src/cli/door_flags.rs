@@ -1,3 +1,5 @@
+//! The flags that only one door has.
+
 use crate::cli::usage::UsageError;
 use crate::server::Door;
 #[cfg(feature = "hyper")]

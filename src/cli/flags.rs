@@ -1,3 +1,5 @@
+//! The table of flags, from which help, messages and the manual page are made.
+
 use std::fmt::Write as _;
 
 /// The description of a flag, from which the help, the manual page, the messages and the table of

@@ -1,3 +1,5 @@
+//! Why a command line cannot be understood.
+
 use std::error::Error;
 use std::fmt;
 

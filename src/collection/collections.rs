@@ -1,3 +1,5 @@
+//! The collections of a server.
+
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use crate::collection::{Collection, CollectionError, is_segment};

@@ -1,3 +1,5 @@
+//! Why a collection cannot be served.
+
 use std::error::Error;
 use std::fmt;
 

@@ -1,3 +1,5 @@
+//! Addresses, and the sockets that listen on them.
+
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};

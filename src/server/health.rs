@@ -1,3 +1,5 @@
+//! Checks whether the store answers, without a thread for each check.
+
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};

@@ -1,3 +1,9 @@
+//! The door of hyper. Its threads:
+//!
+//! - the first accepts connections, and serves its share of them on its event loop;
+//! - `Workers`: an event loop each, for the other connections;
+//! - `StoreThreads`: calls of the store that may block, and responses that take long.
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Locking after a panic.
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Locks a mutex, also after a panic: each change behind the locks of the server is one call on a

@@ -1,3 +1,5 @@
+//! The access log and the log of failures.
+
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! The counters of the server, in the text format of Prometheus.
+
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

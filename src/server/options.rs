@@ -1,3 +1,5 @@
+//! The options of a server.
+
 use std::time::Duration;
 
 use crate::policy::Policy;

@@ -1,3 +1,5 @@
+//! What both doors do with a request: respond to it, log and count the response.
+
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -69,7 +71,7 @@ impl Service {
         self.options.policy.max_content
     }
 
-    /// Judges the head of a request.
+    /// Checks the head of a request, and returns how its content is delimited.
     pub(super) fn framing(&self, request: &Request<'_>) -> Result<Framing, Refusal> {
         Framing::of(request, self.options.policy.max_content)
     }

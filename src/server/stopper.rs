@@ -1,3 +1,5 @@
+//! Stopping a server from another thread.
+
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};

@@ -1,3 +1,11 @@
+//! The door of `tiny_http`. Its threads:
+//!
+//! - the watchdog, on the thread of `Server::serve`: starts acceptors, probes them, stops them;
+//! - the acceptor, a thread of `tiny_http`: accepts connections;
+//! - one thread of `tiny_http` for each connection: parses the heads of its requests;
+//! - the receiver: takes each request, and answers it if nothing blocks;
+//! - job threads: one for each connection whose request blocks, for as long as it does.
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +18,8 @@ mod answer;
 mod connections;
 mod job_thread;
 mod peer;
-mod queue;
 mod raw_request;
+mod receiver;
 mod responder;
 mod watchdog;
 

@@ -1,3 +1,5 @@
+//! The requests that wait for a change, and their notification.
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

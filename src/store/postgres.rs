@@ -1,3 +1,5 @@
+//! Documents in a `PostgreSQL` database.
+
 /// Rows on their way into the table of documents.
 mod batch;
 
@@ -76,7 +78,7 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// the collections: only writes of one document wait for each other then. So that no version of a
 /// document comes back, one that is removed leaves its id and its last change date behind. And
 /// [`fill`](Store::fill) does not hold up writes of other ids: what another server creates while it
-/// commits stands beside what it creates.
+/// commits remains, together with the documents of the fill.
 ///
 /// The contents are the text of JSON objects, whose members other programs can ask for:
 ///
@@ -130,10 +132,10 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// two timeouts. For these the role should have settings of its own, of 5 seconds: a pooler may give
 /// a connection to a client that has not set them, and one that has to other programs of the role.
 ///
-/// # What the database has to understand
+/// # SQL that the database must support
 ///
-/// Its distributed relatives, which speak the same protocol, should do as well. No more is asked
-/// for than `SELECT` (by key, by a range of keys, which two columns make up, with `ORDER BY` and
+/// Databases with the same protocol, such as `CockroachDB`, may work; they are not tested. The store
+/// uses only `SELECT` (by key, by a range of keys, which two columns make up, with `ORDER BY` and
 /// `LIMIT`, with `LEFT JOIN`, with the window functions `row_number` and `sum`, and `FOR UPDATE` of
 /// one row), `INSERT ... ON CONFLICT`
 /// with `DO NOTHING` and `DO UPDATE`, `UPDATE` and `DELETE` in a transaction that is `READ
@@ -146,8 +148,8 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// [`collections`](Store::collections) read in a transaction that is `REPEATABLE READ, READ ONLY`,
 /// the former after `SET LOCAL` of a timeout.
 ///
-/// A connection begins with `SET` of two timeouts; at the start come `SHOW server_encoding`, a look
-/// at `pg_catalog` (`pg_namespace`, `pg_class`, `pg_attribute`, `pg_type`), and three `CREATE TABLE`,
+/// A connection begins with `SET` of two timeouts; at the start come `SHOW server_encoding`, a query
+/// of `pg_catalog` (`pg_namespace`, `pg_class`, `pg_attribute`, `pg_type`), and three `CREATE TABLE`,
 /// three `CREATE INDEX` and one `ALTER TABLE` in one transaction. Only a database of ifmatch 0.1.0 is asked for `LOCK
 /// TABLE` and `DROP TABLE`, in a transaction too. There are no procedures, no sequences, no `LISTEN`
 /// and no advisory locks, and no statement is prepared for longer than one use. The names and ids
@@ -176,12 +178,12 @@ pub struct PostgresStore {
     listeners: Listeners,
 }
 
-/// After what time changes of other servers are looked for while a request waits for one. To look
+/// The interval of polling for changes by other servers while a request waits for one. To look
 /// takes one short query for each collection.
 ///
-/// `NOTIFY` would tell of them at once. But it lets all commits of the database pass one by one,
-/// needs a connection of its own that no pooler may share, and tells nothing while that is lost.
-const LOOK: Duration = Duration::from_millis(250);
+/// `NOTIFY` would report them at once. But it serializes the commits of the database, needs a
+/// connection of its own that no pooler may share, and reports nothing while that is lost.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 impl PostgresStore {
     /// Connects to a database, and creates the tables if there are none.
@@ -208,7 +210,7 @@ impl PostgresStore {
 
     /// Connects to a database whose lists have no tag, and creates the tables if there are none.
     ///
-    /// Which of both it is, is decided when they are created, and for all servers.
+    /// Whether lists have a tag is decided when the tables are created, for all servers.
     ///
     /// # Errors
     ///
@@ -377,7 +379,7 @@ impl Store for PostgresStore {
 
     fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
         self.listeners.add(listener);
-        Some(LOOK)
+        Some(POLL_INTERVAL)
     }
 
     fn collections(&self) -> Result<Vec<String>, StoreError> {

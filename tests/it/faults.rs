@@ -256,9 +256,9 @@ fn fault_03_running_out_of_descriptors_leaves_no_threads() {
         drop(idle);
         early.push(connect_when_served(program.address));
     }
-    // All queues end but the one for new connections.
-    wait_until("queues end", || {
-        threads(&program, "ifmatch-queue").len() <= 1
+    // All receivers end but the one for new connections.
+    wait_until("receivers end", || {
+        threads(&program, "ifmatch-receive").len() <= 1
     });
     for client in &mut early {
         // A connection that was silent for the timeout has been closed.
@@ -304,8 +304,8 @@ fn fault_03_few_free_descriptors_start_no_acceptor() {
         drop(idle.pop_front());
         thread::sleep(Duration::from_millis(200));
     }
-    let queues = threads(&program, "ifmatch-queue").len();
-    assert!(queues <= 2, "{queues} acceptors");
+    let receivers = threads(&program, "ifmatch-receive").len();
+    assert!(receivers <= 2, "{receivers} acceptors");
 }
 
 #[test]

@@ -115,16 +115,16 @@ fn a_client_that_does_not_read_times_out() {
 #[test]
 fn probes_keep_an_acceptor_from_timing_out() {
     let program = crate::support::serving::Program::start(&["--timeout", "1"]);
-    let queues = || crate::faults::threads(&program, "ifmatch-queue");
+    let receivers = || crate::faults::threads(&program, "ifmatch-receive");
     assert_eq!(Client::connect(program.address).ask(GET).status, 404);
-    let before = queues();
+    let before = receivers();
     // At the tiny_http door this connection ends after three timeouts.
     let mut client = Client::connect(program.address);
     client.send(format!("{PUT}Content-Length: 70000000\r\n\r\n"));
     assert_eq!(client.receive().status, 413);
     assert!(client.is_closed());
     assert_eq!(Client::connect(program.address).ask(GET).status, 404);
-    assert_eq!(queues(), before, "there was another acceptor");
+    assert_eq!(receivers(), before, "there was another acceptor");
 }
 
 /// All content is read, since a client may send it before it reads the answer.

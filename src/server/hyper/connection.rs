@@ -1,3 +1,5 @@
+//! The state of a connection: its permit, its idle time, its stream.
+
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 #[cfg(unix)]
@@ -129,7 +131,7 @@ impl Connection {
     }
 }
 
-/// The stream of a connection for hyper, which the connection's waiting request peeks into.
+/// The stream of a connection for hyper, which a waiting request peeks at.
 ///
 /// While a response is being made, hyper does not notice that the client has closed its side, which
 /// a client may do after its last request.

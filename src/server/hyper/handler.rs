@@ -1,3 +1,5 @@
+//! Serving a connection: from a request of hyper to its response.
+
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -14,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_io_timeout::TimeoutStream;
 
-use crate::framing::{DRAINABLE, Framing, Refusal};
+use crate::framing::{Framing, MAX_DRAINED, Refusal};
 use crate::message::{Request, Response};
 use crate::problem::Problem;
 use crate::resource::Work;
@@ -104,7 +106,6 @@ impl Handler {
         stream.set_write_timeout(Some(self.timeout));
         let stream = pin!(stream);
         let (handler, connection) = (&self, &connection);
-        // hyper yields to other connections after sixteen requests.
         let answer = service_fn(|request| async move {
             connection.begin_request();
             let response = handler.answer(request, connection).await;
@@ -146,7 +147,7 @@ impl Handler {
         let is_unread = !matches!(read, Ok(Read::Content(_))) && !body.is_end_stream();
         // A client that expects 100 does not send the content, and a late client may never send it.
         let may_drain = !head.expects_continue() && !matches!(read, Err(Refusal::ContentLate));
-        let is_too_long = body.size_hint().upper().is_none_or(|it| it > DRAINABLE);
+        let is_too_long = body.size_hint().upper().is_none_or(|it| it > MAX_DRAINED);
         let is_framing_lost = matches!(&read, Err(refusal) if !refusal.leaves_framing_clear());
         let closes = is_framing_lost || is_unread && (is_too_long || !may_drain);
         let response = match read {

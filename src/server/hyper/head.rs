@@ -1,3 +1,5 @@
+//! The head of a request of hyper, and the response to it.
+
 use std::borrow::Cow;
 
 use ::hyper::Version;

@@ -1,3 +1,5 @@
+//! Accepting connections of either kind of socket.
+
 use std::io;
 use std::net::{self, IpAddr};
 #[cfg(unix)]

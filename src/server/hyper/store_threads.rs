@@ -1,3 +1,5 @@
+//! The threads for responses that block or take long, and their queues.
+
 use std::io;
 use std::time::{Duration, Instant};
 

@@ -1,3 +1,5 @@
+//! The threads with an event loop.
+
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};

@@ -1,3 +1,5 @@
+//! A response on its way to a socket that may be full.
+
 use std::io::{self, Read, Write};
 
 /// The most content that is read and discarded after its answer, in bytes.
@@ -56,10 +58,12 @@ impl Answer {
         self.message.len() > max
     }
 
-    /// Writes until the socket's write timeout. Returns true if the client has to read before more can
-    /// be written; false if all is written, or the connection is broken.
-    pub(super) fn write_blocks(&mut self) -> bool {
-        self.write_rest().is_err_and(|error| is_timeout(&error))
+    /// Writes as much as the socket takes within its write timeout.
+    pub(super) fn write(&mut self) -> Progress {
+        match self.write_rest() {
+            Err(error) if is_timeout(&error) => Progress::Blocked,
+            _ => Progress::Ended,
+        }
     }
 
     fn write_rest(&mut self) -> io::Result<()> {
@@ -88,6 +92,15 @@ impl Answer {
     pub(super) fn forget(self) {
         std::mem::forget(self.stream);
     }
+}
+
+/// What has come of writing an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// The client has to read before more can be written.
+    Blocked,
+    /// All is written, or the connection is broken.
+    Ended,
 }
 
 /// Reads until the content ends. Returns whether the end has been found.

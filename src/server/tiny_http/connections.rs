@@ -1,3 +1,5 @@
+//! The connections that a job thread works for, or that are closing.
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use crate::server::tiny_http::raw_request::RawRequest;
 /// The connections that have a job thread or are closing.
 ///
 /// While a connection has a job thread, that does everything that comes from it, in order. So the
-/// thread of a queue never writes to a connection whose previous answer is unfinished, which would
+/// receiver never writes to a connection whose previous answer is unfinished, which would
 /// block.
 pub(super) struct Connections {
     connections: Mutex<HashMap<Peer, Connection>>,
@@ -26,7 +28,7 @@ struct Connection {
     closing: Option<Instant>,
 }
 
-/// What a job thread does, which would block the thread of a queue.
+/// What a job thread does, which would block the receiver.
 pub(super) enum Job {
     /// Reads the content of a request, makes the answer and writes it.
     Request(RawRequest),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::server::tiny_http::answer::{After, Answer};
+use crate::server::tiny_http::answer::{After, Answer, Progress};
 use crate::server::tiny_http::connections::Job;
 use crate::server::tiny_http::peer::Peer;
 use crate::server::tiny_http::responder::{POLL_INTERVAL, Responder};
@@ -45,7 +45,7 @@ fn run(responder: &Responder, peer: Peer) {
 /// Writes an answer, which blocks while the client does not read.
 fn write(responder: &Responder, peer: Peer, mut answer: Answer) {
     let (mut written, mut progress) = (answer.written, Instant::now());
-    while answer.write_blocks() {
+    while answer.write() == Progress::Blocked {
         if answer.written > written {
             (written, progress) = (answer.written, Instant::now());
         }

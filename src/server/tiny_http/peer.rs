@@ -1,3 +1,5 @@
+//! The address and port of a client. A later connection can have the same ones.
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 

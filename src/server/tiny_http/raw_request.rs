@@ -1,7 +1,9 @@
+//! A request of `tiny_http`: its head, its content, and the end of its connection.
+
 use std::io::{self, Read};
 use std::time::Instant;
 
-use crate::framing::{DRAINABLE, Framing, Refusal};
+use crate::framing::{Framing, MAX_DRAINED, Refusal};
 use crate::message::{Protocol, Request, Response};
 use crate::method::Method;
 use crate::server::tiny_http::answer::{After, Answer, MAX_DISCARDED, Stream, is_timeout};
@@ -162,7 +164,7 @@ impl RawRequest {
         match self.request.body_length() {
             // If the client disconnects meanwhile, tiny_http allocates memory of this length, which
             // is available: content up to the limit needs it as well.
-            Some(length) if length as u64 <= limit.max(DRAINABLE) => Unread::Short,
+            Some(length) if length as u64 <= limit.max(MAX_DRAINED) => Unread::Short,
             Some(length) if length as u64 <= MAX_DISCARDED => Unread::Long,
             Some(_) => Unread::TooLong,
             None => Unread::Chunked,

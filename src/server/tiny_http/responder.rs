@@ -1,3 +1,5 @@
+//! From a request of `tiny_http` to the answer that is to be written.
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +20,7 @@ const TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
 /// The most requests that wait for a change: each of them blocks a thread.
 const MAX_WAITING: usize = 64;
 
-/// Answers requests. The threads of the queues and the job threads share it.
+/// Answers requests. The receivers and the job threads share it.
 pub(super) struct Responder {
     pub(super) service: Arc<Service>,
     pub(super) stopper: Stopper,

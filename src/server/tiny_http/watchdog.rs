@@ -1,3 +1,5 @@
+//! Replacing acceptors that have ended.
+
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 #[cfg(unix)]
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::server::address::{Address, ListeningSocket};
 use crate::server::tiny_http::responder::Responder;
-use crate::server::tiny_http::{job_thread, queue};
+use crate::server::tiny_http::{job_thread, receiver};
 
 /// The pause between two probes while no requests come.
 const IDLE_PAUSE: Duration = Duration::from_millis(100);
@@ -34,19 +36,19 @@ const MIN_FREE_DESCRIPTORS: usize = 16;
 ///
 /// The acceptor ends for good when `accept` fails, as it does when no descriptor is left. New
 /// connections then wait in the kernel. The watchdog learns it from an unanswered probe or from the
-/// thread of the queue, and starts another acceptor.
+/// receiver, and starts another acceptor.
 ///
 /// `accept` also fails when no connection comes for the read timeout. So there are several probes in
 /// each timeout. If they are late, for want of a descriptor or of processor time, the acceptor is
 /// replaced as above. That loses no connection, since none has come.
 pub(super) struct Watchdog {
     responder: Arc<Responder>,
-    report: Arc<queue::Report>,
+    state: Arc<receiver::AcceptorState>,
     listener: ListeningSocket,
     address: Address,
     /// All that were started: dropping one would remove the file of a Unix-domain socket.
     acceptors: Vec<Arc<tiny_http::Server>>,
-    queues: Vec<JoinHandle<()>>,
+    receivers: Vec<JoinHandle<()>>,
 }
 
 impl Watchdog {
@@ -62,17 +64,17 @@ impl Watchdog {
     ) -> io::Result<()> {
         let mut watchdog = Self {
             responder,
-            report: Arc::default(),
+            state: Arc::default(),
             listener,
             address,
             acceptors: Vec::new(),
-            queues: Vec::new(),
+            receivers: Vec::new(),
         };
         watchdog.start_acceptor()?;
         let mut busy_until = Instant::now();
         while !watchdog.responder.stopper.is_stopping() {
             let now = Instant::now();
-            if watchdog.report.has_received.swap(false, Ordering::Relaxed) {
+            if watchdog.state.has_received.swap(false, Ordering::Relaxed) {
                 busy_until = now + BUSY_PERIOD;
             }
             thread::sleep(if now < busy_until {
@@ -91,33 +93,33 @@ impl Watchdog {
         let responder = &self.responder;
         let start = |peer| job_thread::start(responder, peer);
         responder.connections.maintain(start);
-        self.queues.retain(|queue| !queue.is_finished());
-        let has_ended = self.report.acceptor_ended.load(Ordering::SeqCst) || !self.is_accepting();
+        self.receivers.retain(|it| !it.is_finished());
+        let has_ended = self.state.acceptor_ended.load(Ordering::SeqCst) || !self.is_accepting();
         if has_ended && !self.responder.stopper.is_stopping() {
-            self.report.acceptor_ended.store(true, Ordering::SeqCst);
+            self.state.acceptor_ended.store(true, Ordering::SeqCst);
             // With too few descriptors it is tried again in the next round.
             let _ = self.replace_acceptor();
         }
     }
 
-    /// Starts an acceptor, and the thread that receives the requests from its queue.
+    /// Starts an acceptor, and the thread that receives its requests.
     fn start_acceptor(&mut self) -> io::Result<()> {
         let number = self.acceptors.len();
-        let (sender, receiver) = mpsc::channel::<Arc<tiny_http::Server>>();
-        let (responder, report) = (Arc::clone(&self.responder), Arc::clone(&self.report));
-        let thread = thread::Builder::new().name("ifmatch-queue".into());
-        let queue = thread.spawn(move || {
-            if let Ok(acceptor) = receiver.recv() {
-                queue::receive_all(&responder, &report, number, &acceptor);
+        let (sender, started) = mpsc::channel::<Arc<tiny_http::Server>>();
+        let (responder, state) = (Arc::clone(&self.responder), Arc::clone(&self.state));
+        let thread = thread::Builder::new().name("ifmatch-receive".into());
+        let receiver = thread.spawn(move || {
+            if let Ok(server) = started.recv() {
+                receiver::receive_all(&responder, &state, number, &server);
             }
         })?;
-        self.queues.push(queue);
+        self.receivers.push(receiver);
         let acceptor = tiny_http::Server::from_listener(self.listener.try_clone()?, None)
             .map_err(io::Error::other)?;
         let acceptor = Arc::new(acceptor);
-        self.report.latest_acceptor.store(number, Ordering::SeqCst);
-        self.report.acceptor_ended.store(false, Ordering::SeqCst);
-        // The thread of the queue waits for it.
+        self.state.latest_acceptor.store(number, Ordering::SeqCst);
+        self.state.acceptor_ended.store(false, Ordering::SeqCst);
+        // The receiver waits for it.
         let _ = sender.send(Arc::clone(&acceptor));
         self.acceptors.push(acceptor);
         Ok(())
@@ -138,9 +140,9 @@ impl Watchdog {
 
     /// Waits for the answers under way, then closes the listening socket.
     fn shut_down(self) {
-        for queue in self.queues {
+        for receiver in self.receivers {
             // An error here is a panic of the thread, which the panic hook has printed.
-            let _ = queue.join();
+            let _ = receiver.join();
         }
         let responder = &self.responder;
         while !responder.connections.is_idle() && !responder.is_grace_period_over() {
@@ -214,11 +216,11 @@ mod tests {
         let (stopper, timeout) = (Stopper::new(), Duration::from_secs(10));
         let mut watchdog = Watchdog {
             responder: Arc::new(Responder::new(Arc::new(service), stopper.clone(), timeout)),
-            report: Arc::default(),
+            state: Arc::default(),
             listener,
             address: address.clone(),
             acceptors: Vec::new(),
-            queues: Vec::new(),
+            receivers: Vec::new(),
         };
         for _ in 0..4 {
             watchdog.start_acceptor()?;

@@ -1,3 +1,5 @@
+//! Rows that one statement writes.
+
 use std::mem;
 use std::sync::LazyLock;
 
@@ -47,7 +49,7 @@ WHERE document.removed
     )
 });
 
-/// Puts each row in the place of the document that it expects, if that is there.
+/// Puts each row in the place of the document that it expects, if the document has that version.
 pub(super) static UPDATE: LazyLock<Statement> = LazyLock::new(|| {
     Statement::of(
         "

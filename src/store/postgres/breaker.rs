@@ -1,3 +1,5 @@
+//! A circuit breaker: limits the calls while the database does not answer.
+
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -63,7 +65,7 @@ impl Breaker {
         }
     }
 
-    /// Opens, unless the database has answered since there were so many answers.
+    /// Opens if the database has not answered since the count of its answers was `answers`.
     pub(super) fn open_after(&self, answers: u64) {
         let mut state = self.lock();
         state.is_open |= state.answers == answers;

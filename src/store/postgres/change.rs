@@ -1,3 +1,5 @@
+//! Compare-and-swaps as transactions.
+
 use std::collections::HashSet;
 
 use crate::document::{Document, Id};

@@ -1,3 +1,5 @@
+//! A blocking connection whose calls end within a limit.
+
 use std::future::{Future, poll_fn};
 use std::ops::{Deref, DerefMut};
 use std::pin::{Pin, pin};

@@ -1,3 +1,5 @@
+//! The pool of connections, and what is repeated after a failure.
+
 use std::convert::Infallible;
 use std::error::Error;
 use std::time::Duration;
@@ -32,7 +34,7 @@ const CALL: Duration = Duration::from_secs(6);
 /// How long a connection may be silent before it counts as lost.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// How often a transaction is begun again because the database let another one pass.
+/// How often a transaction is repeated after a conflict with another one.
 const MAX_OVERTAKEN: usize = 10;
 
 /// The connections to one database.
@@ -192,13 +194,14 @@ pub(super) enum Failure {
     /// The database did not answer within the limit, and the connection is closed. What was not
     /// committed is rolled back when it goes on.
     NoAnswer(String),
-    /// The database let another transaction pass, and nothing has come of this one.
+    /// A serialization failure or a deadlock. Nothing was changed, and the transaction can be
+    /// repeated.
     Overtaken(String),
     /// There is no connection any more, or none that takes writes: its server has become a standby.
     /// What was not committed is rolled back.
     Lost(String),
-    /// The connection was lost, or there was no answer, before the commit was confirmed; or the
-    /// connection was lost when it is too late to begin again.
+    /// The connection was lost before the commit was confirmed, or after the caller has used a part
+    /// of the result. The work must not be repeated.
     Unconfirmed(String),
 }
 
@@ -261,7 +264,7 @@ pub(super) fn reason(error: &client::Error) -> String {
 }
 
 /// Places for connections, of which the pool has no more than it may. A place is empty until it is
-/// used, and its first user connects: so a caller learns at once that the database is gone.
+/// used, and its first user connects: so the first call on it returns the error of connecting.
 #[derive(Debug)]
 struct Slots;
 

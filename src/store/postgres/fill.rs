@@ -1,3 +1,5 @@
+//! Filling a collection without documents.
+
 use std::time::SystemTime;
 
 use crate::document::{Document, Id};

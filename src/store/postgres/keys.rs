@@ -1,3 +1,5 @@
+//! Keys of writes, and removals that are remembered for them.
+
 use std::time::SystemTime;
 
 use crate::document::Id;

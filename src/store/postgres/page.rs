@@ -1,3 +1,5 @@
+//! Reading lists, versions and whole collections.
+
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
@@ -8,7 +10,7 @@ use crate::store::postgres::row::{record, unreadable, version};
 use crate::store::{List, Portion};
 use crate::version::Version;
 
-/// One statement, so that all of it is of one moment.
+/// One statement, so that all of it is of one snapshot.
 ///
 /// The innermost `SELECT` reads one document more than may be returned. The sizes are summed up in
 /// the database, and only the content that fits leaves it. The first document that does not fit is
@@ -133,13 +135,13 @@ fn page_version(row: &Row) -> Result<Version, Failure> {
     change_date.map_or(Ok(Version::FIRST), |_| version(row, 0))
 }
 
-/// Shows `visit` every document, in a transaction that sees one moment and locks nothing.
+/// Shows `visit` every document, in a transaction that sees one snapshot and locks nothing.
 pub(super) fn visit(
     client: &mut Client,
     collection: &str,
     visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
 ) -> Result<(), Failure> {
-    let mut transaction = moment(client)?;
+    let mut transaction = begin_snapshot(client)?;
     // What `visit` does with a document may take longer than a write may.
     transaction.batch_execute("SET LOCAL idle_in_transaction_session_timeout = 0")?;
     let mut after: Option<String> = None;
@@ -158,7 +160,7 @@ pub(super) fn visit(
 
 /// The names of the collections that have documents, each found by a look into the index.
 pub(super) fn collections(client: &mut Client) -> Result<Vec<String>, Failure> {
-    let mut transaction = moment(client)?;
+    let mut transaction = begin_snapshot(client)?;
     let mut names: Vec<String> = Vec::new();
     loop {
         let last = names.last().map_or("", String::as_str);
@@ -174,7 +176,7 @@ pub(super) fn collections(client: &mut Client) -> Result<Vec<String>, Failure> {
     }
 }
 
-/// A transaction whose statements all see the same moment.
-pub(super) fn moment(client: &mut Client) -> Result<Transaction<'_>, Error> {
+/// Begins a transaction whose statements all read one snapshot.
+pub(super) fn begin_snapshot(client: &mut Client) -> Result<Transaction<'_>, Error> {
     client.transaction("REPEATABLE READ, READ ONLY")
 }

@@ -1,3 +1,5 @@
+//! The swaps of one collection that wait, and are performed together.
+
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -48,11 +50,11 @@ struct State {
 #[derive(Debug)]
 struct Waiting {
     number: u64,
-    change: OwnedSwap,
+    swap: OwnedSwap,
     caller: Sender<Message>,
 }
 
-/// What the thread that has queued a swap is told.
+/// A message to the thread that has queued a swap.
 #[derive(Debug)]
 enum Message {
     /// It is to perform the swaps that wait. Its own is the first of them.
@@ -62,20 +64,20 @@ enum Message {
 }
 
 impl Queue {
-    /// Has `change` performed, together with others of the collection that wait: `perform` is given
+    /// Has `swap` performed, together with others of the collection that wait: `perform` is given
     /// all of them, and returns as many outcomes, in their order. It runs on the thread of one of
     /// them, and never twice at once for one collection.
     ///
     /// A swap whose turn does not come while [`RESERVE`] is left of its limit leaves the queue.
     pub(super) fn swap(
         &self,
-        change: OwnedSwap,
+        swap: OwnedSwap,
         limit: Limit,
         perform: impl Fn(&[OwnedSwap]) -> Vec<Outcome>,
     ) -> Outcome {
         let (caller, messages) = channel();
-        let collection = change.collection.clone();
-        let number = self.push(change, caller);
+        let collection = swap.collection.clone();
+        let number = self.push(swap, caller);
         let mut received = messages.recv_timeout(limit.left().saturating_sub(RESERVE));
         loop {
             match received {
@@ -96,14 +98,14 @@ impl Queue {
     }
 
     /// Queues a swap, and returns its number.
-    fn push(&self, change: OwnedSwap, caller: Sender<Message>) -> u64 {
+    fn push(&self, swap: OwnedSwap, caller: Sender<Message>) -> u64 {
         let mut state = self.lock();
         state.latest += 1;
         let number = state.latest;
-        let collection = change.collection.clone();
+        let collection = swap.collection.clone();
         let waiting = Waiting {
             number,
-            change,
+            swap,
             caller,
         };
         if let Some(others) = state.collections.get_mut(&collection) {
@@ -134,9 +136,9 @@ impl Queue {
     }
 
     fn perform(&self, collection: &str, perform: impl Fn(&[OwnedSwap]) -> Vec<Outcome>) {
-        let (changes, callers) = self.take(collection);
+        let (swaps, callers) = self.take(collection);
         let turn = Turn(self, collection);
-        let outcomes = perform(&changes);
+        let outcomes = perform(&swaps);
         // The next swaps are performed while these callers are told.
         drop(turn);
         for (caller, outcome) in callers.iter().zip(outcomes) {
@@ -150,20 +152,20 @@ impl Queue {
         let Some(waiting) = state.collections.get_mut(collection) else {
             return (Vec::new(), Vec::new());
         };
-        let (mut changes, mut callers): (Vec<OwnedSwap>, _) = (Vec::new(), Vec::new());
+        let (mut swaps, mut callers): (Vec<OwnedSwap>, _) = (Vec::new(), Vec::new());
         let mut size = 0;
         for next in mem::take(waiting) {
-            let total = size + bytes(&next.change);
-            let fits = changes.is_empty() || (changes.len() < MAX_SWAPS && total <= MAX_BYTES);
-            if fits && changes.iter().all(|it| are_independent(it, &next.change)) {
+            let total = size + bytes(&next.swap);
+            let fits = swaps.is_empty() || (swaps.len() < MAX_SWAPS && total <= MAX_BYTES);
+            if fits && swaps.iter().all(|it| are_independent(it, &next.swap)) {
                 size = total;
-                changes.push(next.change);
+                swaps.push(next.swap);
                 callers.push(next.caller);
             } else {
                 waiting.push_back(next);
             }
         }
-        (changes, callers)
+        (swaps, callers)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,3 +1,5 @@
+//! Documents and versions from rows.
+
 use std::error::Error;
 
 use crate::document::{Document, Id, Record};

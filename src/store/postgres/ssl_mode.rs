@@ -1,3 +1,5 @@
+//! The values of `sslmode`, and the default.
+
 use std::fmt;
 use std::net::IpAddr;
 

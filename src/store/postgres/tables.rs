@@ -1,3 +1,5 @@
+//! Creating, migrating and checking the tables.
+
 use std::collections::BTreeMap;
 
 use tokio_postgres::error::SqlState;
@@ -6,7 +8,7 @@ use crate::store::postgres::change::{begin, commit};
 use crate::store::postgres::client::{Client, Error, Transaction, Type};
 use crate::store::postgres::connections::{Failure, reason};
 use crate::store::postgres::keys::add_keys;
-use crate::store::postgres::page::moment;
+use crate::store::postgres::page::begin_snapshot;
 use crate::store::postgres::row::unreadable;
 use crate::store::postgres::takeover::take_over;
 
@@ -63,7 +65,7 @@ CREATE UNIQUE INDEX keyed_document ON document (collection, idempotency_key)
 CREATE INDEX keyed_removal ON document (collection, removed_at) WHERE removed_at IS NOT NULL;
 "#;
 
-/// What begins the columns of `ifmatch` in every version.
+/// The first columns of `ifmatch`, the same in every version.
 const MARK: &str = "only_row bool, schema_version int4";
 
 /// The columns of our tables, as the database tells them, but for those of keys.
@@ -106,7 +108,7 @@ pub(super) enum Shape {
     Marked,
 }
 
-/// Sees to it that there are our tables, with or without a tag of the list, or refuses those that
+/// Creates or migrates the tables, or refuses others, with or without a tag of the list, or refuses those that
 /// are not.
 pub(super) fn prepare(client: &mut Client, tagged: bool) -> Result<(), Failure> {
     let encoding = client.query_typed_one("SHOW server_encoding", &[])?;
@@ -227,7 +229,7 @@ struct Mark {
 /// Refuses tables that are marked as ours, but not those that this version serves.
 fn check_mark(client: &mut Client) -> Result<Mark, Failure> {
     // Another server may be adding the columns for keys.
-    let mut client = moment(client)?;
+    let mut client = begin_snapshot(client)?;
     let row = client.query_typed_opt("SELECT schema_version FROM ifmatch", &[])?;
     let row = row.ok_or_else(|| Failure::Refused("its table ifmatch is empty".into()))?;
     let version: i32 = row.try_get(0).map_err(unreadable)?;
@@ -263,7 +265,7 @@ fn check_mark(client: &mut Client) -> Result<Mark, Failure> {
 
 /// The columns of the tables of our names, old or new, by table.
 ///
-/// One statement on the catalog, so that all of it is of one moment: the views of
+/// One statement on the catalog, so that all of it is of one snapshot: the views of
 /// `information_schema` call functions that may already see what the statement itself does not.
 fn columns(client: &mut Client) -> Result<BTreeMap<String, String>, Failure> {
     let rows = client.query_typed(

@@ -1,3 +1,5 @@
+//! Migrating the tables of ifmatch 0.1.0.
+
 use crate::collection::document_of_name;
 use crate::store::postgres::batch::{Batch, INSERT, NewRow, analyze};
 use crate::store::postgres::change::{begin, commit, lock_collection, set_collection};

@@ -1,3 +1,5 @@
+//! Encrypted connections, and what failures of them mean.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! The URL of a database.
+
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
@@ -10,7 +12,7 @@ use tokio_postgres::config::Host;
 use crate::store::postgres::ssl_mode::SslMode;
 use crate::store::postgres::tls::Encryption;
 
-/// Where a `PostgreSQL` database is, and who asks it: `postgres://USER@HOST/DATABASE`.
+/// The address of a `PostgreSQL` database, and the user: `postgres://USER@HOST/DATABASE`.
 ///
 /// A password may stand behind the user, after a colon. It is never shown. A host that begins with
 /// a percent-encoded slash is the directory of a Unix-domain socket.
@@ -151,7 +153,7 @@ pub enum ParsePostgresUrlError {
     Url,
     /// The value of `sslmode` is not known.
     SslMode,
-    /// `sslmode=verify-ca` stands without `sslrootcert`. The system's roots sign for everyone.
+    /// `sslmode=verify-ca` stands without `sslrootcert`. Authorities that the system trusts sign certificates for any host.
     SslRootCert,
 }
 

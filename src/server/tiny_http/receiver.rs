@@ -1,19 +1,22 @@
+//! Receiving requests from `tiny_http`.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::server::tiny_http::answer::Progress;
 use crate::server::tiny_http::connections::Job;
 use crate::server::tiny_http::job_thread;
 use crate::server::tiny_http::raw_request::RawRequest;
 use crate::server::tiny_http::responder::{POLL_INTERVAL, Responder};
 
-/// The longest answer that the thread of a queue writes itself, in bytes. A socket has room for it
+/// The longest answer that a receiver writes itself, in bytes. A socket has room for it
 /// even if its client does not read; a longer one is left to a job thread.
-const MAX_QUEUE_ANSWER: usize = 16 * 1024;
+const MAX_RECEIVER_ANSWER: usize = 16 * 1024;
 
-/// What the threads of the queues report to the watchdog.
+/// The state of the latest acceptor, shared by the watchdog and the receivers.
 #[derive(Default)]
-pub(super) struct Report {
+pub(super) struct AcceptorState {
     /// The number of the latest acceptor.
     pub(super) latest_acceptor: AtomicUsize,
     /// Whether the latest acceptor is known to have ended.
@@ -22,22 +25,22 @@ pub(super) struct Report {
     pub(super) has_received: AtomicBool,
 }
 
-/// Receives the requests on the connections of one acceptor, until the server stops, or until the
+/// Receives the requests on the connections of the acceptor with this number, until the server stops, or until the
 /// acceptor has been replaced and all its connections must have ended.
 pub(super) fn receive_all(
     responder: &Arc<Responder>,
-    report: &Report,
-    acceptor: usize,
-    queue: &tiny_http::Server,
+    state: &AcceptorState,
+    number: usize,
+    server: &tiny_http::Server,
 ) {
     let mut quiet = Duration::ZERO;
     while !responder.is_grace_period_over() {
-        let is_latest = acceptor == report.latest_acceptor.load(Ordering::SeqCst);
+        let is_latest = number == state.latest_acceptor.load(Ordering::SeqCst);
         let connections = &responder.connections;
-        match queue.recv_timeout(POLL_INTERVAL) {
+        match server.recv_timeout(POLL_INTERVAL) {
             Ok(Some(request)) => {
                 quiet = Duration::ZERO;
-                report.has_received.store(true, Ordering::Relaxed);
+                state.has_received.store(true, Ordering::Relaxed);
                 receive(responder, request);
             }
             // tiny_http may still be reading the content of a request before it hands it over.
@@ -46,12 +49,12 @@ pub(super) fn receive_all(
                 return;
             }
             Ok(None) => quiet += POLL_INTERVAL,
-            Err(_) if is_latest => report.acceptor_ended.store(true, Ordering::SeqCst),
+            Err(_) if is_latest => state.acceptor_ended.store(true, Ordering::SeqCst),
             Err(_) => {}
         }
     }
     // A dropped request would be answered, and its content read.
-    while let Ok(Some(request)) = queue.try_recv() {
+    while let Ok(Some(request)) = server.try_recv() {
         std::mem::forget(request);
     }
 }
@@ -61,15 +64,15 @@ pub(super) fn receive_all(
 fn receive(responder: &Arc<Responder>, request: tiny_http::Request) {
     let request = RawRequest::new(request, responder.service.receive_time());
     let peer = request.peer;
-    let blocks = responder.service.store_blocks(request.method())
+    let making_blocks = responder.service.store_blocks(request.method())
         || request.may_wait_for_change()
         || !request.content_is_buffered();
-    if blocks || responder.connections.contains(peer) {
+    if making_blocks || responder.connections.contains(peer) {
         return job_thread::leave(responder, peer, Job::Request(request));
     }
     let mut answer = responder.answer(request);
-    let blocks = !peer.has_timeouts() || answer.is_longer_than(MAX_QUEUE_ANSWER);
-    if blocks || answer.write_blocks() {
+    let writing_may_block = !peer.has_timeouts() || answer.is_longer_than(MAX_RECEIVER_ANSWER);
+    if writing_may_block || answer.write() == Progress::Blocked {
         job_thread::leave(responder, peer, Job::Answer(answer));
     } else if answer.closes() {
         responder.connections.close(peer);
