@@ -66,7 +66,7 @@ impl Client {
 
     /// Receives the answer to anything but HEAD, if there is one.
     pub fn try_receive(&mut self) -> std::io::Result<Answer> {
-        match self.stream.fill_buf()? {
+        match self.peek_buffered()? {
             [] => Err(ErrorKind::ConnectionReset.into()),
             _ => Ok(self.receive()),
         }
@@ -128,7 +128,7 @@ impl Client {
 
     /// Whether the server has closed the connection, once it has said all it had to.
     pub fn is_closed(&mut self) -> bool {
-        match self.stream.fill_buf() {
+        match self.peek_buffered() {
             Ok(rest) => {
                 assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(rest));
                 true
@@ -140,7 +140,20 @@ impl Client {
 
     /// Waits until something has come, and leaves it unread.
     pub fn wait(&mut self) {
-        self.stream.get_mut().peek(&mut [0]).unwrap();
+        while let Err(error) = self.stream.get_mut().peek(&mut [0]) {
+            assert_eq!(error.kind(), ErrorKind::Interrupted);
+        }
+    }
+
+    /// What has come and is unread; nothing if the connection has ended. A call that waits with a
+    /// timeout is interrupted when the system suspends the process.
+    fn peek_buffered(&mut self) -> std::io::Result<&[u8]> {
+        while let Err(error) = self.stream.fill_buf() {
+            if error.kind() != ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+        self.stream.fill_buf()
     }
 
     /// Says that nothing more will be sent.
