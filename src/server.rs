@@ -19,6 +19,7 @@ mod metrics;
 mod options;
 mod service;
 mod stopper;
+mod timed_store;
 mod tiny_http;
 mod waiters;
 

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::method::Method;
 
@@ -34,11 +34,11 @@ const BOUNDS: [u64; 16] = [
 pub(super) struct Metrics {
     /// The responses by method, the other methods last, and by status from 200.
     requests: [[AtomicU64; STATUSES]; METHODS.len() + 1],
-    /// The responses that took at most as long as each bound and longer than the one before; last,
-    /// those that took longer than all bounds.
-    durations: [AtomicU64; BOUNDS.len() + 1],
-    /// The sum of all durations in nanoseconds.
-    total_duration: AtomicU64,
+    /// The calls of the store that took at most as long as each bound and longer than the one before;
+    /// last, those that took longer than all bounds.
+    store_calls: [AtomicU64; BOUNDS.len() + 1],
+    /// The sum of their durations in nanoseconds.
+    store_time: AtomicU64,
     /// Open connections; `None` at a door that cannot count them.
     connections: Option<Arc<AtomicU64>>,
 }
@@ -47,8 +47,8 @@ impl Metrics {
     pub(super) fn new(counts_connections: bool) -> Self {
         Self {
             requests: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
-            durations: std::array::from_fn(|_| AtomicU64::new(0)),
-            total_duration: AtomicU64::new(0),
+            store_calls: std::array::from_fn(|_| AtomicU64::new(0)),
+            store_time: AtomicU64::new(0),
             connections: counts_connections.then(Arc::default),
         }
     }
@@ -65,17 +65,15 @@ impl Metrics {
         }
     }
 
-    /// Counts a response that was begun at `start` and is made now.
-    pub(super) fn observe(&self, start: Instant) {
-        let duration = start.elapsed();
+    /// Counts a call of the store that took this long.
+    pub(super) fn count_store_call(&self, duration: Duration) {
         let fits = |bound: &u64| duration <= Duration::from_micros(*bound);
         let bucket = BOUNDS.iter().position(fits).unwrap_or(BOUNDS.len());
-        if let Some(bucket) = self.durations.get(bucket) {
+        if let Some(bucket) = self.store_calls.get(bucket) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.total_duration
-            .fetch_add(nanoseconds, Ordering::Relaxed);
+        self.store_time.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
     /// Counts a connection as open until the value is dropped.
@@ -93,7 +91,7 @@ impl Metrics {
     pub(super) fn text(&self, waiting: usize) -> String {
         let mut text = String::with_capacity(4096);
         self.write_requests(&mut text);
-        self.write_durations(&mut text);
+        self.write_store_calls(&mut text);
         if let Some(connections) = &self.connections {
             let open = connections.load(Ordering::Relaxed);
             gauge(
@@ -124,18 +122,17 @@ impl Metrics {
         }
     }
 
-    fn write_durations(&self, text: &mut String) {
-        let name = "ifmatch_answer_duration_seconds";
-        let help = "Time to make an answer once the whole request is there: above all the calls of \
-                    the store. Waiting for a client or for a thread is not in it.";
+    fn write_store_calls(&self, text: &mut String) {
+        let name = "ifmatch_store_call_duration_seconds";
+        let help = "Time of each call of the store that a request makes.";
         head(text, name, "histogram", help);
         let mut count = 0;
         let bounds = BOUNDS.iter().map(|micros| seconds(micros * 1000));
-        for (bound, bucket) in bounds.chain(["+Inf".to_owned()]).zip(&self.durations) {
+        for (bound, bucket) in bounds.chain(["+Inf".to_owned()]).zip(&self.store_calls) {
             count += bucket.load(Ordering::Relaxed);
             sample(text, &format!("{name}_bucket{{le=\"{bound}\"}}"), count);
         }
-        let total = seconds(self.total_duration.load(Ordering::Relaxed));
+        let total = seconds(self.store_time.load(Ordering::Relaxed));
         sample(text, &format!("{name}_sum"), total);
         sample(text, &format!("{name}_count"), count);
     }

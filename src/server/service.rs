@@ -20,6 +20,7 @@ use crate::server::log::Log;
 use crate::server::metrics::CountedConnection;
 use crate::server::metrics::Metrics;
 use crate::server::options::{Door, Options};
+use crate::server::timed_store::TimedStore;
 use crate::server::waiters::Waiters;
 use crate::store::{Store, StoreError};
 
@@ -32,7 +33,7 @@ pub(super) struct Service {
     waiters: Arc<Waiters>,
     checker: Arc<Checker>,
     /// `None` unless the option is set.
-    metrics: Option<Box<Metrics>>,
+    metrics: Option<Arc<Metrics>>,
     options: Options,
     access_log: OnceLock<Log>,
     failure_log: OnceLock<Log>,
@@ -42,13 +43,17 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn new(store: Arc<dyn Store>, options: Options) -> Self {
+        // tiny_http does not report its connections.
+        let metrics = || Arc::new(Metrics::new(options.door != Door::TinyHttp));
+        let metrics = options.metrics.then(metrics);
         Self {
             waiters: Waiters::new(Arc::clone(&store)),
             checker: Checker::new(Arc::clone(&store), options.policy.clone()),
-            // tiny_http does not report its connections.
-            metrics: (options.metrics)
-                .then(|| Box::new(Metrics::new(options.door != Door::TinyHttp))),
-            store,
+            store: match &metrics {
+                Some(metrics) => Arc::new(TimedStore::new(store, Arc::clone(metrics))),
+                None => store,
+            },
+            metrics,
             options,
             access_log: OnceLock::new(),
             failure_log: OnceLock::new(),
@@ -88,14 +93,8 @@ impl Service {
         request: &Request<'_>,
         health: Option<Health>,
     ) -> Response {
-        let timed = self.metrics.as_ref().map(|it| (it, Instant::now()));
-        let response = self
-            .catch_panic(resource::respond_monitored, health, request)
-            .unwrap_or_else(|panicked| panicked);
-        if let Some((metrics, start)) = timed {
-            metrics.observe(start);
-        }
-        response
+        self.catch_panic(resource::respond_monitored, health, request)
+            .unwrap_or_else(|panicked| panicked)
     }
 
     pub(super) fn waiters(&self) -> &Arc<Waiters> {
