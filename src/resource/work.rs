@@ -6,7 +6,6 @@ use crate::method::Method;
 use crate::page::Page;
 use crate::policy::Policy;
 use crate::preference::Return;
-use crate::store::Store;
 use crate::target::Target;
 
 /// The most documents of a list that takes about as long as other responses. A list of 1,000 takes
@@ -32,34 +31,30 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    /// What the response to this request may take.
+    /// What the response to this request may take, if calls of the store to answer it may block or
+    /// not.
     ///
     /// A client that sends If-None-Match mostly gets 304, which is short. That is not so if the
     /// resource `has_changed`.
     pub(crate) fn of(
-        store: &dyn Store,
         policy: &Policy,
         request: &Request<'_>,
+        store_blocks: bool,
         has_changed: bool,
     ) -> Self {
-        let target = Target::parse(request.target, &policy.collections);
-        let (is_read, reads_block) = (request.method.is_read(), store.reads_block());
-        match target {
+        let is_read = request.method.is_read();
+        match Target::parse(request.target, &policy.collections) {
             _ if request.method == Method::Options => Self::Short,
-            Ok(Target::Endpoint(Endpoint::Health)) if is_read && reads_block => Self::Check,
-            Ok(Target::Collection(_) | Target::Document(..)) => {
-                if is_read && reads_block {
-                    Self::Read
-                } else if !is_read && (reads_block || store.writes_block()) {
-                    Self::Write
-                } else if request.content.len() > SHORT_CONTENT
-                    || matches!(target, Ok(Target::Collection(_)))
-                        && may_be_long_list(request, has_changed)
-                {
-                    Self::Long
-                } else {
-                    Self::Short
-                }
+            Ok(Target::Endpoint(Endpoint::Health)) if store_blocks && is_read => Self::Check,
+            Ok(Target::Collection(_) | Target::Document(..)) if store_blocks && is_read => {
+                Self::Read
+            }
+            Ok(Target::Collection(_) | Target::Document(..)) if store_blocks => Self::Write,
+            Ok(Target::Collection(_)) if may_be_long_list(request, has_changed) => Self::Long,
+            Ok(Target::Collection(_) | Target::Document(..))
+                if request.content.len() > SHORT_CONTENT =>
+            {
+                Self::Long
             }
             _ => Self::Short,
         }
@@ -81,7 +76,6 @@ fn may_be_long_list(request: &Request<'_>, has_changed: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::MemoryStore;
 
     #[test]
     fn long_lists_and_long_content_are_long() {
@@ -110,16 +104,30 @@ mod tests {
             for (name, value) in fields {
                 request = request.with_field(name, value);
             }
-            let work = Work::of(
-                &MemoryStore::new(),
-                &Policy::default(),
-                &request,
-                has_changed,
-            );
+            let work = Work::of(&Policy::default(), &request, false, has_changed);
             assert_eq!(
                 work, expected,
                 "{method:?} {target} {fields:?} {has_changed}"
             );
+        }
+    }
+
+    #[test]
+    fn calls_that_block_are_reads_writes_and_checks() {
+        for (method, target, expected) in [
+            (Method::Get, "/persons/1", Work::Read),
+            (Method::Head, "/persons", Work::Read),
+            (Method::Post, "/persons", Work::Write),
+            (Method::Delete, "/persons/1", Work::Write),
+            (Method::Get, "/health", Work::Check),
+            (Method::Put, "/health", Work::Short),
+            (Method::Options, "/persons", Work::Short),
+            (Method::Get, "/", Work::Short),
+            (Method::Get, "/nothing", Work::Short),
+        ] {
+            let request = Request::new(method, target);
+            let work = Work::of(&Policy::default(), &request, true, false);
+            assert_eq!(work, expected, "{method:?} {target}");
         }
     }
 }

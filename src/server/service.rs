@@ -233,7 +233,8 @@ impl Service {
 
     /// What the response to this request may take; see [`Work::of`].
     pub(super) fn work(&self, request: &Request<'_>, has_changed: bool) -> Work {
-        Work::of(&*self.store, &self.options.policy, request, has_changed)
+        let store_blocks = self.store_blocks(request.method);
+        Work::of(&self.options.policy, request, store_blocks, has_changed)
     }
 
     pub(super) fn checker(&self) -> &Arc<Checker> {

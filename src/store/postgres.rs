@@ -150,8 +150,8 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 ///
 /// A connection begins with `SET` of two timeouts; at the start come `SHOW server_encoding`, a query
 /// of `pg_catalog` (`pg_namespace`, `pg_class`, `pg_attribute`, `pg_type`), and three `CREATE TABLE`,
-/// three `CREATE INDEX` and one `ALTER TABLE` in one transaction. Only a database of ifmatch 0.1.0 is asked for `LOCK
-/// TABLE` and `DROP TABLE`, in a transaction too. There are no procedures, no sequences, no `LISTEN`
+/// three `CREATE INDEX` and one `ALTER TABLE` in one transaction. Only a database of ifmatch 0.1.0 is
+/// asked for `LOCK TABLE` and `DROP TABLE`, in a transaction too. There are no procedures, no sequences, no `LISTEN`
 /// and no advisory locks, and no statement is prepared for longer than one use. The names and ids
 /// are `COLLATE "C"`: it is the one collation that orders them byte for byte, whatever the
 /// database's own is, and so does their index.

@@ -305,7 +305,7 @@ fn a_password_is_never_printed() {
     Program::spawn(&mut start(&url));
     let wrong = url.replace("cli@", "cli:wrong@");
     let output = start(&wrong).output().unwrap();
-    let place = cluster.host().replace("%2F", "/");
+    let place = cluster.socket_directory();
     let told = String::from_utf8(output.stderr).unwrap();
     let sentence = format!(
         "\nifmatch: cannot use the store postgres://cli@{place}:5432/postgres: \

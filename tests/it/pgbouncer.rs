@@ -37,7 +37,7 @@ impl Pooled {
              ALTER ROLE {role} SET statement_timeout = '5s'; \
              ALTER ROLE {role} SET idle_in_transaction_session_timeout = '5s'"
         ));
-        let host = cluster.host().replace("%2F", "/");
+        let host = cluster.socket_directory();
         let patience = Duration::from_secs(20);
         let Some(pgbouncer) = Proxy::start("pgbouncer", patience, |address, directory| {
             let path = directory.0.to_str().unwrap();

@@ -846,7 +846,7 @@ fn what_cannot_be_opened() {
     schema.sql("CREATE ROLE ann LOGIN PASSWORD 'right'; CREATE ROLE bob LOGIN PASSWORD 'right'");
     schema.sql("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE_PROVIDER libc TEMPLATE template0");
     let host = cluster.host();
-    let shown = host.replace("%2F", "/");
+    let shown = cluster.socket_directory();
     let refused = |url: &str, place: &str, reason: &str| {
         let error = open(url).unwrap_err().to_string();
         let sentence = format!("cannot use the store postgres://{place}: {reason}");

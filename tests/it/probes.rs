@@ -239,7 +239,7 @@ impl<'a> Sent<'a> {
         let mut client = serving.client();
         // The server may end the connection before it has read everything.
         let _ = client.try_send(message);
-        client.try_finish_sending();
+        let _ = client.try_finish_sending();
         Self {
             probe,
             serving,

@@ -91,7 +91,7 @@ impl Server {
         }
         let cluster = Cluster::start()?;
         cluster.crash();
-        let directory = PathBuf::from(cluster.host().replace("%2F", "/"));
+        let directory = PathBuf::from(cluster.socket_directory());
         certify(&directory);
         for file in ["server.pem", "server.key"] {
             cluster.add_file(file, &fs::read(directory.join(file)).unwrap());

@@ -12,8 +12,7 @@ use crate::server::tiny_http::raw_request::RawRequest;
 /// The connections that have a job thread or are closing.
 ///
 /// While a connection has a job thread, that does everything that comes from it, in order. So the
-/// receiver never writes to a connection whose previous answer is unfinished, which would
-/// block.
+/// receiver never writes to a connection whose previous answer is unfinished, which would block.
 pub(super) struct Connections {
     connections: Mutex<HashMap<Peer, Connection>>,
     /// After this time without a request a connection has ended.

@@ -10,8 +10,8 @@ use crate::server::tiny_http::job_thread;
 use crate::server::tiny_http::raw_request::RawRequest;
 use crate::server::tiny_http::responder::{POLL_INTERVAL, Responder};
 
-/// The longest answer that a receiver writes itself, in bytes. A socket has room for it
-/// even if its client does not read; a longer one is left to a job thread.
+/// The longest answer that a receiver writes itself, in bytes. A socket has room for it even if its
+/// client does not read; a longer one is left to a job thread.
 const MAX_RECEIVER_ANSWER: usize = 16 * 1024;
 
 /// The state of the latest acceptor, shared by the watchdog and the receivers.
@@ -25,8 +25,8 @@ pub(super) struct AcceptorState {
     pub(super) has_received: AtomicBool,
 }
 
-/// Receives the requests on the connections of the acceptor with this number, until the server stops, or until the
-/// acceptor has been replaced and all its connections must have ended.
+/// Receives the requests on the connections of the acceptor with this number, until the server
+/// stops, or until the acceptor has been replaced and all its connections must have ended.
 pub(super) fn receive_all(
     responder: &Arc<Responder>,
     state: &AcceptorState,

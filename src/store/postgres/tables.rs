@@ -108,8 +108,8 @@ pub(super) enum Shape {
     Marked,
 }
 
-/// Creates or migrates the tables, or refuses others, with or without a tag of the list, or refuses those that
-/// are not.
+/// Creates the tables, whose lists have a tag or not, or migrates those of an earlier version. Refuses
+/// tables of the same names that are not ours.
 pub(super) fn prepare(client: &mut Client, tagged: bool) -> Result<(), Failure> {
     let encoding = client.query_typed_one("SHOW server_encoding", &[])?;
     let encoding: String = encoding.try_get(0).map_err(unreadable)?;

@@ -153,7 +153,8 @@ pub enum ParsePostgresUrlError {
     Url,
     /// The value of `sslmode` is not known.
     SslMode,
-    /// `sslmode=verify-ca` stands without `sslrootcert`. Authorities that the system trusts sign certificates for any host.
+    /// `sslmode=verify-ca` stands without `sslrootcert`. Authorities that the system trusts sign
+    /// certificates for any host.
     SslRootCert,
 }
 

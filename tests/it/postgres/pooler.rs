@@ -28,7 +28,7 @@ impl Pooler {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let armed = Arc::new(AtomicBool::new(false));
-        let socket = format!("{}/.s.PGSQL.5432", cluster.host().replace("%2F", "/"));
+        let socket = format!("{}/.s.PGSQL.5432", cluster.socket_directory());
         let is_armed = Arc::clone(&armed);
         thread::spawn(move || {
             for client in listener.incoming() {

@@ -158,20 +158,17 @@ impl Client {
 
     /// Says that nothing more will be sent.
     pub fn finish_sending(&mut self) {
-        self.stream
-            .get_mut()
-            .shutdown(std::net::Shutdown::Write)
-            .unwrap();
+        self.try_finish_sending().unwrap();
+    }
+
+    /// Says that nothing more will be sent, unless the connection has ended.
+    pub fn try_finish_sending(&mut self) -> std::io::Result<()> {
+        self.stream.get_mut().shutdown(std::net::Shutdown::Write)
     }
 
     /// The client's own address and port.
     pub fn local_addr(&self) -> SocketAddr {
         self.stream.get_ref().local_addr().unwrap()
-    }
-
-    /// Says that nothing more will be sent, if the connection has not ended.
-    pub fn try_finish_sending(&mut self) {
-        let _ = self.stream.get_mut().shutdown(std::net::Shutdown::Write);
     }
 
     /// Everything that comes, and whether the connection has ended then.

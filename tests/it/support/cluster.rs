@@ -208,7 +208,12 @@ impl Cluster {
 
     /// The socket's directory, as a URL has it.
     pub fn host(&self) -> String {
-        self.directory.0.to_str().unwrap().replace('/', "%2F")
+        self.socket_directory().replace('/', "%2F")
+    }
+
+    /// The directory of its Unix-domain socket.
+    pub fn socket_directory(&self) -> &str {
+        self.directory.0.to_str().unwrap()
     }
 }
 
