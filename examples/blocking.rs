@@ -8,10 +8,10 @@ use tiny_http::{Header, Request, Response, Server};
 /// The notes by path with their tags, and the number of writes so far, so that no tag comes back.
 type Notes = (HashMap<String, (EntityTag, String)>, u64);
 
-/// The status, the field lines and the content.
-type Answer = (u16, Vec<(&'static str, String)>, String);
+/// The status, the field lines and the content of a response.
+type Parts = (u16, Vec<(&'static str, String)>, String);
 
-fn answer(state: &mut Notes, request: &Request, note: String) -> Result<Answer, NotPerformed> {
+fn perform(state: &mut Notes, request: &Request, note: String) -> Result<Parts, NotPerformed> {
     let ((notes, writes), path) = (state, request.url());
     let method = Method::from_name(request.method().as_str());
     let current = notes.get(path).map(|it| Validators::from(it.0.clone()));
@@ -41,8 +41,8 @@ fn answer(state: &mut Notes, request: &Request, note: String) -> Result<Answer, 
 /// Answers one request. They come one by one: no other write comes between judgement and write.
 pub(crate) fn respond(notes: &mut Notes, mut request: Request) -> io::Result<()> {
     let note = io::read_to_string(request.as_reader())?;
-    let (status, lines, content) =
-        answer(notes, &request, note).unwrap_or_else(|it| (it.status(), it.fields(), it.content()));
+    let (status, lines, content) = perform(notes, &request, note)
+        .unwrap_or_else(|it| (it.status(), it.fields(), it.content()));
     let fields = lines.iter().flat_map(|it| Header::from_bytes(it.0, &*it.1));
     let content = io::Cursor::new(content);
     // Without a length, because tiny_http would announce one of 0 in a 304.

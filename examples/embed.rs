@@ -102,10 +102,10 @@ pub fn main() -> Result<(), Box<dyn Error>> {
         let length = content.len();
         let head = format!("POST /api/notes HTTP/1.0\r\nContent-Length: {length}\r\n\r\n");
         stream.write_all((head + content).as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        println!("{answer}");
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")));
+        let mut response = String::new();
+        stream.read_to_string(&mut response)?;
+        println!("{response}");
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")));
     }
 
     running.stop();

@@ -36,32 +36,32 @@ impl Validators {
 }
 
 impl<B: From<Vec<u8>>> From<NotPerformed> for Response<B> {
-    fn from(answer: NotPerformed) -> Self {
-        let content = answer.content().into_bytes();
-        let mut fields = answer.fields();
+    fn from(not_performed: NotPerformed) -> Self {
+        let content = not_performed.content().into_bytes();
+        let mut fields = not_performed.fields();
         if !content.is_empty() {
             fields.push(("Content-Type", "text/plain; charset=utf-8".to_owned()));
         }
         let fields = fields.into_iter();
         let fields = fields.map(|(name, value)| (name, value.into()));
-        response(answer.status(), fields, content, HeaderMap::new())
+        response(not_performed.status(), fields, content, HeaderMap::new())
     }
 }
 
 #[cfg(feature = "server")]
 impl<B: From<Vec<u8>>> From<crate::message::Response> for Response<B> {
-    fn from(answer: crate::message::Response) -> Self {
-        into_http(answer, HeaderMap::new())
+    fn from(response: crate::message::Response) -> Self {
+        into_http(response, HeaderMap::new())
     }
 }
 
 /// The response with its fields in `headers`, in place of those there are.
 #[cfg(feature = "server")]
 pub(crate) fn into_http<B: From<Vec<u8>>>(
-    answer: crate::message::Response,
+    message: crate::message::Response,
     headers: HeaderMap,
 ) -> Response<B> {
-    let (status, fields, content) = answer.into_parts();
+    let (status, fields, content) = message.into_parts();
     response(status, fields, content, headers)
 }
 
@@ -92,7 +92,7 @@ fn field_line(name: &'static str, value: Cow<'static, str>) -> Option<(HeaderNam
     Some((header_name(name)?, value))
 }
 
-/// The name of a field. Those that most answers have need not be parsed.
+/// The name of a field. Those that most responses have need not be parsed.
 fn header_name(name: &'static str) -> Option<HeaderName> {
     Some(match name {
         "Cache-Control" => header::CACHE_CONTROL,

@@ -79,7 +79,7 @@ impl HttpDate {
 
     /// The date as an IMF-fixdate.
     ///
-    /// It is written digit by digit, because an answer has several dates and `time` takes five times
+    /// It is written digit by digit, because a response has several dates and `time` takes five times
     /// as long for each.
     fn text(self) -> [u8; 29] {
         let mut text = *b"Sun, 06 Nov 1994 08:49:37 GMT";

@@ -140,7 +140,7 @@ pub struct KeyedWrite {
     /// The MD5 of the method, the target and the content.
     ///
     /// MD5 protects nothing here: a client that makes two requests with one digest, and sends both
-    /// with one key, gets the answer to the first of them twice.
+    /// with one key, gets the response to the first of them twice.
     pub digest: u128,
     /// Whether the write created the document.
     pub created: bool,

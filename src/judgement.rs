@@ -1,4 +1,4 @@
-//! Judging a request: whether its method is performed, and if not, the answer.
+//! Judging a request: whether its method is performed, and if not, the response.
 
 use std::error::Error;
 use std::fmt;
@@ -47,7 +47,7 @@ use crate::validators::Validators;
 ///
 /// # Errors
 ///
-/// When the method must not be performed. [`NotPerformed`] is the answer: its status, its fields
+/// When the method must not be performed. [`NotPerformed`] is the response: its status, its fields
 /// and a sentence with the reason. With the feature `http` it converts into an `http::Response`, so
 /// that a handler which returns `Result<_, Response>` can use `?`.
 ///
@@ -198,7 +198,7 @@ impl Preconditions {
     }
 }
 
-/// The answer to a request whose method is not performed.
+/// The response to a request whose method is not performed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotPerformed {
     reason: Reason,
@@ -207,7 +207,7 @@ pub struct NotPerformed {
 }
 
 impl NotPerformed {
-    /// The answer for this reason. `current` has the validators of the current representation.
+    /// The response for this reason. `current` has the validators of the current representation.
     #[must_use]
     pub fn new(reason: Reason, current: Option<&Validators>, now: impl Into<HttpDate>) -> Self {
         Self {
@@ -229,12 +229,12 @@ impl NotPerformed {
         self.reason.status()
     }
 
-    /// The field lines that the answer must have, name and value.
+    /// The field lines that the response must have, name and value.
     ///
     /// A 304 has the validators. Add Cache-Control, Content-Location, Expires and Vary if the 200
     /// would have had them, and Date unless the server does
     /// ([RFC 9110 section 15.4.5](https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5)). Other
-    /// answers have the current tag, if there is one, and caches may not store them.
+    /// responses have the current tag, if there is one, and caches may not store them.
     #[must_use]
     pub fn fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = self.current.fields(self.now);

@@ -16,7 +16,7 @@ use crate::version::Version;
 pub enum Protocol {
     /// HTTP/0.9: refused, because it has no fields and no status codes.
     Http09,
-    /// HTTP/1.0: Host is optional, and the connection is closed after the answer.
+    /// HTTP/1.0: Host is optional, and the connection is closed after the response.
     Http10,
     /// HTTP/1.1: Host is required, and the connection stays open.
     Http11,
@@ -95,7 +95,7 @@ impl<'a> Request<'a> {
 
 /// A response as a value.
 ///
-/// Content-Length is the length of the content, or in an answer to HEAD the length of the content
+/// Content-Length is the length of the content, or in a response to HEAD the length of the content
 /// that GET would get. 304 and 204 have no Content-Length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
@@ -123,7 +123,7 @@ impl Response {
         }
     }
 
-    /// Marks the response as the answer to a health check, which is not logged.
+    /// Marks the response as one to a health check, which is not logged.
     pub(crate) fn unlogged(self) -> Self {
         Self {
             is_unlogged: true,
@@ -186,7 +186,7 @@ impl Response {
         self.with_field(name, value)
     }
 
-    /// The response with one more request field in Vary, on which the answer depends.
+    /// The response with one more request field in Vary, on which the response depends.
     pub(crate) fn with_vary(mut self, field: &str) -> Self {
         let vary = self.fields.iter_mut().find(|(name, _)| *name == "Vary");
         match vary {
@@ -299,7 +299,7 @@ impl Response {
 pub const MAX_WAIT: Duration = Duration::from_secs(55);
 
 /// A change that a 304 may be delayed for: the client has the current representation, and prefers
-/// an answer when it changes or when the time is over (long polling).
+/// a response when it changes or when the time is over (long polling).
 ///
 /// The caller of [`respond`](crate::respond) delays the 304, or sends it at once. To delay it, wait
 /// until the document has changed, or any document of the collection if there is no `id`, or until

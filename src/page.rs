@@ -5,10 +5,10 @@ use std::fmt;
 use crate::store::Portion;
 use crate::target::{TargetError, decode, encode, without_fragment};
 
-/// The most documents that one answer lists.
+/// The most documents that one response lists.
 pub const MAX_PAGE: usize = 1000;
 
-/// The most bytes of documents that one answer lists; the next page has the rest. A thousand long
+/// The most bytes of documents that one response lists; the next page has the rest. A thousand long
 /// documents for each of many clients would take too much memory.
 const MAX_LIST_BYTES: usize = 512 * 1024;
 

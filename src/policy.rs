@@ -1,9 +1,9 @@
-//! The settings of the answers, which the operator chooses.
+//! The settings of the responses, which the operator chooses.
 
 use crate::access::Access;
 use crate::collection::Collections;
 
-/// The settings that the answers depend on.
+/// The settings that the responses depend on.
 ///
 /// Begin with `Policy::default()`, and change fields.
 #[derive(Clone, Debug)]

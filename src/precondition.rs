@@ -106,7 +106,7 @@ impl Preconditions {
     /// 5. The method is performed.
     ///
     /// All are ignored on OPTIONS, TRACE and CONNECT, which select no representation. Do not call
-    /// this if the answer without the preconditions would be another than 2xx or 412
+    /// this if the response without the preconditions would be another than 2xx or 412
     /// ([section 13.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1)).
     ///
     /// [RFC 9110 section 13.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.2)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::field::{list_members, trim};
 use crate::message::{MAX_WAIT, Request};
 
-/// The content that a client prefers in the answer to a write.
+/// The content that a client prefers in the response to a write.
 ///
 /// [RFC 7240 section 4.2](https://www.rfc-editor.org/rfc/rfc7240#section-4.2)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

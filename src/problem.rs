@@ -1,4 +1,4 @@
-//! Problems: why a request is not performed, and the answer that says so.
+//! Problems: why a request is not performed, and the response that says so.
 
 use serde::Serialize;
 
@@ -185,7 +185,7 @@ impl Problem {
             Self::Content(error) | Self::Unprocessable(error) => error.detail().map(str::to_owned),
             Self::Denied(denial) => denial.detail(),
             Self::PreconditionFailed { weak: true, .. } => Some(
-                "If-Match compares strongly, so a weak tag (W/) never matches; a proxy that compresses an answer makes its tag weak, until its compression is switched off for this server (in nginx: gzip off)".into(),
+                "If-Match compares strongly, so a weak tag (W/) never matches; a proxy that compresses a response makes its tag weak, until its compression is switched off for this server (in nginx: gzip off)".into(),
             ),
             // The older service had the same message for this.
             Self::PreconditionRequired { .. } if profile == Profile::Compatible => Some(
@@ -198,7 +198,7 @@ impl Problem {
         }
     }
 
-    /// The answer. Caches may not store it, because the next request may succeed.
+    /// The response. Caches may not store it, because the next request may succeed.
     pub(crate) fn response(self, profile: Profile) -> Response {
         let status = self.status(profile);
         let response = Response::new(status).with_field("Cache-Control", "no-store");
@@ -232,7 +232,7 @@ impl Problem {
     }
 }
 
-/// The content of the answer, and its media type.
+/// The content of the response, and its media type.
 fn content(
     status: u16,
     message: &str,

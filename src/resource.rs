@@ -135,7 +135,7 @@ impl<E: Into<Problem>> From<E> for Finished {
     }
 }
 
-/// One request, and everything that its answer depends on.
+/// One request, and everything that its response depends on.
 struct Handler<'a> {
     store: &'a dyn Store,
     monitor: &'a dyn Monitor,

@@ -30,7 +30,7 @@ impl Validators {
     /// `ETag` and `Last-Modified` as field lines, name and value.
     ///
     /// Send them with the representation, and in a 304. `Last-Modified` is never later than `now`,
-    /// which is the Date of the answer, even if the clock of the machine was set back
+    /// which is the Date of the response, even if the clock of the machine was set back
     /// ([RFC 9110 section 8.8.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.1)).
     #[must_use]
     pub fn fields(&self, now: impl Into<HttpDate>) -> Vec<(&'static str, String)> {

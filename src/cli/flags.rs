@@ -194,7 +194,7 @@ pub const FLAGS: &[Flag] = &[
         "--timeout",
         "SECONDS",
         "a number of seconds such as 10",
-        "how long a client may take for a head, for the content, and to take more of an answer; \
+        "how long a client may take for a head, for the content, and to take more of a response; \
          tiny_http: how long it may be silent",
     )
     .by_default("10"),

@@ -88,7 +88,7 @@ impl Collections {
     }
 
     /// The description of the API and its tag. They are made once, because that takes longer than an
-    /// answer.
+    /// response.
     pub(crate) fn description(&self, make: fn(&Self) -> Vec<u8>) -> &(Vec<u8>, EntityTag) {
         self.0.description.get_or_init(|| {
             let content = make(self);

@@ -11,14 +11,14 @@ const SERVER: &str = include_str!("openapi/server.json");
 /// The targets of a collection, with `@NAME@` for its name.
 const COLLECTION: &str = include_str!("openapi/collection.json");
 
-/// The CORS fields, which any answer may have.
+/// The CORS fields, which any response may have.
 const CORS_FIELDS: [&str; 3] = [
     "Vary",
     "Access-Control-Allow-Origin",
     "Access-Control-Expose-Headers",
 ];
 
-/// Describes every path, method, field, status and schema. Tests compare it with the answers.
+/// Describes every path, method, field, status and schema. Tests compare it with the responses.
 pub(super) fn describe(collections: &Collections) -> Vec<u8> {
     let mut description = parsed(SERVER);
     let version = json!(env!("CARGO_PKG_VERSION"));

@@ -16,7 +16,7 @@ use crate::validators::Validators;
 /// The media type of the text format of Prometheus.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The source of the answers to `/health` and `/metrics`.
+/// The source of the responses to `/health` and `/metrics`.
 pub(crate) trait Monitor {
     /// Whether the store answers.
     ///

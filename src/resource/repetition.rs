@@ -46,7 +46,7 @@ impl Handler<'_> {
         Ok(write.filter(|write| write.key == *key))
     }
 
-    /// Finishes the request if an earlier write has its key: with the answer to that write if both
+    /// Finishes the request if an earlier write has its key: with the response to that write if both
     /// requests are the same, and with a problem if they are not.
     pub(super) fn stop_if_repeated(
         &self,

@@ -288,11 +288,11 @@ impl Handler<'_> {
             .map_err(|reason| self.not_performed(reason, Some(&validators(selected))))
     }
 
-    /// The answer to a write: with the representation that is now current, or only with its path and
+    /// The response to a write: with the representation that is now current, or only with its path and
     /// tag if the client prefers that.
     ///
     /// [RFC 9110 section 9.3.4](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.4) forbids
-    /// an `ETag` if the server has changed the content before it saved it. This answer has one: either
+    /// an `ETag` if the server has changed the content before it saved it. This response has one: either
     /// it encloses the representation, as Content-Location says, or the client prefers not to get it,
     /// and knows that the server adds members.
     pub(super) fn write_response(

@@ -100,7 +100,7 @@ impl Check {
         block_until(end, |context| self.poll(context)).unwrap_or_else(Self::timed_out)
     }
 
-    /// The result of a check without an answer after [`CHECK_TIMEOUT`].
+    /// The result of a check without a response after [`CHECK_TIMEOUT`].
     pub(super) fn timed_out() -> Health {
         Err(StoreError::new("the store has not answered for a second"))
     }

@@ -147,11 +147,11 @@ impl Service {
 
     /// Answers a request that is refused for its framing.
     pub(super) fn refuse(&self, request: &Request<'_>, refusal: Refusal) -> Response {
-        self.answer_problem(Problem::Refused(refusal), request)
+        self.problem_response(Problem::Refused(refusal), request)
     }
 
     /// Answers a request with a problem of the server.
-    pub(super) fn answer_problem(&self, problem: Problem, request: &Request<'_>) -> Response {
+    pub(super) fn problem_response(&self, problem: Problem, request: &Request<'_>) -> Response {
         resource::refuse(problem, request, &self.options.policy, SystemTime::now())
     }
 
@@ -179,7 +179,7 @@ impl Service {
         catch_unwind(AssertUnwindSafe(|| {
             respond(&*self.store, &monitor, policy, request, now)
         }))
-        .map_err(|_| self.answer_problem(Problem::Panicked, request))
+        .map_err(|_| self.problem_response(Problem::Panicked, request))
     }
 
     /// The time at which a request is received now; `None` without an access log, which alone needs

@@ -14,13 +14,13 @@ use crate::server::address::{Address, ListeningSocket};
 use crate::server::service::Service;
 use crate::server::stopper::Stopper;
 
-mod answer;
 mod connections;
 mod job_thread;
 mod peer;
 mod raw_request;
 mod receiver;
 mod responder;
+mod response_writer;
 mod watchdog;
 
 use responder::Responder;

@@ -42,10 +42,10 @@ struct Activity {
 enum Phase {
     /// No head of a request has been read since then.
     Idle(Instant),
-    /// A request is being answered.
+    /// A response is being made.
     Busy,
-    /// A response has been made, and is not written yet.
-    Answered,
+    /// A response is being written.
+    Writing,
 }
 
 /// The permit that a connection holds.
@@ -81,8 +81,8 @@ impl Connection {
         lock(&self.activity).phase = Phase::Busy;
     }
 
-    pub(super) fn end_request(&self) {
-        lock(&self.activity).phase = Phase::Answered;
+    pub(super) fn begin_response(&self) {
+        lock(&self.activity).phase = Phase::Writing;
     }
 
     /// Returns when the connection has been idle for `timeout`.
@@ -231,7 +231,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for SharedStream<S> {
     /// hyper flushes when it has written a whole response: then the idle period begins.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut activity = lock(&self.activity);
-        if let Phase::Answered = activity.phase {
+        if let Phase::Writing = activity.phase {
             activity.phase = Phase::Idle(Instant::now());
             if let Some(waker) = activity.timer_waker.take() {
                 waker.wake();

@@ -106,10 +106,10 @@ impl Handler {
         stream.set_write_timeout(Some(self.timeout));
         let stream = pin!(stream);
         let (handler, connection) = (&self, &connection);
-        let answer = service_fn(|request| async move {
+        let serve_request = service_fn(|request| async move {
             connection.begin_request();
-            let response = handler.answer(request, connection).await;
-            connection.end_request();
+            let response = handler.serve_request(request, connection).await;
+            connection.begin_response();
             Ok::<_, Infallible>(response)
         });
         let served = http1::Builder::new()
@@ -117,7 +117,7 @@ impl Handler {
             .max_buf_size(MAX_HEAD)
             .half_close(true)
             .title_case_headers(true)
-            .serve_connection(TokioIo::new(stream), answer);
+            .serve_connection(TokioIo::new(stream), serve_request);
         let mut served = pin!(served);
         tokio::select! {
             biased;
@@ -131,7 +131,7 @@ impl Handler {
     }
 
     /// Answers one request.
-    async fn answer(
+    async fn serve_request(
         &self,
         request: ::hyper::Request<Incoming>,
         connection: &Connection,
@@ -157,7 +157,7 @@ impl Handler {
                 self.wait(response, &head, &request, &content, connection)
                     .await
             }
-            Ok(Read::Answered(response)) => response,
+            Ok(Read::Response(response)) => response,
             Err(refusal) => self.service.refuse(&request, refusal),
         };
         self.service.log_and_count(
@@ -170,7 +170,7 @@ impl Handler {
         if may_drain && is_unread {
             tokio::spawn(timeout(self.timeout, content::drain(body)));
         }
-        head.answer(response, closes)
+        head.into_response(response, closes)
     }
 
     /// Checks the head of a request and reads its content. If the client expects 100 and the response
@@ -191,11 +191,11 @@ impl Handler {
                     let early =
                         |service: &Service, request: Request<'_>| service.respond_early(&request);
                     let early = self.on_store_thread(work, head, early).await;
-                    early.unwrap_or_else(|it| Some(self.service.answer_problem(it, request)))
+                    early.unwrap_or_else(|it| Some(self.service.problem_response(it, request)))
                 }
             };
             if let Some(response) = early {
-                return Ok(Read::Answered(response));
+                return Ok(Read::Response(response));
             }
         }
         let limit = self.service.max_content();
@@ -226,8 +226,8 @@ impl Handler {
         let respond = move |service: &Service, request: Request<'_>| {
             service.respond(&request.with_content(&content))
         };
-        let answered = self.on_store_thread(work, head, respond).await;
-        answered.unwrap_or_else(|problem| self.service.answer_problem(problem, request))
+        let response = self.on_store_thread(work, head, respond).await;
+        response.unwrap_or_else(|problem| self.service.problem_response(problem, request))
     }
 
     /// Checks whether the store answers. The call is not made on a thread for calls of the store: all
@@ -302,5 +302,5 @@ impl Handler {
 enum Read {
     Content(Bytes),
     /// It was not read, since this response does not depend on it.
-    Answered(Response),
+    Response(Response),
 }

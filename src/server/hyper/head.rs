@@ -56,7 +56,11 @@ impl Head {
     ///
     /// Its fields are put into the header map of the request. hyper uses that map again for the next
     /// request, so that most requests need no new one.
-    pub(super) fn answer(self, response: Response, closes: bool) -> ::hyper::Response<Full<Bytes>> {
+    pub(super) fn into_response(
+        self,
+        response: Response,
+        closes: bool,
+    ) -> ::hyper::Response<Full<Bytes>> {
         let Parts {
             headers, version, ..
         } = self.0;

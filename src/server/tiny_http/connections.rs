@@ -5,14 +5,14 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::server::lock::lock;
-use crate::server::tiny_http::answer::Answer;
 use crate::server::tiny_http::peer::Peer;
 use crate::server::tiny_http::raw_request::RawRequest;
+use crate::server::tiny_http::response_writer::ResponseWriter;
 
 /// The connections that have a job thread or are closing.
 ///
 /// While a connection has a job thread, that does everything that comes from it, in order. So the
-/// receiver never writes to a connection whose previous answer is unfinished, which would block.
+/// receiver never writes to a connection whose previous response is unfinished, which would block.
 pub(super) struct Connections {
     connections: Mutex<HashMap<Peer, Connection>>,
     /// After this time without a request a connection has ended.
@@ -29,10 +29,10 @@ struct Connection {
 
 /// What a job thread does, which would block the receiver.
 pub(super) enum Job {
-    /// Reads the content of a request, makes the answer and writes it.
+    /// Reads the content of a request, makes the response and writes it.
     Request(RawRequest),
-    /// Writes the rest of an answer.
-    Answer(Answer),
+    /// Writes the rest of a response.
+    Write(ResponseWriter),
 }
 
 impl Connection {
@@ -85,7 +85,7 @@ impl Connections {
         });
     }
 
-    /// Whether no answer is being made or written.
+    /// Whether no response is being made or written.
     pub(super) fn is_idle(&self) -> bool {
         let connections = lock(&self.connections);
         connections.values().all(|it| it.closing.is_some())

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::server::tiny_http::answer::{After, Answer, Progress};
 use crate::server::tiny_http::connections::Job;
 use crate::server::tiny_http::peer::Peer;
 use crate::server::tiny_http::responder::{POLL_INTERVAL, Responder};
+use crate::server::tiny_http::response_writer::{After, Progress, ResponseWriter};
 
 /// The size of a job thread's stack in bytes: enough to read the most deeply nested JSON that is
 /// accepted, even in an unoptimised build.
@@ -30,47 +30,47 @@ pub(super) fn start(responder: &Arc<Responder>, peer: Peer) -> bool {
 
 fn run(responder: &Responder, peer: Peer) {
     while !responder.connections.end_thread(peer) {
-        let answer = match responder.connections.next(peer) {
+        let writer = match responder.connections.next(peer) {
             Some((Job::Request(request), true)) => responder.refuse_closing(request),
-            Some((Job::Request(request), false)) => Some(responder.answer(request)),
-            Some((Job::Answer(answer), _)) => Some(answer),
+            Some((Job::Request(request), false)) => Some(responder.respond(request)),
+            Some((Job::Write(writer), _)) => Some(writer),
             None => None,
         };
-        if let Some(answer) = answer {
-            write(responder, peer, answer);
+        if let Some(writer) = writer {
+            write(responder, peer, writer);
         }
     }
 }
 
-/// Writes an answer, which blocks while the client does not read.
-fn write(responder: &Responder, peer: Peer, mut answer: Answer) {
-    let (mut written, mut progress) = (answer.written, Instant::now());
-    while answer.write() == Progress::Blocked {
-        if answer.written > written {
-            (written, progress) = (answer.written, Instant::now());
+/// Writes a response, which blocks while the client does not read.
+fn write(responder: &Responder, peer: Peer, mut writer: ResponseWriter) {
+    let (mut written, mut progress) = (writer.written, Instant::now());
+    while writer.write() == Progress::Blocked {
+        if writer.written > written {
+            (written, progress) = (writer.written, Instant::now());
         }
         if responder.is_grace_period_over() || progress.elapsed() > responder.timeout {
-            return end_blocked(responder, peer, answer);
+            return end_blocked(responder, peer, writer);
         }
     }
-    if answer.after == After::Forget {
-        return answer.forget();
+    if writer.after == After::Forget {
+        return writer.forget();
     }
-    if answer.closes() {
+    if writer.closes() {
         responder.connections.close(peer);
     }
-    if !answer.drain() {
+    if !writer.drain() {
         responder.connections.close(peer);
         if !peer.has_timeouts() {
             // Later requests on a Unix-domain socket would be performed.
-            answer.forget();
+            writer.forget();
         }
     }
 }
 
 /// Ends a connection whose client does not read. Until `tiny_http` has ended it, nothing may be
-/// written after the unfinished answer.
-fn end_blocked(responder: &Responder, peer: Peer, answer: Answer) {
+/// written after the unfinished response.
+fn end_blocked(responder: &Responder, peer: Peer, writer: ResponseWriter) {
     responder.connections.close(peer);
     let mut quiet = Duration::ZERO;
     while quiet < responder.timeout + POLL_INTERVAL && !responder.stopper.is_stopping() {
@@ -85,6 +85,6 @@ fn end_blocked(responder: &Responder, peer: Peer, answer: Answer) {
         }
     }
     if responder.stopper.is_stopping() {
-        answer.forget();
+        writer.forget();
     }
 }

@@ -9,7 +9,7 @@ pub(super) enum Peer {
     /// The address of the client.
     Tcp(SocketAddr),
     /// A number for each request, since clients of Unix-domain sockets have no address. So each of
-    /// these requests has a job thread of its own; `tiny_http` keeps their answers in order.
+    /// these requests has a job thread of its own; `tiny_http` keeps their responses in order.
     Unix(u64),
 }
 

@@ -6,8 +6,10 @@ use std::time::Instant;
 use crate::framing::{Framing, MAX_DRAINED, Refusal};
 use crate::message::{Protocol, Request, Response};
 use crate::method::Method;
-use crate::server::tiny_http::answer::{After, Answer, MAX_DISCARDED, Stream, is_timeout};
 use crate::server::tiny_http::peer::Peer;
+use crate::server::tiny_http::response_writer::{
+    After, MAX_DISCARDED, ResponseWriter, Stream, is_timeout,
+};
 
 /// The longest content that `tiny_http` reads into memory before it hands a request over, in bytes.
 const READ_AHEAD: usize = 1024;
@@ -44,7 +46,7 @@ enum Unread {
     Chunked,
 }
 
-/// Whether a connection continues after an answer.
+/// Whether a connection continues after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Persistence {
     KeepAlive,
@@ -97,14 +99,14 @@ impl RawRequest {
             && (self.request.body_length()).is_none_or(|it| it == 0 || is_read_ahead(it))
     }
 
-    /// Whether the answer may be held back until there is a change.
+    /// Whether the response may be held back until there is a change.
     pub(super) fn may_wait_for_change(&self) -> bool {
         self.method().is_read() && self.first("Prefer").is_some()
     }
 
-    /// Whether the client sends the content only if it gets no final answer first. Any other client
+    /// Whether the client sends the content only if it gets no final response first. Any other client
     /// is answered after it has sent the content.
-    pub(super) fn expects_early_answer(&self) -> bool {
+    pub(super) fn expects_early_response(&self) -> bool {
         self.expects_continue() && !self.content_is_buffered()
     }
 
@@ -171,10 +173,15 @@ impl RawRequest {
         }
     }
 
-    /// The answer to be written, and what happens afterwards to the unread content.
+    /// The response to be written, and what happens afterwards to the unread content.
     ///
     /// `limit` is the longest content that is accepted.
-    pub(super) fn answer(self, response: Response, limit: u64, persistence: Persistence) -> Answer {
+    pub(super) fn respond(
+        self,
+        response: Response,
+        limit: u64,
+        persistence: Persistence,
+    ) -> ResponseWriter {
         let (unread, is_last) = (self.unread(limit), self.is_last());
         let keep_alive = persistence == Persistence::KeepAlive;
         let framing_lost = persistence == Persistence::FramingLost;
@@ -194,30 +201,34 @@ impl RawRequest {
             Unread::Short | Unread::Long | Unread::Chunked => After::DrainAndClose,
         };
         if unread == Unread::Nothing || after == After::Nothing {
-            self.answer_and_drop(response, after)
+            self.keep_sending_half(response, after)
         } else {
-            self.answer_and_keep(response, after)
+            self.keep_both_halves(response, after)
         }
     }
 
-    /// Drops the request, and keeps the answer and the sending half of the connection.
-    fn answer_and_drop(self, response: Response, after: After) -> Answer {
+    /// Drops the request, and keeps the response and the sending half of the connection.
+    fn keep_sending_half(self, response: Response, after: After) -> ResponseWriter {
         let message = response.into_http1(self.connection(after != After::Nothing));
-        Answer::new(Stream::Writer(self.request.into_writer()), message, after)
+        ResponseWriter::new(
+            Stream::SendingHalf(self.request.into_writer()),
+            message,
+            after,
+        )
     }
 
-    /// Writes the head of the answer and keeps both halves of the connection.
+    /// Writes the head of the response and keeps both halves of the connection.
     ///
-    /// `tiny_http` hands the halves over only for an upgrade, so that the answer has to name a
+    /// `tiny_http` hands the halves over only for an upgrade, so that the response has to name a
     /// protocol. It names the one that is spoken: HTTP/1.1.
-    fn answer_and_keep(self, response: Response, after: After) -> Answer {
+    fn keep_both_halves(self, response: Response, after: After) -> ResponseWriter {
         let connection = self.connection(after != After::Drain);
         let head = tiny_http_head(&response, connection);
         let both = self.request.upgrade("HTTP/1.1", head);
-        Answer::new(Stream::Both(both), response.into_content(), after)
+        ResponseWriter::new(Stream::Both(both), response.into_content(), after)
     }
 
-    /// Drops the request without an answer.
+    /// Drops the request without a response.
     pub(super) fn discard(self, limit: u64) {
         match self.unread(limit) {
             Unread::TooLong => std::mem::forget(self.request),
@@ -230,7 +241,7 @@ impl RawRequest {
         self.asks("close") || self.asks("upgrade") || self.is_http10() && !self.asks("keep-alive")
     }
 
-    /// The value of the Connection field of the answer.
+    /// The value of the Connection field of the response.
     fn connection(&self, closes: bool) -> Option<&'static str> {
         if closes || self.is_last() {
             Some("close")

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::server::tiny_http::answer::Progress;
 use crate::server::tiny_http::connections::Job;
 use crate::server::tiny_http::job_thread;
 use crate::server::tiny_http::raw_request::RawRequest;
 use crate::server::tiny_http::responder::{POLL_INTERVAL, Responder};
+use crate::server::tiny_http::response_writer::Progress;
 
 /// The longest answer that a receiver writes itself, in bytes. A socket has room for it even if its
 /// client does not read; a longer one is left to a job thread.
-const MAX_RECEIVER_ANSWER: usize = 16 * 1024;
+const MAX_RECEIVER_RESPONSE: usize = 16 * 1024;
 
 /// The state of the latest acceptor, shared by the watchdog and the receivers.
 #[derive(Default)]
@@ -70,11 +70,11 @@ fn receive(responder: &Arc<Responder>, request: tiny_http::Request) {
     if making_blocks || responder.connections.contains(peer) {
         return job_thread::leave(responder, peer, Job::Request(request));
     }
-    let mut answer = responder.answer(request);
-    let writing_may_block = !peer.has_timeouts() || answer.is_longer_than(MAX_RECEIVER_ANSWER);
-    if writing_may_block || answer.write() == Progress::Blocked {
-        job_thread::leave(responder, peer, Job::Answer(answer));
-    } else if answer.closes() {
+    let mut writer = responder.respond(request);
+    let writing_may_block = !peer.has_timeouts() || writer.is_longer_than(MAX_RECEIVER_RESPONSE);
+    if writing_may_block || writer.write() == Progress::Blocked {
+        job_thread::leave(responder, peer, Job::Write(writer));
+    } else if writer.closes() {
         responder.connections.close(peer);
     }
 }

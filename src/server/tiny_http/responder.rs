@@ -1,4 +1,4 @@
-//! From a request of `tiny_http` to the answer that is to be written.
+//! From a request of `tiny_http` to the response that is to be written.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,9 +7,9 @@ use crate::framing::{Framing, Refusal};
 use crate::message::Response;
 use crate::server::service::Service;
 use crate::server::stopper::Stopper;
-use crate::server::tiny_http::answer::Answer;
 use crate::server::tiny_http::connections::Connections;
 use crate::server::tiny_http::raw_request::{Persistence, RawRequest};
+use crate::server::tiny_http::response_writer::ResponseWriter;
 
 /// The interval at which a thread that waits for requests checks whether the server is stopping.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -38,15 +38,15 @@ impl Responder {
         }
     }
 
-    /// Answers a request, which may block until the client has sent the content. Returns the answer to
+    /// Answers a request, which may block until the client has sent the content. Returns the response to
     /// be written.
-    pub(super) fn answer(&self, mut request: RawRequest) -> Answer {
+    pub(super) fn respond(&self, mut request: RawRequest) -> ResponseWriter {
         let framing = match self.service.framing(&request.head()) {
             Ok(framing) => framing,
             Err(refusal) => return self.refuse(request, refusal),
         };
         let early = request
-            .expects_early_answer()
+            .expects_early_response()
             .then(|| self.service.respond_early(&request.head()));
         if let Some(response) = early.flatten() {
             // Chunks that have not been read may be malformed.
@@ -75,8 +75,8 @@ impl Responder {
     }
 
     /// Answers a request on a connection that is closing with a refusal. If the server is stopping,
-    /// gives no answer: an earlier answer may have announced the close.
-    pub(super) fn refuse_closing(&self, request: RawRequest) -> Option<Answer> {
+    /// gives no response: an earlier response may have announced the close.
+    pub(super) fn refuse_closing(&self, request: RawRequest) -> Option<ResponseWriter> {
         if self.stopper.is_stopping() {
             request.discard(self.service.max_content());
             return None;
@@ -84,13 +84,18 @@ impl Responder {
         Some(self.refuse(request, Refusal::Closing))
     }
 
-    fn refuse(&self, request: RawRequest, refusal: Refusal) -> Answer {
+    fn refuse(&self, request: RawRequest, refusal: Refusal) -> ResponseWriter {
         let response = self.service.refuse(&request.head(), refusal);
         let persistence = request.persistence_after(refusal);
         self.finish(request, response, persistence)
     }
 
-    fn finish(&self, request: RawRequest, response: Response, persistence: Persistence) -> Answer {
+    fn finish(
+        &self,
+        request: RawRequest,
+        response: Response,
+        persistence: Persistence,
+    ) -> ResponseWriter {
         let method = request.method();
         self.service.log_and_count(
             request.peer.ip(),
@@ -106,7 +111,7 @@ impl Responder {
             }
             persistence => persistence,
         };
-        request.answer(response, self.service.max_content(), persistence)
+        request.respond(response, self.service.max_content(), persistence)
     }
 
     /// Whether a stopping server has waited for its clients for the timeout.

@@ -138,7 +138,7 @@ impl Watchdog {
         !probe(&self.address, timeout).is_err_and(|error| unanswered.contains(&error.kind()))
     }
 
-    /// Waits for the answers under way, then closes the listening socket.
+    /// Waits for the responses under way, then closes the listening socket.
     fn shut_down(self) {
         for receiver in self.receivers {
             // An error here is a panic of the thread, which the panic hook has printed.
@@ -159,14 +159,14 @@ impl Watchdog {
     }
 }
 
-/// Connects, and closes as soon as there is an answer.
+/// Connects, and closes as soon as there is a response.
 ///
-/// `tiny_http` answers an empty line with an error. Most of the answer is left unread, so that the
+/// `tiny_http` answers an empty line with an error. Most of the response is left unread, so that the
 /// close resets the connection, and no port stays in the state TIME-WAIT.
 ///
 /// # Errors
 ///
-/// When no socket listens on the address, or there is no answer for `timeout`.
+/// When no socket listens on the address, or there is no response for `timeout`.
 fn probe(address: &Address, timeout: Duration) -> io::Result<()> {
     match address {
         Address::Tcp(address) => {

@@ -2,14 +2,14 @@
 
 use std::io::{self, Read, Write};
 
-/// The most content that is read and discarded after its answer, in bytes.
+/// The most content that is read and discarded after its response, in bytes.
 ///
 /// If the connection breaks in the middle of it, `tiny_http` allocates memory of the length that is
 /// left. It touches little of that memory, but a larger allocation could fail and end the process.
 pub(super) const MAX_DISCARDED: u64 = 256 * 1024 * 1024;
 
-/// An answer that is being written, and what happens to the connection afterwards.
-pub(super) struct Answer {
+/// A response that is being written, and what happens to the connection afterwards.
+pub(super) struct ResponseWriter {
     stream: Stream,
     message: Vec<u8>,
     /// The number of bytes of the message that have been written.
@@ -18,13 +18,13 @@ pub(super) struct Answer {
 }
 
 pub(super) enum Stream {
-    /// The sending half of a connection, for one answer.
-    Writer(Box<dyn Write + Send>),
+    /// The sending half of a connection, for one response.
+    SendingHalf(Box<dyn Write + Send>),
     /// Both halves of a connection, with unread content.
     Both(Box<dyn tiny_http::ReadWrite + Send>),
 }
 
-/// What happens to the connection when the answer has been written.
+/// What happens to the connection when the response has been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After {
     /// `tiny_http` continues or ends it as the request asks.
@@ -39,7 +39,7 @@ pub(super) enum After {
     Forget,
 }
 
-impl Answer {
+impl ResponseWriter {
     pub(super) fn new(stream: Stream, message: Vec<u8>, after: After) -> Self {
         Self {
             stream,
@@ -88,13 +88,13 @@ impl Answer {
         }
     }
 
-    /// Never drops the stream, so that nothing can be written after this answer.
+    /// Never drops the stream, so that nothing can be written after this response.
     pub(super) fn forget(self) {
         std::mem::forget(self.stream);
     }
 }
 
-/// What has come of writing an answer.
+/// What has come of writing a response.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
     /// The client has to read before more can be written.
@@ -132,14 +132,14 @@ pub(super) fn is_timeout(error: &io::Error) -> bool {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Writer(writer) => writer.write(bytes),
+            Self::SendingHalf(half) => half.write(bytes),
             Self::Both(both) => both.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Writer(writer) => writer.flush(),
+            Self::SendingHalf(half) => half.flush(),
             Self::Both(both) => both.flush(),
         }
     }
