@@ -3,10 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::framing::is_authority;
+use crate::authority::{AbsoluteUri, Authority};
 use crate::message::{Request, Response};
 use crate::method::Method;
-use crate::target::{authority, split_scheme};
 
 /// Which requests are allowed: by their origin, their host and their token.
 ///
@@ -34,13 +33,15 @@ impl Access {
             return Ok(());
         }
         let known = origin.to_ascii_lowercase();
-        let scheme = match origin_authority(&known) {
-            Some((scheme, host)) if !host.contains('*') => scheme,
+        let (uri, authority) = match parse_origin(&known) {
+            Some(parts) if !known.contains('*') => parts,
             _ => return Err(AccessError::Origin(origin.to_owned())),
         };
         // Browsers leave the default port out.
-        let shown = known.strip_suffix(default_port(scheme)).unwrap_or(&known);
-        self.origins.push(shown.to_owned());
+        let port = authority.port.filter(|port| *port != uri.default_port());
+        let port = port.map(|port| [":", port].concat()).unwrap_or_default();
+        self.origins
+            .push([uri.scheme, "://", authority.host, &port].concat());
         Ok(())
     }
 
@@ -54,8 +55,8 @@ impl Access {
     ///
     /// When it is not a host name, with or without a port.
     pub fn allow_host(&mut self, host: &str) -> Result<(), AccessError> {
-        let name = without_port(host).trim_matches(['[', ']']);
-        if name.is_empty() || host.ends_with(':') || host.contains('*') || !is_authority(host) {
+        let is_valid = Authority::parse(host).is_some_and(|it| it.host != "[]");
+        if !is_valid || host.ends_with(':') || host.contains('*') {
             return Err(AccessError::Host(host.to_owned()));
         }
         self.hosts.push(host.to_ascii_lowercase());
@@ -81,7 +82,8 @@ impl Access {
         needs_no_token: impl FnOnce() -> bool,
     ) -> Result<(), Denial> {
         if self.hosts.is_empty() {
-            if is_https(request.target) {
+            // RFC 9110 section 7.4: the connection has no TLS.
+            if AbsoluteUri::parse(request.target).is_some_and(|uri| uri.is_https()) {
                 return Err(Denial::Https);
             }
         } else {
@@ -103,14 +105,17 @@ impl Access {
 
     /// Checks that the request is for one of the allowed hosts.
     fn check_host(&self, request: &Request<'_>) -> Result<(), Denial> {
-        let host = match authority(request.target) {
-            Some(host) => Some(host.into()),
-            None => request.field_texts("Host").next(),
+        // The authority of the target takes precedence.
+        let host = match AbsoluteUri::parse_http(request.target) {
+            Some(uri) => uri.authority.into(),
+            None => match request.field_texts("Host").next() {
+                Some(host) => host,
+                None => return Ok(()),
+            },
         };
-        let is_named = |host: &str| self.hosts.iter().any(|known| matches_host(known, host));
-        match host {
-            Some(host) if !is_named(&host) => Err(Denial::Host),
-            _ => Ok(()),
+        match Authority::parse(&host) {
+            Some(host) if self.hosts().any(|known| known.matches(host)) => Ok(()),
+            _ => Err(Denial::Host),
         }
     }
 
@@ -170,21 +175,31 @@ impl Access {
     /// Whether this is an origin of the server itself: one of its names, with the port that it
     /// listens on or with the default port of the scheme, which a proxy uses.
     fn is_same_origin(&self, origin: &str) -> bool {
-        let Some((scheme, host)) = origin_authority(origin) else {
+        let Some((uri, authority)) = parse_origin(origin) else {
             return false;
         };
-        let full = match port(host) {
-            Some(_) => host.to_owned(),
-            None => format!("{host}{}", default_port(scheme)),
+        let full = Authority {
+            port: authority.port.or(Some(uri.default_port())),
+            ..authority
         };
-        let listens = scheme == "http" && self.own_names.iter().any(|own| matches_host(own, &full));
+        let listens = !uri.is_https() && self.own_names().any(|own| own.matches(full));
         listens
-            || self.hosts.iter().any(|known| {
-                let expected = port(known).is_some()
-                    || port(host).is_none()
-                    || self.own_names.iter().any(|own| port(own) == port(host));
-                expected && matches_host(known, &full)
+            || self.hosts().any(|known| {
+                let expected = known.port.is_some()
+                    || authority.port.is_none()
+                    || self.own_names().any(|own| own.port == authority.port);
+                expected && known.matches(full)
             })
+    }
+
+    fn hosts(&self) -> impl Iterator<Item = Authority<'_>> {
+        self.hosts.iter().filter_map(|name| Authority::parse(name))
+    }
+
+    fn own_names(&self) -> impl Iterator<Item = Authority<'_>> {
+        self.own_names
+            .iter()
+            .filter_map(|name| Authority::parse(name))
     }
 }
 
@@ -217,7 +232,7 @@ impl Denial {
         let Self::Origin(origin) = self else {
             return None;
         };
-        let advice = match origin_authority(origin) {
+        let advice = match parse_origin(origin) {
             Some(_) => {
                 "--allow-origin with it lets its pages read and write here, and --allow-host is \
                  for a name of this server, such as that of a proxy in front of it"
@@ -299,49 +314,10 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Whether the target is an absolute URI with the scheme `https`.
-///
-/// [RFC 9110 section 7.4](https://www.rfc-editor.org/rfc/rfc9110#section-7.4)
-fn is_https(target: &str) -> bool {
-    split_scheme(target).is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("https"))
-}
-
-/// Whether `host`, from a Host field or an origin, is the known name. A known name without a port
-/// matches every port.
-fn matches_host(known: &str, host: &str) -> bool {
-    let name = match port(known) {
-        None => without_port(host),
-        Some(_) => host,
-    };
-    known.eq_ignore_ascii_case(name)
-}
-
-/// The authority without its port, which may be empty.
-fn without_port(authority: &str) -> &str {
-    let end = authority.len() - port(authority).map_or(0, str::len);
-    let name = authority.get(..end).unwrap_or(authority);
-    name.strip_suffix(':').unwrap_or(name)
-}
-
-/// The port at the end of an authority, if it has one.
-fn port(authority: &str) -> Option<&str> {
-    let (_, port) = authority.rsplit_once(':')?;
-    (!port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())).then_some(port)
-}
-
-/// The default port of a scheme, with its colon.
-fn default_port(scheme: &str) -> &'static str {
-    match scheme {
-        "https" => ":443",
-        _ => ":80",
-    }
-}
-
-/// The scheme and the authority of an origin that a browser could send; `None` for `null`.
-fn origin_authority(origin: &str) -> Option<(&str, &str)> {
-    let (scheme, authority) = origin.split_once("://")?;
-    let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    (known && is_authority(authority)).then_some((scheme, authority))
+/// The parts of an origin that a browser could send; `None` for `null`.
+fn parse_origin(origin: &str) -> Option<(AbsoluteUri<'_>, Authority<'_>)> {
+    let uri = AbsoluteUri::parse_http(origin).filter(|uri| uri.rest.is_empty())?;
+    Some((uri, Authority::parse(uri.authority)?))
 }
 
 /// How to correct a text that is not an origin, for two common mistakes; else an empty text.
@@ -351,7 +327,7 @@ fn hint(text: &str) -> &'static str {
     }
     let (before, path) = text.split_at(text.rfind("://").map_or(0, |scheme| scheme + 3));
     match path.split_once('/') {
-        Some((host, _)) if origin_authority(&[before, host].concat()).is_some() => {
+        Some((host, _)) if parse_origin(&[before, host].concat()).is_some() => {
             "; it ends with the host or the port, without a path or a `/`"
         }
         _ => "",

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::authority::{AbsoluteUri, Authority};
 use crate::message::{Protocol, Request};
 
 /// The longest request target that is accepted, in bytes.
@@ -115,10 +116,7 @@ fn check_target(target: &str) -> Result<(), Refusal> {
     let has_control = target.bytes().any(|b| b.is_ascii_control());
     let has_form = target.starts_with('/')
         || target == "*"
-        || target.split_once("://").is_some_and(|(_, rest)| {
-            let authority = rest.split(['/', '?', '#']).next();
-            authority.is_some_and(is_authority)
-        });
+        || AbsoluteUri::parse(target).is_some_and(|uri| Authority::parse(uri.authority).is_some());
     if has_control || !has_form {
         return Err(Refusal::TargetMalformed);
     }
@@ -133,39 +131,8 @@ fn check_host(request: &Request<'_>) -> Result<(), Refusal> {
     match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => Err(Refusal::HostRepeated),
         (None, _) if request.protocol >= Protocol::Http11 => Err(Refusal::HostMissing),
-        (Some(host), _) if !is_authority(&host) => Err(Refusal::HostMalformed),
+        (Some(host), _) if Authority::parse(&host).is_none() => Err(Refusal::HostMalformed),
         _ => Ok(()),
-    }
-}
-
-/// Whether the text is `uri-host [ ":" port ]`, by its characters. The host of an `http` URI is never empty
-/// ([RFC 9110 section 4.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-4.2.1)).
-pub(crate) fn is_authority(host: &str) -> bool {
-    let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => (name, port),
-        _ => (host, ""),
-    };
-    let literal = name
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    let name_fits = match literal {
-        Some(address) => address
-            .bytes()
-            .all(|b| b.is_ascii_hexdigit() || b":.".contains(&b)),
-        None => name.bytes().enumerate().all(|(at, b)| {
-            b.is_ascii_alphanumeric()
-                || b"-._~!$&'()*+;=".contains(&b)
-                || b == b'%' && starts_with_escape(name.get(at..).unwrap_or_default())
-        }),
-    };
-    !name.is_empty() && name_fits && port.bytes().all(|b| b.is_ascii_digit())
-}
-
-/// Whether the text starts with `%` and two hexadecimal digits.
-fn starts_with_escape(text: &str) -> bool {
-    match text.as_bytes() {
-        [b'%', high, low, ..] => high.is_ascii_hexdigit() && low.is_ascii_hexdigit(),
-        _ => false,
     }
 }
 

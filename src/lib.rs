@@ -8,45 +8,47 @@
     )
 )]
 
-// Values of HTTP: field values in general,
+// Field values.
 mod field;
-// entity tags, dates, methods and validators.
+// Entity tags, dates, methods and validators.
 mod entity_tag;
 mod http_date;
 mod method;
 mod validators;
 
-// Preconditions,
+// Preconditions.
 mod precondition;
-// and the judgement of a request by them.
+// The judgement of a request by its preconditions.
 mod judgement;
 
-// Documents, as JSON text,
+// JSON text, and versions of documents.
 #[cfg(feature = "server")]
 mod json;
 #[cfg(feature = "server")]
 mod version;
-// the key of the write that made them,
+// The key of a write that may be repeated.
 #[cfg(feature = "server")]
 mod idempotency;
-// and their contents.
+// Documents.
 #[cfg(feature = "server")]
 mod document;
 
-// Requests and responses,
+// Requests and responses.
+#[cfg(feature = "server")]
+mod authority;
 #[cfg(feature = "server")]
 mod message;
-// the end of a request,
+// Where the content of a request ends.
 #[cfg(feature = "server")]
 mod framing;
-// and conversions to the types of the crate `http`.
+// Conversions to the types of the crate `http`.
 #[cfg(feature = "http")]
 mod http;
 
-// Where documents are kept and served: the server's own paths,
+// The server's own paths.
 #[cfg(feature = "server")]
 mod endpoint;
-// the collections, the stores, and the targets of requests.
+// Collections, their stores, and the targets of requests.
 #[cfg(feature = "server")]
 mod collection;
 #[cfg(feature = "server")]
@@ -70,10 +72,10 @@ mod problem;
 #[cfg(feature = "server")]
 mod resource;
 
-// The doors,
+// The doors.
 #[cfg(feature = "server")]
 mod server;
-// and the command line.
+// The command line.
 #[cfg(feature = "server")]
 pub mod cli;
 

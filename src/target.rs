@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::authority::AbsoluteUri;
 use crate::collection::{Collection, Collections};
 use crate::endpoint::Endpoint;
 
@@ -140,37 +141,13 @@ pub(crate) fn without_fragment(target: &str) -> &str {
     target.split_once('#').map_or(target, |(target, _)| target)
 }
 
-/// The authority of a target in absolute form, which takes precedence over Host.
-pub(crate) fn authority(target: &str) -> Option<&str> {
-    let rest = without_scheme(without_fragment(target))?;
-    rest.split(['/', '?']).next()
-}
-
+/// The path of a target in absolute form; any other target is returned unchanged.
 fn without_authority(target: &str) -> &str {
-    match without_scheme(target) {
+    match AbsoluteUri::parse_http(target) {
         None => target,
-        Some(rest) => match rest.find(['/', '?']) {
-            Some(end) if rest[end..].starts_with('/') => &rest[end..],
-            _ => "/",
-        },
+        Some(uri) if uri.rest.starts_with('/') => uri.rest,
+        Some(_) => "/",
     }
-}
-
-fn without_scheme(target: &str) -> Option<&str> {
-    let (scheme, rest) = split_scheme(target)?;
-    ["http", "https"]
-        .iter()
-        .any(|known| scheme.eq_ignore_ascii_case(known))
-        .then_some(rest)
-}
-
-/// The scheme of a target in absolute form, and the rest after `://`.
-pub(crate) fn split_scheme(target: &str) -> Option<(&str, &str)> {
-    // Nearly all targets are of this form.
-    if target.starts_with('/') {
-        return None;
-    }
-    target.split_once("://")
 }
 
 /// Decodes percent-encoded text
