@@ -13,6 +13,7 @@ use crate::target::{Target, TargetError, endpoint_path};
 
 mod browser;
 mod content;
+mod creation;
 mod description;
 mod monitor;
 mod read;

@@ -1,20 +1,21 @@
 //! Performing POST, PUT, PATCH and DELETE.
 
 use crate::collection::Collection;
-use crate::document::{Id, Record};
-use crate::idempotency::{IdempotencyKey, KeyedWrite};
+use crate::document::Record;
+use crate::idempotency::KeyedWrite;
 use crate::json::Json;
 use crate::judgement::WithoutIfMatch;
 use crate::message::Response;
 use crate::precondition::Preconditions;
 use crate::preference::Return;
 use crate::problem::Problem;
+use crate::resource::creation::Creation;
 use crate::resource::read::with_document;
 use crate::resource::selection::{Selected, validators};
 use crate::resource::{Finished, Handler};
 use crate::store::{StoreError, Swap, SwapError};
 use crate::target::document_path;
-use crate::version::{Version, VersionClock};
+use crate::version::Version;
 
 /// A write whose preconditions are true, with the state they were evaluated on.
 pub(super) enum Write<'a> {
@@ -25,15 +26,6 @@ pub(super) enum Write<'a> {
     Remove(Selected<'a>),
 }
 
-/// A document that is to be created in this collection.
-pub(super) struct Creation<'a> {
-    pub(super) collection: &'a Collection,
-    pub(super) preconditions: Preconditions,
-    pub(super) key: Option<IdempotencyKey>,
-    /// The version of the collection for which the preconditions are true, if there are any.
-    pub(super) version: Option<Version>,
-}
-
 impl Handler<'_> {
     /// Performs a write. If another client changes the state first, selects and evaluates again.
     pub(super) fn perform(&self, write: Write<'_>) -> Result<Response, Finished> {
@@ -42,7 +34,7 @@ impl Handler<'_> {
             self.stop_if_selected_repeated(selected)?;
         }
         match write {
-            Write::Create(creation) => self.create(creation),
+            Write::Create(creation) => self.create(&creation),
             Write::Replace(selected) => self.replace(selected),
             Write::Patch(selected) => self.patch(selected),
             Write::Remove(selected) => self.remove(selected),
@@ -67,118 +59,6 @@ impl Handler<'_> {
         let selected = self.select_document(collection, preconditions, id, key)?;
         self.stop_if_selected_repeated(&selected)?;
         Ok(selected)
-    }
-
-    /// Reads the preconditions and evaluates them on the collection.
-    ///
-    /// If the request has a key, they are evaluated after the content is read: only the id in it shows
-    /// whether the request is a repetition, for which they are not evaluated.
-    pub(super) fn select_for_creation<'c>(
-        &self,
-        collection: &'c Collection,
-    ) -> Result<Creation<'c>, Finished> {
-        let (key, preconditions) = (self.key()?, self.preconditions()?);
-        let version = match key {
-            Some(_) => None,
-            None => self.select_collection(&preconditions, collection)?,
-        };
-        Ok(Creation {
-            collection,
-            preconditions,
-            key,
-            version,
-        })
-    }
-
-    fn create(&self, creation: Creation<'_>) -> Result<Response, Finished> {
-        let Creation {
-            collection,
-            preconditions,
-            key,
-            mut version,
-        } = creation;
-        let key = key.as_ref();
-        let parsed = collection.read_new(self.request.content);
-        let given_id = parsed.as_ref().ok().and_then(|(id, _)| id.clone());
-        // With an id from the clock, a repetition would create another document.
-        let given_id = given_id.or(key.filter(|_| parsed.is_ok()).map(Id::from));
-        let select =
-            || self.select_unless_repeated(&preconditions, collection, given_id.as_ref(), key);
-        if key.is_some() {
-            version = select()?;
-        }
-        let (_, document) = parsed.map_err(|error| self.not_admitted(error))?;
-        let mut last_tried = Version::FIRST;
-        loop {
-            let id = if let Some(id) = &given_id {
-                id.clone()
-            } else {
-                last_tried = self.next_version(collection, last_tried)?;
-                Id::from(last_tried)
-            };
-            let write = self.keyed_write(key, collection, &id, true);
-            let mut swap = Swap::create(collection.name(), &id, &document);
-            if let Some(version) = version {
-                swap = swap.while_collection_at(version);
-            }
-            if let Some(version) = self.swap_document(collection, swap, write.as_ref())? {
-                let record = Record::new(id, document, version);
-                return Ok(self.write_response(collection, true, &record));
-            }
-            let existing = match given_id {
-                Some(_) => self.get_unless_repeated(collection, &id, key)?,
-                None => None,
-            };
-            if let Some(record) = existing {
-                let noun = collection.format().noun();
-                let current = record.version.entity_tag();
-                return Err(Problem::AlreadyExists { noun, id, current }.into());
-            }
-            version = select()?;
-        }
-    }
-
-    /// Evaluates the preconditions on the collection, unless the request is a repetition.
-    ///
-    /// The document is read after the version: if the first request was performed in between and has
-    /// made the preconditions false, its document is found.
-    fn select_unless_repeated(
-        &self,
-        preconditions: &Preconditions,
-        collection: &Collection,
-        given_id: Option<&Id>,
-        key: Option<&IdempotencyKey>,
-    ) -> Result<Option<Version>, Finished> {
-        let selected = self.select_collection(preconditions, collection);
-        if let (Some(id), Some(_)) = (given_id, key) {
-            self.get_unless_repeated(collection, id, key)?;
-        }
-        // Whether the preconditions are true counts only if the request is not a repetition.
-        selected
-    }
-
-    /// The document of this id, if there is one. Finishes the request if it repeats an earlier write.
-    fn get_unless_repeated(
-        &self,
-        collection: &Collection,
-        id: &Id,
-        key: Option<&IdempotencyKey>,
-    ) -> Result<Option<Record>, Finished> {
-        let record = self.store.get(collection.name(), id)?;
-        let earlier = self.earlier_write(key, collection, id, record.as_ref())?;
-        self.stop_if_repeated(collection, id, record.as_ref(), earlier.as_deref())?;
-        Ok(record)
-    }
-
-    /// A version later than that of the collection, and later than the one that was `tried` before.
-    ///
-    /// If the store keeps a version of the collection, an id made of the result sorts after the ids
-    /// of all documents that were created before. If not, it does as far as the clocks of the servers
-    /// agree.
-    fn next_version(&self, collection: &Collection, tried: Version) -> Result<Version, StoreError> {
-        let latest = self.store.version(collection.name())?.unwrap_or(tried);
-        let next = VersionClock::after(latest.max(tried)).next(self.now);
-        next.ok_or_else(StoreError::exhausted)
     }
 
     fn replace(&self, mut selected: Selected<'_>) -> Result<Response, Finished> {
@@ -243,7 +123,7 @@ impl Handler<'_> {
     }
 
     /// Performs a swap, unless the representation of its document would be too long.
-    fn swap_document(
+    pub(super) fn swap_document(
         &self,
         collection: &Collection,
         swap: Swap<'_>,

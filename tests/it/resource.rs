@@ -555,11 +555,11 @@ fn rfc6585_a_missing_if_match_is_told_from_a_false_one() {
     }
 }
 
-/// A proxy that compresses an answer makes its tag weak, and If-Match is never true for a weak tag.
+/// A proxy that compresses a response makes its tag weak, and If-Match is never true for a weak tag.
 #[test]
 fn s13_1_1_a_weak_tag_is_told_why() {
     let why = "If-Match compares strongly, so a weak tag (W/) never matches; \
-               a proxy that compresses an answer makes its tag weak, until its compression is \
+               a proxy that compresses a response makes its tag weak, until its compression is \
                switched off for this server (in nginx: gzip off)";
     let strict = format!("{CHANGED}: {why}");
     for (api, told) in [(Api::compatible(), CHANGED), (Api::strict(), &strict)] {
