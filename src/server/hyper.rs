@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::server::address::{Address, ListeningSocket};
@@ -29,12 +29,6 @@ use listener::{Accepted, AsyncListener};
 use store_threads::StoreThreads;
 use workers::Workers;
 
-/// The most permits: more than a machine has descriptors for, and fewer than a semaphore can have.
-const MAX_PERMITS: u32 = 1_000_000;
-
-/// The most threads that serve connections: more than a machine has processors.
-const MAX_WORKERS: u32 = 1024;
-
 /// The pause after `accept` has failed, as it does when no descriptor is left. Without it the loop
 /// would use a whole processor.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -52,9 +46,9 @@ pub(super) fn serve(
     listener: ListeningSocket,
     address: &Address,
 ) -> io::Result<()> {
-    limits.connections = limits.connections.clamp(1, MAX_PERMITS);
-    limits.waiting = limits.waiting.min(MAX_PERMITS);
-    limits.threads = limits.threads.clamp(1, MAX_WORKERS);
+    let max_permits = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
+    limits.connections = limits.connections.clamp(1, max_permits);
+    limits.waiting = limits.waiting.min(max_permits);
     let (stop_sender, stop) = watch::channel(false);
     // The stopper may outlive the server.
     let weak = Arc::downgrade(&service);
