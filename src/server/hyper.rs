@@ -18,14 +18,14 @@ use crate::server::stopper::Stopper;
 
 mod connection;
 mod content;
-mod handler;
 mod head;
 mod listener;
+mod responder;
 mod store_threads;
 mod workers;
 
-use handler::Handler;
 use listener::{Accepted, AsyncListener};
+use responder::Responder;
 use store_threads::StoreThreads;
 use workers::Workers;
 
@@ -62,7 +62,7 @@ pub(super) fn serve(
     let store_threads = StoreThreads::new()?;
     let (workers, threads) = Workers::start(limits.threads)?;
     let acceptor = Acceptor {
-        handler: Handler::new(
+        responder: Responder::new(
             service,
             timeout,
             limits,
@@ -87,7 +87,7 @@ pub(super) fn serve(
 
 /// Accepts connections and gives each to a worker.
 struct Acceptor {
-    handler: Handler,
+    responder: Responder,
     workers: Workers,
     timeout: Duration,
 }
@@ -102,7 +102,7 @@ impl Acceptor {
     ) -> io::Result<()> {
         let listener = AsyncListener::try_from(listener)?;
         let accepting = async {
-            while let Some(permit) = self.handler.connection_permit().await {
+            while let Some(permit) = self.responder.connection_permit().await {
                 match listener.accept(self.timeout).await {
                     Ok(accepted) => self.dispatch(accepted, permit),
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -115,22 +115,22 @@ impl Acceptor {
             _ = stop.wait_for(|stop| *stop) => {}
         }
         drop(listener);
-        let _ = timeout(self.timeout, self.handler.connections_ended()).await;
+        let _ = timeout(self.timeout, self.responder.connections_ended()).await;
         Ok(())
     }
 
     /// Starts to serve a connection on the next worker.
     fn dispatch(&self, accepted: Accepted, permit: OwnedSemaphorePermit) {
-        let handler = self.handler.clone();
+        let responder = self.responder.clone();
         let Some(worker) = self.workers.next() else {
-            tokio::spawn(handler.serve(accepted, permit));
+            tokio::spawn(responder.serve(accepted, permit));
             return;
         };
         // A connection that cannot be moved to the runtime of the worker is closed.
         if let Ok(detached) = accepted.detach() {
             worker.spawn(async move {
                 if let Ok(accepted) = detached.attach() {
-                    handler.serve(accepted, permit).await;
+                    responder.serve(accepted, permit).await;
                 }
             });
         }

@@ -34,7 +34,7 @@ const MAX_HEAD: usize = 32 * 1024;
 
 /// Serves connections: answers the requests on them. Each connection has a clone.
 #[derive(Clone)]
-pub(super) struct Handler {
+pub(super) struct Responder {
     service: Arc<Service>,
     timeout: Duration,
     limits: Limits,
@@ -47,7 +47,7 @@ pub(super) struct Handler {
     stop: watch::Receiver<bool>,
 }
 
-impl Handler {
+impl Responder {
     pub(super) fn new(
         service: Arc<Service>,
         timeout: Duration,
@@ -105,10 +105,10 @@ impl Handler {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.timeout));
         let stream = pin!(stream);
-        let (handler, connection) = (&self, &connection);
+        let (responder, connection) = (&self, &connection);
         let serve_request = service_fn(|request| async move {
             connection.begin_request();
-            let response = handler.serve_request(request, connection).await;
+            let response = responder.serve_request(request, connection).await;
             connection.begin_response();
             Ok::<_, Infallible>(response)
         });
