@@ -99,17 +99,18 @@ impl Connections {
         Some((job, connection.closing.is_some()))
     }
 
-    /// Records that the job thread of a connection ends, unless there is another job; whether it ends.
-    pub(super) fn end_thread(&self, peer: Peer) -> bool {
+    /// As [`next`](Self::next). If there is no job, records that the job thread ends.
+    pub(super) fn next_or_end_thread(&self, peer: Peer) -> Option<(Job, bool)> {
         let mut connections = lock(&self.connections);
-        let Some(connection) = connections.get_mut(&peer).filter(|it| it.jobs.is_empty()) else {
-            return false;
-        };
+        let connection = connections.get_mut(&peer)?;
+        if let Some(job) = connection.jobs.pop_front() {
+            return Some((job, connection.closing.is_some()));
+        }
         connection.has_thread = false;
         match &mut connection.closing {
             Some(end) => *end = Instant::now() + self.end_after,
             None => drop(connections.remove(&peer)),
         }
-        true
+        None
     }
 }

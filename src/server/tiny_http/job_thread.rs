@@ -29,12 +29,11 @@ pub(super) fn start(responder: &Arc<Responder>, peer: Peer) -> bool {
 }
 
 fn run(responder: &Responder, peer: Peer) {
-    while !responder.connections.end_thread(peer) {
-        let writer = match responder.connections.next(peer) {
-            Some((Job::Request(request), true)) => responder.refuse_closing(request),
-            Some((Job::Request(request), false)) => Some(responder.respond(request)),
-            Some((Job::Write(writer), _)) => Some(writer),
-            None => None,
+    while let Some((job, is_closing)) = responder.connections.next_or_end_thread(peer) {
+        let writer = match job {
+            Job::Request(request) if is_closing => responder.refuse_closing(request),
+            Job::Request(request) => Some(responder.respond(request)),
+            Job::Write(writer) => Some(writer),
         };
         if let Some(writer) = writer {
             write(responder, peer, writer);
