@@ -23,7 +23,7 @@ pub(crate) enum Work {
     /// Much computing, without a call that blocks: a long list, or long content.
     Long,
     /// A check of a store that may block.
-    Check,
+    HealthCheck,
     /// Calls of the store that may block, to read.
     Read,
     /// Calls of the store that may block, to write.
@@ -45,7 +45,7 @@ impl Work {
         let is_read = request.method.is_read();
         match Target::parse(request.target, &policy.collections) {
             _ if request.method == Method::Options => Self::Short,
-            Ok(Target::Endpoint(Endpoint::Health)) if store_blocks && is_read => Self::Check,
+            Ok(Target::Endpoint(Endpoint::Health)) if store_blocks && is_read => Self::HealthCheck,
             Ok(Target::Collection(_) | Target::Document(..)) if store_blocks && is_read => {
                 Self::Read
             }
@@ -119,7 +119,7 @@ mod tests {
             (Method::Head, "/persons", Work::Read),
             (Method::Post, "/persons", Work::Write),
             (Method::Delete, "/persons/1", Work::Write),
-            (Method::Get, "/health", Work::Check),
+            (Method::Get, "/health", Work::HealthCheck),
             (Method::Put, "/health", Work::Short),
             (Method::Options, "/persons", Work::Short),
             (Method::Get, "/", Work::Short),

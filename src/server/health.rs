@@ -23,14 +23,14 @@ pub(super) type Health = Result<(), StoreError>;
 ///
 /// One thread calls the store, and one call is made at a time: all checks that begin during a call
 /// share its result. So a store that hangs holds one thread, however many checks there are.
-pub(super) struct Checker {
+pub(super) struct HealthChecker {
     store: Arc<dyn Store>,
     policy: Policy,
-    state: Mutex<CheckerState>,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct CheckerState {
+struct State {
     is_calling: bool,
     /// The number of calls that have returned, and the result of the last one.
     results: u64,
@@ -41,7 +41,7 @@ struct CheckerState {
     wakers: HashMap<u64, Waker>,
 }
 
-impl Checker {
+impl HealthChecker {
     pub(super) fn new(store: Arc<dyn Store>, policy: Policy) -> Arc<Self> {
         Arc::new(Self {
             store,
@@ -55,7 +55,7 @@ impl Checker {
     /// # Errors
     ///
     /// When no thread can be started.
-    pub(super) fn begin(self: &Arc<Self>) -> Result<Check, StoreError> {
+    pub(super) fn begin(self: &Arc<Self>) -> Result<HealthCheck, StoreError> {
         let mut state = lock(&self.state);
         if !state.is_calling {
             let checker = Arc::clone(self);
@@ -66,7 +66,7 @@ impl Checker {
             state.is_calling = true;
         }
         state.last_check += 1;
-        Ok(Check {
+        Ok(HealthCheck {
             checker: Arc::clone(self),
             number: state.last_check,
             results_before: state.results,
@@ -87,20 +87,20 @@ impl Checker {
 }
 
 /// A check under way.
-pub(super) struct Check {
-    checker: Arc<Checker>,
+pub(super) struct HealthCheck {
+    checker: Arc<HealthChecker>,
     number: u64,
     results_before: u64,
 }
 
-impl Check {
+impl HealthCheck {
     /// Waits on this thread for the result, for [`CHECK_TIMEOUT`] at most.
     pub(super) fn block(&self) -> Health {
         let end = Instant::now() + CHECK_TIMEOUT;
         block_until(end, |context| self.poll(context)).unwrap_or_else(Self::timed_out)
     }
 
-    /// The result of a check without a response after [`CHECK_TIMEOUT`].
+    /// The result of a check that has not ended after [`CHECK_TIMEOUT`].
     pub(super) fn timed_out() -> Health {
         Err(StoreError::new("the store has not answered for a second"))
     }
@@ -118,7 +118,7 @@ impl Check {
     }
 }
 
-impl Drop for Check {
+impl Drop for HealthCheck {
     fn drop(&mut self) {
         lock(&self.checker.state).wakers.remove(&self.number);
     }

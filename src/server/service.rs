@@ -13,7 +13,7 @@ use crate::problem::Problem;
 #[cfg(feature = "hyper")]
 use crate::resource::Work;
 use crate::resource::{self, Monitor};
-use crate::server::health::{Checker, Health};
+use crate::server::health::{Health, HealthChecker};
 use crate::server::lock::lock;
 use crate::server::log::Log;
 #[cfg(feature = "hyper")]
@@ -31,7 +31,7 @@ const FAILURE_REPEAT_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) struct Service {
     store: Arc<dyn Store>,
     waiters: Arc<Waiters>,
-    checker: Arc<Checker>,
+    health_checker: Arc<HealthChecker>,
     /// `None` unless the option is set.
     metrics: Option<Arc<Metrics>>,
     options: Options,
@@ -48,7 +48,7 @@ impl Service {
         let metrics = options.metrics.then(metrics);
         Self {
             waiters: Waiters::new(Arc::clone(&store)),
-            checker: Checker::new(Arc::clone(&store), options.policy.clone()),
+            health_checker: HealthChecker::new(Arc::clone(&store), options.policy.clone()),
             store: match &metrics {
                 Some(metrics) => Arc::new(TimedStore::new(store, Arc::clone(metrics))),
                 None => store,
@@ -237,8 +237,8 @@ impl Service {
         Work::of(&self.options.policy, request, store_blocks, has_changed)
     }
 
-    pub(super) fn checker(&self) -> &Arc<Checker> {
-        &self.checker
+    pub(super) fn health_checker(&self) -> &Arc<HealthChecker> {
+        &self.health_checker
     }
 }
 
@@ -253,13 +253,13 @@ impl Monitor for ServiceMonitor<'_> {
     fn check_store(&self) -> Result<(), StoreError> {
         let Service {
             store,
-            checker,
+            health_checker,
             options,
             ..
         } = self.service;
         match &self.health {
             Some(health) => health.clone(),
-            None if store.reads_block() => checker.begin()?.block(),
+            None if store.reads_block() => health_checker.begin()?.block(),
             None => resource::check_store(&**store, &options.policy),
         }
     }

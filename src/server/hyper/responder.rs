@@ -20,7 +20,7 @@ use crate::framing::{Framing, MAX_DRAINED, Refusal};
 use crate::message::{Request, Response};
 use crate::problem::Problem;
 use crate::resource::Work;
-use crate::server::health::{CHECK_TIMEOUT, Check, Health};
+use crate::server::health::{CHECK_TIMEOUT, Health, HealthCheck};
 use crate::server::hyper::connection::{ClientStream, Connection};
 use crate::server::hyper::content;
 use crate::server::hyper::head::Head;
@@ -186,7 +186,7 @@ impl Responder {
         }
         if head.expects_continue() {
             let early = match self.service.work(request, false) {
-                Work::Short | Work::Check => self.service.respond_early(request),
+                Work::Short | Work::HealthCheck => self.service.respond_early(request),
                 work => {
                     let early =
                         |service: &Service, request: Request<'_>| service.respond_early(&request);
@@ -216,8 +216,8 @@ impl Responder {
         let work = self.service.work(request, has_changed);
         match work {
             Work::Short => return self.service.respond(request),
-            Work::Check => {
-                let health = self.check().await;
+            Work::HealthCheck => {
+                let health = self.check_health().await;
                 return self.service.respond_with_health(request, Some(health));
             }
             Work::Long | Work::Read | Work::Write => {}
@@ -232,10 +232,10 @@ impl Responder {
 
     /// Checks whether the store answers. The call is not made on a thread for calls of the store: all
     /// of these may be blocked in a store that hangs.
-    async fn check(&self) -> Health {
-        let check = self.service.checker().begin()?;
+    async fn check_health(&self) -> Health {
+        let check = self.service.health_checker().begin()?;
         let checked = timeout(CHECK_TIMEOUT, poll_fn(|context| check.poll(context))).await;
-        checked.unwrap_or_else(|_| Check::timed_out())
+        checked.unwrap_or_else(|_| HealthCheck::timed_out())
     }
 
     /// Holds a 304 back until there is a change, if the client prefers that and there is a permit.

@@ -88,7 +88,7 @@ impl StoreQueues {
     ) -> Result<R, Problem> {
         let (queue, may_be_late) = match work {
             Work::Short | Work::Long => (&self.long, true),
-            Work::Check | Work::Read => (&self.reads, false),
+            Work::HealthCheck | Work::Read => (&self.reads, false),
             Work::Write => (&self.writes, false),
         };
         let queued_at = Instant::now();
