@@ -7,8 +7,9 @@ help: ## list what there is
 run: ## serve on 127.0.0.1:5000, with more flags in ARGS='--collection notes'
 	@cargo run --release -- --access-log $(ARGS)
 
-# A test waits most of its time.
-export RUST_TEST_THREADS ?= 6
+# A test waits most of its time; those of the browser wait for each other, too.
+test: export RUST_TEST_THREADS ?= 12
+test-all features soak: export RUST_TEST_THREADS ?= 6
 
 test: ## run every test of the default build
 	cargo test --locked

@@ -4,7 +4,9 @@ use std::time::SystemTime;
 
 use std::sync::Arc;
 
-use ifmatch::{MemoryStore, Method, Policy, Profile, Request, Response, Store, Version, respond};
+use ifmatch::{
+    List, MemoryStore, Method, Policy, Portion, Profile, Request, Response, Store, Version, respond,
+};
 
 use crate::support::serving::{Kept, store};
 
@@ -92,6 +94,11 @@ impl Api {
         let list = self.ask("GET /persons", &[], "");
         assert_eq!(list.status(), 200);
         (tag(&list), text(&list))
+    }
+
+    /// The persons in the store, and the version of the list.
+    pub fn held(&self) -> List {
+        self.store.list("persons", Portion::ALL).unwrap()
     }
 }
 

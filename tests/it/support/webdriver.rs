@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,13 +24,19 @@ pub const ENTER: char = '\u{e007}';
 pub const SPACE: char = ' ';
 pub const DOWN: char = '\u{e015}';
 
-/// Chromium without a screen, in a session with a profile of its own.
+/// A window of Chromium without a screen. The storage of the pages is empty at first.
 pub struct Browser {
+    process: Arc<Process>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// Chromium with a profile of its own, and its driver. To start it takes more processor time than
+/// most tests, so that tests that overlap share it.
+struct Process {
     driver: Child,
     address: SocketAddr,
     session: String,
     profile: Directory,
-    _alone: MutexGuard<'static, ()>,
 }
 
 fn installed(program: &str) -> Option<PathBuf> {
@@ -40,10 +46,11 @@ fn installed(program: &str) -> Option<PathBuf> {
 }
 
 impl Browser {
-    /// Starts it, one at a time; `None` where it is not installed and `IFMATCH_TEST_BROWSER` does not
-    /// say that it is needed.
+    /// Waits until no other test uses the browser, and starts it if it does not run; `None` where it
+    /// is not installed and `IFMATCH_TEST_BROWSER` does not say that it is needed.
     #[expect(clippy::print_stderr, reason = "what is skipped has to be known")]
     pub fn start() -> Option<Self> {
+        static RUNNING: Mutex<Weak<Process>> = Mutex::new(Weak::new());
         static ALONE: Mutex<()> = Mutex::new(());
         let (Some(chromium), Some(driver)) = (installed("chromium"), installed("chromedriver"))
         else {
@@ -52,97 +59,42 @@ impl Browser {
             eprintln!("skipped: chromium and chromium-driver are not installed");
             return None;
         };
+        let process = {
+            let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+            running.upgrade().unwrap_or_else(|| {
+                let process = Arc::new(Process::start(&chromium, &driver));
+                *running = Arc::downgrade(&process);
+                process
+            })
+        };
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut driver = Command::new(driver)
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines.map_while(Result::ok).find_map(|line| {
-            let (_, port) = line.split_once("started successfully on port ")?;
-            port.trim_end_matches('.').parse().ok()
-        });
-        let mut browser = Self {
-            driver,
-            address: SocketAddr::from(([127, 0, 0, 1], port.expect("a port"))),
-            session: String::new(),
-            profile: Directory::new("browser"),
+        let browser = Self {
+            process,
             _alone: alone,
         };
-        browser.begin(&chromium);
+        browser.clear();
         Some(browser)
     }
 
-    fn begin(&mut self, chromium: &Path) {
-        let profile = format!("--user-data-dir={}", self.profile.0.display());
-        let arguments = [
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--force-prefers-reduced-motion",
-            "--window-size=1360,940",
-            &profile,
-        ];
-        let wanted = json!({"capabilities": {"alwaysMatch": {
-            "goog:chromeOptions": {"args": arguments, "binary": chromium},
-            "goog:loggingPrefs": {"browser": "ALL"},
-            "unhandledPromptBehavior": "ignore",
-        }}});
-        let session = self.command("POST", "/session", &wanted);
-        self.session = format!("/session/{}", session["sessionId"].as_str().unwrap());
+    /// Leaves one window, a new one, and nothing that other tests have stored.
+    fn clear(&self) {
+        let made = self.command("POST", "/window/new", &json!({"type": "tab"}));
+        let old = self.command("GET", "/window/handles", &Value::Null);
+        for handle in old.as_array().unwrap() {
+            if *handle != made["handle"] {
+                self.turn_to(handle.as_str().unwrap());
+                self.command("DELETE", "/window", &Value::Null);
+            }
+        }
+        self.turn_to(made["handle"].as_str().unwrap());
+        let all = json!({"origin": "*", "storageTypes": "all"});
+        let clear = json!({"cmd": "Storage.clearDataForOrigin", "params": all});
+        self.command("POST", "/goog/cdp/execute", &clear);
+        self.command("POST", "/se/log", &json!({"type": "browser"}));
     }
 
     fn command(&self, method: &str, path: &str, content: &Value) -> Value {
-        let result = self.try_command(method, path, content);
-        result.unwrap_or_else(|error| panic!("{method} {path} {content}: {error}"))
-    }
-
-    fn try_command(&self, method: &str, path: &str, content: &Value) -> Result<Value, Value> {
-        let path = format!("{}{path}", self.session);
-        let content = match method {
-            "POST" => content.to_string(),
-            _ => String::new(),
-        };
-        let (status, mut answered) = self
-            .exchange(method, &path, &content)
-            .map_err(|error| json!(error.to_string()))?;
-        match status {
-            200 => Ok(answered["value"].take()),
-            _ => Err(answered["value"]["message"].take()),
-        }
-    }
-
-    fn exchange(&self, method: &str, path: &str, content: &str) -> io::Result<(u16, Value)> {
-        let mut stream = BufReader::new(TcpStream::connect(self.address)?);
-        stream.get_ref().set_read_timeout(Some(STUCK))?;
-        write!(
-            stream.get_mut(),
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{content}",
-            self.address,
-            content.len()
-        )?;
-        let (mut line, mut length) = (String::new(), 0);
-        stream.read_line(&mut line)?;
-        let status = line.get(9..12).unwrap_or_default().parse();
-        while line != "\r\n" {
-            line.clear();
-            stream.read_line(&mut line)?;
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().map_err(io::Error::other)?;
-            }
-        }
-        let mut answered = vec![0; length];
-        stream.read_exact(&mut answered)?;
-        let answered = serde_json::from_slice(&answered)?;
-        Ok((status.map_err(io::Error::other)?, answered))
+        self.process.command(method, path, content)
     }
 
     pub fn open(&self, url: &str) {
@@ -239,7 +191,10 @@ impl Browser {
     /// Accepts the question that the page asks.
     pub fn accept(&self) {
         let deadline = Instant::now() + STUCK;
-        while let Err(error) = self.try_command("POST", "/alert/accept", &json!({})) {
+        while let Err(error) = self
+            .process
+            .try_command("POST", "/alert/accept", &json!({}))
+        {
             assert!(Instant::now() < deadline, "{error}");
             thread::sleep(Duration::from_millis(20));
         }
@@ -297,7 +252,101 @@ impl Browser {
     }
 }
 
-impl Drop for Browser {
+impl Process {
+    fn start(chromium: &Path, driver: &Path) -> Self {
+        let mut driver = Command::new(driver)
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = lines.map_while(Result::ok).find_map(|line| {
+            let (_, port) = line.split_once("started successfully on port ")?;
+            port.trim_end_matches('.').parse().ok()
+        });
+        let mut process = Self {
+            driver,
+            address: SocketAddr::from(([127, 0, 0, 1], port.expect("a port"))),
+            session: String::new(),
+            profile: Directory::new("browser"),
+        };
+        process.begin(chromium);
+        process
+    }
+
+    fn begin(&mut self, chromium: &Path) {
+        let profile = format!("--user-data-dir={}", self.profile.0.display());
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--force-prefers-reduced-motion",
+            "--window-size=1360,940",
+            &profile,
+        ];
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "goog:chromeOptions": {"args": arguments, "binary": chromium},
+            "goog:loggingPrefs": {"browser": "ALL"},
+            "unhandledPromptBehavior": "ignore",
+        }}});
+        let session = self.command("POST", "/session", &wanted);
+        self.session = format!("/session/{}", session["sessionId"].as_str().unwrap());
+    }
+
+    fn command(&self, method: &str, path: &str, content: &Value) -> Value {
+        let result = self.try_command(method, path, content);
+        result.unwrap_or_else(|error| panic!("{method} {path} {content}: {error}"))
+    }
+
+    fn try_command(&self, method: &str, path: &str, content: &Value) -> Result<Value, Value> {
+        let path = format!("{}{path}", self.session);
+        let content = match method {
+            "POST" => content.to_string(),
+            _ => String::new(),
+        };
+        let (status, mut answered) = self
+            .exchange(method, &path, &content)
+            .map_err(|error| json!(error.to_string()))?;
+        match status {
+            200 => Ok(answered["value"].take()),
+            _ => Err(answered["value"]["message"].take()),
+        }
+    }
+
+    fn exchange(&self, method: &str, path: &str, content: &str) -> io::Result<(u16, Value)> {
+        let mut stream = BufReader::new(TcpStream::connect(self.address)?);
+        stream.get_ref().set_read_timeout(Some(STUCK))?;
+        write!(
+            stream.get_mut(),
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{content}",
+            self.address,
+            content.len()
+        )?;
+        let (mut line, mut length) = (String::new(), 0);
+        stream.read_line(&mut line)?;
+        let status = line.get(9..12).unwrap_or_default().parse();
+        while line != "\r\n" {
+            line.clear();
+            stream.read_line(&mut line)?;
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().map_err(io::Error::other)?;
+            }
+        }
+        let mut answered = vec![0; length];
+        stream.read_exact(&mut answered)?;
+        let answered = serde_json::from_slice(&answered)?;
+        Ok((status.map_err(io::Error::other)?, answered))
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.try_command("DELETE", "", &Value::Null);
         let _ = self.driver.kill();
