@@ -31,6 +31,10 @@ const CONNECTED: Duration = Duration::from_secs(2);
 /// enforces no timeout itself.
 const CALL: Duration = Duration::from_secs(6);
 
+/// How much of its time is left at least to a call when it begins with a batch. The swaps of the batch
+/// may be those of younger calls, which fail with it when its time is over.
+const RESERVE: Duration = Duration::from_secs(2);
+
 /// How long a connection may be silent before it counts as lost.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -67,6 +71,11 @@ impl Connections {
     /// The limit of a call that begins now.
     pub(super) fn limit() -> Limit {
         Limit::within(CALL)
+    }
+
+    /// How long a call with this limit may wait until its swap is performed.
+    pub(super) fn time_to_wait(limit: Limit) -> Duration {
+        limit.left().saturating_sub(RESERVE)
     }
 
     /// The limit of a call that may take long, but each of its statements may not.
@@ -282,5 +291,20 @@ impl ManageConnection for Slots {
 
     fn has_broken(&self, _: &mut Option<Client>) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_does_not_wait_with_the_time_of_its_batch() {
+        for (left, may_wait) in [(0, false), (1, false), (2, false), (4, true)] {
+            let left = Duration::from_secs(left);
+            let time = Connections::time_to_wait(Limit::Each(left));
+            assert_eq!(!time.is_zero(), may_wait, "{left:?}");
+            assert!(time <= left.saturating_sub(Duration::from_secs(2)));
+        }
     }
 }
