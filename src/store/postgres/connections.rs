@@ -31,7 +31,7 @@ const CONNECTED: Duration = Duration::from_secs(2);
 /// enforces no timeout itself.
 const CALL: Duration = Duration::from_secs(6);
 
-/// How much of its time is left at least to a call when it begins with a batch. The swaps of the batch
+/// How much time a call has left at least when it begins to perform the swaps that wait. The swaps
 /// may be those of younger calls, which fail with it when its time is over.
 const RESERVE: Duration = Duration::from_secs(2);
 
@@ -85,13 +85,13 @@ impl Connections {
 
     /// Does `work` on a connection, within this limit. If that fails, the error is the reason.
     ///
-    /// It is done again if nothing came of it: the database let another one pass, or the connection
-    /// was lost while it was idle, or its server takes no writes any more. If it is unclear what came
-    /// of it, it is not done again, and neither is what took too long.
+    /// It is done again if it has changed nothing: after a conflict with another transaction, if the
+    /// connection was lost while it was idle, or if its server takes no writes any more. It is not
+    /// done again if it may have changed something, or took too long.
     ///
-    /// A call that got no answer leaves it to the next one to find out whether the database answers
-    /// at all. Until it does, one call at a time tries to connect, and the others fail within a
-    /// second: they would wait for nothing, and keep threads and connections from each other.
+    /// After a call that got no answer, one call at a time tries to connect, and the others fail within
+    /// a second, until the database answers. They would wait in vain, and occupy threads and
+    /// connections that other calls need.
     pub(super) fn ask<R>(
         &self,
         limit: Limit,
