@@ -24,9 +24,6 @@ mod keys;
 /// Reads of a collection, or of a part of it.
 mod page;
 
-/// The swaps that wait for a transaction.
-mod queue;
-
 /// What the columns mean.
 mod row;
 
@@ -53,7 +50,7 @@ use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
 use crate::store::postgres::client::{Client, Limit, Type};
 use crate::store::postgres::connections::{Connections, Failure};
-use crate::store::postgres::queue::Queue;
+use crate::store::queue::{NoOutcome, Queue};
 use crate::store::{
     List, Listener, Listeners, OpenError, Outcome, OwnedSwap, Portion, Store, StoreError, Swap,
     SwapError,
@@ -174,7 +171,7 @@ pub struct PostgresStore {
     connections: Connections,
     /// Whether collections have versions, and so their lists a tag.
     tagged: bool,
-    queue: Queue,
+    queue: Queue<OwnedSwap, Outcome>,
     listeners: Listeners,
 }
 
@@ -231,14 +228,15 @@ impl PostgresStore {
             Ok(tagged) => Ok(Self {
                 connections,
                 tagged,
-                queue: Queue::default(),
+                queue: Queue::new(),
                 listeners: Listeners::default(),
             }),
             Err(reason) => Err(OpenError::new(&connections.url, reason)),
         }
     }
 
-    /// Performs swaps of one collection: together, or each alone where that is refused.
+    /// Performs swaps of one collection: together, or if the database refuses that, each alone. It
+    /// calls itself only once, because one swap alone always has an outcome.
     fn perform(&self, collection: &str, changes: &[OwnedSwap], limit: Limit) -> Vec<Outcome> {
         match self.ask_within(limit, |client| {
             change::perform(client, collection, changes, self.tagged)
@@ -252,6 +250,14 @@ impl PostgresStore {
             }
             Err(error) => vec![Err(error.into()); changes.len()],
         }
+    }
+
+    /// The failure of a swap that has no outcome.
+    fn no_outcome(why: NoOutcome) -> StoreError {
+        StoreError::new(match why {
+            NoOutcome::TimedOut => "the writes before it have not ended",
+            NoOutcome::Missing => "the thread that performed the write has ended",
+        })
     }
 
     fn ask<R>(&self, work: impl FnMut(&mut Client) -> Result<R, Failure>) -> Result<R, StoreError> {
@@ -314,13 +320,17 @@ impl Store for PostgresStore {
         let (collection, change) = (swap.collection(), OwnedSwap::new(swap, now));
         let limit = Connections::limit();
         let perform = |changes: &[OwnedSwap]| self.perform(collection, changes, limit);
-        let version = if self.tagged {
-            self.queue.swap(change, limit, perform)?
+        let outcome = if self.tagged {
+            let timeout = Connections::time_to_wait(limit);
+            self.queue.submit(collection, change, timeout, |permit| {
+                permit.take(change::fits);
+                perform(permit.writes())
+            })
         } else {
             // Writes of different documents do not wait for each other, as they would in a batch.
-            let outcome = perform(&[change]).pop();
-            outcome.unwrap_or(Err(SwapError::Conflict))?
+            perform(&[change]).pop().ok_or(NoOutcome::Missing)
         };
+        let version = outcome.map_err(Self::no_outcome)??;
         self.listeners.tell(swap.collection(), Some(swap.id()));
         Ok(version)
     }

@@ -19,7 +19,6 @@ use crate::version::Version;
 mod batch;
 mod file;
 mod keys;
-mod queue;
 mod rows;
 mod tables;
 mod writer;

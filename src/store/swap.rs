@@ -126,11 +126,17 @@ impl<'a> Swap<'a> {
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) type Outcome = Result<Version, SwapError>;
 
+/// The most swaps of one batch, so that those that come later do not wait for long.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+const MAX_BATCH: usize = 64;
+
 /// A swap that another thread can perform, and the time of its request. It shares the texts of the
 /// original.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 #[derive(Debug)]
 pub(crate) struct OwnedSwap {
+    /// `PostgreSQL` has it as the key of the queue.
+    #[cfg(feature = "sqlite")]
     pub(crate) collection: String,
     pub(crate) id: Id,
     pub(crate) expected: Option<Version>,
@@ -144,6 +150,7 @@ pub(crate) struct OwnedSwap {
 impl OwnedSwap {
     pub(crate) fn new(swap: &Swap<'_>, now: SystemTime) -> Self {
         Self {
+            #[cfg(feature = "sqlite")]
             collection: swap.collection().to_owned(),
             id: swap.id().clone(),
             expected: swap.expected(),
@@ -152,6 +159,18 @@ impl OwnedSwap {
             keyed_write: swap.keyed_write().cloned(),
             now,
         }
+    }
+
+    /// Whether a batch with this swap has no more than [`MAX_BATCH`] swaps, and no more than
+    /// `max_bytes` of ids and documents.
+    pub(crate) fn fits(&self, batch: &[Self], max_bytes: usize) -> bool {
+        let earlier: usize = batch.iter().map(Self::bytes).sum();
+        batch.len() < MAX_BATCH && earlier + self.bytes() <= max_bytes
+    }
+
+    fn bytes(&self) -> usize {
+        let document = self.document.as_ref().map_or(0, |it| it.as_str().len());
+        self.id.as_str().len() + document
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ifmatch::{
     Document, Method, Policy, Portion, Request, SqliteStore, Store, StoreError, Swap, SwapError,
@@ -498,4 +501,46 @@ fn another_program_breaks_a_document() {
                   expected value at line 1 column 6";
     assert_eq!((failed.status(), failed.failure()), (503, Some(reason)));
     assert_eq!(store.get(PERSONS, &id("1")), Ok(Some(record)));
+}
+
+/// Locks the index of the WAL to write and to recover, and makes its header invalid.
+const RECOVER: &str = "
+import fcntl, sys
+index = open(sys.argv[1], 'r+b')
+for lock in 0, 2:
+    fcntl.lockf(index, fcntl.LOCK_EX, 1, 120 + lock)
+index.write(bytes(96))
+index.flush()
+print('locked', flush=True)
+sys.stdin.read()
+";
+
+/// A read must not block for long, because it may be on the thread that serves all connections.
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn a_read_fails_soon_while_another_process_recovers_the_file() {
+    let file = File::default();
+    let store = open(&file.path());
+    create(&*store, "1");
+    let mut python = Command::new("python3");
+    python.args(["-c", RECOVER, &format!("{}-shm", file.path().display())]);
+    let python = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let Ok(mut python) = python else {
+        return eprintln!("skipped: python3 is not installed");
+    };
+    let mut line = String::new();
+    let mut output = BufReader::new(python.stdout.take().unwrap());
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "locked\n");
+    let begun = Instant::now();
+    let told = store.get(PERSONS, &id("1")).unwrap_err().to_string();
+    assert!(told.ends_with(": database is locked"), "{told}");
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "the busy timeout of a write"
+    );
+    drop(python.stdin.take());
+    python.wait().unwrap();
+    let read = store.get(PERSONS, &id("1")).unwrap().unwrap();
+    assert_eq!(read.document, person("x"));
 }

@@ -115,8 +115,8 @@ fn of_one_row(statement: &str) -> String {
     })
 }
 
-/// Tells the planner how many documents there are now. It would find out by itself, but only after a
-/// while. If this fails, as for a role that does not own the table, it does just that.
+/// Updates the statistics of the planner with the number of documents. The database does that by
+/// itself, but only after a while. This fails for a role that does not own the table, which does no harm.
 pub(super) fn analyze(client: &mut Client) {
     let _ = client.batch_execute("ANALYZE document");
 }

@@ -11,12 +11,24 @@ use crate::store::postgres::row::{collection_version, unreadable, version};
 use crate::store::{Outcome, OwnedSwap, StoreError, SwapError};
 use crate::version::{Version, VersionClock};
 
+/// The most bytes of the ids and documents of one transaction, so that no statement takes long.
+const MAX_BYTES: usize = 256 * 1024;
+
+/// Whether one transaction can perform this swap, too. No swap of it depends on the outcome of
+/// another one.
+pub(super) fn fits(batch: &[OwnedSwap], next: &OwnedSwap) -> bool {
+    let expects = |it: &OwnedSwap| it.expected_collection.is_some();
+    let is_independent = |it: &OwnedSwap| it.id != next.id && !expects(it) && !expects(next);
+    next.fits(batch, MAX_BYTES) && batch.iter().all(is_independent)
+}
+
 /// Performs swaps of one collection in one transaction. No two of them are of one document; and
 /// where the collection has no version, there is only one. A swap that conflicts changes nothing,
 /// and the others are performed.
 ///
-/// Returns no outcomes if the database has refused a statement or the commit because of one of
-/// several swaps: nothing has come of any of them, and each is to be performed alone.
+/// Returns `None` if there are several swaps, and the database has refused a statement or the commit
+/// because of one of them. Then none is performed, and the caller performs each alone. It never
+/// returns `None` for one swap.
 pub(super) fn perform(
     client: &mut Client,
     collection: &str,
@@ -236,4 +248,55 @@ pub(super) fn set_collection(
         ],
     )?;
     Ok(changed == 1)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::store::Swap;
+
+    fn create(id: &str, bytes: usize, expected_collection: Option<Version>) -> OwnedSwap {
+        let id = Id::new(id).unwrap();
+        let document = Document::from_stored(format!("{{{}}}", " ".repeat(bytes - 2))).unwrap();
+        let mut swap = Swap::create("notes", &id, &document);
+        if let Some(version) = expected_collection {
+            swap = swap.while_collection_at(version);
+        }
+        OwnedSwap::new(&swap, SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_batch_has_independent_swaps() {
+        let (one, two) = (create("1", 2, None), create("2", 2, None));
+        let expecting = |id| create(id, 2, Some(Version::FIRST));
+        let three = [
+            create("1", 2, None),
+            create("2", 2, None),
+            create("3", 2, None),
+        ];
+        assert!(fits(&[one], &two));
+        assert!(fits(&three, &create("4", 2, None)));
+        for id in ["1", "2", "3"] {
+            assert!(!fits(&three, &create(id, 2, None)), "{id}");
+        }
+        assert!(!fits(&three, &expecting("4")));
+        assert!(!fits(&[expecting("1")], &two));
+    }
+
+    #[test]
+    fn a_batch_is_bounded_by_count_and_bytes() {
+        let ids: Vec<String> = (0..64).map(|id| format!("{id:03}")).collect();
+        let mut batch: Vec<_> = ids.iter().map(|id| create(id, 2, None)).collect();
+        let next = create("next", 2, None);
+        assert!(!fits(&batch, &next));
+        batch.pop();
+        assert!(fits(&batch, &next));
+        let long = |bytes| create("long", bytes, None);
+        let left = MAX_BYTES - "next".len() - 2 - "long".len();
+        assert!(fits(&[long(left)], &next));
+        assert!(!fits(&[long(left + 1)], &next));
+    }
 }

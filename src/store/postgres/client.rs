@@ -81,7 +81,7 @@ impl From<tokio_postgres::Error> for Error {
 }
 
 /// A connection to a database. Each call blocks its thread until the database answers, or until the
-/// limit: then the connection is closed, and the database finds that out when it goes on.
+/// limit. Then the connection is closed, which a database that hangs notices when it continues.
 pub(super) struct Client {
     // Dropped first, which lets the session end.
     sender: tokio_postgres::Client,

@@ -31,6 +31,10 @@ const CONNECTED: Duration = Duration::from_secs(2);
 /// enforces no timeout itself.
 const CALL: Duration = Duration::from_secs(6);
 
+/// How much time a call has left at least when it begins to perform the swaps that wait. The swaps
+/// may be those of younger calls, which fail with it when its time is over.
+const RESERVE: Duration = Duration::from_secs(2);
+
 /// How long a connection may be silent before it counts as lost.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -69,6 +73,11 @@ impl Connections {
         Limit::within(CALL)
     }
 
+    /// How long a call with this limit may wait until its swap is performed.
+    pub(super) fn time_to_wait(limit: Limit) -> Duration {
+        limit.left().saturating_sub(RESERVE)
+    }
+
     /// The limit of a call that may take long, but each of its statements may not.
     pub(super) fn limit_of_each() -> Limit {
         Limit::Each(CALL)
@@ -76,13 +85,13 @@ impl Connections {
 
     /// Does `work` on a connection, within this limit. If that fails, the error is the reason.
     ///
-    /// It is done again if nothing came of it: the database let another one pass, or the connection
-    /// was lost while it was idle, or its server takes no writes any more. If it is unclear what came
-    /// of it, it is not done again, and neither is what took too long.
+    /// It is done again if it has changed nothing: after a conflict with another transaction, if the
+    /// connection was lost while it was idle, or if its server takes no writes any more. It is not
+    /// done again if it may have changed something, or took too long.
     ///
-    /// A call that got no answer leaves it to the next one to find out whether the database answers
-    /// at all. Until it does, one call at a time tries to connect, and the others fail within a
-    /// second: they would wait for nothing, and keep threads and connections from each other.
+    /// After a call that got no answer, one call at a time tries to connect, and the others fail within
+    /// a second, until the database answers. They would wait in vain, and occupy threads and
+    /// connections that other calls need.
     pub(super) fn ask<R>(
         &self,
         limit: Limit,
@@ -282,5 +291,20 @@ impl ManageConnection for Slots {
 
     fn has_broken(&self, _: &mut Option<Client>) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_does_not_wait_with_the_time_of_its_batch() {
+        for (left, may_wait) in [(0, false), (1, false), (2, false), (4, true)] {
+            let left = Duration::from_secs(left);
+            let time = Connections::time_to_wait(Limit::Each(left));
+            assert_eq!(!time.is_zero(), may_wait, "{left:?}");
+            assert!(time <= left.saturating_sub(Duration::from_secs(2)));
+        }
     }
 }

@@ -21,6 +21,10 @@ const READ_ONLY: OpenFlags =
 /// How long a transaction waits for the writes of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a read waits for another process, which is recovering the WAL. A read may be on the
+/// thread that serves all connections.
+const READ_BUSY_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// How long the start waits for another process, which may be migrating a large file.
 const START_BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -122,7 +126,9 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let reader = Connection::open_with_flags(path, READ_ONLY)?;
     reader.busy_timeout(BUSY_TIMEOUT)?;
     reader.pragma_update(None, "cache_size", -READER_CACHE)?;
-    // The first read opens all file descriptors that the connection needs.
+    // The first read opens all file descriptors that the connection needs. It may wait longer than
+    // the others, because another process may be closing the file.
     rows::version(&reader, "")?;
+    reader.busy_timeout(READ_BUSY_TIMEOUT)?;
     Ok(reader)
 }

@@ -1,27 +1,34 @@
 //! The connection that writes.
 
 use std::sync::{Mutex, MutexGuard};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::Connection;
 
 use crate::document::{Document, Id};
+use crate::store::queue::{Queue, WritePermit};
 use crate::store::sqlite::batch::Batch;
-use crate::store::sqlite::queue::{Queue, QueuedSwap, WritePermit};
 use crate::store::{Outcome, OwnedSwap, StoreError, SwapError};
+
+/// The key of all swaps in the queue: one transaction at a time writes to the file.
+const KEY: &str = "";
+
+/// The most bytes of the ids and documents of one batch. Other processes cannot write to the file
+/// until the batch is committed.
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// The only connection that writes, and the queue of the swaps that wait for it.
 #[derive(Debug)]
 pub(super) struct Writer {
     connection: Mutex<Connection>,
-    queue: Queue,
+    queue: Queue<OwnedSwap, Outcome>,
 }
 
 impl Writer {
     pub(super) fn new(connection: Connection) -> Self {
         Self {
             connection: Mutex::new(connection),
-            queue: Queue::default(),
+            queue: Queue::new(),
         }
     }
 
@@ -32,11 +39,13 @@ impl Writer {
         swap: OwnedSwap,
         failed: impl Fn(&rusqlite::Error) -> StoreError,
     ) -> Outcome {
-        let outcome = self
-            .queue
-            .submit(swap, |permit| self.perform(permit, &failed));
+        // The swap needs no timeout: a batch waits for other processes no longer than the busy
+        // timeout of the connection.
+        let outcome = self.queue.submit(KEY, swap, Duration::MAX, |permit| {
+            self.perform(permit, &failed)
+        });
         let panicked = || StoreError::new("the thread that wrote to the store panicked").into();
-        outcome.unwrap_or_else(|| Err(panicked()))
+        outcome.unwrap_or_else(|_| Err(panicked()))
     }
 
     /// Creates documents in a collection that has none, in a transaction of their own.
@@ -58,35 +67,36 @@ impl Writer {
     /// Performs swaps that wait, in one transaction. Returns their outcomes after the commit.
     fn perform(
         &self,
-        permit: &mut WritePermit<'_>,
+        permit: &mut WritePermit<'_, OwnedSwap, Outcome>,
         failed: &dyn Fn(&rusqlite::Error) -> StoreError,
-    ) -> Vec<(QueuedSwap, Outcome)> {
+    ) -> Vec<Outcome> {
         let mut connection = self.lock();
-        let waiting = self.queue.waiting();
-        let (entries, outcomes) = match Batch::begin(&mut connection) {
+        let waiting = self.queue.waiting(KEY);
+        let outcomes = match Batch::begin(&mut connection) {
             Ok(batch) => {
-                let entries = permit.take_batch();
-                let outcomes = perform_all(batch, &entries, failed);
-                (entries, outcomes)
+                permit.take(|batch, next| next.fits(batch, MAX_BYTES));
+                perform_all(batch, permit.writes(), failed)
             }
-            // The swaps that waited before `begin` fail, too: they have waited for the other process as
-            // long as this one.
-            Err(error) => (permit.take(waiting), Err(error)),
+            Err(error) => {
+                // The swaps that waited before `begin` fail, too: they have waited for the other
+                // process as long as this one.
+                permit.take(|taken, _| taken.len() <= waiting);
+                Err(error)
+            }
         };
-        let outcomes = outcomes.unwrap_or_else(|error| {
+        outcomes.unwrap_or_else(|error| {
             let failed = SwapError::from(failed(&error));
-            vec![Err(failed); entries.len()]
-        });
-        entries.into_iter().zip(outcomes).collect()
+            vec![Err(failed); permit.writes().len()]
+        })
     }
 }
 
 fn perform_all(
     mut batch: Batch<'_>,
-    entries: &[QueuedSwap],
+    swaps: &[OwnedSwap],
     failed: &dyn Fn(&rusqlite::Error) -> StoreError,
 ) -> rusqlite::Result<Vec<Outcome>> {
-    let swaps = entries.iter().map(|entry| match batch.swap(&entry.swap) {
+    let outcomes = swaps.iter().map(|swap| match batch.swap(swap) {
         // Another program has written a value that cannot be read. Only this swap fails, which has
         // changed nothing.
         Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
@@ -94,7 +104,7 @@ fn perform_all(
         }
         outcome => outcome,
     });
-    let outcomes = swaps.collect::<Result<_, _>>()?;
+    let outcomes = outcomes.collect::<Result<_, _>>()?;
     batch.commit()?;
     Ok(outcomes)
 }
@@ -111,6 +121,11 @@ mod tests {
     use super::*;
     use crate::store::{Listener, SqliteStore, Store, Swap, Synchronous};
     use crate::version::Version;
+
+    /// No batch that creates the document 1 can be committed.
+    const REFUSE: &str = "
+        CREATE TABLE t (x REFERENCES t (y) DEFERRABLE INITIALLY DEFERRED, y UNIQUE);
+        CREATE TRIGGER r INSERT ON document WHEN NEW.id = '1' BEGIN INSERT INTO t VALUES (1, 2); END";
 
     /// A store in a directory of the test's own.
     struct TestStore {
@@ -129,8 +144,13 @@ mod tests {
 
         /// The error of the swap as text; empty if the document was created.
         fn create(&self, collection: &str, number: usize) -> String {
+            self.create_of(2, collection, number)
+        }
+
+        /// As `create`, with a document of so many bytes.
+        fn create_of(&self, bytes: usize, collection: &str, number: usize) -> String {
             let id = Id::new(number.to_string()).unwrap();
-            let document = Document::from_stored("{}").unwrap();
+            let document = Document::from_stored(format!("{{{}}}", " ".repeat(bytes - 2))).unwrap();
             let create = Swap::create(collection, &id, &document);
             let outcome = self.store.swap(&create, SystemTime::UNIX_EPOCH);
             outcome.map_or_else(|error| error.to_string(), |_| String::new())
@@ -138,9 +158,14 @@ mod tests {
 
         /// Creates a document in each collection, all of them in one batch.
         fn create_together(&self, collections: &[&str]) -> Vec<String> {
+            self.create_together_of(2, collections)
+        }
+
+        fn create_together_of(&self, bytes: usize, collections: &[&str]) -> Vec<String> {
             let writer = self.store.writer.lock();
             thread::scope(|scope| {
-                let create = |number, name| scope.spawn(move || self.create(name, number));
+                let create =
+                    |number, name| scope.spawn(move || self.create_of(bytes, name, number));
                 let creators = collections.iter().enumerate();
                 let creators: Vec<_> = creators.map(|(it, name)| create(it, *name)).collect();
                 self.wait_for(creators.len() - 1);
@@ -150,7 +175,7 @@ mod tests {
         }
 
         fn wait_for(&self, waiting: usize) {
-            while self.store.writer.queue.waiting() < waiting {
+            while self.store.writer.queue.waiting(KEY) < waiting {
                 thread::yield_now();
             }
         }
@@ -218,10 +243,7 @@ mod tests {
         let listener: Weak<dyn Listener> = Arc::downgrade(&count) as _;
         store.store.listen(listener);
         let shell = store.shell();
-        let make = "CREATE TABLE t (x REFERENCES t (y) DEFERRABLE INITIALLY DEFERRED, y UNIQUE); \
-                    CREATE TRIGGER r INSERT ON document WHEN NEW.id = '1' \
-                    BEGIN INSERT INTO t VALUES (1, 2); END";
-        shell.execute_batch(make).unwrap();
+        shell.execute_batch(REFUSE).unwrap();
         let failed = store.failed("FOREIGN KEY constraint failed");
         assert_eq!(store.create_together(&["a", "b", "c"]), [&*failed; 3]);
         assert_eq!(store.store.collections(), Ok(Vec::new()));
@@ -230,6 +252,21 @@ mod tests {
         shell.execute_batch("DROP TRIGGER r").unwrap();
         assert_eq!(store.create_together(&["a", "b", "c"]), [""; 3]);
         assert_eq!(count.0.load(Ordering::SeqCst), 3);
+    }
+
+    /// All writes of one of the two batches fail.
+    #[test]
+    fn a_batch_is_bounded_by_count_and_bytes() {
+        let store = TestStore::new("bounded");
+        store.shell().execute_batch(REFUSE).unwrap();
+        for (bytes, collections, batches) in [
+            (2, &["many"; 66][..], [64, 2]),
+            (MAX_BYTES * 2 / 5, &["long"; 3], [2, 1]),
+        ] {
+            let outcomes = store.create_together_of(bytes, collections);
+            let failed = outcomes.iter().filter(|it| !it.is_empty()).count();
+            assert!(batches.contains(&failed), "{failed} of {batches:?}");
+        }
     }
 
     #[test]
