@@ -172,8 +172,8 @@ impl Access {
                 .any(|known| known.eq_ignore_ascii_case(origin))
     }
 
-    /// Whether this is an origin of the server itself: one of its names, with the port that it
-    /// listens on or with the default port of the scheme, which a proxy uses.
+    /// Whether this is an origin of the server itself: its own address, or one of its host names with
+    /// the port that it listens on, or with the default port of the scheme, which a proxy uses.
     fn is_same_origin(&self, origin: &str) -> bool {
         let Some((uri, authority)) = parse_origin(origin) else {
             return false;
@@ -182,13 +182,13 @@ impl Access {
             port: authority.port.or(Some(uri.default_port())),
             ..authority
         };
-        let listens = !uri.is_https() && self.own_names().any(|own| own.matches(full));
-        listens
+        let is_own_address = !uri.is_https() && self.own_names().any(|own| own.matches(full));
+        is_own_address
             || self.hosts().any(|known| {
-                let expected = known.port.is_some()
+                let has_usual_port = known.port.is_some()
                     || authority.port.is_none()
                     || self.own_names().any(|own| own.port == authority.port);
-                expected && known.matches(full)
+                has_usual_port && known.matches(full)
             })
     }
 

@@ -10,7 +10,7 @@ pub(crate) const MAX_TARGET: usize = 8 * 1024;
 
 /// The most unread content that is read and discarded, in bytes, so that the connection can be used
 /// again.
-pub(crate) const MAX_DRAINED: u64 = 16 * 1024 * 1024;
+pub(crate) const MAX_DRAINED_TO_REUSE: u64 = 16 * 1024 * 1024;
 
 /// How the content of a request is delimited.
 ///
@@ -108,8 +108,9 @@ fn check_fields(request: &Request<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// Refuses a target that has none of the four forms, or a control character. A URI must have a valid
-/// host and no user.
+/// Refuses a target that is not in origin-form, absolute-form or asterisk-form, and one with a control
+/// character. Authority-form is for CONNECT, which is not supported. A URI must have a valid host and
+/// no user.
 ///
 /// [RFC 9112 section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)
 fn check_target(target: &str) -> Result<(), Refusal> {
@@ -136,7 +137,7 @@ fn check_host(request: &Request<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// Why a request is refused before its target is read. `Display` gives the message for the client.
+/// Why a door refuses a request without calling `respond`. `Display` gives the message for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Protocol,

@@ -72,7 +72,7 @@ fn response<B: From<Vec<u8>>>(
     mut headers: HeaderMap,
 ) -> Response<B> {
     let mut response = Response::new(B::from(content));
-    // All of these are made by this crate, and valid.
+    // The status and the field lines are made by this crate, and valid.
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let fields = fields.into_iter();
@@ -82,7 +82,7 @@ fn response<B: From<Vec<u8>>>(
     response
 }
 
-/// A field line; none if it is not valid, which none of this crate is.
+/// A field line; `None` if it is invalid. This crate makes no invalid ones.
 fn field_line(name: &'static str, value: Cow<'static, str>) -> Option<(HeaderName, HeaderValue)> {
     let value = match value {
         Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),

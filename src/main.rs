@@ -67,7 +67,8 @@ fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let path = start_path(&config.options.policy.collections);
     let options = config.clone().into_options()?;
     let store = config.open_store()?;
-    // The store in memory fails only when no later version exists: after the year 9999.
+    // Only the store in memory does not block. It fails only after the year 9999, when there is no
+    // later version.
     let can_fail = store.writes_block();
     let server = Server::bind(address, Arc::clone(&store), options)?;
     // This is done after the address is bound, so that a start that fails changes no documents.
@@ -79,7 +80,7 @@ fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         server.log_to(io::stderr())?;
     }
     if can_fail {
-        server.tell_failures_to(io::stderr())?;
+        server.log_failures_to(io::stderr())?;
     }
     let address = server.local_addr();
     if !address.is_local() {

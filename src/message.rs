@@ -16,9 +16,10 @@ use crate::version::Version;
 pub enum Protocol {
     /// HTTP/0.9: refused, because it has no fields and no status codes.
     Http09,
-    /// HTTP/1.0: Host is optional, and the connection is closed after the response.
+    /// HTTP/1.0: Host is optional, and the connection is closed after the response, unless the request
+    /// asks for keep-alive.
     Http10,
-    /// HTTP/1.1: Host is required, and the connection stays open.
+    /// HTTP/1.1: Host is required, and the connection stays open, unless the request asks for `close`.
     Http11,
 }
 
@@ -139,7 +140,7 @@ impl Response {
         }
     }
 
-    /// The response with the change that it may be delayed for.
+    /// The response, which may be held back until this change.
     pub(crate) fn with_wait(self, wait: Wait) -> Self {
         Self {
             wait: Some(wait.into()),
@@ -249,7 +250,7 @@ impl Response {
         self.failure.as_deref()
     }
 
-    /// The change that the response may be delayed for, if its client prefers to wait.
+    /// The change until which the response may be held back, if the client prefers to wait.
     #[must_use]
     pub fn wait(&self) -> Option<&Wait> {
         self.wait.as_deref()
@@ -298,16 +299,16 @@ impl Response {
 /// The longest wait for a change. It is shorter than the 60 seconds after which proxies time out.
 pub const MAX_WAIT: Duration = Duration::from_secs(55);
 
-/// A change that a 304 may be delayed for: the client has the current representation, and prefers
-/// a response when it changes or when the time is over (long polling).
+/// The change until which a 304 may be held back: the client has the current representation, and
+/// prefers a response when it changes or when the time is over (long polling).
 ///
-/// The caller of [`respond`](crate::respond) delays the 304, or sends it at once. To delay it, wait
+/// The caller of [`respond`](crate::respond) holds the 304 back, or sends it at once. To hold it back, wait
 /// until the document has changed, or any document of the collection if there is no `id`, or until
 /// the time is over. Then call `respond` again, and send its response, changed by
 /// [`Response::waited`].
 ///
 /// The preference `wait` of [RFC 7240 section 4.3](https://www.rfc-editor.org/rfc/rfc7240#section-4.3)
-/// says how long a client is willing to wait for a response. Delaying a 304 for it is a convention of
+/// says how long a client is willing to wait for a response. Holding a 304 back for it is a convention of
 /// servers with long polling; no RFC defines it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -234,7 +234,7 @@ impl IfMatch {
         !self.is_true(selected) && self.0.contain(selected, EntityTag::weak_eq)
     }
 
-    /// The error of the first malformed member, if no member is well-formed.
+    /// The error of the first malformed member; `None` if any is well-formed, unlike [`IfNoneMatch`]'s.
     #[must_use]
     pub fn malformed(&self) -> Option<&ParseEntityTagError> {
         self.0.malformed().filter(|_| self.0.is_empty())
@@ -290,7 +290,7 @@ enum EntityTags {
     Listed {
         tags: Vec<EntityTag>,
         /// Whether there are well-formed tags that are not UTF-8. They equal no [`EntityTag`].
-        others: bool,
+        has_non_utf8_tags: bool,
         malformed: Option<ParseEntityTagError>,
     },
 }
@@ -316,20 +316,20 @@ impl EntityTags {
         if trim(&value) == b"*" {
             return Ok(Some(Self::Any));
         }
-        let (mut tags, mut others, mut malformed) = (Vec::new(), false, None);
+        let (mut tags, mut has_non_utf8_tags, mut malformed) = (Vec::new(), false, None);
         for (count, member) in list_members(&value).enumerate() {
             if count == MAX_ENTITY_TAGS {
                 return Err(PreconditionsError::TooManyTags(field));
             }
             match read_member(member, syntax) {
                 Ok(Some(tag)) => tags.push(tag),
-                Ok(None) => others = true,
+                Ok(None) => has_non_utf8_tags = true,
                 Err(error) => malformed = malformed.or(Some(error)),
             }
         }
         Ok(Some(Self::Listed {
             tags,
-            others,
+            has_non_utf8_tags,
             malformed,
         }))
     }
@@ -350,7 +350,7 @@ impl EntityTags {
 
     /// Whether this is a list in which no member is well-formed.
     fn is_empty(&self) -> bool {
-        matches!(self, Self::Listed { tags, others, .. } if tags.is_empty() && !others)
+        matches!(self, Self::Listed { tags, has_non_utf8_tags, .. } if tags.is_empty() && !has_non_utf8_tags)
     }
 
     fn malformed(&self) -> Option<&ParseEntityTagError> {

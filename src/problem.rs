@@ -174,7 +174,7 @@ impl Problem {
             Self::NotFound { noun, id } => format!("{noun} with ID {id} not found"),
             Self::AlreadyExists { noun, id, .. } => format!("{noun} with ID {id} already exists"),
             // The reason is logged, and is not sent to clients.
-            Self::Unavailable(_) => "The store cannot be reached; try again in a second".into(),
+            Self::Unavailable(_) => "The store failed; try again in a second".into(),
             Self::Panicked => "The server failed on this request".into(),
         }
     }

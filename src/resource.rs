@@ -107,7 +107,7 @@ pub(crate) fn respond_early(
 }
 
 /// Answers a request with a problem that a door has found.
-pub(crate) fn refuse(
+pub(crate) fn respond_with_problem(
     problem: Problem,
     request: &Request<'_>,
     policy: &Policy,
@@ -123,7 +123,7 @@ enum Prepared<'a> {
     Write(Write<'a>),
 }
 
-/// The method of the request is not performed.
+/// The handling of the request ends before its method is performed.
 enum Finished {
     /// 304, or the response to a repetition of a write.
     Response(Response),

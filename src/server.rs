@@ -109,10 +109,7 @@ impl Server {
     /// # Errors
     ///
     /// When no thread can be started.
-    pub fn tell_failures_to(
-        &self,
-        sink: impl io::Write + Send + 'static,
-    ) -> Result<(), ServeError> {
+    pub fn log_failures_to(&self, sink: impl io::Write + Send + 'static) -> Result<(), ServeError> {
         let log = Log::start(Box::new(sink)).map_err(ServeError::at(&self.address))?;
         self.service.log_failures_to(log);
         Ok(())
@@ -187,7 +184,7 @@ impl fmt::Debug for Server {
     }
 }
 
-/// A server that serves on a thread of its own, and continues to when this value is dropped.
+/// A server that serves on a thread of its own. Dropping this value does not stop it.
 #[derive(Debug)]
 pub struct Running {
     address: Address,
@@ -204,9 +201,10 @@ impl Running {
 
     /// Stops the server and waits until it has ended. At the `tiny_http` door each connection that
     /// is still open keeps its thread until [`Options::timeout`].
+    ///
+    /// An error of [`Server::serve`] is not reported; call that on a thread of your own to get it.
     pub fn stop(self) {
         self.stopper.stop();
-        // An error here is a panic of the thread, which the panic hook has printed.
         let _ = self.thread.join();
     }
 }

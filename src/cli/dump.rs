@@ -78,6 +78,7 @@ fn dump_collection(
         collection
             .format()
             .write(collection, record, &record.version.entity_tag(), &mut text);
+        // Another program may have changed the stored text.
         written = match Json::read(&text) {
             Err(error) => Err(DumpError::Document {
                 collection: collection.name().to_owned(),

@@ -13,7 +13,7 @@ pub struct Flag {
     pub value: Option<&'static str>,
     /// What the value has to be, for messages, with an example.
     pub(super) wanted: &'static str,
-    /// The value without the flag; empty if there is none.
+    /// The value if the flag is not given; empty if there is none.
     pub default: &'static str,
     /// Whether the flag may be given more than once.
     pub is_repeatable: bool,

@@ -1,6 +1,6 @@
-//! What is done to a store before it is served: the members of the ids are recorded, and the file of
-//! `--load` fills the collections that are empty. It is a JSON object with an array of documents for
-//! each collection.
+//! What is done to a store before it is served: the name of each collection's id member is recorded in
+//! it, and empty collections are filled from the file of `--load`. The file is a JSON object with an
+//! array of documents for each collection.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -42,7 +42,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or its collection refuses an element: nothing has changed then.
+    /// When the file cannot be read, or a collection does not admit an element of its array: nothing has
+    /// changed then.
     /// Or when the store fails.
     pub fn load_into(&self, store: &dyn Store) -> Result<Vec<String>, LoadError> {
         let Some(file) = &self.load else {
@@ -141,6 +142,7 @@ impl Load<'_> {
         let text = with_text_id(collection, element);
         let read = collection.read_new(text.as_str().as_bytes());
         let (id, document) = read.map_err(|error| error.to_string())?;
+        // A generated id has the same length.
         let shown_id = id.clone().unwrap_or(Id::from(Version::FIRST));
         let max = self.config.options.policy.max_content;
         if collection.is_too_long(&shown_id, &document, max) {

@@ -34,8 +34,8 @@ impl StoreName {
         }
     }
 
-    /// Why there is no store of this name, if there is more to say than what names there are.
-    pub(super) fn refused(name: &str) -> Option<UsageError> {
+    /// The error of a name that is no store, if more is known than that.
+    pub(super) fn known_error(name: &str) -> Option<UsageError> {
         match name.split_once(':')? {
             ("sqlite", _) if !cfg!(feature = "sqlite") => Some(UsageError::NotBuilt("sqlite")),
             ("postgres" | "postgresql", rest)

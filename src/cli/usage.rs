@@ -44,7 +44,7 @@ pub enum UsageError {
     Access(&'static str, AccessError),
     /// The value of `--collection` is invalid.
     Collection(CollectionError),
-    /// What the URL of a database says of TLS cannot be followed.
+    /// A TLS parameter of the database URL is invalid, or missing.
     #[cfg(feature = "postgres")]
     PostgresUrl(ParsePostgresUrlError),
     /// The command `dump` does not take the flag.

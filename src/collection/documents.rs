@@ -154,6 +154,7 @@ fn split_server_members<'a>(
         if name == collection.id_member() {
             id = Some(read_id(&member)?);
         } else if SERVER_MEMBERS.contains(&name) {
+            // A client may send these back as it got them.
         } else if name.starts_with('_') {
             return Err(ContentError::new(format!(
                 "The member `{name}` cannot be kept: names that begin with `_` are the server's"

@@ -15,7 +15,8 @@ pub(super) struct Creation<'a> {
     pub(super) collection: &'a Collection,
     pub(super) preconditions: Preconditions,
     pub(super) key: Option<IdempotencyKey>,
-    /// The version of the collection for which the preconditions are true, if there are any.
+    /// The version of the collection on which the preconditions were evaluated. `None` without
+    /// preconditions, and if the request has a key: then they are evaluated in `create`.
     pub(super) version: Option<Version>,
 }
 

@@ -22,7 +22,7 @@ impl Handler<'_> {
         }
     }
 
-    /// The last write of the document, which may have removed it, if it has the key of this request.
+    /// The last write of the document, or its removal, if that write has the key of this request.
     ///
     /// Then no precondition is evaluated, because the write itself has made it false. RFC 9110 allows
     /// a server to answer 2xx if the request has already been performed

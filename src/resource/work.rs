@@ -15,7 +15,8 @@ const SHORT_PAGE: usize = 100;
 /// The longest content that is parsed about as fast as other requests are answered, in bytes.
 const SHORT_CONTENT: usize = 16 * 1024;
 
-/// What a response takes, so that a server with an event loop can make it on the right thread.
+/// How long it takes to make a response, and whether it blocks. A server with an event loop chooses the
+/// thread by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     /// Some microseconds.
@@ -31,11 +32,11 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    /// What the response to this request may take, if calls of the store to answer it may block or
-    /// not.
+    /// The work for the response to this request. `store_blocks` says whether its calls of the store
+    /// may block.
     ///
-    /// A client that sends If-None-Match mostly gets 304, which is short. That is not so if the
-    /// resource `has_changed`.
+    /// A client that sends If-None-Match mostly gets 304, which is short. `has_changed` says that it
+    /// does not, since its wait has ended by a change.
     pub(crate) fn of(
         policy: &Policy,
         request: &Request<'_>,

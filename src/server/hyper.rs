@@ -115,7 +115,7 @@ impl Acceptor {
             _ = stop.wait_for(|stop| *stop) => {}
         }
         drop(listener);
-        let _ = timeout(self.timeout, self.responder.connections_ended()).await;
+        let _ = timeout(self.timeout, self.responder.wait_until_all_ended()).await;
         Ok(())
     }
 

@@ -77,7 +77,7 @@ impl Service {
     }
 
     /// Checks the head of a request, and returns how its content is delimited.
-    pub(super) fn framing(&self, request: &Request<'_>) -> Result<Framing, Refusal> {
+    pub(super) fn check_head(&self, request: &Request<'_>) -> Result<Framing, Refusal> {
         Framing::of(request, self.options.policy.max_content)
     }
 
@@ -113,6 +113,7 @@ impl Service {
         };
         let end = Instant::now() + wait.limit;
         loop {
+            // Also before the first wait: a change before the subscription is not notified.
             let is_over = self.waiters.is_closed() || Instant::now() >= end;
             let response = self.respond(request);
             match response.wait() {
@@ -123,7 +124,7 @@ impl Service {
         }
     }
 
-    /// Tells the operator why the store failed.
+    /// Logs why the store failed, unless it has just failed for the same reason.
     fn log_failure(&self, reason: &str) {
         let Some(log) = self.failure_log.get() else {
             return;
@@ -152,7 +153,7 @@ impl Service {
 
     /// Answers a request with a problem of the server.
     pub(super) fn problem_response(&self, problem: Problem, request: &Request<'_>) -> Response {
-        resource::refuse(problem, request, &self.options.policy, SystemTime::now())
+        resource::respond_with_problem(problem, request, &self.options.policy, SystemTime::now())
     }
 
     /// Whether a request of this method may call the store in a way that blocks.
@@ -182,8 +183,7 @@ impl Service {
         .map_err(|_| self.problem_response(Problem::Panicked, request))
     }
 
-    /// The time at which a request is received now; `None` without an access log, which alone needs
-    /// it.
+    /// The current time; `None` without an access log, which alone needs it.
     pub(super) fn receive_time(&self) -> Option<Instant> {
         self.access_log.get().map(|_| Instant::now())
     }
@@ -231,7 +231,7 @@ impl Service {
         self.metrics.as_ref()?.count_connection()
     }
 
-    /// What the response to this request may take; see [`Work::of`].
+    /// The work for the response to this request; see [`Work::of`].
     pub(super) fn work(&self, request: &Request<'_>, has_changed: bool) -> Work {
         let store_blocks = self.store_blocks(request.method);
         Work::of(&self.options.policy, request, store_blocks, has_changed)

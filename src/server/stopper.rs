@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 /// Stops a server; clones stop the same one.
 #[derive(Clone)]
 pub struct Stopper {
-    shutdown: Arc<Shutdown>,
+    state: Arc<StopState>,
 }
 
-/// Whether the server is stopping, and the function to call when it is.
+/// Since when the server is stopping, and the function to call then.
 #[derive(Default)]
-struct Shutdown {
+struct StopState {
     requested_at: OnceLock<Instant>,
     callback: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -20,33 +20,34 @@ struct Shutdown {
 impl Stopper {
     pub(super) fn new() -> Self {
         Self {
-            shutdown: Arc::default(),
+            state: Arc::default(),
         }
     }
 
     /// Ends [`Server::serve`](super::Server::serve), now or as soon as it begins.
     pub fn stop(&self) {
-        self.shutdown.requested_at.get_or_init(Instant::now);
-        if let Some(callback) = self.shutdown.callback.get() {
+        self.state.requested_at.get_or_init(Instant::now);
+        if let Some(callback) = self.state.callback.get() {
             callback();
         }
     }
 
-    /// Calls `callback` when the server is to stop, or at once if it is stopping already.
+    /// Calls `callback` at each [`stop`](Self::stop), which may be more than once, or at once if the
+    /// server is stopping already.
     pub(super) fn on_stop(&self, callback: impl Fn() + Send + Sync + 'static) {
-        let _ = self.shutdown.callback.set(Box::new(callback));
+        let _ = self.state.callback.set(Box::new(callback));
         if self.is_stopping() {
             self.stop();
         }
     }
 
     pub(super) fn is_stopping(&self) -> bool {
-        self.shutdown.requested_at.get().is_some()
+        self.state.requested_at.get().is_some()
     }
 
     /// Whether the server has been stopping for longer than this.
-    pub(super) fn is_stopping_since(&self, duration: Duration) -> bool {
-        let requested_at = self.shutdown.requested_at.get();
+    pub(super) fn has_been_stopping_for(&self, duration: Duration) -> bool {
+        let requested_at = self.state.requested_at.get();
         requested_at.is_some_and(|it| it.elapsed() > duration)
     }
 }

@@ -16,7 +16,7 @@ use crate::version::Version;
 /// The requests that wait for a change.
 ///
 /// The store reports the changes that are made through it. Changes by other processes are found by
-/// the watcher: a thread that compares versions at an interval while any request waits.
+/// the poller: a thread that compares versions at an interval while any request waits.
 pub(super) struct Waiters {
     store: Arc<dyn Store>,
     count: AtomicUsize,
@@ -28,9 +28,9 @@ struct WaitersState {
     collections: HashMap<String, CollectionWaiters>,
     /// The number of the subscription that was made last.
     last_number: u64,
-    /// The interval of the watcher; `None` for a store that reports every change.
-    watch_interval: Option<Duration>,
-    has_watcher: bool,
+    /// The interval of the poller; `None` for a store that reports every change.
+    poll_interval: Option<Duration>,
+    has_poller: bool,
     /// Whether the server is stopping.
     is_closed: bool,
 }
@@ -41,7 +41,7 @@ struct CollectionWaiters {
     /// The waiters for a change of any document.
     lists: HashMap<u64, Arc<Waiter>>,
     documents: HashMap<Id, HashMap<u64, Arc<Waiter>>>,
-    /// The version of the collection when the watcher last compared the versions of all waiters.
+    /// The version of the collection when the poller last compared the versions of all waiters.
     compared: Option<Version>,
 }
 
@@ -64,12 +64,12 @@ impl Waiters {
         });
         let listener = Arc::downgrade(&waiters);
         let interval = waiters.store.listen(listener);
-        lock(&waiters.state).watch_interval = interval;
+        lock(&waiters.state).poll_interval = interval;
         waiters
     }
 
     /// Notifies a request of changes from now on, until the subscription is dropped. Returns `None`
-    /// if `max` requests wait already, the server is stopping, or the watcher cannot be started.
+    /// if `max` requests wait already, the server is stopping, or the poller cannot be started.
     ///
     /// The caller has to ask the store again after this call: an earlier change is not notified.
     pub(super) fn subscribe(self: &Arc<Self>, wait: &Wait, max: usize) -> Option<Subscription> {
@@ -77,11 +77,11 @@ impl Waiters {
         if state.is_closed || self.count.load(Ordering::SeqCst) >= max {
             return None;
         }
-        if let Some(interval) = state.watch_interval.filter(|_| !state.has_watcher) {
+        if let Some(interval) = state.poll_interval.filter(|_| !state.has_poller) {
             let waiters = Arc::clone(self);
-            let watcher = thread::Builder::new().name("ifmatch-watcher".into());
-            watcher.spawn(move || waiters.watch(interval)).ok()?;
-            state.has_watcher = true;
+            let poller = thread::Builder::new().name("ifmatch-poller".into());
+            poller.spawn(move || waiters.poll(interval)).ok()?;
+            state.has_poller = true;
         }
         state.last_number += 1;
         let number = state.last_number;
@@ -150,29 +150,29 @@ impl Waiters {
     }
 
     /// Compares versions at an interval until no request waits.
-    fn watch(&self, interval: Duration) {
+    fn poll(&self, interval: Duration) {
         loop {
             thread::sleep(interval);
             let mut state = lock(&self.state);
             if state.collections.is_empty() {
-                state.has_watcher = false;
+                state.has_poller = false;
                 return;
             }
             let names: Vec<_> = state.collections.keys().cloned().collect();
             drop(state);
             for name in names {
                 // After a failure of the store, the next round compares again.
-                let _ = self.compare(&name);
+                let _ = self.notify_outdated(&name);
             }
         }
     }
 
-    /// Notifies the requests that wait for a change in a collection whose version differs from the
-    /// current one.
+    /// Compares the version that each waiting request of a collection has with the current one.
+    /// Notifies the requests whose version is another.
     ///
     /// The version of the collection is read first: a change during this call is found in the next
     /// round, for new subscriptions as well.
-    fn compare(&self, name: &str) -> Result<(), StoreError> {
+    fn notify_outdated(&self, name: &str) -> Result<(), StoreError> {
         let version = self.store.version(name)?;
         let mut ids = Vec::new();
         if let Some(collection) = lock(&self.state).collections.get(name) {

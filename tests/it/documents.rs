@@ -691,11 +691,7 @@ fn a_stored_document_that_is_no_json_any_more() {
             .with_field("If-Match", "*")
             .with_content(b"{}");
         let failed = respond(&store, &policy, &patch, now);
-        refused(
-            &failed,
-            503,
-            "The store cannot be reached; try again in a second",
-        );
+        refused(&failed, 503, "The store failed; try again in a second");
         let expected = format!(
             "the document 1 of {collection} cannot be read: The content must be JSON: {reason}"
         );

@@ -38,7 +38,7 @@ fn tag(answer: &Answer) -> String {
 fn is_503(answer: &Answer) {
     assert_eq!(answer.status, 503, "{answer:?}");
     assert_eq!(answer.field("Retry-After"), Some("1"));
-    let message = "The store cannot be reached; try again in a second";
+    let message = "The store failed; try again in a second";
     assert_eq!(answer.message(), message);
 }
 

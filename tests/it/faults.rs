@@ -466,7 +466,7 @@ fn fault_06_a_panic_fails_its_request_alone() {
 fn fault_07_a_store_that_fails_fails_its_request_alone() {
     let (store, _directory) = store();
     let serving = serve_flaky(store, || StoreError::new("the disk is full"));
-    let message = "The store cannot be reached; try again in a second";
+    let message = "The store failed; try again in a second";
     assert_only_failures_fail(&serving, 503, message);
 }
 

@@ -100,7 +100,7 @@ fn a_store_that_hangs_is_unhealthy_until_it_answers() {
         for asked in asking {
             let answer = asked.join().unwrap();
             unhealthy(&answer);
-            let told = "The store cannot be reached; try again in a second";
+            let told = "The store failed; try again in a second";
             assert_eq!(answer.message(), told);
         }
     });

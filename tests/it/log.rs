@@ -213,7 +213,7 @@ fn failures_are_logged_once() {
     let store = Watched::new(MemoryStore::new(), fail);
     let server = Server::bind(address, store, options()).unwrap();
     let (sender, lines) = channel();
-    server.tell_failures_to(Lines(sender)).unwrap();
+    server.log_failures_to(Lines(sender)).unwrap();
     let running = server.spawn().unwrap();
     let mut client = Client::connect(running.local_addr());
     for target in [

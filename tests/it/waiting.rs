@@ -43,7 +43,7 @@ impl Observed {
         let (read, reads) = channel();
         let mut watched = Watched::new(Arc::clone(&store), |_: Call<'_>| Ok(()));
         watched.after = Box::new(move || {
-            if thread::current().name() != Some("ifmatch-watcher") {
+            if thread::current().name() != Some("ifmatch-poller") {
                 let _ = read.send(());
             }
         });
@@ -365,7 +365,7 @@ fn a_pipelined_request_is_answered_afterwards() {
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 fn a_change_by_another_process_ends_the_wait(place: &dyn crate::conformance::Place) {
     let observed = Observed::on(place.open(), options());
-    // It has a store of its own, so that the watcher of one server reads nothing for the other.
+    // It has a store of its own, so that the poller of one server reads nothing for the other.
     let lists = Observed::beside(place.open(), options());
     let other = place.open();
     for name in ["Tim", "Tom", "Wim"] {

@@ -110,7 +110,7 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Exchanges the connection's permit for one to wait. Returns false if there is none.
+    /// Exchanges the connection's permit for one to wait. Returns false if no permit to wait is free.
     pub(super) fn begin_wait(&self, waiting: &Arc<Semaphore>) -> bool {
         let mut held = lock(&self.permit);
         if matches!(*held, Permit::Connection(_)) {
@@ -131,10 +131,10 @@ impl Connection {
     }
 }
 
-/// The stream of a connection for hyper, which a waiting request peeks at.
+/// The stream that hyper reads and writes.
 ///
-/// While a response is being made, hyper does not notice that the client has closed its side, which
-/// a client may do after its last request.
+/// While a request waits for a change, [`Connection::peer_closed`] peeks at the stream: hyper does not
+/// read then, and so does not notice that the client has closed its side of the connection.
 pub(super) struct SharedStream<S> {
     stream: Arc<Mutex<S>>,
     activity: Arc<Mutex<Activity>>,

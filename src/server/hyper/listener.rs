@@ -61,8 +61,8 @@ impl Detached {
 }
 
 impl AsyncListener {
-    /// Waits for the next connection. The kernel closes it if the client acknowledges nothing for
-    /// `timeout`.
+    /// Waits for the next connection. On Linux the kernel closes it if the client acknowledges
+    /// nothing for `timeout`.
     pub(super) async fn accept(&self, timeout: Duration) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {

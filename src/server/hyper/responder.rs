@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_io_timeout::TimeoutStream;
 
-use crate::framing::{Framing, MAX_DRAINED, Refusal};
+use crate::framing::{Framing, MAX_DRAINED_TO_REUSE, Refusal};
 use crate::message::{Request, Response};
 use crate::problem::Problem;
 use crate::resource::Work;
@@ -74,11 +74,11 @@ impl Responder {
             .ok()
     }
 
-    /// Waits until no connection is open, and holds all permits by then.
+    /// Waits until no connection is open, by acquiring all permits.
     ///
     /// The permits to wait come first: a request that ends its wait exchanges its permit for that of a
     /// connection, and none can begin to wait any more.
-    pub(super) async fn connections_ended(&self) {
+    pub(super) async fn wait_until_all_ended(&self) {
         let (connections, waiting) = (self.limits.connections, self.limits.waiting);
         let _waiting = self.waiting_permits.acquire_many(waiting).await;
         let _connections = self.connection_permits.acquire_many(connections).await;
@@ -147,7 +147,10 @@ impl Responder {
         let is_unread = !matches!(read, Ok(Read::Content(_))) && !body.is_end_stream();
         // A client that expects 100 does not send the content, and a late client may never send it.
         let may_drain = !head.expects_continue() && !matches!(read, Err(Refusal::ContentLate));
-        let is_too_long = body.size_hint().upper().is_none_or(|it| it > MAX_DRAINED);
+        let is_too_long = body
+            .size_hint()
+            .upper()
+            .is_none_or(|it| it > MAX_DRAINED_TO_REUSE);
         let is_framing_lost = matches!(&read, Err(refusal) if !refusal.leaves_framing_clear());
         let closes = is_framing_lost || is_unread && (is_too_long || !may_drain);
         let response = match read {
@@ -181,7 +184,7 @@ impl Responder {
         request: &Request<'_>,
         body: &mut Incoming,
     ) -> Result<Read, Refusal> {
-        if self.service.framing(request)? == Framing::Empty {
+        if self.service.check_head(request)? == Framing::Empty {
             return Ok(Read::Content(Bytes::new()));
         }
         if head.expects_continue() {

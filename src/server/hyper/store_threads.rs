@@ -86,6 +86,7 @@ impl StoreQueues {
         work: Work,
         call: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R, Problem> {
+        // The first of each pair is not sent here: it does not block.
         let (queue, may_be_late) = match work {
             Work::Short | Work::Long => (&self.long, true),
             Work::HealthCheck | Work::Read => (&self.reads, false),

@@ -1,4 +1,4 @@
-//! The connections that a job thread works for, or that are closing.
+//! The connections that have a job thread, and those whose requests are refused.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use crate::server::tiny_http::peer::Peer;
 use crate::server::tiny_http::raw_request::RawRequest;
 use crate::server::tiny_http::response_writer::ResponseWriter;
 
-/// The connections that have a job thread or are closing.
+/// The connections that have a job thread, and those whose requests are refused.
 ///
 /// While a connection has a job thread, that does everything that comes from it, in order. So the
 /// receiver never writes to a connection whose previous response is unfinished, which would block.
@@ -23,8 +23,8 @@ pub(super) struct Connections {
 struct Connection {
     jobs: VecDeque<Job>,
     has_thread: bool,
-    /// Set if its requests are not performed any more: when it must have ended.
-    closing: Option<Instant>,
+    /// Set if its requests are refused: when it has ended for sure, since none has come.
+    refused_until: Option<Instant>,
 }
 
 /// What a job thread does, which would block the receiver.
@@ -52,7 +52,7 @@ impl Connections {
         }
     }
 
-    /// Whether the connection has a job thread or is closing.
+    /// Whether the connection has a job thread, or its requests are refused.
     pub(super) fn contains(&self, peer: Peer) -> bool {
         lock(&self.connections).contains_key(&peer)
     }
@@ -68,10 +68,10 @@ impl Connections {
     /// From now on, requests on this connection are not performed.
     ///
     /// `tiny_http` does not report the end of a connection. When no request has come for the timeout,
-    /// it must have ended.
-    pub(super) fn close(&self, peer: Peer) {
+    /// the connection has ended.
+    pub(super) fn refuse_later_requests(&self, peer: Peer) {
         let mut connections = lock(&self.connections);
-        connections.entry(peer).or_default().closing = Some(Instant::now() + self.end_after);
+        connections.entry(peer).or_default().refused_until = Some(Instant::now() + self.end_after);
     }
 
     /// Starts the job threads that could not be started before, and removes connections that have
@@ -80,23 +80,23 @@ impl Connections {
         let now = Instant::now();
         lock(&self.connections).retain(|peer, connection| {
             connection.start_thread(|| start(*peer));
-            let is_open = connection.closing.is_none_or(|end| now < end);
+            let is_open = connection.refused_until.is_none_or(|end| now < end);
             is_open || !connection.jobs.is_empty() || connection.has_thread
         });
     }
 
-    /// Whether no response is being made or written.
+    /// Whether no response is being made or written, except on connections whose requests are refused.
     pub(super) fn is_idle(&self) -> bool {
         let connections = lock(&self.connections);
-        connections.values().all(|it| it.closing.is_some())
+        connections.values().all(|it| it.refused_until.is_some())
     }
 
-    /// The next job of a connection, and whether the connection is closing.
+    /// The next job of a connection, and whether the requests of the connection are refused.
     pub(super) fn next(&self, peer: Peer) -> Option<(Job, bool)> {
         let mut connections = lock(&self.connections);
         let connection = connections.get_mut(&peer)?;
         let job = connection.jobs.pop_front()?;
-        Some((job, connection.closing.is_some()))
+        Some((job, connection.refused_until.is_some()))
     }
 
     /// As [`next`](Self::next). If there is no job, records that the job thread ends.
@@ -104,10 +104,10 @@ impl Connections {
         let mut connections = lock(&self.connections);
         let connection = connections.get_mut(&peer)?;
         if let Some(job) = connection.jobs.pop_front() {
-            return Some((job, connection.closing.is_some()));
+            return Some((job, connection.refused_until.is_some()));
         }
         connection.has_thread = false;
-        match &mut connection.closing {
+        match &mut connection.refused_until {
             Some(end) => *end = Instant::now() + self.end_after,
             None => drop(connections.remove(&peer)),
         }

@@ -29,10 +29,10 @@ pub(super) fn start(responder: &Arc<Responder>, peer: Peer) -> bool {
 }
 
 fn run(responder: &Responder, peer: Peer) {
-    while let Some((job, is_closing)) = responder.connections.next_or_end_thread(peer) {
+    while let Some((job, is_refused)) = responder.connections.next_or_end_thread(peer) {
         let writer = match job {
-            Job::Request(request) if is_closing => responder.refuse_closing(request),
-            Job::Request(request) => Some(responder.respond(request)),
+            Job::Request(request) if is_refused => responder.refuse_or_discard(request),
+            Job::Request(request) => Some(responder.make_response(request)),
             Job::Write(writer) => Some(writer),
         };
         if let Some(writer) = writer {
@@ -55,11 +55,11 @@ fn write(responder: &Responder, peer: Peer, mut writer: ResponseWriter) {
     if writer.after == After::Forget {
         return writer.forget();
     }
-    if writer.closes() {
-        responder.connections.close(peer);
+    if writer.refuses_later_requests() {
+        responder.connections.refuse_later_requests(peer);
     }
     if !writer.drain() {
-        responder.connections.close(peer);
+        responder.connections.refuse_later_requests(peer);
         if !peer.has_timeouts() {
             // Later requests on a Unix-domain socket would be performed.
             writer.forget();
@@ -70,7 +70,7 @@ fn write(responder: &Responder, peer: Peer, mut writer: ResponseWriter) {
 /// Ends a connection whose client does not read. Until `tiny_http` has ended it, nothing may be
 /// written after the unfinished response.
 fn end_blocked(responder: &Responder, peer: Peer, writer: ResponseWriter) {
-    responder.connections.close(peer);
+    responder.connections.refuse_later_requests(peer);
     let mut quiet = Duration::ZERO;
     while quiet < responder.timeout + POLL_INTERVAL && !responder.stopper.is_stopping() {
         if let Some((job, _)) = responder.connections.next(peer) {

@@ -3,12 +3,12 @@
 use std::io::{self, Read};
 use std::time::Instant;
 
-use crate::framing::{Framing, MAX_DRAINED, Refusal};
+use crate::framing::{Framing, MAX_DRAINED_TO_REUSE, Refusal};
 use crate::message::{Protocol, Request, Response};
 use crate::method::Method;
 use crate::server::tiny_http::peer::Peer;
 use crate::server::tiny_http::response_writer::{
-    After, MAX_DISCARDED, ResponseWriter, Stream, is_timeout,
+    After, MAX_DRAINED_TO_END, ResponseWriter, Stream, is_timeout,
 };
 
 /// The longest content that `tiny_http` reads into memory before it hands a request over, in bytes.
@@ -40,7 +40,7 @@ enum Unread {
     Short,
     /// So long that the connection ends after it has been discarded.
     Long,
-    /// Longer than [`MAX_DISCARDED`]: it is never read.
+    /// Longer than [`MAX_DRAINED_TO_END`]: it is never read.
     TooLong,
     /// Chunks, whose length is unknown, and which may be malformed.
     Chunked,
@@ -93,8 +93,9 @@ impl RawRequest {
 
     /// Whether reading the content does not wait for the client.
     pub(super) fn content_is_buffered(&self) -> bool {
-        let is_read_ahead =
-            |length| length <= READ_AHEAD && !self.expects_continue() && !self.asks("upgrade");
+        let is_read_ahead = |length| {
+            length <= READ_AHEAD && !self.expects_continue() && !self.tiny_http_finds("upgrade")
+        };
         self.first("Transfer-Encoding").is_none()
             && (self.request.body_length()).is_none_or(|it| it == 0 || is_read_ahead(it))
     }
@@ -104,9 +105,9 @@ impl RawRequest {
         self.method().is_read() && self.first("Prefer").is_some()
     }
 
-    /// Whether the client sends the content only if it gets no final response first. Any other client
-    /// is answered after it has sent the content.
-    pub(super) fn expects_early_response(&self) -> bool {
+    /// Whether the client waits for `100 Continue` before it sends the content, so that it may get a
+    /// final response first.
+    pub(super) fn awaits_continue(&self) -> bool {
         self.expects_continue() && !self.content_is_buffered()
     }
 
@@ -120,7 +121,9 @@ impl RawRequest {
         let (max, announced) = match framing {
             Framing::Empty => return Ok(content),
             Framing::Length(length) => (length, length),
-            Framing::Chunked if self.asks("upgrade") => return Err(Refusal::ChunksBesideUpgrade),
+            Framing::Chunked if self.tiny_http_finds("upgrade") => {
+                return Err(Refusal::ChunksBesideUpgrade);
+            }
             Framing::Chunked => (limit.saturating_add(1), 0),
         };
         let reader = self.request.as_reader();
@@ -160,14 +163,14 @@ impl RawRequest {
     }
 
     fn unread(&self, limit: u64) -> Unread {
-        if self.is_read || self.content_is_buffered() || self.asks("upgrade") {
+        if self.is_read || self.content_is_buffered() || self.tiny_http_finds("upgrade") {
             return Unread::Nothing;
         }
         match self.request.body_length() {
             // If the client disconnects meanwhile, tiny_http allocates memory of this length, which
             // is available: content up to the limit needs it as well.
-            Some(length) if length as u64 <= limit.max(MAX_DRAINED) => Unread::Short,
-            Some(length) if length as u64 <= MAX_DISCARDED => Unread::Long,
+            Some(length) if length as u64 <= limit.max(MAX_DRAINED_TO_REUSE) => Unread::Short,
+            Some(length) if length as u64 <= MAX_DRAINED_TO_END => Unread::Long,
             Some(_) => Unread::TooLong,
             None => Unread::Chunked,
         }
@@ -176,7 +179,7 @@ impl RawRequest {
     /// The response to be written, and what happens afterwards to the unread content.
     ///
     /// `limit` is the longest content that is accepted.
-    pub(super) fn respond(
+    pub(super) fn into_response_writer(
         self,
         response: Response,
         limit: u64,
@@ -188,7 +191,7 @@ impl RawRequest {
         let after = match unread {
             // If tiny_http ends the connection, no request follows.
             Unread::Nothing if keep_alive || is_last => After::Nothing,
-            Unread::Nothing => After::Close,
+            Unread::Nothing => After::Refuse,
             // Unread chunks may be dropped.
             Unread::Chunked if framing_lost && is_last => After::Nothing,
             Unread::TooLong => After::Forget,
@@ -196,9 +199,9 @@ impl RawRequest {
             // be performed.
             _ if framing_lost && !is_last && !self.peer.has_timeouts() => After::Forget,
             // Draining would wait for the timeout once more.
-            _ if self.is_late => After::Close,
+            _ if self.is_late => After::Refuse,
             Unread::Short if keep_alive || is_last => After::Drain,
-            Unread::Short | Unread::Long | Unread::Chunked => After::DrainAndClose,
+            Unread::Short | Unread::Long | Unread::Chunked => After::DrainAndRefuse,
         };
         if unread == Unread::Nothing || after == After::Nothing {
             self.keep_sending_half(response, after)
@@ -238,7 +241,9 @@ impl RawRequest {
 
     /// Whether `tiny_http` ends the connection after this request.
     fn is_last(&self) -> bool {
-        self.asks("close") || self.asks("upgrade") || self.is_http10() && !self.asks("keep-alive")
+        self.tiny_http_finds("close")
+            || self.tiny_http_finds("upgrade")
+            || self.is_http10() && !self.tiny_http_finds("keep-alive")
     }
 
     /// The value of the Connection field of the response.
@@ -251,7 +256,7 @@ impl RawRequest {
     }
 
     /// Whether any Connection field has the option `close`.
-    pub(super) fn asks_close(&self) -> bool {
+    pub(super) fn has_close_option(&self) -> bool {
         let headers = self.request.headers().iter();
         headers
             .filter(|header| header.field.equiv("Connection"))
@@ -270,7 +275,7 @@ impl RawRequest {
 
     /// Whether `tiny_http` finds this word in the Connection field. It looks for it anywhere in the
     /// first one. After `upgrade` it does not delimit the content, since it expects another protocol.
-    fn asks(&self, word: &str) -> bool {
+    fn tiny_http_finds(&self, word: &str) -> bool {
         let asked = self.first("Connection").unwrap_or_default().as_bytes();
         let mut parts = asked.windows(word.len());
         parts.any(|part| part.eq_ignore_ascii_case(word.as_bytes()))

@@ -26,7 +26,8 @@ pub(super) struct AcceptorState {
 }
 
 /// Receives the requests on the connections of the acceptor with this number, until the server
-/// stops, or until the acceptor has been replaced and all its connections must have ended.
+/// stops, or until the acceptor has been replaced and none of its connections has sent a request for so
+/// long that all have ended.
 pub(super) fn receive_all(
     responder: &Arc<Responder>,
     state: &AcceptorState,
@@ -43,8 +44,8 @@ pub(super) fn receive_all(
                 state.has_received.store(true, Ordering::Relaxed);
                 receive(responder, request);
             }
-            // tiny_http may still be reading the content of a request before it hands it over.
-            Ok(None) if responder.stopper.is_stopping_since(POLL_INTERVAL) => return,
+            // Until then, tiny_http may be reading the content of a request before it hands it over.
+            Ok(None) if responder.stopper.has_been_stopping_for(POLL_INTERVAL) => return,
             Ok(None) if !is_latest && quiet > connections.end_after && connections.is_idle() => {
                 return;
             }
@@ -70,11 +71,11 @@ fn receive(responder: &Arc<Responder>, request: tiny_http::Request) {
     if making_blocks || responder.connections.contains(peer) {
         return job_thread::leave(responder, peer, Job::Request(request));
     }
-    let mut writer = responder.respond(request);
+    let mut writer = responder.make_response(request);
     let writing_may_block = !peer.has_timeouts() || writer.is_longer_than(MAX_RECEIVER_RESPONSE);
     if writing_may_block || writer.write() == Progress::Blocked {
         job_thread::leave(responder, peer, Job::Write(writer));
-    } else if writer.closes() {
-        responder.connections.close(peer);
+    } else if writer.refuses_later_requests() {
+        responder.connections.refuse_later_requests(peer);
     }
 }

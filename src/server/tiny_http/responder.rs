@@ -40,13 +40,13 @@ impl Responder {
 
     /// Answers a request, which may block until the client has sent the content. Returns the response to
     /// be written.
-    pub(super) fn respond(&self, mut request: RawRequest) -> ResponseWriter {
-        let framing = match self.service.framing(&request.head()) {
+    pub(super) fn make_response(&self, mut request: RawRequest) -> ResponseWriter {
+        let framing = match self.service.check_head(&request.head()) {
             Ok(framing) => framing,
             Err(refusal) => return self.refuse(request, refusal),
         };
         let early = request
-            .expects_early_response()
+            .awaits_continue()
             .then(|| self.service.respond_early(&request.head()));
         if let Some(response) = early.flatten() {
             // Chunks that have not been read may be malformed.
@@ -74,9 +74,9 @@ impl Responder {
         }
     }
 
-    /// Answers a request on a connection that is closing with a refusal. If the server is stopping,
-    /// gives no response: an earlier response may have announced the close.
-    pub(super) fn refuse_closing(&self, request: RawRequest) -> Option<ResponseWriter> {
+    /// Refuses a request on a connection whose later requests are not performed. If the server is
+    /// stopping, makes no response: an earlier response may have announced the close.
+    pub(super) fn refuse_or_discard(&self, request: RawRequest) -> Option<ResponseWriter> {
         if self.stopper.is_stopping() {
             request.discard(self.service.max_content());
             return None;
@@ -106,16 +106,16 @@ impl Responder {
         );
         let persistence = match persistence {
             // tiny_http may not have found the `close` of the request.
-            Persistence::KeepAlive if request.asks_close() || self.stopper.is_stopping() => {
+            Persistence::KeepAlive if request.has_close_option() || self.stopper.is_stopping() => {
                 Persistence::Close
             }
             persistence => persistence,
         };
-        request.respond(response, self.service.max_content(), persistence)
+        request.into_response_writer(response, self.service.max_content(), persistence)
     }
 
     /// Whether a stopping server has waited for its clients for the timeout.
     pub(super) fn is_grace_period_over(&self) -> bool {
-        self.stopper.is_stopping_since(self.timeout)
+        self.stopper.has_been_stopping_for(self.timeout)
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 ///
 /// If the connection breaks in the middle of it, `tiny_http` allocates memory of the length that is
 /// left. It touches little of that memory, but a larger allocation could fail and end the process.
-pub(super) const MAX_DISCARDED: u64 = 256 * 1024 * 1024;
+pub(super) const MAX_DRAINED_TO_END: u64 = 256 * 1024 * 1024;
 
 /// A response that is being written, and what happens to the connection afterwards.
 pub(super) struct ResponseWriter {
@@ -24,7 +24,8 @@ pub(super) enum Stream {
     Both(Box<dyn tiny_http::ReadWrite + Send>),
 }
 
-/// What happens to the connection when the response has been written.
+/// What happens to the connection when the response has been written. `tiny_http` cannot be told to
+/// close it, so that later requests are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After {
     /// `tiny_http` continues or ends it as the request asks.
@@ -32,9 +33,9 @@ pub(super) enum After {
     /// The rest of the content is read and discarded, then the connection continues.
     Drain,
     /// The rest of the content is read and discarded, and later requests are not performed.
-    DrainAndClose,
+    DrainAndRefuse,
     /// Later requests are not performed.
-    Close,
+    Refuse,
     /// The stream is never dropped: the content stays unread and the connection stays open, for good.
     Forget,
 }
@@ -50,8 +51,8 @@ impl ResponseWriter {
     }
 
     /// Whether later requests on the connection are not performed.
-    pub(super) fn closes(&self) -> bool {
-        matches!(self.after, After::DrainAndClose | After::Close)
+    pub(super) fn refuses_later_requests(&self) -> bool {
+        matches!(self.after, After::DrainAndRefuse | After::Refuse)
     }
 
     pub(super) fn is_longer_than(&self, max: usize) -> bool {
@@ -83,7 +84,7 @@ impl ResponseWriter {
     /// timeout. Returns whether the end of the content has been found.
     pub(super) fn drain(&mut self) -> bool {
         match (self.after, &mut self.stream) {
-            (After::Drain | After::DrainAndClose, Stream::Both(content)) => drain(content),
+            (After::Drain | After::DrainAndRefuse, Stream::Both(content)) => drain(content),
             _ => true,
         }
     }
@@ -106,7 +107,7 @@ pub(super) enum Progress {
 /// Reads until the content ends. Returns whether the end has been found.
 fn drain(content: &mut impl Read) -> bool {
     let mut buffer = [0; 16 * 1024];
-    let mut left = MAX_DISCARDED;
+    let mut left = MAX_DRAINED_TO_END;
     while left > 0 {
         match content.read(&mut buffer) {
             Ok(0) => return true,
