@@ -20,7 +20,7 @@ pub struct Policy {
     pub access: Access,
     /// The collections that are served.
     pub collections: Collections,
-    /// Whether `/` is a page for browsers, which lists and edits documents. Reading the page needs no
+    /// Whether `/` is an HTML page for browsers, which lists and edits documents. Reading the page needs no
     /// token; reading documents does.
     pub page: bool,
 }

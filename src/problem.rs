@@ -22,6 +22,10 @@ pub(crate) const JSON: &str = "application/json";
 pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// Why a request is not performed: everything that is answered with 4xx or 5xx.
+///
+/// Each layer has its own reasons: [`Refusal`] those of a door, [`Denial`] those of the access rules,
+/// [`Reason`](crate::judgement::Reason) those of the preconditions. A problem is any of them, as a
+/// response.
 #[derive(Debug)]
 pub(crate) enum Problem {
     Refused(Refusal),
