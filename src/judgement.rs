@@ -154,10 +154,11 @@ impl Preconditions {
         without_if_match: WithoutIfMatch,
     ) -> Result<(), Reason> {
         self.check(method, selected)?;
-        self.check_if_match(method, selected.is_some(), without_if_match)
+        self.require_if_match(method, selected.is_some(), without_if_match)
     }
 
-    /// Evaluates the preconditions, and distinguishes a false one from a malformed one.
+    /// Evaluates the preconditions, and distinguishes a false one from a malformed one: the first of the
+    /// two steps of [`judge`](Self::judge).
     pub(crate) fn check(
         &self,
         method: Method,
@@ -182,8 +183,8 @@ impl Preconditions {
         })
     }
 
-    /// Requires If-Match in a write if a representation `exists`.
-    pub(crate) fn check_if_match(
+    /// Requires If-Match in a write if a representation `exists`: the second step.
+    pub(crate) fn require_if_match(
         &self,
         method: Method,
         exists: bool,

@@ -114,12 +114,12 @@ impl Handler<'_> {
         version: Option<Version>,
     ) -> Result<Option<Version>, Problem> {
         let collection = creation.collection;
-        let write = self.keyed_write(creation.key.as_ref(), collection, id, true);
+        let keyed_write = self.keyed_write(creation.key.as_ref(), collection, id, true);
         let mut swap = Swap::create(collection.name(), id, document);
         if let Some(version) = version {
             swap = swap.while_collection_at(version);
         }
-        self.swap_document(collection, swap, write.as_ref())
+        self.swap_document(collection, swap, keyed_write.as_ref())
     }
 
     /// Evaluates the preconditions on the collection, unless the request is a repetition.

@@ -76,8 +76,8 @@ impl Handler<'_> {
                 None => Swap::create(collection.name(), id, &document),
             };
             let created = record.is_none();
-            let write = self.keyed_write(selected.key.as_ref(), collection, id, created);
-            if let Some(version) = self.swap_document(collection, swap, write.as_ref())? {
+            let keyed_write = self.keyed_write(selected.key.as_ref(), collection, id, created);
+            if let Some(version) = self.swap_document(collection, swap, keyed_write.as_ref())? {
                 let record = Record::new(selected.id, document, version);
                 return Ok(self.write_response(collection, created, &record));
             }
@@ -99,8 +99,8 @@ impl Handler<'_> {
                 .read_patched(&patched)
                 .map_err(Problem::Unprocessable)?;
             let swap = Swap::replace(collection.name(), id, current.version, &document);
-            let write = self.keyed_write(selected.key.as_ref(), collection, id, false);
-            if let Some(version) = self.swap_document(collection, swap, write.as_ref())? {
+            let keyed_write = self.keyed_write(selected.key.as_ref(), collection, id, false);
+            if let Some(version) = self.swap_document(collection, swap, keyed_write.as_ref())? {
                 let record = Record::new(selected.id, document, version);
                 return Ok(self.write_response(collection, false, &record));
             }
@@ -114,8 +114,8 @@ impl Handler<'_> {
             let (id, current) = (&selected.id, selected.existing()?);
             self.require_if_match(&selected.preconditions, current.version)?;
             let swap = Swap::remove(collection.name(), id, current.version);
-            let write = self.keyed_write(selected.key.as_ref(), collection, id, false);
-            if self.swap(swap, write.as_ref())?.is_some() {
+            let keyed_write = self.keyed_write(selected.key.as_ref(), collection, id, false);
+            if self.swap(swap, keyed_write.as_ref())?.is_some() {
                 return Ok(Response::new(204));
             }
             selected = self.select_again(selected)?;
@@ -127,20 +127,24 @@ impl Handler<'_> {
         &self,
         collection: &Collection,
         swap: Swap<'_>,
-        write: Option<&KeyedWrite>,
+        keyed_write: Option<&KeyedWrite>,
     ) -> Result<Option<Version>, Problem> {
         let limit = self.policy.max_content;
         match swap.new_document() {
             Some(document) if collection.is_too_long(swap.id(), document, limit) => {
                 Err(Problem::DocumentTooLong { limit })
             }
-            _ => self.swap(swap, write),
+            _ => self.swap(swap, keyed_write),
         }
     }
 
-    /// Performs a swap. Returns its version, or `None` if another client has changed the state first.
-    fn swap(&self, swap: Swap<'_>, write: Option<&KeyedWrite>) -> Result<Option<Version>, Problem> {
-        let swap = write.map_or(swap, |write| swap.with_keyed_write(write));
+    /// Performs a swap. Returns the version that it made, or `None` if another client has changed the state first.
+    fn swap(
+        &self,
+        swap: Swap<'_>,
+        keyed_write: Option<&KeyedWrite>,
+    ) -> Result<Option<Version>, Problem> {
+        let swap = keyed_write.map_or(swap, |write| swap.with_keyed_write(write));
         match self.store.swap(&swap, self.now) {
             Ok(version) => Ok(Some(version)),
             Err(SwapError::Conflict) => Ok(None),
@@ -164,7 +168,7 @@ impl Handler<'_> {
             WithoutIfMatch::Refuse
         };
         preconditions
-            .check_if_match(self.request.method, true, without_if_match)
+            .require_if_match(self.request.method, true, without_if_match)
             .map_err(|reason| self.not_performed(reason, Some(&validators(selected))))
     }
 
