@@ -1,47 +1,5 @@
 //! Documents in a `PostgreSQL` database.
 
-/// Rows on their way into the table of documents.
-mod batch;
-
-/// Whether the database answers at all.
-mod breaker;
-
-/// The compare-and-swap, of one document or of several.
-mod change;
-
-/// A connection that blocks, within bounds.
-mod client;
-
-/// The pool, and what is done again when it fails.
-mod connections;
-
-/// Many documents at once.
-mod fill;
-
-/// The keys of requests.
-mod keys;
-
-/// Reads of a collection, or of a part of it.
-mod page;
-
-/// What the columns mean.
-mod row;
-
-/// The values of `sslmode`, and which is the default.
-mod ssl_mode;
-
-/// The tables: ours, or none yet.
-mod tables;
-
-/// The tables of ifmatch 0.1.0, and what becomes of them.
-mod takeover;
-
-/// The encryption of connections, and the certificates to trust.
-mod tls;
-
-/// The URL, without its password where it is shown.
-mod url;
-
 use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -56,6 +14,21 @@ use crate::store::{
     SwapError,
 };
 use crate::version::Version;
+
+mod batch;
+mod breaker;
+mod change;
+mod client;
+mod connections;
+mod fill;
+mod keys;
+mod page;
+mod row;
+mod ssl_mode;
+mod tables;
+mod takeover;
+mod tls;
+mod url;
 
 pub use url::{ParsePostgresUrlError, PostgresUrl};
 
