@@ -62,14 +62,14 @@ pub(super) fn removal(
     id: &Id,
     now: SystemTime,
 ) -> Result<Option<KeyedWrite>, Failure> {
-    let oldest = KeyedWrite::oldest_removal(now).to_string();
+    let cutoff = KeyedWrite::removal_cutoff(now).to_string();
     let row = client.query_typed_opt(
         "SELECT idempotency_key, request_digest, created FROM document \
          WHERE collection = $1 AND id = $2 AND removed AND removed_at > $3",
         &[
             (&collection, Type::TEXT),
             (&id.as_str(), Type::TEXT),
-            (&oldest, Type::TEXT),
+            (&cutoff, Type::TEXT),
         ],
     )?;
     row.map_or(Ok(None), |row| keyed_write(&row, 0))
@@ -90,10 +90,10 @@ pub(super) fn purge(
          SET idempotency_key = NULL, request_digest = NULL, created = NULL, removed_at = NULL \
          WHERE collection = $1 AND removed AND removed_at <= $2"
     };
-    let oldest = KeyedWrite::oldest_removal(now).to_string();
+    let cutoff = KeyedWrite::removal_cutoff(now).to_string();
     transaction.execute_typed(
         statement,
-        &[(&collection, Type::TEXT), (&oldest, Type::TEXT)],
+        &[(&collection, Type::TEXT), (&cutoff, Type::TEXT)],
     )?;
     Ok(())
 }
