@@ -268,7 +268,7 @@ impl Store for PostgresStore {
         })
     }
 
-    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
+    fn collection_version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
         if !self.tagged {
             return Ok(None);
         }
@@ -356,7 +356,11 @@ impl Store for PostgresStore {
     }
 
     /// In one query.
-    fn versions(&self, collection: &str, ids: &[Id]) -> Result<Vec<Option<Version>>, StoreError> {
+    fn document_versions(
+        &self,
+        collection: &str,
+        ids: &[Id],
+    ) -> Result<Vec<Option<Version>>, StoreError> {
         self.ask(|client| page::versions(client, collection, ids))
     }
 

@@ -88,7 +88,7 @@ fn all_persons_become_documents_and_keep_their_tags() {
             first["collection"],
             "{tagged}"
         );
-        assert_eq!(store.version(PERSONS), Ok(list.version));
+        assert_eq!(store.collection_version(PERSONS), Ok(list.version));
         let shown = |record: &Record| {
             let content: Value = serde_json::from_str(record.document.as_str()).unwrap();
             let written = serde_json::to_string(&content["person_name"]).unwrap();
@@ -151,7 +151,7 @@ fn tables_half_made_are_taken_over_as_empty() {
         schema.sql(half);
         schema.sql(insert);
         let schema = schema.tagged(tagged);
-        let before = schema.store().version(PERSONS).unwrap();
+        let before = schema.store().collection_version(PERSONS).unwrap();
         let expected = if insert.contains("2026") {
             now().into()
         } else {
