@@ -22,11 +22,11 @@ mod client;
 mod connections;
 mod fill;
 mod keys;
+mod migration;
 mod page;
 mod row;
 mod ssl_mode;
 mod tables;
-mod takeover;
 mod tls;
 mod url;
 

@@ -1,9 +1,9 @@
 //! The documents in `PostgreSQL`: what holds of it beyond what holds of every store.
 
 mod batches;
+mod migration;
 #[cfg(unix)]
 mod pooler;
-mod takeover;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
