@@ -8,7 +8,7 @@ use crate::store::postgres::change::{begin, commit};
 use crate::store::postgres::client::{Client, Error, Row, Transaction, Type};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::row::unreadable;
-use crate::store::postgres::tables::{KEYS, SCHEMA_VERSION, WITHOUT_KEYS_VERSION, overtaken};
+use crate::store::postgres::tables::{KEYS, SCHEMA_VERSION, WITHOUT_KEYS_VERSION, retry_if_raced};
 use crate::store::{OwnedSwap, SwapError};
 
 /// Adds to our tables what is needed for keys, in one transaction. Only the owner of the tables
@@ -25,9 +25,9 @@ pub(super) fn add_keys(client: &mut Client) -> Result<(), Failure> {
         ],
     )?;
     if updated == 0 {
-        return Err(Failure::Overtaken("another server adds the keys".into()));
+        return Err(Failure::Retry("another server adds the keys".into()));
     }
-    transaction.batch_execute(KEYS).map_err(overtaken)?;
+    transaction.batch_execute(KEYS).map_err(retry_if_raced)?;
     commit(transaction)
 }
 
@@ -113,7 +113,7 @@ pub(super) fn refused(
         &[(&collection, Type::TEXT), (&key, Type::TEXT)],
     )?;
     let Some(row) = row else {
-        return Err(Failure::Overtaken("the key was set free".into()));
+        return Err(Failure::Retry("the key was set free".into()));
     };
     let id: &str = row.try_get(0).map_err(unreadable)?;
     Ok(if id == change.id.as_str() {

@@ -6,7 +6,7 @@ use crate::store::postgres::change::{begin, commit, lock_collection, set_collect
 use crate::store::postgres::client::{Client, Row, Transaction, Type};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::row::{unreadable, version};
-use crate::store::postgres::tables::{Shape, check_tagged, create, overtaken, shape};
+use crate::store::postgres::tables::{Shape, check_tagged, create, retry_if_raced, shape};
 use crate::version::Version;
 
 /// The collection that the persons are in.
@@ -32,9 +32,9 @@ pub(super) fn migrate_persons(
         "collection"
     };
     let lock = format!("LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE");
-    transaction.batch_execute(&lock).map_err(overtaken)?;
+    transaction.batch_execute(&lock).map_err(retry_if_raced)?;
     if shape(&mut transaction)? != (Shape::Old { persons }) {
-        return Err(Failure::Overtaken("another server migrates it".into()));
+        return Err(Failure::Retry("another server migrates it".into()));
     }
     let row =
         transaction.query_typed_opt("SELECT change_date, dated, tagged FROM collection", &[])?;

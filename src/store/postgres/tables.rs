@@ -181,8 +181,8 @@ pub(super) fn shape(client: &mut Client) -> Result<Shape, Failure> {
 
 /// Creates the tables. Of several servers the first one decides whether lists have a tag.
 pub(super) fn create(transaction: &mut Transaction<'_>, tagged: bool) -> Result<(), Failure> {
-    transaction.batch_execute(TABLES).map_err(overtaken)?;
-    transaction.batch_execute(KEYS).map_err(overtaken)?;
+    transaction.batch_execute(TABLES).map_err(retry_if_raced)?;
+    transaction.batch_execute(KEYS).map_err(retry_if_raced)?;
     transaction.execute_typed(
         "INSERT INTO ifmatch VALUES (true, $1, $2)",
         &[(&SCHEMA_VERSION, Type::INT4), (&tagged, Type::BOOL)],
@@ -190,9 +190,9 @@ pub(super) fn create(transaction: &mut Transaction<'_>, tagged: bool) -> Result<
     Ok(())
 }
 
-/// The failure of a statement about tables that another server may be creating or migrating: it
-/// is tried again, and finds what the other server has made.
-pub(super) fn overtaken(error: Error) -> Failure {
+/// The failure of a statement about tables that another server may be creating or migrating. The
+/// next try finds the tables that the other server has made.
+pub(super) fn retry_if_raced(error: Error) -> Failure {
     let raced = [
         SqlState::UNIQUE_VIOLATION,
         SqlState::DUPLICATE_TABLE,
@@ -200,7 +200,7 @@ pub(super) fn overtaken(error: Error) -> Failure {
         SqlState::UNDEFINED_TABLE,
     ];
     match error.code() {
-        Some(code) if raced.contains(code) => Failure::Overtaken(reason(&error)),
+        Some(code) if raced.contains(code) => Failure::Retry(reason(&error)),
         _ => error.into(),
     }
 }
