@@ -47,7 +47,7 @@ impl Store for Notes {
         Ok(state.0.get(id).cloned())
     }
 
-    fn version(&self, _: &str) -> Result<Option<Version>, StoreError> {
+    fn collection_version(&self, _: &str) -> Result<Option<Version>, StoreError> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Some(state.1.latest()))
     }

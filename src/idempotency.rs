@@ -131,7 +131,8 @@ impl Error for IdempotencyKeyError {}
 
 /// A write with a key, which a store keeps with the document that the write made.
 ///
-/// A later request with the same key and the same digest is a repetition of this write.
+/// A later request with the same key and the same digest is a repetition of this write, as long as
+/// this is the last write of the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyedWrite {
@@ -160,8 +161,9 @@ impl KeyedWrite {
         }
     }
 
-    /// The cutoff: a removal at this version or before it is no longer kept.
-    pub(crate) fn oldest_removal(now: SystemTime) -> Version {
+    /// The version of the latest removal that is no longer kept: a removal is kept if its version is
+    /// later than this.
+    pub(crate) fn removal_cutoff(now: SystemTime) -> Version {
         let before = now.checked_sub(Self::REMOVAL_KEPT);
         before.map_or(Version::FIRST, Version::from)
     }

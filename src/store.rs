@@ -71,7 +71,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     ///
     /// When the store fails.
-    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError>;
+    fn collection_version(&self, collection: &str) -> Result<Option<Version>, StoreError>;
 
     /// A portion of a collection, in the byte order of the ids, and the version of the collection.
     /// Both are of one snapshot.
@@ -94,7 +94,8 @@ pub trait Store: Send + Sync {
     /// [`SwapError::Conflict`] when the stored version is not the expected one; then the caller reads
     /// the document again. If the store keeps no version of the collection, a swap that expects one
     /// always conflicts. [`SwapError::KeyTaken`] when the swap has a key that the store keeps for
-    /// another document of the collection, removed or not.
+    /// another document of the collection, removed or not. [`SwapError::Store`] when the store fails, or
+    /// no version is left before the end of the year 9999.
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError>;
 
     /// The keyed write that removed the document of this id. `None` if the removal had no key, is
@@ -124,6 +125,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     ///
     /// [`SwapError::Conflict`] when the collection has documents, or an id is repeated.
+    /// [`SwapError::Store`] when the store fails, or no version is left before the end of the year 9999.
     fn fill(
         &self,
         collection: &str,
@@ -153,11 +155,11 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
-    /// The name of the member that holds the ids of a collection. The store keeps the first one that
-    /// is `given`, and returns it from then on. If the member were renamed, one entity tag would stand
-    /// for two representations.
+    /// Records `given` as the name of the member that holds the ids, if no name is recorded for the
+    /// collection, and returns the recorded name. With `None` it only reads. A name that is recorded
+    /// does not change: otherwise one entity tag would stand for two representations.
     ///
-    /// A store that ends with its server need not keep it.
+    /// A store that ends with its server need not record it.
     ///
     /// # Errors
     ///
@@ -188,7 +190,11 @@ pub trait Store: Send + Sync {
     /// # Errors
     ///
     /// When the store fails.
-    fn versions(&self, collection: &str, ids: &[Id]) -> Result<Vec<Option<Version>>, StoreError> {
+    fn document_versions(
+        &self,
+        collection: &str,
+        ids: &[Id],
+    ) -> Result<Vec<Option<Version>>, StoreError> {
         let version = |id| Ok(self.get(collection, id)?.map(|record| record.version));
         ids.iter().map(version).collect()
     }
@@ -204,9 +210,9 @@ pub trait Store: Send + Sync {
         Some(Duration::from_millis(500))
     }
 
-    /// Whether reads block, on a disk or a network: [`get`](Self::get), [`version`](Self::version) and
-    /// [`list`](Self::list). Then a door calls them on another thread than the one that serves all
-    /// connections. The default is `true`.
+    /// Whether reads block, on a disk or a network: [`get`](Self::get),
+    /// [`collection_version`](Self::collection_version) and [`list`](Self::list). Then a door calls
+    /// them on another thread than the one that serves all connections. The default is `true`.
     fn reads_block(&self) -> bool {
         true
     }
@@ -259,7 +265,7 @@ impl Portion<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct List {
-    /// The version of the whole collection, as from [`Store::version`].
+    /// The version of the whole collection, as from [`Store::collection_version`].
     pub version: Option<Version>,
     /// The documents, ordered by id.
     pub records: Vec<Record>,
@@ -302,7 +308,7 @@ macro_rules! forward {
 impl<S: Store + ?Sized> Store for Arc<S> {
     forward! {
         get(collection: &str, id: &Id) -> Result<Option<Record>, StoreError>;
-        version(collection: &str) -> Result<Option<Version>, StoreError>;
+        collection_version(collection: &str) -> Result<Option<Version>, StoreError>;
         list(collection: &str, portion: Portion<'_>) -> Result<List, StoreError>;
         swap(swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError>;
         removal(collection: &str, id: &Id, now: SystemTime)
@@ -313,7 +319,7 @@ impl<S: Store + ?Sized> Store for Arc<S> {
             -> Result<(), StoreError>;
         id_member(collection: &str, given: Option<&str>) -> Result<Option<String>, StoreError>;
         collections() -> Result<Vec<String>, StoreError>;
-        versions(collection: &str, ids: &[Id]) -> Result<Vec<Option<Version>>, StoreError>;
+        document_versions(collection: &str, ids: &[Id]) -> Result<Vec<Option<Version>>, StoreError>;
         listen(listener: Weak<dyn Listener>) -> Option<Duration>;
         reads_block() -> bool;
         writes_block() -> bool;

@@ -162,7 +162,7 @@ impl Load<'_> {
     ) -> Result<Vec<(Id, Document)>, StoreError> {
         let latest = self
             .store
-            .version(collection.name())?
+            .collection_version(collection.name())?
             .unwrap_or(Version::FIRST);
         let mut clock = VersionClock::after(latest);
         let mut generate = || loop {

@@ -158,7 +158,10 @@ impl Handler<'_> {
     /// of all documents that were created before. If not, it does as far as the clocks of the servers
     /// agree.
     fn next_version(&self, collection: &Collection, tried: Version) -> Result<Version, StoreError> {
-        let latest = self.store.version(collection.name())?.unwrap_or(tried);
+        let latest = self
+            .store
+            .collection_version(collection.name())?
+            .unwrap_or(tried);
         let next = VersionClock::after(latest.max(tried)).next(self.now);
         next.ok_or_else(StoreError::exhausted)
     }

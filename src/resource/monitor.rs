@@ -65,7 +65,7 @@ impl Monitor for StoreMonitor<'_> {
 /// When the call fails.
 pub(crate) fn check_store(store: &dyn Store, policy: &Policy) -> Result<(), StoreError> {
     let first = policy.collections.iter().next().map(Collection::name);
-    first.map_or(Ok(()), |name| store.version(name).map(drop))
+    first.map_or(Ok(()), |name| store.collection_version(name).map(drop))
 }
 
 impl Handler<'_> {

@@ -48,7 +48,7 @@ impl Handler<'_> {
         if preconditions.is_empty() {
             return Ok(None);
         }
-        let version = self.store.version(collection.name())?;
+        let version = self.store.collection_version(collection.name())?;
         self.check_version(preconditions, collection, None, version)?;
         Ok(version)
     }

@@ -34,8 +34,8 @@ impl Store for TimedStore {
         self.time(|store| store.get(collection, id))
     }
 
-    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
-        self.time(|store| store.version(collection))
+    fn collection_version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
+        self.time(|store| store.collection_version(collection))
     }
 
     fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {
@@ -84,8 +84,12 @@ impl Store for TimedStore {
         self.time(|store| store.collections())
     }
 
-    fn versions(&self, collection: &str, ids: &[Id]) -> Result<Vec<Option<Version>>, StoreError> {
-        self.time(|store| store.versions(collection, ids))
+    fn document_versions(
+        &self,
+        collection: &str,
+        ids: &[Id],
+    ) -> Result<Vec<Option<Version>>, StoreError> {
+        self.time(|store| store.document_versions(collection, ids))
     }
 
     fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {

@@ -173,7 +173,7 @@ impl Waiters {
     /// The version of the collection is read first: a change during this call is found in the next
     /// round, for new subscriptions as well.
     fn notify_outdated(&self, name: &str) -> Result<(), StoreError> {
-        let version = self.store.version(name)?;
+        let version = self.store.collection_version(name)?;
         let mut ids = Vec::new();
         if let Some(collection) = lock(&self.state).collections.get(name) {
             if version.is_some() && collection.compared == version {
@@ -184,7 +184,7 @@ impl Waiters {
             }
             ids.extend(collection.documents.keys().cloned());
         }
-        let versions = self.store.versions(name, &ids)?;
+        let versions = self.store.document_versions(name, &ids)?;
         if let Some(collection) = lock(&self.state).collections.get_mut(name) {
             for (id, version) in ids.iter().zip(versions) {
                 let waiters = collection.documents.get(id).into_iter();

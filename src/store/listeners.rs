@@ -9,7 +9,7 @@ use crate::document::Id;
 pub trait Listener: Send + Sync {
     /// A document of this collection has changed; or several, if no id is given.
     ///
-    /// It returns at once, and does not call the store.
+    /// An implementation must return at once, and must not call the store.
     fn changed(&self, collection: &str, id: Option<&Id>);
 }
 

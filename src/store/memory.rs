@@ -85,8 +85,8 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Contents>> {
-        // A panic has not left the state half-written: a swap changes the maps only after all that can
-        // fail.
+        // A panic has not left the state half-written: no code between two changes of the maps can
+        // panic. A swap that fails has changed nothing, or has only purged expired removals.
         self.collections
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -102,7 +102,7 @@ impl Store for MemoryStore {
         Ok(record.cloned())
     }
 
-    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
+    fn collection_version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
         let guard = self.lock();
         let latest = guard
             .get(collection)
@@ -221,6 +221,6 @@ mod tests {
             assert!(panicking.join().is_err());
         });
         assert!(store.collections.is_poisoned());
-        assert_eq!(store.version("notes"), Ok(Some(Version::FIRST)));
+        assert_eq!(store.collection_version("notes"), Ok(Some(Version::FIRST)));
     }
 }

@@ -1,47 +1,5 @@
 //! Documents in a `PostgreSQL` database.
 
-/// Rows on their way into the table of documents.
-mod batch;
-
-/// Whether the database answers at all.
-mod breaker;
-
-/// The compare-and-swap, of one document or of several.
-mod change;
-
-/// A connection that blocks, within bounds.
-mod client;
-
-/// The pool, and what is done again when it fails.
-mod connections;
-
-/// Many documents at once.
-mod fill;
-
-/// The keys of requests.
-mod keys;
-
-/// Reads of a collection, or of a part of it.
-mod page;
-
-/// What the columns mean.
-mod row;
-
-/// The values of `sslmode`, and which is the default.
-mod ssl_mode;
-
-/// The tables: ours, or none yet.
-mod tables;
-
-/// The tables of ifmatch 0.1.0, and what becomes of them.
-mod takeover;
-
-/// The encryption of connections, and the certificates to trust.
-mod tls;
-
-/// The URL, without its password where it is shown.
-mod url;
-
 use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -56,6 +14,21 @@ use crate::store::{
     SwapError,
 };
 use crate::version::Version;
+
+mod batch;
+mod breaker;
+mod change;
+mod client;
+mod connections;
+mod fill;
+mod keys;
+mod migration;
+mod page;
+mod row;
+mod ssl_mode;
+mod tables;
+mod tls;
+mod url;
 
 pub use url::{ParsePostgresUrlError, PostgresUrl};
 
@@ -201,7 +174,7 @@ impl PostgresStore {
     /// As [`open`](Self::open); and when it has none of the tables, or those of an earlier version.
     pub fn open_existing(url: PostgresUrl) -> Result<Self, OpenError> {
         let connections = Connections::new(url)?;
-        let tagged = connections.ask(Connections::limit_of_each(), tables::check_existing);
+        let tagged = connections.run(Connections::limit_of_each(), tables::check_existing);
         Self::new(connections, tagged)
     }
 
@@ -219,7 +192,7 @@ impl PostgresStore {
     fn open_with(url: PostgresUrl, tagged: bool) -> Result<Self, OpenError> {
         let connections = Connections::new(url)?;
         let limit = Connections::limit_of_each();
-        let prepared = connections.ask(limit, |client| tables::prepare(client, tagged));
+        let prepared = connections.run(limit, |client| tables::prepare(client, tagged));
         Self::new(connections, prepared.map(|()| tagged))
     }
 
@@ -238,7 +211,7 @@ impl PostgresStore {
     /// Performs swaps of one collection: together, or if the database refuses that, each alone. It
     /// calls itself only once, because one swap alone always has an outcome.
     fn perform(&self, collection: &str, changes: &[OwnedSwap], limit: Limit) -> Vec<Outcome> {
-        match self.ask_within(limit, |client| {
+        match self.run_within(limit, |client| {
             change::perform(client, collection, changes, self.tagged)
         }) {
             Ok(Some(outcomes)) => outcomes,
@@ -260,16 +233,16 @@ impl PostgresStore {
         })
     }
 
-    fn ask<R>(&self, work: impl FnMut(&mut Client) -> Result<R, Failure>) -> Result<R, StoreError> {
-        self.ask_within(Connections::limit(), work)
+    fn run<R>(&self, work: impl FnMut(&mut Client) -> Result<R, Failure>) -> Result<R, StoreError> {
+        self.run_within(Connections::limit(), work)
     }
 
-    fn ask_within<R>(
+    fn run_within<R>(
         &self,
         limit: Limit,
         work: impl FnMut(&mut Client) -> Result<R, Failure>,
     ) -> Result<R, StoreError> {
-        self.connections.ask(limit, work).map_err(|reason| {
+        self.connections.run(limit, work).map_err(|reason| {
             StoreError::new(format!(
                 "the store {} failed: {reason}",
                 self.connections.url
@@ -280,7 +253,7 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     fn get(&self, collection: &str, id: &Id) -> Result<Option<Record>, StoreError> {
-        self.ask(|client| {
+        self.run(|client| {
             let row = client.query_typed_opt(
                 "SELECT id, content, change_date, dated, idempotency_key, request_digest, created \
                  FROM document WHERE collection = $1 AND id = $2 AND NOT removed",
@@ -295,11 +268,11 @@ impl Store for PostgresStore {
         })
     }
 
-    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
+    fn collection_version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
         if !self.tagged {
             return Ok(None);
         }
-        self.ask(|client| {
+        self.run(|client| {
             let row = client.query_typed_opt(
                 "SELECT change_date, dated FROM collection WHERE name = $1",
                 &[(&collection, Type::TEXT)],
@@ -309,7 +282,7 @@ impl Store for PostgresStore {
     }
 
     fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {
-        let list = self.ask(|client| page::list(client, collection, portion))?;
+        let list = self.run(|client| page::list(client, collection, portion))?;
         Ok(List {
             version: list.version.filter(|_| self.tagged),
             ..list
@@ -341,7 +314,7 @@ impl Store for PostgresStore {
         id: &Id,
         now: SystemTime,
     ) -> Result<Option<KeyedWrite>, StoreError> {
-        self.ask(|client| keys::removal(client, collection, id, now))
+        self.run(|client| keys::removal(client, collection, id, now))
     }
 
     fn fill(
@@ -350,7 +323,7 @@ impl Store for PostgresStore {
         documents: &[(Id, Document)],
         now: SystemTime,
     ) -> Result<(), SwapError> {
-        self.ask_within(Connections::limit_of_each(), |client| {
+        self.run_within(Connections::limit_of_each(), |client| {
             fill::fill(client, collection, documents, self.tagged, now)
         })??;
         self.listeners.tell(collection, None);
@@ -363,14 +336,20 @@ impl Store for PostgresStore {
         visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let mut begun = false;
-        self.ask_within(Connections::limit_of_each(), |client| {
+        self.run_within(Connections::limit_of_each(), |client| {
             let mut seen = |record: &Record| {
                 begun = true;
                 visit(record)
             };
-            let done = page::visit(client, collection, &mut seen);
-            // No document is shown twice.
-            done.map_err(|failure| if begun { failure.not_again() } else { failure })
+            let visited = page::visit(client, collection, &mut seen);
+            // Another try would visit documents twice.
+            visited.map_err(|failure| {
+                if begun {
+                    failure.without_retry()
+                } else {
+                    failure
+                }
+            })
         })
     }
 
@@ -379,12 +358,16 @@ impl Store for PostgresStore {
         collection: &str,
         given: Option<&str>,
     ) -> Result<Option<String>, StoreError> {
-        self.ask(|client| change::keep_id_member(client, collection, given))
+        self.run(|client| change::keep_id_member(client, collection, given))
     }
 
     /// In one query.
-    fn versions(&self, collection: &str, ids: &[Id]) -> Result<Vec<Option<Version>>, StoreError> {
-        self.ask(|client| page::versions(client, collection, ids))
+    fn document_versions(
+        &self,
+        collection: &str,
+        ids: &[Id],
+    ) -> Result<Vec<Option<Version>>, StoreError> {
+        self.run(|client| page::versions(client, collection, ids))
     }
 
     fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
@@ -393,6 +376,6 @@ impl Store for PostgresStore {
     }
 
     fn collections(&self) -> Result<Vec<String>, StoreError> {
-        self.ask(page::collections)
+        self.run(page::collections)
     }
 }

@@ -147,7 +147,7 @@ impl Store for SqliteStore {
         self.read(|reader| rows::record(reader, collection, id))
     }
 
-    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
+    fn collection_version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
         self.read(|reader| rows::version(reader, collection))
             .map(Some)
     }

@@ -130,12 +130,12 @@ pub(crate) type Outcome = Result<Version, SwapError>;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 const MAX_BATCH: usize = 64;
 
-/// A swap that another thread can perform, and the time of its request. It shares the texts of the
-/// original.
+/// A swap that another thread can perform, and the time of its request. It shares the id and the
+/// document with the original, and copies the name of the collection.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 #[derive(Debug)]
 pub(crate) struct OwnedSwap {
-    /// `PostgreSQL` has it as the key of the queue.
+    /// The store in `PostgreSQL` does not need it: it is the key of the queue.
     #[cfg(feature = "sqlite")]
     pub(crate) collection: String,
     pub(crate) id: Id,

@@ -257,7 +257,11 @@ pub fn a_swap_is_performed_only_on_what_it_expects(place: &dyn Place) {
     assert_eq!(replace(stale, &wim), Err(SwapError::Conflict));
     assert_eq!(remove(stale), Err(SwapError::Conflict));
     let unchanged = place.kept(Version::FIRST);
-    assert_eq!(store.version(PERSONS), Ok(unchanged), "nothing has changed");
+    assert_eq!(
+        store.collection_version(PERSONS),
+        Ok(unchanged),
+        "nothing has changed"
+    );
     let first = create(&wim).unwrap();
 
     // Something is there.
@@ -275,7 +279,7 @@ pub fn a_swap_is_performed_only_on_what_it_expects(place: &dyn Place) {
     assert_eq!(replace(second, &wim), Err(SwapError::Conflict));
     let fourth = create(&wim).unwrap();
     assert!(first < second && second < third && third < fourth);
-    assert_eq!(store.version(PERSONS), Ok(place.kept(fourth)));
+    assert_eq!(store.collection_version(PERSONS), Ok(place.kept(fourth)));
 }
 
 /// Every version there has been, expected of every person there is, was or never was, with every
@@ -361,7 +365,7 @@ pub fn each_version_of_a_document_is_later_whatever_the_clock_shows(place: &dyn 
 
 pub fn a_swap_may_expect_the_collection_to_stand_still(place: &dyn Place) {
     let store = place.open();
-    let empty = store.version(PERSONS).unwrap().unwrap();
+    let empty = store.collection_version(PERSONS).unwrap().unwrap();
     let (one, two, wim) = (id("1"), id("2"), person("Wim"));
     let create = |id, version| {
         let swap = Swap::create(PERSONS, id, &wim);
@@ -570,7 +574,7 @@ pub fn collections_are_independent_of_each_other(place: &dyn Place) {
     let state = |store: &dyn Store| {
         COLLECTIONS.map(|name| {
             let list = all_of(store, name);
-            assert_eq!(store.version(name), Ok(list.version), "{name}");
+            assert_eq!(store.collection_version(name), Ok(list.version), "{name}");
             let one = store.get(name, &id("1")).unwrap();
             assert_eq!(one.as_ref(), list.records.first(), "{name}");
             list
@@ -780,7 +784,7 @@ pub fn a_collection_is_filled_in_the_order_of_the_documents(place: &dyn Place) {
         }
         let list = all(&*store);
         assert_eq!(list.version, place.kept(versions[COUNT - 1]));
-        assert_eq!(store.version(PERSONS), Ok(list.version));
+        assert_eq!(store.collection_version(PERSONS), Ok(list.version));
         let sorted: Vec<_> = (0..COUNT).map(|it| format!("{it:04}")).collect();
         assert_eq!(ids(&list.records), sorted);
         // They are as good as those that were created one by one.
@@ -797,7 +801,7 @@ pub fn a_collection_is_filled_in_the_order_of_the_documents(place: &dyn Place) {
             before.push(latest);
         }
     }
-    assert_eq!(store.version("notes"), Ok(place.kept(other)));
+    assert_eq!(store.collection_version("notes"), Ok(place.kept(other)));
     assert_eq!(all_of(&*store, "notes").records.len(), 1);
 }
 
@@ -846,7 +850,7 @@ pub fn a_collection_is_not_filled_with_one_id_twice(place: &dyn Place) {
             let refused = store.fill(PERSONS, &documents, now());
             assert_eq!(refused, Err(SwapError::Conflict), "{one} and {other}");
             assert_eq!(all(&*store), nothing, "{one} and {other}");
-            assert_eq!(store.version(PERSONS), Ok(nothing.version));
+            assert_eq!(store.collection_version(PERSONS), Ok(nothing.version));
         }
     }
     let two = [(id("a"), person("x")), (id("a"), person("x"))];
@@ -964,14 +968,17 @@ pub fn versions_are_those_of_the_documents(place: &dyn Place) {
         let version = |id| store.get(PERSONS, id).unwrap().map(|it| it.version);
         ids.iter().map(version).collect()
     };
-    assert_eq!(store.versions(PERSONS, &[]), Ok(vec![]));
-    assert_eq!(store.versions(PERSONS, &ids), Ok(vec![None; ids.len()]));
+    assert_eq!(store.document_versions(PERSONS, &[]), Ok(vec![]));
+    assert_eq!(
+        store.document_versions(PERSONS, &ids),
+        Ok(vec![None; ids.len()])
+    );
     for id in ["a", "b", "gone", "ü"] {
         create(&*store, id);
     }
     create_in(&*store, "notes", "none");
     remove_from(&*store, PERSONS, &id("gone"));
-    let versions = store.versions(PERSONS, &ids).unwrap();
+    let versions = store.document_versions(PERSONS, &ids).unwrap();
     assert_eq!(versions, expected(&*store));
     let are_there = versions.iter().map(Option::is_some);
     assert!(are_there.eq([true, false, true, false, true, true]));
@@ -1075,7 +1082,7 @@ pub fn versions_are_those_of_one_clock_whatever_it_shows(place: &dyn Place) {
     for (round, shows) in clocks.into_iter().enumerate() {
         for offset in [start, start + ten_years, start - ten_years] {
             let store = place.open();
-            assert_eq!(store.version(PERSONS), Ok(Some(clock.latest())));
+            assert_eq!(store.collection_version(PERSONS), Ok(Some(clock.latest())));
             let list = all(&*store).records;
             for tick in 0..6 {
                 let now = shows(offset, tick);
@@ -1098,7 +1105,10 @@ pub fn versions_are_those_of_one_clock_whatever_it_shows(place: &dyn Place) {
             }
         }
     }
-    assert_eq!(place.open().version(PERSONS), Ok(Some(clock.latest())));
+    assert_eq!(
+        place.open().collection_version(PERSONS),
+        Ok(Some(clock.latest()))
+    );
     assert!((10..tags.len() - 10).contains(&undated), "{undated}");
 }
 
@@ -1114,7 +1124,10 @@ pub fn the_member_with_the_ids_is_the_one_given_first(place: &dyn Place) {
     let kept = |member: &str| Ok(Some(member.to_owned()));
     assert_eq!(store.id_member("notes", None), Ok(None));
     assert_eq!(store.id_member("notes", Some("slug")), kept("slug"));
-    assert_eq!(store.version("notes"), Ok(place.kept(Version::FIRST)));
+    assert_eq!(
+        store.collection_version("notes"),
+        Ok(place.kept(Version::FIRST))
+    );
     let keeps = place.keeps_id_member();
     let later = if keeps { "slug" } else { "id" };
     assert_eq!(place.open().id_member("notes", Some("id")), kept(later));
@@ -1174,14 +1187,17 @@ pub fn no_update_is_lost_between_two_handles(place: &dyn Place) {
         let record = handle.get(PERSONS, &id).unwrap().unwrap();
         assert_eq!(name_of(&record.document), (4 * EACH).to_string());
         assert_eq!(Some(&record.version), made.iter().max());
-        assert_eq!(handle.version(PERSONS), Ok(place.kept(record.version)));
+        assert_eq!(
+            handle.collection_version(PERSONS),
+            Ok(place.kept(record.version))
+        );
     }
 }
 
 pub fn of_two_handles_exactly_one_finds_the_collection_unchanged(place: &dyn Place) {
     let handles = [place.open(), place.open()];
     for round in 0..50 {
-        let version = handles[0].version(PERSONS).unwrap().unwrap();
+        let version = handles[0].collection_version(PERSONS).unwrap().unwrap();
         let won = thread::scope(|scope| {
             let writers: Vec<_> = (0..4)
                 .map(|writer| {
@@ -1257,7 +1273,10 @@ pub fn what_does_not_fit_into_the_calendar_is_not_begun(place: &dyn Place) {
     assert!(matches!(refused, Err(SwapError::Store(_))), "{refused:?}");
     assert_eq!(all(&*store), nothing);
     store.fill(PERSONS, &shuffled(10, "x"), late).unwrap();
-    assert_eq!(store.version(PERSONS), Ok(place.kept(Version::LAST)));
+    assert_eq!(
+        store.collection_version(PERSONS),
+        Ok(place.kept(Version::LAST))
+    );
 }
 
 fn keyed_write(key: &str, digest: u128, created: bool) -> KeyedWrite {
@@ -1308,7 +1327,7 @@ pub fn a_swap_keeps_its_key_with_what_it_makes(place: &dyn Place) {
     assert_eq!(listed.len(), 2, "keys are no documents");
     let removed = remove_from(&*store, PERSONS, &one);
     assert_eq!(store.removal(PERSONS, &one, now()), Ok(None));
-    assert_eq!(store.version(PERSONS), Ok(place.kept(removed)));
+    assert_eq!(store.collection_version(PERSONS), Ok(place.kept(removed)));
 }
 
 pub fn a_removal_with_a_key_is_known_for_24_hours(place: &dyn Place) {
@@ -1325,7 +1344,7 @@ pub fn a_removal_with_a_key_is_known_for_24_hours(place: &dyn Place) {
     assert_eq!(store.removal(PERSONS, &one, now()), Ok(None), "never there");
     create(&*store, "1");
     let version = remove(&one, &write, now()).unwrap();
-    assert_eq!(store.version(PERSONS), Ok(place.kept(version)));
+    assert_eq!(store.collection_version(PERSONS), Ok(place.kept(version)));
     for store in [&store, &beside] {
         assert_eq!(store.get(PERSONS, &one), Ok(None));
         assert_eq!(all(&**store).records, []);

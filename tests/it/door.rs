@@ -231,7 +231,10 @@ fn a_store_can_be_shared_with_the_embedding_program() {
     let id = id("1");
     let record = store.get(PERSONS, &id).unwrap().unwrap();
     assert_eq!(record.version.entity_tag().to_string(), tag);
-    assert_eq!(Store::version(&store, PERSONS), Ok(Some(record.version)));
+    assert_eq!(
+        Store::collection_version(&store, PERSONS),
+        Ok(Some(record.version))
+    );
     let some = Portion {
         count: 9,
         ..Portion::ALL

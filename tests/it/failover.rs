@@ -278,7 +278,7 @@ fn a_connection_that_no_longer_takes_writes_is_made_again() {
     }
     let swap = Swap::replace(PERSONS, &one, version, &wim);
     let version = store.swap(&swap, now()).unwrap();
-    assert_eq!(store.version(PERSONS), Ok(Some(version)));
+    assert_eq!(store.collection_version(PERSONS), Ok(Some(version)));
     // A new one does no better.
     cluster.sql("ALTER ROLE postgres RESET default_transaction_read_only");
     drop(store);
@@ -287,5 +287,5 @@ fn a_connection_that_no_longer_takes_writes_is_made_again() {
     let error = store.swap(&swap, now()).unwrap_err().to_string();
     let reason = "cannot execute UPDATE in a read-only transaction";
     assert!(error.ends_with(reason), "{error}");
-    assert_eq!(store.version(PERSONS), Ok(Some(version)));
+    assert_eq!(store.collection_version(PERSONS), Ok(Some(version)));
 }

@@ -478,8 +478,8 @@ impl Store for Jumping {
         self.0.get(collection, id)
     }
 
-    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
-        self.0.version(collection)
+    fn collection_version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
+        self.0.collection_version(collection)
     }
 
     fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {

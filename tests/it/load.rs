@@ -337,13 +337,13 @@ mod kept {
     /// Neither a file nor anything else is made, and what there is stays as it is.
     #[test]
     fn a_dump_creates_no_store() {
-        let old = "ifmatch 0.1.0 made it; a server of this version takes it over when it starts";
+        let old = "ifmatch 0.1.0 made it; a server of this version migrates it when it starts";
         let empty = File::default();
         fs::write(empty.path(), "").unwrap();
         for (file, reason) in [
             (File::default(), "there is no such file"),
             (empty, "it is empty"),
-            (crate::takeover::old_file(), old),
+            (crate::migration::old_file(), old),
         ] {
             let before = file.contents();
             let (store, path) = (file.argument(), file.path());

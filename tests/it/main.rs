@@ -42,6 +42,8 @@ mod load;
 mod log;
 mod lossy;
 mod metrics;
+#[cfg(feature = "sqlite")]
+mod migration;
 #[cfg(target_os = "linux")]
 mod nginx;
 mod openapi;
@@ -70,8 +72,6 @@ mod soak;
 mod sqlite;
 mod store;
 mod support;
-#[cfg(feature = "sqlite")]
-mod takeover;
 mod tidy;
 mod timeouts;
 #[cfg(feature = "postgres")]

@@ -1,9 +1,9 @@
 //! The documents in `PostgreSQL`: what holds of it beyond what holds of every store.
 
 mod batches;
+mod migration;
 #[cfg(unix)]
 mod pooler;
-mod takeover;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -101,7 +101,10 @@ fn clocks_differ(stores: &[Arc<dyn Store>; 3], tagged: bool) {
             .unwrap();
         assert!(last < created && created < replaced && replaced < removed);
         for store in stores {
-            assert_eq!(store.version(PERSONS), Ok(tagged.then_some(removed)));
+            assert_eq!(
+                store.collection_version(PERSONS),
+                Ok(tagged.then_some(removed))
+            );
             let stale = store.swap(&Swap::replace(PERSONS, &one, replaced, &wim), now);
             assert_eq!(stale, Err(SwapError::Conflict));
         }
@@ -581,7 +584,7 @@ fn a_connection_that_was_lost_is_made_again() {
         end_connections(&schema);
         assert_eq!(all(&*store).version, Some(version));
         end_connections(&schema);
-        assert_eq!(store.version(PERSONS), Ok(Some(version)));
+        assert_eq!(store.collection_version(PERSONS), Ok(Some(version)));
     }
 }
 
@@ -618,7 +621,7 @@ fn what_was_overtaken_is_done_again() {
             let swap = store.swap(&Swap::replace(PERSONS, &one, version, &wim), now());
             assert_eq!(swap.map_err(swap_told), Err("too slow".to_owned()));
             assert_eq!(schema.rows("SELECT last_value FROM fails"), "-990");
-            assert_eq!(store.version(PERSONS), Ok(Some(version)));
+            assert_eq!(store.collection_version(PERSONS), Ok(Some(version)));
         }
     }
 }
@@ -650,12 +653,12 @@ fn what_was_not_confirmed_is_not_done_again() {
             assert!(whys.contains(&why), "{told}");
             assert_eq!(when, "while a write was being confirmed");
             assert_eq!(
-                store.version(PERSONS),
+                store.collection_version(PERSONS),
                 Ok(Some(version)),
                 "the next read tells"
             );
         } else {
-            assert_eq!(store.version(PERSONS), Ok(Some(swap.unwrap())));
+            assert_eq!(store.collection_version(PERSONS), Ok(Some(swap.unwrap())));
         }
         let tried = schema.rows("SELECT last_value FROM fails");
         assert_eq!(tried, tries.to_string(), "{when}");
@@ -705,7 +708,7 @@ fn a_database_that_goes_and_comes_back() {
         thread::scope(|scope| {
             // So that there are several connections to lose.
             for _ in 0..8 {
-                scope.spawn(|| assert_eq!(store.version(PERSONS), Ok(Some(version))));
+                scope.spawn(|| assert_eq!(store.collection_version(PERSONS), Ok(Some(version))));
             }
         });
         cluster.crash();
@@ -714,7 +717,7 @@ fn a_database_that_goes_and_comes_back() {
             let reason = "error connecting to server: No such file or directory (os error 2)";
             let reason = reason.to_owned();
             assert_eq!(
-                store.version(PERSONS).map_err(|it| told(&it)),
+                store.collection_version(PERSONS).map_err(|it| told(&it)),
                 Err(reason.clone())
             );
             let swap = store.swap(&Swap::replace(PERSONS, &one, version, &wim), now());

@@ -823,7 +823,7 @@ impl Store for Untagged {
     fn get(&self, collection: &str, id: &Id) -> Result<Option<Record>, StoreError> {
         self.0.get(collection, id)
     }
-    fn version(&self, _: &str) -> Result<Option<Version>, StoreError> {
+    fn collection_version(&self, _: &str) -> Result<Option<Version>, StoreError> {
         Ok(None)
     }
     fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {

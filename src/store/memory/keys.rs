@@ -63,14 +63,14 @@ impl Keys {
     /// The write that removed the document of this id, if it is still kept.
     pub(super) fn removal(&self, id: &Id, now: SystemTime) -> Option<KeyedWrite> {
         let removal = self.removals.get(id)?;
-        let is_kept = removal.version > KeyedWrite::oldest_removal(now);
+        let is_kept = removal.version > KeyedWrite::removal_cutoff(now);
         is_kept.then(|| removal.write.clone())
     }
 
     /// Forgets the removals that are 24 hours old.
     pub(super) fn purge(&mut self, now: SystemTime) {
-        let oldest = KeyedWrite::oldest_removal(now);
-        while self.by_version.front().is_some_and(|it| it.0 <= oldest) {
+        let cutoff = KeyedWrite::removal_cutoff(now);
+        while self.by_version.front().is_some_and(|it| it.0 <= cutoff) {
             let Some((version, id)) = self.by_version.pop_front() else {
                 break;
             };

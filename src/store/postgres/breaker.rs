@@ -6,11 +6,11 @@ use std::time::Duration;
 /// The reason of a call that gets no answer, or is not admitted.
 pub(super) const NO_ANSWER: &str = "it does not answer";
 
-/// How long a call waits for the result of the probe: it has connected by then, if it can.
+/// How long a call waits for the result of the probe. A probe that can connect has connected by then.
 const PROBE_WAIT: Duration = Duration::from_secs(1);
 
-/// A circuit breaker. It opens when a call of the database gets no answer, and no other call has got
-/// one meanwhile; it closes at the next answer. While it is open, one call at a time is admitted.
+/// A circuit breaker. It opens when a call of the database gets no answer, and no other call has got an
+/// answer meanwhile. It closes at the next answer. While it is open, it admits one call at a time.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     state: Mutex<State>,
@@ -29,16 +29,16 @@ struct State {
 pub(super) struct Probe<'a>(&'a Breaker);
 
 impl Breaker {
-    /// How often the database has answered by now.
+    /// How often the database has answered.
     pub(super) fn answers(&self) -> u64 {
         self.lock().answers
     }
 
-    /// Admits a call, which is the probe if the breaker is open.
+    /// Admits a call. Returns `None` while the breaker is closed, and the probe while it is open.
     ///
     /// # Errors
     ///
-    /// When it is open, and another call is the probe.
+    /// When the breaker is open, and another call is the probe.
     pub(super) fn admit(&self) -> Result<Option<Probe<'_>>, &'static str> {
         let is_probed = |state: &mut State| state.is_open && state.has_probe;
         let waited = self
@@ -55,8 +55,8 @@ impl Breaker {
         Ok(Some(Probe(self)))
     }
 
-    /// Closes: the database has answered.
-    pub(super) fn close(&self) {
+    /// Counts an answer of the database, and closes the breaker.
+    pub(super) fn record_answer(&self) {
         let mut state = self.lock();
         state.answers += 1;
         if state.is_open {
@@ -65,10 +65,11 @@ impl Breaker {
         }
     }
 
-    /// Opens if the database has not answered since the count of its answers was `answers`.
-    pub(super) fn open_after(&self, answers: u64) {
+    /// Opens the breaker after a call without an answer, if the count of answers is still that from
+    /// before the call.
+    pub(super) fn record_no_answer(&self, answers_before: u64) {
         let mut state = self.lock();
-        state.is_open |= state.answers == answers;
+        state.is_open |= state.answers == answers_before;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -93,16 +94,16 @@ mod tests {
         let breaker = Breaker::default();
         let is_probe = || breaker.admit().map(|it| it.is_some());
         let before = breaker.answers();
-        breaker.close();
-        breaker.open_after(before);
+        breaker.record_answer();
+        breaker.record_no_answer(before);
         assert_eq!(is_probe(), Ok(false), "another call was answered");
-        breaker.open_after(breaker.answers());
+        breaker.record_no_answer(breaker.answers());
         let probe = breaker.admit();
         assert!(matches!(probe, Ok(Some(_))));
         assert_eq!(is_probe(), Err(NO_ANSWER));
         drop(probe);
         assert_eq!(is_probe(), Ok(true), "the probe got no answer either");
-        breaker.close();
+        breaker.record_answer();
         assert_eq!(is_probe(), Ok(false));
     }
 }

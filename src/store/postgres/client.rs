@@ -19,10 +19,11 @@ pub(super) use tokio_postgres::types::Type;
 /// The parameters of a statement.
 pub(super) type Parameters<'a> = [(&'a (dyn ToSql + Sync), Type)];
 
-/// How long a statement may take that the database allows ten minutes.
-const LONGER: Duration = Duration::from_secs(601);
+/// How long a statement of a migration may take. One second more than the `statement_timeout` of
+/// [`Transaction::take_longer`], so that the database ends the statement first.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(601);
 
-/// How long the end of a session may take to be sent.
+/// How long it may take to send the end of a session.
 const END_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long the database may take to answer.
@@ -65,7 +66,7 @@ pub(super) enum Error {
 }
 
 impl Error {
-    /// What the database calls it.
+    /// The SQLSTATE of the error, if the database sent it.
     pub(super) fn code(&self) -> Option<&SqlState> {
         match self {
             Self::Database(error) => error.code(),
@@ -81,7 +82,7 @@ impl From<tokio_postgres::Error> for Error {
 }
 
 /// A connection to a database. Each call blocks its thread until the database answers, or until the
-/// limit. Then the connection is closed, which a database that hangs notices when it continues.
+/// limit: then the connection is closed, and the database rolls back as soon as it runs again.
 pub(super) struct Client {
     // Dropped first, which lets the session end.
     sender: tokio_postgres::Client,
@@ -99,7 +100,7 @@ impl Client {
         let runtime = runtime.enable_io().enable_time().build();
         let runtime = runtime.map_err(|error| Error::NoConnection(error.to_string()))?;
         let Some(connected) = block_until(limit.end(), &runtime, config.connect(tls)) else {
-            // A look-up of the host may be under way on another thread, and is not waited for.
+            // This does not wait for the look-up of the host, which may still block another thread.
             runtime.shutdown_background();
             return Err(Error::NoAnswer);
         };
@@ -185,7 +186,7 @@ impl Transaction<'_> {
     /// Lets each of its statements take ten minutes.
     pub(super) fn take_longer(&mut self) -> Result<(), Error> {
         self.batch_execute("SET LOCAL statement_timeout = '10min'")?;
-        self.set_limit(Limit::Each(LONGER));
+        self.set_limit(Limit::Each(MIGRATION_TIMEOUT));
         Ok(())
     }
 }
@@ -215,7 +216,7 @@ impl Drop for Transaction<'_> {
 
 type Connection = dyn Future<Output = Result<(), tokio_postgres::Error>> + Send;
 
-/// What sends the requests of a client and receives the answers. It runs only while a call waits.
+/// Sends the statements of a client, and receives the answers. It runs only while a call waits.
 struct Session {
     runtime: Runtime,
     connection: Option<Pin<Box<Connection>>>,

@@ -1,4 +1,4 @@
-//! The pool of connections, and what is repeated after a failure.
+//! The pool of connections, and which failures are followed by a retry.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -16,50 +16,51 @@ use crate::store::postgres::breaker::{Breaker, NO_ANSWER};
 use crate::store::postgres::client::{self, Client, Limit};
 use crate::store::postgres::url::PostgresUrl;
 
-/// In milliseconds, how long a statement may take, a wait for the lock included; and for how long a
-/// server that hangs may keep the lock from the others.
+/// In milliseconds: the longest time of a statement, with its waits for row locks; and the longest
+/// time that a server which hangs in a transaction can keep its row locks.
 const TIMEOUTS: &str =
     "SET statement_timeout = 5000; SET idle_in_transaction_session_timeout = 5000";
 
 /// The most connections of one server.
 const MAX_CONNECTIONS: u32 = 8;
 
-/// How long to wait for a connection: for an idle one, and for a new one.
-const CONNECTED: Duration = Duration::from_secs(2);
+/// How long a call waits until the pool has a connection for it, and how long for a new connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a call may take: a statement, and what is before and after it. A database that hangs
-/// enforces no timeout itself.
-const CALL: Duration = Duration::from_secs(6);
+/// How long a call may take: its statements, and all waits before and between them. It is longer than
+/// the timeout of a statement, which a database that hangs does not enforce.
+const CALL_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// How much time a call has left at least when it begins to perform the swaps that wait. The swaps
-/// may be those of younger calls, which fail with it when its time is over.
+/// How much time a call has left at least when it begins to perform a batch. The batch may have swaps
+/// of later calls, which fail when the time of this call is over.
 const RESERVE: Duration = Duration::from_secs(2);
 
-/// How long a connection may be silent before it counts as lost.
-const SILENCE: Duration = Duration::from_secs(5);
+/// How long a connection may be idle before TCP checks it, and how long sent data may stay without an
+/// acknowledgement before the connection counts as lost.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a transaction is repeated after a conflict with another one.
-const MAX_OVERTAKEN: usize = 10;
+const MAX_RETRIES: usize = 10;
 
 /// The connections to one database.
 #[derive(Debug)]
 pub(super) struct Connections {
     pub(super) url: PostgresUrl,
     tls: ClientConfig,
-    pool: Pool<Slots>,
+    pool: Pool<Manager>,
     breaker: Breaker,
 }
 
 impl Connections {
-    /// None are made yet. By itself the pool ends a connection that was idle for ten minutes, or
-    /// that is half an hour old.
+    /// Makes no connection yet. The pool closes a connection that was idle for ten minutes, or that is
+    /// half an hour old.
     pub(super) fn new(url: PostgresUrl) -> Result<Self, OpenError> {
         let tls = url.encryption.client_config();
         let tls = tls.map_err(|reason| OpenError::new(&url, reason))?;
         let pool = Pool::builder()
             .max_size(MAX_CONNECTIONS)
-            .connection_timeout(CONNECTED)
-            .build_unchecked(Slots);
+            .connection_timeout(CONNECT_TIMEOUT)
+            .build_unchecked(Manager);
         Ok(Self {
             url,
             tls,
@@ -70,7 +71,7 @@ impl Connections {
 
     /// The limit of a call that begins now.
     pub(super) fn limit() -> Limit {
-        Limit::within(CALL)
+        Limit::within(CALL_TIMEOUT)
     }
 
     /// How long a call with this limit may wait until its swap is performed.
@@ -78,30 +79,30 @@ impl Connections {
         limit.left().saturating_sub(RESERVE)
     }
 
-    /// The limit of a call that may take long, but each of its statements may not.
+    /// The limit of a call that may take long: only each of its statements has a limit.
     pub(super) fn limit_of_each() -> Limit {
-        Limit::Each(CALL)
+        Limit::Each(CALL_TIMEOUT)
     }
 
-    /// Does `work` on a connection, within this limit. If that fails, the error is the reason.
+    /// Runs `work` on a connection, within this limit. If that fails, the error is the reason.
     ///
-    /// It is done again if it has changed nothing: after a conflict with another transaction, if the
-    /// connection was lost while it was idle, or if its server takes no writes any more. It is not
-    /// done again if it may have changed something, or took too long.
+    /// `work` is run again if it had no effect: after a serialization failure or a deadlock, and if the
+    /// connection was already lost or leads to a standby. It is not run again after a timeout, or if
+    /// its transaction may have been committed.
     ///
     /// After a call that got no answer, one call at a time tries to connect, and the others fail within
     /// a second, until the database answers. They would wait in vain, and occupy threads and
     /// connections that other calls need.
-    pub(super) fn ask<R>(
+    pub(super) fn run<R>(
         &self,
         limit: Limit,
         work: impl FnMut(&mut Client) -> Result<R, Failure>,
     ) -> Result<R, String> {
-        let asked = self.try_ask(limit, work);
-        asked.map_err(|reason| self.url.encryption.explain(reason))
+        let result = self.try_run(limit, work);
+        result.map_err(|reason| self.url.encryption.explain(reason))
     }
 
-    fn try_ask<R>(
+    fn try_run<R>(
         &self,
         limit: Limit,
         mut work: impl FnMut(&mut Client) -> Result<R, Failure>,
@@ -109,54 +110,56 @@ impl Connections {
         if limit.left().is_zero() {
             return Err(NO_ANSWER.to_owned());
         }
-        let answers = self.breaker.answers();
+        let answers_before = self.breaker.answers();
+        // Held until this function returns: dropping it admits the next probe.
         let probe = self.breaker.admit()?;
         let busy = |_| "all connections to it are in use";
-        let place = self.pool.get_timeout(CONNECTED.min(limit.left()));
-        let mut slot = place.map_err(busy)?;
+        let pooled = self.pool.get_timeout(CONNECT_TIMEOUT.min(limit.left()));
+        let mut pooled = pooled.map_err(busy)?;
         if probe.is_some() {
-            *slot = None;
-            *slot = Some(self.connect(limit).map_err(|error| reason(&error))?);
-            self.breaker.close();
+            // A connection from before the fault may be dead: the probe makes a new one.
+            *pooled = None;
+            *pooled = Some(self.connect(limit).map_err(|error| reason(&error))?);
+            self.breaker.record_answer();
         }
-        let mut overtaken = 0;
+        let mut retries = 0;
         loop {
-            let fresh = slot.is_none();
-            let done = self.open(&mut slot, limit).and_then(&mut work);
-            match &done {
-                Err(Failure::NoAnswer(_)) => self.breaker.open_after(answers),
+            let is_new = pooled.is_none();
+            let result = self.client(&mut pooled, limit).and_then(&mut work);
+            match &result {
+                Err(Failure::NoAnswer(_)) => self.breaker.record_no_answer(answers_before),
                 Err(Failure::Lost(_) | Failure::Unconfirmed(_)) => {}
-                _ => self.breaker.close(),
+                _ => self.breaker.record_answer(),
             }
-            match done {
-                Ok(done) => return Ok(done),
-                Err(Failure::Overtaken(_)) if overtaken < MAX_OVERTAKEN => overtaken += 1,
-                Err(Failure::Lost(_)) if !fresh => *slot = None,
+            match result {
+                Ok(value) => return Ok(value),
+                Err(Failure::Retry(_)) if retries < MAX_RETRIES => retries += 1,
+                Err(Failure::Lost(_)) if !is_new => *pooled = None,
                 Err(
                     Failure::Refused(reason)
                     | Failure::Duplicate(reason)
                     | Failure::TimedOut(reason)
-                    | Failure::Overtaken(reason),
+                    | Failure::Retry(reason),
                 ) => return Err(reason),
                 Err(
                     Failure::NoAnswer(reason)
                     | Failure::Lost(reason)
                     | Failure::Unconfirmed(reason),
                 ) => {
-                    *slot = None;
+                    *pooled = None;
                     return Err(reason);
                 }
             }
         }
     }
 
-    /// The connection of this place, which is made if there is none.
-    fn open<'a>(
+    /// The pooled connection. Connects if it is `None`.
+    fn client<'a>(
         &self,
-        slot: &'a mut Option<Client>,
+        pooled: &'a mut Option<Client>,
         limit: Limit,
     ) -> Result<&'a mut Client, Failure> {
-        let client = match slot {
+        let client = match pooled {
             Some(client) => client,
             none => none.insert(self.connect(limit)?),
         };
@@ -166,18 +169,19 @@ impl Connections {
 
     fn connect(&self, limit: Limit) -> Result<Client, client::Error> {
         let mut config = self.url.config.clone();
-        config.connect_timeout(CONNECTED);
-        config.keepalives_idle(SILENCE).tcp_user_timeout(SILENCE);
+        config.connect_timeout(CONNECT_TIMEOUT);
+        config.keepalives_idle(KEEPALIVE_TIMEOUT);
+        config.tcp_user_timeout(KEEPALIVE_TIMEOUT);
         let mut connected = self.connect_with(&config, limit);
         if let Err(error) = &connected {
-            let encrypted = reason(error);
-            if self.url.encryption.gives_up_tls(&encrypted) {
-                let plain = self.connect_with(config.ssl_mode(SslMode::Disable), limit);
-                connected = plain.map_err(|plain| match plain {
-                    client::Error::NoAnswer => plain,
-                    plain => {
-                        let plain = reason(&plain);
-                        client::Error::NoConnection(format!("{encrypted}; without TLS: {plain}"))
+            let tls_reason = reason(error);
+            if self.url.encryption.may_connect_without_tls(&tls_reason) {
+                let without_tls = self.connect_with(config.ssl_mode(SslMode::Disable), limit);
+                connected = without_tls.map_err(|error| match error {
+                    client::Error::NoAnswer => error,
+                    error => {
+                        let reason = reason(&error);
+                        client::Error::NoConnection(format!("{tls_reason}; without TLS: {reason}"))
                     }
                 });
             }
@@ -192,21 +196,21 @@ impl Connections {
     }
 }
 
-/// Why something was not done.
+/// Why a call of the database failed.
 pub(super) enum Failure {
-    /// The database does not do it, or holds what cannot be read.
+    /// The database refused the statement, or has a value that cannot be read.
     Refused(String),
-    /// A unique index has the value already.
+    /// The statement violated a unique index.
     Duplicate(String),
-    /// A statement took too long, the wait for a lock included.
+    /// The database ended the statement after its timeout, which includes waits for row locks.
     TimedOut(String),
-    /// The database did not answer within the limit, and the connection is closed. What was not
-    /// committed is rolled back when it goes on.
+    /// The database did not answer within the limit, and the connection is closed. As soon as the
+    /// database runs again, it rolls back what was not committed.
     NoAnswer(String),
-    /// A serialization failure or a deadlock. Nothing was changed, and the transaction can be
-    /// repeated.
-    Overtaken(String),
-    /// There is no connection any more, or none that takes writes: its server has become a standby.
+    /// A conflict with another transaction, such as a serialization failure or a deadlock. Nothing was
+    /// changed, and the transaction can be repeated.
+    Retry(String),
+    /// The connection is lost, or takes no writes, because its database server has become a standby.
     /// What was not committed is rolled back.
     Lost(String),
     /// The connection was lost before the commit was confirmed, or after the caller has used a part
@@ -215,10 +219,10 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// The same failure of work that must not be done again.
-    pub(super) fn not_again(self) -> Self {
+    /// The same failure of work that must not be repeated.
+    pub(super) fn without_retry(self) -> Self {
         match self {
-            Self::Overtaken(reason) => Self::Refused(reason),
+            Self::Retry(reason) => Self::Refused(reason),
             Self::Lost(reason) | Self::Unconfirmed(reason) => Self::Unconfirmed(reason),
             failure => failure,
         }
@@ -228,32 +232,32 @@ impl Failure {
 impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
         let reason = reason(&error);
-        let told = match &error {
+        let db_error = match &error {
             client::Error::NoAnswer => return Self::NoAnswer(reason),
             client::Error::NoConnection(_) => None,
             client::Error::Database(error) => error.as_db_error(),
         };
-        let Some(told) = told else {
+        let Some(db_error) = db_error else {
             return Self::Lost(reason);
         };
-        let again = [
+        let conflicts = [
             SqlState::T_R_SERIALIZATION_FAILURE,
             SqlState::T_R_DEADLOCK_DETECTED,
         ];
-        match told.parsed_severity() {
+        match db_error.parsed_severity() {
             Some(Severity::Fatal | Severity::Panic) => Self::Lost(reason),
             // pgbouncer sends no other severity than this text.
-            None if told.severity() == "FATAL" => Self::Lost(reason),
-            _ if again.contains(told.code()) => Self::Overtaken(reason),
-            _ if *told.code() == SqlState::UNIQUE_VIOLATION => Self::Duplicate(reason),
-            _ if *told.code() == SqlState::READ_ONLY_SQL_TRANSACTION => Self::Lost(reason),
-            _ if *told.code() == SqlState::QUERY_CANCELED => Self::TimedOut(reason),
+            None if db_error.severity() == "FATAL" => Self::Lost(reason),
+            _ if conflicts.contains(db_error.code()) => Self::Retry(reason),
+            _ if *db_error.code() == SqlState::UNIQUE_VIOLATION => Self::Duplicate(reason),
+            _ if *db_error.code() == SqlState::READ_ONLY_SQL_TRANSACTION => Self::Lost(reason),
+            _ if *db_error.code() == SqlState::QUERY_CANCELED => Self::TimedOut(reason),
             _ => Self::Refused(reason),
         }
     }
 }
 
-/// What the database says, or else the error and its causes, in one line.
+/// The message of the database, or else the error and its causes, in one line.
 pub(super) fn reason(error: &client::Error) -> String {
     let error = match error {
         client::Error::NoAnswer => return NO_ANSWER.to_owned(),
@@ -261,7 +265,7 @@ pub(super) fn reason(error: &client::Error) -> String {
         client::Error::Database(error) => error,
     };
     let mut reason = match error.as_db_error() {
-        Some(told) => return told.message().replace('\n', " "),
+        Some(db_error) => return db_error.message().replace('\n', " "),
         None => error.to_string(),
     };
     let mut cause = error.source();
@@ -272,12 +276,12 @@ pub(super) fn reason(error: &client::Error) -> String {
     reason.replace('\n', " ")
 }
 
-/// Places for connections, of which the pool has no more than it may. A place is empty until it is
-/// used, and its first user connects: so the first call on it returns the error of connecting.
+/// The pool holds `Option<Client>`: `None` until the first call that uses it, which connects. So that
+/// call returns the error of connecting, and not the pool.
 #[derive(Debug)]
-struct Slots;
+struct Manager;
 
-impl ManageConnection for Slots {
+impl ManageConnection for Manager {
     type Connection = Option<Client>;
     type Error = Infallible;
 

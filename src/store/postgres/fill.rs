@@ -41,24 +41,24 @@ pub(super) fn fill(
         if batch.is_full() || index + 1 == documents.len() {
             let rows = batch.len();
             if batch.write(&mut transaction, collection, &INSERT)?.len() < rows {
-                return Err(overtaken());
+                return Err(concurrent_write());
             }
         }
     }
     if tagged {
         set_collection(&mut transaction, collection, clock.latest())?;
     } else if present(&mut transaction, collection, documents.len() + 1)? > documents.len() {
-        return Err(overtaken());
+        return Err(concurrent_write());
     }
     commit(transaction)?;
     analyze(client);
     Ok(Ok(()))
 }
 
-/// Another server has created a document of the collection in the meantime. When all begins again,
-/// either that is there and is a conflict, or it is removed.
-fn overtaken() -> Failure {
-    Failure::Overtaken("another server writes to the collection".into())
+/// Another server has created a document of the collection in the meantime. In the next try, this
+/// document is found and is a conflict, unless it has been removed.
+fn concurrent_write() -> Failure {
+    Failure::Retry("another server writes to the collection".into())
 }
 
 /// The latest version of a document of the collection that was removed; the first of all where

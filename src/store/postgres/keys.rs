@@ -8,7 +8,7 @@ use crate::store::postgres::change::{begin, commit};
 use crate::store::postgres::client::{Client, Error, Row, Transaction, Type};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::row::unreadable;
-use crate::store::postgres::tables::{KEYS, SCHEMA_VERSION, WITHOUT_KEYS_VERSION, overtaken};
+use crate::store::postgres::tables::{KEYS, SCHEMA_VERSION, WITHOUT_KEYS_VERSION, retry_if_raced};
 use crate::store::{OwnedSwap, SwapError};
 
 /// Adds to our tables what is needed for keys, in one transaction. Only the owner of the tables
@@ -25,9 +25,9 @@ pub(super) fn add_keys(client: &mut Client) -> Result<(), Failure> {
         ],
     )?;
     if updated == 0 {
-        return Err(Failure::Overtaken("another server adds the keys".into()));
+        return Err(Failure::Retry("another server adds the keys".into()));
     }
-    transaction.batch_execute(KEYS).map_err(overtaken)?;
+    transaction.batch_execute(KEYS).map_err(retry_if_raced)?;
     commit(transaction)
 }
 
@@ -62,14 +62,14 @@ pub(super) fn removal(
     id: &Id,
     now: SystemTime,
 ) -> Result<Option<KeyedWrite>, Failure> {
-    let oldest = KeyedWrite::oldest_removal(now).to_string();
+    let cutoff = KeyedWrite::removal_cutoff(now).to_string();
     let row = client.query_typed_opt(
         "SELECT idempotency_key, request_digest, created FROM document \
          WHERE collection = $1 AND id = $2 AND removed AND removed_at > $3",
         &[
             (&collection, Type::TEXT),
             (&id.as_str(), Type::TEXT),
-            (&oldest, Type::TEXT),
+            (&cutoff, Type::TEXT),
         ],
     )?;
     row.map_or(Ok(None), |row| keyed_write(&row, 0))
@@ -90,10 +90,10 @@ pub(super) fn purge(
          SET idempotency_key = NULL, request_digest = NULL, created = NULL, removed_at = NULL \
          WHERE collection = $1 AND removed AND removed_at <= $2"
     };
-    let oldest = KeyedWrite::oldest_removal(now).to_string();
+    let cutoff = KeyedWrite::removal_cutoff(now).to_string();
     transaction.execute_typed(
         statement,
-        &[(&collection, Type::TEXT), (&oldest, Type::TEXT)],
+        &[(&collection, Type::TEXT), (&cutoff, Type::TEXT)],
     )?;
     Ok(())
 }
@@ -113,7 +113,7 @@ pub(super) fn refused(
         &[(&collection, Type::TEXT), (&key, Type::TEXT)],
     )?;
     let Some(row) = row else {
-        return Err(Failure::Overtaken("the key was set free".into()));
+        return Err(Failure::Retry("the key was set free".into()));
     };
     let id: &str = row.try_get(0).map_err(unreadable)?;
     Ok(if id == change.id.as_str() {

@@ -11,11 +11,11 @@ use tokio_postgres::config::{self, Host};
 pub(super) enum SslMode {
     /// Nothing is encrypted.
     Disable,
-    /// TLS, unless the server has none.
+    /// TLS, unless the database server has none.
     Prefer,
     /// TLS. The certificate is checked only against a file of roots, if one is named.
     Require,
-    /// TLS, with a certificate that one of the roots has signed, for whatever host.
+    /// TLS, with a certificate that one of the roots has signed, for any host.
     VerifyCa,
     /// TLS, with a certificate that one of the roots has signed for this host.
     VerifyFull,

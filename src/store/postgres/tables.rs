@@ -8,11 +8,11 @@ use crate::store::postgres::change::{begin, commit};
 use crate::store::postgres::client::{Client, Error, Transaction, Type};
 use crate::store::postgres::connections::{Failure, reason};
 use crate::store::postgres::keys::add_keys;
+use crate::store::postgres::migration::migrate_persons;
 use crate::store::postgres::page::begin_snapshot;
 use crate::store::postgres::row::unreadable;
-use crate::store::postgres::takeover::take_over;
 
-/// The version of the tables below. Version 1, of ifmatch 0.1.0, is what `takeover` reads.
+/// The version of the tables below. Version 1, of ifmatch 0.1.0, is what `migration` reads.
 pub(super) const SCHEMA_VERSION: i32 = 3;
 
 /// The version of the tables before there were keys: without what [`KEYS`] adds.
@@ -125,7 +125,7 @@ pub(super) fn prepare(client: &mut Client, tagged: bool) -> Result<(), Failure> 
             create(&mut transaction, tagged)?;
             commit(transaction)
         }
-        Shape::Old { persons } => take_over(client, persons, tagged),
+        Shape::Old { persons } => migrate_persons(client, persons, tagged),
         Shape::Marked => {
             let mark = check_mark(client)?;
             check_tagged(tagged, mark.tagged)?;
@@ -144,12 +144,12 @@ pub(super) fn check_existing(client: &mut Client) -> Result<bool, Failure> {
     match shape(client)? {
         Shape::Empty => refused("it is empty"),
         Shape::Old { .. } => {
-            refused("ifmatch 0.1.0 made it; a server of this version takes it over when it starts")
+            refused("ifmatch 0.1.0 made it; a server of this version migrates it when it starts")
         }
         Shape::Marked => match check_mark(client)? {
             mark if mark.has_keys => Ok(mark.tagged),
             _ => refused(
-                "an earlier ifmatch made it; a server of this version takes it over when it starts",
+                "an earlier ifmatch made it; a server of this version migrates it when it starts",
             ),
         },
     }
@@ -181,8 +181,8 @@ pub(super) fn shape(client: &mut Client) -> Result<Shape, Failure> {
 
 /// Creates the tables. Of several servers the first one decides whether lists have a tag.
 pub(super) fn create(transaction: &mut Transaction<'_>, tagged: bool) -> Result<(), Failure> {
-    transaction.batch_execute(TABLES).map_err(overtaken)?;
-    transaction.batch_execute(KEYS).map_err(overtaken)?;
+    transaction.batch_execute(TABLES).map_err(retry_if_raced)?;
+    transaction.batch_execute(KEYS).map_err(retry_if_raced)?;
     transaction.execute_typed(
         "INSERT INTO ifmatch VALUES (true, $1, $2)",
         &[(&SCHEMA_VERSION, Type::INT4), (&tagged, Type::BOOL)],
@@ -190,9 +190,9 @@ pub(super) fn create(transaction: &mut Transaction<'_>, tagged: bool) -> Result<
     Ok(())
 }
 
-/// The failure of a statement about tables that another server may be creating or taking over: it
-/// is tried again, and finds what the other server has made.
-pub(super) fn overtaken(error: Error) -> Failure {
+/// The failure of a statement about tables that another server may be creating or migrating. The
+/// next try finds the tables that the other server has made.
+pub(super) fn retry_if_raced(error: Error) -> Failure {
     let raced = [
         SqlState::UNIQUE_VIOLATION,
         SqlState::DUPLICATE_TABLE,
@@ -200,7 +200,7 @@ pub(super) fn overtaken(error: Error) -> Failure {
         SqlState::UNDEFINED_TABLE,
     ];
     match error.code() {
-        Some(code) if raced.contains(code) => Failure::Overtaken(reason(&error)),
+        Some(code) if raced.contains(code) => Failure::Retry(reason(&error)),
         _ => error.into(),
     }
 }

@@ -67,10 +67,11 @@ impl Encryption {
         Ok(client.with_no_client_auth())
     }
 
-    /// Whether to connect without TLS, after this reason.
+    /// Whether to connect without TLS, after TLS has failed for this reason.
     ///
-    /// So does `prefer` in libpq. But a file of roots is named to have them checked.
-    pub(super) fn gives_up_tls(&self, reason: &str) -> bool {
+    /// As `prefer` in libpq. If the URL names a file of roots, the certificate must be checked, so that
+    /// there is no connection without TLS.
+    pub(super) fn may_connect_without_tls(&self, reason: &str) -> bool {
         let optional = self.mode == SslMode::Prefer && self.roots.is_none();
         optional && reason.starts_with(HANDSHAKE_FAILED)
     }
@@ -94,7 +95,7 @@ fn roots_in(file: &Path) -> Result<RootCertStore, String> {
     let pem = fs::read(file).map_err(|error| wrong(error.to_string()))?;
     let mut roots = RootCertStore::empty();
     for (number, root) in (1..).zip(CertificateDer::pem_slice_iter(&pem)) {
-        // The errors of PEM show bytes, and those of a certificate blame the server.
+        // The errors of PEM show bytes, and those of a certificate blame the database server.
         let damaged = || wrong(format!("certificate {number} in it cannot be read"));
         let root = root.map_err(|_| damaged())?;
         roots.add(root).map_err(|_| damaged())?;
@@ -110,7 +111,7 @@ fn roots_in(file: &Path) -> Result<RootCertStore, String> {
 fn roots_of_system() -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
-    // One that cannot be read is of no harm to the others.
+    // A certificate that cannot be read is ignored.
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let why = found.errors.first().map(|error| format!(" ({error})"));
@@ -126,7 +127,7 @@ fn roots_of_system() -> Result<RootCertStore, String> {
 /// Checks a certificate as `require` and `verify-ca` do: of whatever host it is.
 #[derive(Debug)]
 struct AnyName {
-    /// One of these has to have signed it, if there are any.
+    /// If there are any, one of these must have signed the certificate.
     roots: Option<RootCertStore>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -152,7 +153,7 @@ impl ServerCertVerifier for AnyName {
         Ok(ServerCertVerified::assertion())
     }
 
-    // The server has the key of its certificate: channel binding needs that in every mode.
+    // In every mode the database server must have the key of its certificate: channel binding needs that.
 
     fn verify_tls12_signature(
         &self,

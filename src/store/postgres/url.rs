@@ -28,15 +28,16 @@ use crate::store::postgres::tls::Encryption;
 /// The parameter `sslmode` has the meanings that libpq gives it:
 ///
 /// - `disable`: no TLS.
-/// - `prefer`: TLS with whatever certificate; no TLS where that fails, or the server has none.
+/// - `prefer`: TLS with whatever certificate; no TLS where that fails, or the database server
+///   has none.
 /// - `require`: TLS with whatever certificate.
 /// - `verify-ca`: TLS, with a certificate from an authority in the PEM file `sslrootcert=FILE`.
 /// - `verify-full`: the same, and the certificate names the host in its `subjectAltName`. Without
 ///   `sslrootcert`, the authorities that the system trusts count.
 ///
 /// With `sslrootcert`, `require` checks the certificate as `verify-ca` does; so does `prefer`, which
-/// then fails where TLS fails. A certificate that is checked has to be the server's own: one of an
-/// authority, as `openssl req -x509` makes it, is refused. In each mode it has to be of version 3.
+/// then fails where TLS fails. A certificate that is checked has to be that of the database server: one
+/// of an authority, as `openssl req -x509` makes it, is refused. In each mode it has to be of version 3.
 ///
 /// Without `sslmode` it is `prefer` if every host is `localhost`, `::1` or in `127.0.0.0/8`, and else
 /// `verify-full`; with `hostaddr` the addresses count, and not the hosts. On Unix-domain sockets

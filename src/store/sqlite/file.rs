@@ -79,11 +79,11 @@ pub(super) fn check_existing(path: &Path) -> Result<(), Box<dyn Error>> {
     match schema {
         Schema::Documents => Ok(()),
         Schema::Empty => Err("it is empty".into()),
-        Schema::Persons => Err(
-            "ifmatch 0.1.0 made it; a server of this version takes it over when it starts".into(),
-        ),
+        Schema::Persons => {
+            Err("ifmatch 0.1.0 made it; a server of this version migrates it when it starts".into())
+        }
         Schema::WithoutKeys => Err(
-            "an earlier ifmatch made it; a server of this version takes it over when it starts"
+            "an earlier ifmatch made it; a server of this version migrates it when it starts"
                 .into(),
         ),
     }

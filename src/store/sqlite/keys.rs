@@ -34,7 +34,7 @@ pub(super) fn is_taken(transaction: &Transaction<'_>, swap: &OwnedSwap) -> rusql
     let Some(write) = &swap.keyed_write else {
         return Ok(false);
     };
-    let oldest = KeyedWrite::oldest_removal(swap.now).to_string();
+    let cutoff = KeyedWrite::removal_cutoff(swap.now).to_string();
     transaction
         .prepare_cached(
             "SELECT 1 FROM document \
@@ -46,7 +46,7 @@ pub(super) fn is_taken(transaction: &Transaction<'_>, swap: &OwnedSwap) -> rusql
             &swap.collection,
             write.key.as_str(),
             swap.id.as_str(),
-            &oldest,
+            &cutoff,
         ])
 }
 
@@ -90,10 +90,10 @@ pub(super) fn forget_removals(
 
 /// Forgets the removals that are 24 hours old.
 fn purge(transaction: &Transaction<'_>, collection: &str, now: SystemTime) -> rusqlite::Result<()> {
-    let oldest = KeyedWrite::oldest_removal(now).to_string();
+    let cutoff = KeyedWrite::removal_cutoff(now).to_string();
     transaction
         .prepare_cached("DELETE FROM removal WHERE collection = ?1 AND change_date <= ?2")?
-        .execute([collection, &oldest])?;
+        .execute([collection, &cutoff])?;
     Ok(())
 }
 
@@ -104,13 +104,13 @@ pub(super) fn removal(
     id: &Id,
     now: SystemTime,
 ) -> rusqlite::Result<Option<KeyedWrite>> {
-    let oldest = KeyedWrite::oldest_removal(now).to_string();
+    let cutoff = KeyedWrite::removal_cutoff(now).to_string();
     let removal = connection
         .prepare_cached(
             "SELECT idempotency_key, request_digest, 0 AS created FROM removal \
              WHERE collection = ?1 AND id = ?2 AND change_date > ?3",
         )?
-        .query_row([collection, id.as_str(), &oldest], keyed_write_of)
+        .query_row([collection, id.as_str(), &cutoff], keyed_write_of)
         .optional()?;
     Ok(removal.flatten())
 }

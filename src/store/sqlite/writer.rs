@@ -247,7 +247,10 @@ mod tests {
         let failed = store.failed("FOREIGN KEY constraint failed");
         assert_eq!(store.create_together(&["a", "b", "c"]), [&*failed; 3]);
         assert_eq!(store.store.collections(), Ok(Vec::new()));
-        assert_eq!(store.store.version("a"), Ok(Some(Version::FIRST)));
+        assert_eq!(
+            store.store.collection_version("a"),
+            Ok(Some(Version::FIRST))
+        );
         assert_eq!(count.0.load(Ordering::SeqCst), 0);
         shell.execute_batch("DROP TRIGGER r").unwrap();
         assert_eq!(store.create_together(&["a", "b", "c"]), [""; 3]);

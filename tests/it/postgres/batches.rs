@@ -101,10 +101,10 @@ fn what_conflicts_in_a_batch_holds_up_no_other() {
         let made: Vec<_> = outcomes.iter().filter_map(|it| it.as_ref().ok()).collect();
         assert_eq!(made.iter().collect::<HashSet<_>>().len(), 4);
         assert_eq!(
-            store.version(NOTES).unwrap().as_ref(),
+            store.collection_version(NOTES).unwrap().as_ref(),
             made.into_iter().max()
         );
-        let found = store.versions(NOTES, &ids).unwrap();
+        let found = store.document_versions(NOTES, &ids).unwrap();
         let expected = [
             outcomes[0].clone().ok(),
             Some(versions[1]),
@@ -238,7 +238,7 @@ fn a_batch_that_was_not_confirmed_is_not_done_again() {
             let outcomes = swap_together(&schema, store, &swaps);
             let tried = schema.rows("SELECT last_value FROM bad");
             assert_eq!(tried, tries.to_string(), "{when}");
-            let found = store.versions(NOTES, &ids).unwrap();
+            let found = store.document_versions(NOTES, &ids).unwrap();
             let mut failed = 0;
             for ((outcome, before), found) in outcomes.into_iter().zip(before).zip(found) {
                 match outcome {
@@ -346,8 +346,14 @@ fn what_batches_acknowledge_survives_crashes() {
         let found = stores[0].get(NOTES, own).unwrap().unwrap();
         assert_eq!(found.document, number(count), "{own}");
     }
-    assert_eq!(stores[1].version(NOTES).map_err(|it| told(&it)).unwrap(), {
-        let versions = stores[0].versions(NOTES, &ids).unwrap();
-        versions.into_iter().max().unwrap()
-    });
+    assert_eq!(
+        stores[1]
+            .collection_version(NOTES)
+            .map_err(|it| told(&it))
+            .unwrap(),
+        {
+            let versions = stores[0].document_versions(NOTES, &ids).unwrap();
+            versions.into_iter().max().unwrap()
+        }
+    );
 }

@@ -22,7 +22,7 @@ use crate::conformance::{self, Place, person};
 struct Broken {
     store: Foreign,
     get: fn(&Foreign, &str, &Id) -> Result<Option<Record>, StoreError>,
-    version: fn(&Foreign, &str) -> Result<Option<Version>, StoreError>,
+    collection_version: fn(&Foreign, &str) -> Result<Option<Version>, StoreError>,
     list: fn(&Foreign, &str, Portion<'_>) -> Result<List, StoreError>,
     swap: fn(&Foreign, &Swap<'_>, SystemTime) -> Result<Version, SwapError>,
     fill: fn(&Foreign, &str, &[(Id, Document)], SystemTime) -> Result<(), SwapError>,
@@ -38,7 +38,7 @@ fn sound() -> Broken {
     Broken {
         store: Foreign::default(),
         get: Foreign::get,
-        version: Foreign::version,
+        collection_version: Foreign::collection_version,
         list: Foreign::list,
         swap: Foreign::swap,
         fill: |store, collection, documents, now| {
@@ -83,8 +83,8 @@ impl Store for Broken {
         (self.get)(&self.store, collection, id)
     }
 
-    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
-        (self.version)(&self.store, collection)
+    fn collection_version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
+        (self.collection_version)(&self.store, collection)
     }
 
     fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {
@@ -148,7 +148,7 @@ fn current(store: &Foreign, swap: &Swap<'_>) -> Option<Version> {
 
 /// Whether a swap expects what there is of its collection.
 fn finds_collection(store: &Foreign, swap: &Swap<'_>) -> bool {
-    let version = store.version(swap.collection()).unwrap();
+    let version = store.collection_version(swap.collection()).unwrap();
     swap.expected_collection().is_none() || swap.expected_collection() == version
 }
 
@@ -228,7 +228,9 @@ fn broken_swaps() -> Vec<Row> {
             Broken {
                 swap: |store, swap, now| {
                     let names: Vec<String> = store.0.lock().unwrap().keys().cloned().collect();
-                    let mut versions = names.iter().map(|name| store.version(name).unwrap());
+                    let mut versions = names
+                        .iter()
+                        .map(|name| store.collection_version(name).unwrap());
                     if versions.any(|it| it == swap.expected_collection()) {
                         return store.swap(&expecting(swap, swap.expected()), now);
                     }
@@ -310,7 +312,7 @@ fn broken_versions() -> Vec<Row> {
             "the versions begin again at the end of the calendar",
             Broken {
                 swap: |store, swap, now| {
-                    if store.version(swap.collection())? == Some(Version::LAST) {
+                    if store.collection_version(swap.collection())? == Some(Version::LAST) {
                         store.with(swap.collection(), |it| {
                             it.clock = VersionClock::after(Version::FIRST);
                         });
@@ -359,7 +361,7 @@ fn broken_texts() -> Vec<Row> {
             "all collections are one",
             Broken {
                 get: |store, _, id| store.get("one", id),
-                version: |store, _| store.version("one"),
+                collection_version: |store, _| store.collection_version("one"),
                 list: |store, _, portion| store.list("one", portion),
                 swap: |store, swap, now| {
                     let (expected, new) = (swap.expected(), swap.new_document());
@@ -462,8 +464,8 @@ fn broken_lists() -> Vec<Row> {
                 list: |store, collection, portion| {
                     let list = store.list(collection, portion)?;
                     // The rule writes until the list is returned.
-                    while store.version(collection)? == list.version {}
-                    let version = store.version(collection)?;
+                    while store.collection_version(collection)? == list.version {}
+                    let version = store.collection_version(collection)?;
                     Ok(List::new(version, list.records, list.more))
                 },
                 ..sound()

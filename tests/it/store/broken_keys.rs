@@ -34,8 +34,8 @@ impl Store for Broken {
         (self.get)(&self.store, collection, id)
     }
 
-    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
-        self.store.version(collection)
+    fn collection_version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
+        self.store.collection_version(collection)
     }
 
     fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {

@@ -47,7 +47,7 @@ impl Store for Foreign {
         Ok(self.with(collection, |it| it.records.get(id).cloned()))
     }
 
-    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
+    fn collection_version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
         Ok(self.with(collection, |it| Some(it.clock.latest())))
     }
 

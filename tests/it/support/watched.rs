@@ -57,9 +57,9 @@ where
         record
     }
 
-    fn version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
+    fn collection_version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
         (self.before)(Call::Version)?;
-        let version = self.store.version(collection);
+        let version = self.store.collection_version(collection);
         (self.after)();
         version
     }

@@ -6,20 +6,24 @@ use crate::store::postgres::change::{begin, commit, lock_collection, set_collect
 use crate::store::postgres::client::{Client, Row, Transaction, Type};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::row::{unreadable, version};
-use crate::store::postgres::tables::{Shape, check_tagged, create, overtaken, shape};
+use crate::store::postgres::tables::{Shape, check_tagged, create, retry_if_raced, shape};
 use crate::version::Version;
 
 /// The collection that the persons are in.
 const PERSONS: &str = "persons";
 
-/// Turns the tables of ifmatch 0.1.0 into ours, in one transaction: each person becomes a document
-/// of the collection `persons`. Change dates stay, and so do all tags.
+/// Replaces the tables of ifmatch 0.1.0 by those of this version, in one transaction: each person
+/// becomes a document of the collection `persons`. The change dates are kept, and so are the tags.
 ///
-/// The locks are taken in the order in which 0.1.0 takes them, so that none of its transactions
-/// and this one wait for each other. They are kept until the end: a server of 0.1.0 that still runs
-/// finds no table of persons from then on, and cannot write. Another server of this version waits
-/// as long as this takes, and finds the new tables.
-pub(super) fn take_over(client: &mut Client, persons: bool, tagged: bool) -> Result<(), Failure> {
+/// This transaction takes its locks in the order in which 0.1.0 takes them, so that it has no deadlock
+/// with a transaction of 0.1.0. It keeps them until its end. A server of 0.1.0 that still runs finds no
+/// table of persons from then on, and cannot write. Another server of this version waits until the
+/// end, and finds the new tables.
+pub(super) fn migrate_persons(
+    client: &mut Client,
+    persons: bool,
+    tagged: bool,
+) -> Result<(), Failure> {
     let mut transaction = begin(client)?;
     transaction.take_longer()?;
     let tables = if persons {
@@ -28,9 +32,9 @@ pub(super) fn take_over(client: &mut Client, persons: bool, tagged: bool) -> Res
         "collection"
     };
     let lock = format!("LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE");
-    transaction.batch_execute(&lock).map_err(overtaken)?;
+    transaction.batch_execute(&lock).map_err(retry_if_raced)?;
     if shape(&mut transaction)? != (Shape::Old { persons }) {
-        return Err(Failure::Overtaken("another server takes it over".into()));
+        return Err(Failure::Retry("another server migrates it".into()));
     }
     let row =
         transaction.query_typed_opt("SELECT change_date, dated, tagged FROM collection", &[])?;

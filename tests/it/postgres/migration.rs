@@ -1,4 +1,4 @@
-//! Databases of ifmatch 0.1.0, which had persons and no other documents, are taken over.
+//! Databases of ifmatch 0.1.0, which had persons and no other documents, are migrated.
 //!
 //! The fixtures were made by that program: a dump of its tables, and what it answered of them.
 
@@ -88,7 +88,7 @@ fn all_persons_become_documents_and_keep_their_tags() {
             first["collection"],
             "{tagged}"
         );
-        assert_eq!(store.version(PERSONS), Ok(list.version));
+        assert_eq!(store.collection_version(PERSONS), Ok(list.version));
         let shown = |record: &Record| {
             let content: Value = serde_json::from_str(record.document.as_str()).unwrap();
             let written = serde_json::to_string(&content["person_name"]).unwrap();
@@ -133,7 +133,7 @@ fn writes_go_on(store: &dyn Store, records: &[Record], removed: &Value) {
 
 /// A server of 0.1.0 may have died while it created its tables.
 #[test]
-fn tables_half_made_are_taken_over_as_empty() {
+fn tables_half_made_are_migrated_as_empty() {
     let (half, _) = TABLES.split_once("INSERT").unwrap();
     for (insert, tagged) in [
         ("", true),
@@ -151,7 +151,7 @@ fn tables_half_made_are_taken_over_as_empty() {
         schema.sql(half);
         schema.sql(insert);
         let schema = schema.tagged(tagged);
-        let before = schema.store().version(PERSONS).unwrap();
+        let before = schema.store().collection_version(PERSONS).unwrap();
         let expected = if insert.contains("2026") {
             now().into()
         } else {
@@ -164,7 +164,7 @@ fn tables_half_made_are_taken_over_as_empty() {
 }
 
 #[test]
-fn several_servers_take_over_one_database() {
+fn several_servers_migrate_one_database() {
     for round in 0..12 {
         let Some(schema) = Schema::new() else { return };
         let count = round % 3 * 700;
@@ -184,7 +184,7 @@ fn several_servers_take_over_one_database() {
 
 /// Whatever ends it, the database stays as 0.1.0 left it.
 #[test]
-fn what_cannot_be_taken_over_is_left_as_it_is() {
+fn what_cannot_be_migrated_is_left_as_it_is() {
     let unreadable = "UPDATE person SET change_date = 'today' WHERE person_id = '001200'";
     let view = "CREATE VIEW friend AS SELECT person_name FROM person";
     let untagged = "UPDATE collection SET tagged = false";
@@ -304,7 +304,7 @@ fn a_database_without_keys_gets_them_and_keeps_its_tags() {
         let url: PostgresUrl = schema.url.parse().unwrap();
         let error = PostgresStore::open_existing(url.clone()).unwrap_err();
         let reason =
-            "an earlier ifmatch made it; a server of this version takes it over when it starts";
+            "an earlier ifmatch made it; a server of this version migrates it when it starts";
         assert_eq!(
             error.to_string(),
             format!("cannot use the store {url}: {reason}")
@@ -365,7 +365,7 @@ fn only_the_owner_adds_the_keys() {
     assert!(create(&store, "1") > Version::FIRST);
 }
 
-/// The columns of new tables and of those that were taken over are the same.
+/// The columns of new tables and of those that were migrated are the same.
 #[test]
 fn the_tables_are_those_of_a_new_database() {
     let shape = |tables: &str| {

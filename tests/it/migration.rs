@@ -117,7 +117,7 @@ fn every_person_and_every_tag_stays_as_it_was() {
 fn the_old_versions_are_expected_and_do_not_come_back() {
     let file = old_file();
     let store = file.open();
-    let latest = store.version(PERSONS).unwrap().unwrap();
+    let latest = store.collection_version(PERSONS).unwrap().unwrap();
     let mut last = latest;
     for (text, ..) in TAGS {
         let id = id(text);
@@ -132,7 +132,7 @@ fn the_old_versions_are_expected_and_do_not_come_back() {
     }
     let gone = id("gone");
     assert_eq!(store.get(PERSONS, &gone), Ok(None));
-    assert_eq!(store.version("notes"), Ok(Some(Version::FIRST)));
+    assert_eq!(store.collection_version("notes"), Ok(Some(Version::FIRST)));
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn clients_see_no_difference() {
 
 /// Left behind by a server that was killed: its latest writes are not in the file yet.
 #[test]
-fn what_is_still_in_the_wal_is_taken_over() {
+fn what_is_still_in_the_wal_is_migrated() {
     let file = old_file();
     let shell = file.shell();
     shell
@@ -182,7 +182,7 @@ fn what_is_still_in_the_wal_is_taken_over() {
     let store = file.open();
     let record = store.get(PERSONS, &id("new")).unwrap().unwrap();
     assert_eq!(record.document, person("Kim"));
-    assert_eq!(store.version(PERSONS), Ok(Some(record.version)));
+    assert_eq!(store.collection_version(PERSONS), Ok(Some(record.version)));
     assert_eq!(all(&*store).records.len(), TAGS.len() + 1);
 }
 
@@ -256,7 +256,7 @@ fn what_was_broken_off_is_begun_again() {
 
 #[cfg(unix)]
 #[test]
-fn killed_at_any_moment_it_has_taken_over_all_or_nothing() {
+fn killed_at_any_moment_it_has_migrated_all_or_nothing() {
     use std::process::{Child, Stdio};
     use std::time::Instant;
 
@@ -302,7 +302,7 @@ fn killed_at_any_moment_it_has_taken_over_all_or_nothing() {
 
 /// Without the version of the persons, their versions could be used again.
 #[test]
-fn what_cannot_be_taken_over_stays_as_it_is() {
+fn what_cannot_be_migrated_stays_as_it_is() {
     for (damage, reason) in [
         ("DELETE FROM collection", "Query returned no rows"),
         ("CREATE TABLE document (x)", "table document already exists"),
@@ -364,7 +364,7 @@ fn a_file_without_keys_gets_them_and_keeps_its_tags() {
         assert_eq!(wim.document, person("Wim"));
         assert_eq!(wim.version, version("2024-02-01T00:00:00.000001").undated());
         let latest = version(LIST_VERSION).undated();
-        assert_eq!(store.version(PERSONS), Ok(Some(latest)));
+        assert_eq!(store.collection_version(PERSONS), Ok(Some(latest)));
         let slug = Ok(Some("slug".to_owned()));
         assert_eq!(store.id_member("notes", None), slug);
         assert_eq!(all(store).records.len(), 1);
@@ -372,8 +372,7 @@ fn a_file_without_keys_gets_them_and_keeps_its_tags() {
     // A dump leaves it as it is.
     let before = fs::read(file.path()).unwrap();
     let error = SqliteStore::open_existing(file.path()).unwrap_err();
-    let reason =
-        "an earlier ifmatch made it; a server of this version takes it over when it starts";
+    let reason = "an earlier ifmatch made it; a server of this version migrates it when it starts";
     assert!(error.to_string().ends_with(reason), "{error}");
     assert_eq!(fs::read(file.path()).unwrap(), before);
     thread::scope(|scope| {
