@@ -193,13 +193,11 @@ impl Access {
     }
 
     fn hosts(&self) -> impl Iterator<Item = Authority<'_>> {
-        self.hosts.iter().filter_map(|name| Authority::parse(name))
+        self.hosts.iter().map(|name| Authority::split(name))
     }
 
     fn own_names(&self) -> impl Iterator<Item = Authority<'_>> {
-        self.own_names
-            .iter()
-            .filter_map(|name| Authority::parse(name))
+        self.own_names.iter().map(|name| Authority::split(name))
     }
 }
 
@@ -373,3 +371,19 @@ impl fmt::Display for AccessError {
 }
 
 impl Error for AccessError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The address of such a server is no authority of a URI, but its port is the server's.
+    #[test]
+    fn a_server_on_an_address_with_a_zone_has_its_port() -> Result<(), AccessError> {
+        let mut access = Access::default();
+        access.set_own_names(vec!["[fe80::1%2]:5000".into()]);
+        access.allow_host("proxy.example")?;
+        assert!(access.is_same_origin("http://proxy.example:5000"));
+        assert!(!access.is_same_origin("http://proxy.example:5001"));
+        Ok(())
+    }
+}

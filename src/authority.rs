@@ -54,16 +54,24 @@ impl<'a> Authority<'a> {
     /// the host of an `http` URI may not
     /// ([RFC 9110 section 4.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-4.2.1)).
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
+        let parts = Self::split(text);
+        let port = parts.port.unwrap_or_default();
+        let is_valid = !parts.host.is_empty()
+            && is_host(parts.host)
+            && port.bytes().all(|b| b.is_ascii_digit());
+        is_valid.then_some(parts)
+    }
+
+    /// Splits a text whose characters need no check.
+    pub(crate) fn split(text: &'a str) -> Self {
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => (host, port),
             _ => (text, ""),
         };
-        let is_valid =
-            !host.is_empty() && is_host(host) && port.bytes().all(|b| b.is_ascii_digit());
-        is_valid.then_some(Self {
+        Self {
             host,
             port: Some(port).filter(|port| !port.is_empty()),
-        })
+        }
     }
 
     /// Whether this name stands for `other`. Without a port it stands for every port.
