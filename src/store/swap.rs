@@ -164,8 +164,8 @@ impl OwnedSwap {
     /// Whether a batch with this swap has no more than [`MAX_BATCH`] swaps, and no more than
     /// `max_bytes` of ids and documents.
     pub(crate) fn fits(&self, batch: &[Self], max_bytes: usize) -> bool {
-        let earlier: usize = batch.iter().map(Self::bytes).sum();
-        batch.len() < MAX_BATCH && earlier + self.bytes() <= max_bytes
+        let bytes = || batch.iter().chain([self]).map(Self::bytes).sum::<usize>();
+        batch.len() < MAX_BATCH && bytes() <= max_bytes
     }
 
     fn bytes(&self) -> usize {

@@ -86,7 +86,7 @@ impl StoreQueues {
         work: Work,
         call: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R, Problem> {
-        // The first of each pair is not sent here: it does not block.
+        // `Short` and `HealthCheck` are not sent here.
         let (queue, may_be_late) = match work {
             Work::Short | Work::Long => (&self.long, true),
             Work::HealthCheck | Work::Read => (&self.reads, false),

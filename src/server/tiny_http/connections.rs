@@ -42,6 +42,12 @@ impl Connection {
             self.has_thread = start();
         }
     }
+
+    /// The next job, and whether the requests of the connection are refused.
+    fn next_job(&mut self) -> Option<(Job, bool)> {
+        let job = self.jobs.pop_front()?;
+        Some((job, self.refused_until.is_some()))
+    }
 }
 
 impl Connections {
@@ -93,18 +99,15 @@ impl Connections {
 
     /// The next job of a connection, and whether the requests of the connection are refused.
     pub(super) fn next(&self, peer: Peer) -> Option<(Job, bool)> {
-        let mut connections = lock(&self.connections);
-        let connection = connections.get_mut(&peer)?;
-        let job = connection.jobs.pop_front()?;
-        Some((job, connection.refused_until.is_some()))
+        lock(&self.connections).get_mut(&peer)?.next_job()
     }
 
     /// As [`next`](Self::next). If there is no job, records that the job thread ends.
     pub(super) fn next_or_end_thread(&self, peer: Peer) -> Option<(Job, bool)> {
         let mut connections = lock(&self.connections);
         let connection = connections.get_mut(&peer)?;
-        if let Some(job) = connection.jobs.pop_front() {
-            return Some((job, connection.refused_until.is_some()));
+        if let Some(next) = connection.next_job() {
+            return Some(next);
         }
         connection.has_thread = false;
         match &mut connection.refused_until {
