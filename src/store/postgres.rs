@@ -15,17 +15,17 @@ use crate::store::{
 };
 use crate::version::Version;
 
-mod batch;
 mod breaker;
-mod change;
 mod client;
 mod connections;
 mod fill;
 mod keys;
 mod migration;
+mod new_rows;
 mod page;
 mod row;
 mod ssl_mode;
+mod swap;
 mod tables;
 mod tls;
 mod url;
@@ -143,7 +143,7 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 pub struct PostgresStore {
     connections: Connections,
     /// Whether collections have versions, and so their lists a tag.
-    tagged: bool,
+    has_collection_versions: bool,
     queue: Queue<OwnedSwap, Outcome>,
     listeners: Listeners,
 }
@@ -174,8 +174,9 @@ impl PostgresStore {
     /// As [`open`](Self::open); and when it has none of the tables, or those of an earlier version.
     pub fn open_existing(url: PostgresUrl) -> Result<Self, OpenError> {
         let connections = Connections::new(url)?;
-        let tagged = connections.run(Connections::limit_of_each(), tables::check_existing);
-        Self::new(connections, tagged)
+        let has_collection_versions =
+            connections.run(Connections::limit_of_each(), tables::check_existing);
+        Self::new(connections, has_collection_versions)
     }
 
     /// Connects to a database whose lists have no tag, and creates the tables if there are none.
@@ -189,18 +190,23 @@ impl PostgresStore {
         Self::open_with(url, false)
     }
 
-    fn open_with(url: PostgresUrl, tagged: bool) -> Result<Self, OpenError> {
+    fn open_with(url: PostgresUrl, has_collection_versions: bool) -> Result<Self, OpenError> {
         let connections = Connections::new(url)?;
         let limit = Connections::limit_of_each();
-        let prepared = connections.run(limit, |client| tables::prepare(client, tagged));
-        Self::new(connections, prepared.map(|()| tagged))
+        let prepared = connections.run(limit, |client| {
+            tables::prepare(client, has_collection_versions)
+        });
+        Self::new(connections, prepared.map(|()| has_collection_versions))
     }
 
-    fn new(connections: Connections, tagged: Result<bool, String>) -> Result<Self, OpenError> {
-        match tagged {
-            Ok(tagged) => Ok(Self {
+    fn new(
+        connections: Connections,
+        has_collection_versions: Result<bool, String>,
+    ) -> Result<Self, OpenError> {
+        match has_collection_versions {
+            Ok(has_collection_versions) => Ok(Self {
                 connections,
-                tagged,
+                has_collection_versions,
                 queue: Queue::new(),
                 listeners: Listeners::default(),
             }),
@@ -210,18 +216,18 @@ impl PostgresStore {
 
     /// Performs swaps of one collection: together, or if the database refuses that, each alone. It
     /// calls itself only once, because one swap alone always has an outcome.
-    fn perform(&self, collection: &str, changes: &[OwnedSwap], limit: Limit) -> Vec<Outcome> {
+    fn perform(&self, collection: &str, swaps: &[OwnedSwap], limit: Limit) -> Vec<Outcome> {
         match self.run_within(limit, |client| {
-            change::perform(client, collection, changes, self.tagged)
+            swap::perform(client, collection, swaps, self.has_collection_versions)
         }) {
             Ok(Some(outcomes)) => outcomes,
             Ok(None) => {
-                let alone = changes.chunks(1);
+                let alone = swaps.chunks(1);
                 alone
                     .flat_map(|it| self.perform(collection, it, limit))
                     .collect()
             }
-            Err(error) => vec![Err(error.into()); changes.len()],
+            Err(error) => vec![Err(error.into()); swaps.len()],
         }
     }
 
@@ -269,7 +275,7 @@ impl Store for PostgresStore {
     }
 
     fn collection_version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
-        if !self.tagged {
+        if !self.has_collection_versions {
             return Ok(None);
         }
         self.run(|client| {
@@ -284,24 +290,24 @@ impl Store for PostgresStore {
     fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {
         let list = self.run(|client| page::list(client, collection, portion))?;
         Ok(List {
-            version: list.version.filter(|_| self.tagged),
+            version: list.version.filter(|_| self.has_collection_versions),
             ..list
         })
     }
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        let (collection, change) = (swap.collection(), OwnedSwap::new(swap, now));
+        let (collection, owned) = (swap.collection(), OwnedSwap::new(swap, now));
         let limit = Connections::limit();
-        let perform = |changes: &[OwnedSwap]| self.perform(collection, changes, limit);
-        let outcome = if self.tagged {
+        let perform = |swaps: &[OwnedSwap]| self.perform(collection, swaps, limit);
+        let outcome = if self.has_collection_versions {
             let timeout = Connections::time_to_wait(limit);
-            self.queue.submit(collection, change, timeout, |permit| {
-                permit.take(change::fits);
+            self.queue.submit(collection, owned, timeout, |permit| {
+                permit.take(swap::fits);
                 perform(permit.writes())
             })
         } else {
             // Writes of different documents do not wait for each other, as they would in a batch.
-            perform(&[change]).pop().ok_or(NoOutcome::Missing)
+            perform(&[owned]).pop().ok_or(NoOutcome::Missing)
         };
         let version = outcome.map_err(Self::no_outcome)??;
         self.listeners.tell(swap.collection(), Some(swap.id()));
@@ -324,7 +330,13 @@ impl Store for PostgresStore {
         now: SystemTime,
     ) -> Result<(), SwapError> {
         self.run_within(Connections::limit_of_each(), |client| {
-            fill::fill(client, collection, documents, self.tagged, now)
+            fill::fill(
+                client,
+                collection,
+                documents,
+                self.has_collection_versions,
+                now,
+            )
         })??;
         self.listeners.tell(collection, None);
         Ok(())
@@ -358,7 +370,7 @@ impl Store for PostgresStore {
         collection: &str,
         given: Option<&str>,
     ) -> Result<Option<String>, StoreError> {
-        self.run(|client| change::keep_id_member(client, collection, given))
+        self.run(|client| swap::record_id_member(client, collection, given))
     }
 
     /// In one query.

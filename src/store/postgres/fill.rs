@@ -3,23 +3,23 @@
 use std::time::SystemTime;
 
 use crate::document::{Document, Id};
-use crate::store::postgres::batch::{Batch, INSERT, NewRow, analyze};
-use crate::store::postgres::change::{begin, commit, lock_collection, set_collection};
 use crate::store::postgres::client::{Client, Transaction, Type};
 use crate::store::postgres::connections::Failure;
+use crate::store::postgres::new_rows::{INSERT, NewRow, NewRows, analyze};
 use crate::store::postgres::row::{collection_version, unreadable};
+use crate::store::postgres::swap::{begin, commit, lock_collection, set_collection_version};
 use crate::store::{StoreError, SwapError, refuse_repeated};
 use crate::version::{Version, VersionClock};
 
 /// Creates documents in one transaction, in a collection that has none.
 ///
-/// All fills of a collection wait for each other at its row. Where the collection has no version,
-/// other writes do not wait for that row: what they create is found when all is inserted.
+/// All fills of a collection wait for each other at its row. Where collections have no versions, other
+/// writes do not wait for that row: the documents that they create are found after the last insertion.
 pub(super) fn fill(
     client: &mut Client,
     collection: &str,
     documents: &[(Id, Document)],
-    tagged: bool,
+    has_collection_versions: bool,
     now: SystemTime,
 ) -> Result<Result<(), SwapError>, Failure> {
     if let Err(repeated) = refuse_repeated(documents) {
@@ -32,21 +32,21 @@ pub(super) fn fill(
         return Ok(Err(SwapError::Conflict));
     }
     let mut clock = VersionClock::after(latest);
-    let mut batch = Batch::default();
+    let mut rows = NewRows::default();
     for (index, (id, document)) in documents.iter().enumerate() {
         let Some(version) = clock.next(now) else {
             return Ok(Err(StoreError::exhausted().into()));
         };
-        batch.push(&NewRow::new(id.as_str(), Some(document.as_str()), version));
-        if batch.is_full() || index + 1 == documents.len() {
-            let rows = batch.len();
-            if batch.write(&mut transaction, collection, &INSERT)?.len() < rows {
+        rows.push(&NewRow::new(id.as_str(), Some(document.as_str()), version));
+        if rows.is_full() || index + 1 == documents.len() {
+            let count = rows.len();
+            if rows.write(&mut transaction, collection, &INSERT)?.len() < count {
                 return Err(concurrent_write());
             }
         }
     }
-    if tagged {
-        set_collection(&mut transaction, collection, clock.latest())?;
+    if has_collection_versions {
+        set_collection_version(&mut transaction, collection, clock.latest())?;
     } else if present(&mut transaction, collection, documents.len() + 1)? > documents.len() {
         return Err(concurrent_write());
     }
@@ -61,8 +61,7 @@ fn concurrent_write() -> Failure {
     Failure::Retry("another server writes to the collection".into())
 }
 
-/// The latest version of a document of the collection that was removed; the first of all where
-/// there is none.
+/// The latest version of a removed document of the collection: [`Version::FIRST`] if there is none.
 fn last_removed(transaction: &mut Transaction<'_>, collection: &str) -> Result<Version, Failure> {
     let row = transaction.query_typed_opt(
         "SELECT change_date, dated FROM document WHERE collection = $1 AND removed \

@@ -1,22 +1,22 @@
-//! Keys of writes, and removals that are remembered for them.
+//! The statements for idempotency keys.
 
 use std::time::SystemTime;
 
 use crate::document::Id;
 use crate::idempotency::{IdempotencyKey, KeyedWrite};
-use crate::store::postgres::change::{begin, commit};
 use crate::store::postgres::client::{Client, Error, Row, Transaction, Type};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::row::unreadable;
+use crate::store::postgres::swap::{begin, commit};
 use crate::store::postgres::tables::{KEYS, SCHEMA_VERSION, WITHOUT_KEYS_VERSION, retry_if_raced};
 use crate::store::{OwnedSwap, SwapError};
 
-/// Adds to our tables what is needed for keys, in one transaction. Only the owner of the tables
-/// can do that.
+/// Adds the columns and indexes for keys to the tables, in one transaction. Only the owner of the
+/// tables can do that.
 pub(super) fn add_keys(client: &mut Client) -> Result<(), Failure> {
     let mut transaction = begin(client)?;
     transaction.take_longer()?;
-    // Of several servers the first one does it, and the others find the new version.
+    // The first of several servers adds them, and the others find the new version.
     let updated = transaction.execute_typed(
         "UPDATE ifmatch SET schema_version = $1 WHERE schema_version = $2",
         &[
@@ -31,7 +31,7 @@ pub(super) fn add_keys(client: &mut Client) -> Result<(), Failure> {
     commit(transaction)
 }
 
-/// What the columns of a document keep of a write with a key: key, digest, created.
+/// The values of the columns for a write with a key: key, digest, created.
 pub(super) type Columns<'a> = (Option<&'a str>, Option<String>, Option<bool>);
 
 pub(super) fn columns(write: Option<&KeyedWrite>) -> Columns<'_> {
@@ -55,7 +55,7 @@ pub(super) fn keyed_write(row: &Row, first: usize) -> Result<Option<KeyedWrite>,
     Ok(Some(KeyedWrite::new(key, digest, created)))
 }
 
-/// The write that removed a document, if it is kept still.
+/// The write that removed a document, if it is still kept.
 pub(super) fn removal(
     client: &mut Client,
     collection: &str,
@@ -75,15 +75,15 @@ pub(super) fn removal(
     row.map_or(Ok(None), |row| keyed_write(&row, 0))
 }
 
-/// Forgets the removals that are 24 hours old. Where the collection has no version, their ids and
-/// change dates stay.
+/// Forgets the removals that are 24 hours old. Where collections have no versions, the rows stay, with
+/// their ids and change dates.
 pub(super) fn purge(
     transaction: &mut Transaction<'_>,
     collection: &str,
-    tagged: bool,
+    has_collection_versions: bool,
     now: SystemTime,
 ) -> Result<(), Error> {
-    let statement = if tagged {
+    let statement = if has_collection_versions {
         "DELETE FROM document WHERE collection = $1 AND removed AND removed_at <= $2"
     } else {
         "UPDATE document \
@@ -98,25 +98,26 @@ pub(super) fn purge(
     Ok(())
 }
 
-/// Why the database refused a key twice in a collection.
+/// The error of a swap that violated a unique index: [`SwapError::KeyTaken`] if another document has
+/// its key.
 ///
-/// Two swaps of one document with one key are a conflict, whichever index the database has looked
-/// at first.
-pub(super) fn refused(
+/// If its own document has the key, another server has performed a swap of this document at the same
+/// time: [`SwapError::Conflict`].
+pub(super) fn error_of_duplicate(
     client: &mut Client,
     collection: &str,
-    change: &OwnedSwap,
+    swap: &OwnedSwap,
 ) -> Result<SwapError, Failure> {
-    let key = change.keyed_write.as_ref().map(|write| write.key.as_str());
+    let key = swap.keyed_write.as_ref().map(|write| write.key.as_str());
     let row = client.query_typed_opt(
         "SELECT id FROM document WHERE collection = $1 AND idempotency_key = $2",
         &[(&collection, Type::TEXT), (&key, Type::TEXT)],
     )?;
     let Some(row) = row else {
-        return Err(Failure::Retry("the key was set free".into()));
+        return Err(Failure::Retry("the key is no longer in use".into()));
     };
     let id: &str = row.try_get(0).map_err(unreadable)?;
-    Ok(if id == change.id.as_str() {
+    Ok(if id == swap.id.as_str() {
         SwapError::Conflict
     } else {
         SwapError::KeyTaken

@@ -1,11 +1,11 @@
 //! Migrating the tables of ifmatch 0.1.0.
 
 use crate::collection::document_of_name;
-use crate::store::postgres::batch::{Batch, INSERT, NewRow, analyze};
-use crate::store::postgres::change::{begin, commit, lock_collection, set_collection};
 use crate::store::postgres::client::{Client, Row, Transaction, Type};
 use crate::store::postgres::connections::Failure;
+use crate::store::postgres::new_rows::{INSERT, NewRow, NewRows, analyze};
 use crate::store::postgres::row::{unreadable, version};
+use crate::store::postgres::swap::{begin, commit, lock_collection, set_collection_version};
 use crate::store::postgres::tables::{Shape, check_tagged, create, retry_if_raced, shape};
 use crate::version::Version;
 
@@ -22,7 +22,7 @@ const PERSONS: &str = "persons";
 pub(super) fn migrate_persons(
     client: &mut Client,
     persons: bool,
-    tagged: bool,
+    has_collection_versions: bool,
 ) -> Result<(), Failure> {
     let mut transaction = begin(client)?;
     transaction.take_longer()?;
@@ -41,13 +41,13 @@ pub(super) fn migrate_persons(
     let (latest, is_tagged) = match row {
         Some(row) => (version(&row, 0)?, row.try_get(2).map_err(unreadable)?),
         None if persons => return Err(Failure::Refused("its table collection is empty".into())),
-        None => (Version::FIRST, tagged),
+        None => (Version::FIRST, has_collection_versions),
     };
-    check_tagged(tagged, is_tagged)?;
+    check_tagged(has_collection_versions, is_tagged)?;
     transaction.batch_execute("DROP TABLE collection")?;
     create(&mut transaction, is_tagged)?;
     lock_collection(&mut transaction, PERSONS)?;
-    set_collection(&mut transaction, PERSONS, latest)?;
+    set_collection_version(&mut transaction, PERSONS, latest)?;
     if persons {
         copy_persons(&mut transaction)?;
         transaction.batch_execute("DROP TABLE person")?;
@@ -57,10 +57,10 @@ pub(super) fn migrate_persons(
     Ok(())
 }
 
-/// Copies the persons in the order of their ids, some hundred at a time.
+/// Copies the persons in the order of their ids, up to 500 at a time.
 fn copy_persons(transaction: &mut Transaction<'_>) -> Result<(), Failure> {
     let mut last = String::new();
-    let mut batch = Batch::default();
+    let mut new_rows = NewRows::default();
     loop {
         let rows = transaction.query_typed(
             "SELECT person_id, person_name, change_date, dated, removed FROM person \
@@ -68,30 +68,30 @@ fn copy_persons(transaction: &mut Transaction<'_>) -> Result<(), Failure> {
             &[(&last, Type::TEXT)],
         )?;
         for row in &rows {
-            push_person(&mut batch, row)?;
-            if batch.is_full() {
-                batch.write(transaction, PERSONS, &INSERT)?;
+            push_person(&mut new_rows, row)?;
+            if new_rows.is_full() {
+                new_rows.write(transaction, PERSONS, &INSERT)?;
             }
         }
         let Some(row) = rows.last() else {
-            batch.write(transaction, PERSONS, &INSERT)?;
+            new_rows.write(transaction, PERSONS, &INSERT)?;
             return Ok(());
         };
         last = row.try_get(0).map_err(unreadable)?;
     }
 }
 
-fn push_person(batch: &mut Batch, row: &Row) -> Result<(), Failure> {
+fn push_person(new_rows: &mut NewRows, row: &Row) -> Result<(), Failure> {
     let id: &str = row.try_get(0).map_err(unreadable)?;
     let name = decoded(row.try_get(1).map_err(unreadable)?);
     let removed: bool = row.try_get(4).map_err(unreadable)?;
     let content = (!removed).then(|| document_of_name(&name));
-    batch.push(&NewRow::new(id, content.as_deref(), version(row, 2)?));
+    new_rows.push(&NewRow::new(id, content.as_deref(), version(row, 2)?));
     Ok(())
 }
 
-/// A name as ifmatch 0.1.0 kept it: as it is, but for NUL, which no text can hold in the database,
-/// and the character that begins what stands for it.
+/// The name that ifmatch 0.1.0 has stored: a text of the database cannot have NUL, so that NUL was
+/// escaped, and so was the character that begins the escape.
 fn decoded(name: &str) -> String {
     name.replace("\u{10}0", "\0").replace("\u{10}1", "\u{10}")
 }

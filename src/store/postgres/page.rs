@@ -17,9 +17,9 @@ use crate::version::Version;
 /// a row without an id: it says that there are more. The length of a long content is known without
 /// reading it.
 ///
-/// The documents are asked for as a range of the index, and not with `collection = $1`. Where its
-/// statistics do not know a collection, the database takes that for rare, and would rather sort all
-/// documents of the collection than read the index in its order.
+/// The query reads a range of the index, and has no `collection = $1`. With this condition, if the
+/// statistics have no values for a collection, the planner assumes that few rows match, and sorts all
+/// documents of the collection instead of reading the index in its order.
 const PAGE: &str = "
 SELECT collection.change_date, collection.dated, page.*
 FROM (VALUES (true)) AS always (one)
@@ -29,7 +29,7 @@ LEFT JOIN (
     FROM (
         SELECT *, place < $3 AND (place = 1 OR total <= $4) AS fits
         FROM (
-            SELECT *, row_number() OVER ahead AS place, sum(size) OVER ahead AS total
+            SELECT *, row_number() OVER so_far AS place, sum(size) OVER so_far AS total
             FROM (
                 SELECT collection, id, content, change_date, dated,
                     octet_length(id) + octet_length(content) AS size
@@ -37,7 +37,7 @@ LEFT JOIN (
                 WHERE (collection, id) >= ($1, $2) AND collection <= $1 AND NOT removed
                 ORDER BY collection, id LIMIT $3
             ) AS candidate
-            WINDOW ahead AS (ORDER BY collection, id ROWS UNBOUNDED PRECEDING)
+            WINDOW so_far AS (ORDER BY collection, id ROWS UNBOUNDED PRECEDING)
         ) AS measured
         WHERE place <= 2 OR total - size <= $4
     ) AS compared
@@ -45,7 +45,7 @@ LEFT JOIN (
 ORDER BY page.place
 ";
 
-/// How much of a collection is read at once where all of it is visited.
+/// The portion that `visit` reads at once.
 const STEP: Portion<'static> = Portion {
     after: None,
     count: 1000,
@@ -78,12 +78,12 @@ pub(super) fn list(
     collection: &str,
     portion: Portion<'_>,
 ) -> Result<List, Failure> {
-    // No id holds a control character. So those that sort after a text sort after this text with
-    // U+0001, too; and those that sort after a text with NUL, which the database does not take, sort
-    // after what precedes the NUL.
+    // PostgreSQL refuses NUL in a text, and the query needs `>=` instead of `>`. Ids have no control
+    // characters. So an id sorts after `after` exactly if it sorts after `after` and U+0001; and if
+    // `after` has a NUL, only the part before it counts.
     let after = portion.after.and_then(|it| it.split('\0').next());
     let start = after.map_or(String::new(), |after| format!("{after}\u{1}"));
-    // An id and a content have three bytes at least.
+    // An id (at least one byte) and a content (at least `{}`) have three bytes together.
     let most = portion.count.min(portion.bytes / 3 + 1);
     let limit = i64::try_from(most.saturating_add(1)).unwrap_or(i64::MAX);
     let bytes = i64::try_from(portion.bytes).unwrap_or(i64::MAX);

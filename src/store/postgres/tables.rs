@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::error::SqlState;
 
-use crate::store::postgres::change::{begin, commit};
 use crate::store::postgres::client::{Client, Error, Transaction, Type};
 use crate::store::postgres::connections::{Failure, reason};
 use crate::store::postgres::keys::add_keys;
 use crate::store::postgres::migration::migrate_persons;
 use crate::store::postgres::page::begin_snapshot;
 use crate::store::postgres::row::unreadable;
+use crate::store::postgres::swap::{begin, commit};
 
 /// The version of the tables below. Version 1, of ifmatch 0.1.0, is what `migration` reads.
 pub(super) const SCHEMA_VERSION: i32 = 3;

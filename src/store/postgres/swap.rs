@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use crate::document::{Document, Id};
-use crate::store::postgres::batch::{Batch, DELETE, INSERT, NewRow, UPDATE};
 use crate::store::postgres::client::{Client, Error, Transaction, Type};
 use crate::store::postgres::connections::Failure;
-use crate::store::postgres::keys::{purge, refused};
+use crate::store::postgres::keys::{error_of_duplicate, purge};
+use crate::store::postgres::new_rows::{DELETE, INSERT, NewRow, NewRows, UPDATE};
 use crate::store::postgres::row::{collection_version, unreadable, version};
 use crate::store::{Outcome, OwnedSwap, StoreError, SwapError};
 use crate::version::{Version, VersionClock};
@@ -14,31 +14,34 @@ use crate::version::{Version, VersionClock};
 /// The most bytes of the ids and documents of one transaction, so that no statement takes long.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// Whether one transaction can perform this swap, too. No swap of it depends on the outcome of
-/// another one.
+/// Whether one transaction can perform this swap together with those of the batch. No swap of a batch
+/// depends on the outcome of another one.
 pub(super) fn fits(batch: &[OwnedSwap], next: &OwnedSwap) -> bool {
     let expects = |it: &OwnedSwap| it.expected_collection.is_some();
     let is_independent = |it: &OwnedSwap| it.id != next.id && !expects(it) && !expects(next);
     next.fits(batch, MAX_BYTES) && batch.iter().all(is_independent)
 }
 
-/// Performs swaps of one collection in one transaction. No two of them are of one document; and
-/// where the collection has no version, there is only one. A swap that conflicts changes nothing,
-/// and the others are performed.
+/// Performs swaps of one collection in one transaction. No two swaps are of one document; and where
+/// collections have no versions, there is only one swap. A swap that conflicts changes nothing, and
+/// the others are performed.
 ///
 /// Returns `None` if there are several swaps, and the database has refused a statement or the commit
-/// because of one of them. Then none is performed, and the caller performs each alone. It never
-/// returns `None` for one swap.
+/// because of one of them. Then no swap is performed, and the caller performs each alone. For one swap,
+/// it never returns `None`.
 pub(super) fn perform(
     client: &mut Client,
     collection: &str,
-    changes: &[OwnedSwap],
-    tagged: bool,
+    swaps: &[OwnedSwap],
+    has_collection_versions: bool,
 ) -> Result<Option<Vec<Outcome>>, Failure> {
-    match (try_perform(client, collection, changes, tagged), changes) {
+    match (
+        try_perform(client, collection, swaps, has_collection_versions),
+        swaps,
+    ) {
         (Ok(outcomes), _) => Ok(Some(outcomes)),
-        (Err(Failure::Duplicate(_)), [change]) => {
-            let error = refused(client, collection, change)?;
+        (Err(Failure::Duplicate(_)), [swap]) => {
+            let error = error_of_duplicate(client, collection, swap)?;
             Ok(Some(vec![Err(error)]))
         }
         (Err(Failure::Refused(_) | Failure::Duplicate(_)), [_, _, ..]) => Ok(None),
@@ -46,33 +49,39 @@ pub(super) fn perform(
     }
 }
 
-/// Whatever ends the transaction before the commit, it is rolled back.
+/// After an error, or if no swap is performed, the transaction is rolled back.
 fn try_perform(
     client: &mut Client,
     collection: &str,
-    changes: &[OwnedSwap],
-    tagged: bool,
+    swaps: &[OwnedSwap],
+    has_collection_versions: bool,
 ) -> Result<Vec<Outcome>, Failure> {
     let mut transaction = begin(client)?;
-    let (latest, is_set) = lock(&mut transaction, collection, changes, tagged)?;
-    if let Some(change) = changes.iter().find(|it| it.keyed_write.is_some()) {
-        purge(&mut transaction, collection, tagged, change.now)?;
+    let locked = lock(&mut transaction, collection, swaps, has_collection_versions)?;
+    if let Some(swap) = swaps.iter().find(|it| it.keyed_write.is_some()) {
+        purge(
+            &mut transaction,
+            collection,
+            has_collection_versions,
+            swap.now,
+        )?;
     }
+    let latest = locked.latest();
     let mut clock = VersionClock::after(latest);
-    let mut writes = Writes::default();
-    let judge = |change: &OwnedSwap| {
-        let expected = change.expected_collection;
-        if expected.is_some_and(|it| !tagged || it != latest) {
+    let mut rows = RowsByStatement::default();
+    let add = |swap: &OwnedSwap| {
+        let expected = swap.expected_collection;
+        if expected.is_some_and(|it| !has_collection_versions || it != latest) {
             return Err(SwapError::Conflict);
         }
-        let version = clock.next(change.now).ok_or_else(StoreError::exhausted)?;
-        writes.push(change, version, tagged);
+        let version = clock.next(swap.now).ok_or_else(StoreError::exhausted)?;
+        rows.push(swap, version, has_collection_versions);
         Ok(version)
     };
-    let mut outcomes: Vec<Outcome> = changes.iter().map(judge).collect();
-    let written = writes.perform(&mut transaction, collection)?;
-    for (change, outcome) in changes.iter().zip(&mut outcomes) {
-        if outcome.is_ok() && !written.contains(change.id.as_str()) {
+    let mut outcomes: Vec<Outcome> = swaps.iter().map(add).collect();
+    let written = rows.write(&mut transaction, collection)?;
+    for (swap, outcome) in swaps.iter().zip(&mut outcomes) {
+        if outcome.is_ok() && !written.contains(swap.id.as_str()) {
             *outcome = Err(SwapError::Conflict);
         }
     }
@@ -80,8 +89,8 @@ fn try_perform(
     let Some(last) = outcomes.iter().rev().find_map(|it| it.as_ref().ok()) else {
         return Ok(outcomes);
     };
-    if !is_set {
-        set_collection(&mut transaction, collection, *last)?;
+    if matches!(locked, Locked::Collection(_)) {
+        set_collection_version(&mut transaction, collection, *last)?;
     }
     commit(transaction)?;
     Ok(outcomes)
@@ -89,34 +98,36 @@ fn try_perform(
 
 /// The rows that swaps make, by the statement that writes them.
 #[derive(Default)]
-struct Writes {
-    created: Batch,
-    replaced: Batch,
-    deleted: Batch,
+struct RowsByStatement {
+    created: NewRows,
+    replaced: NewRows,
+    deleted: NewRows,
 }
 
-impl Writes {
-    /// Adds the row that `change` makes. The id and the last change date of a document that is
-    /// removed stay where the collection has no version, and where the swap has a key.
-    fn push(&mut self, change: &OwnedSwap, version: Version, tagged: bool) {
-        let keyed_write = change.keyed_write.as_ref();
-        let content = change.document.as_ref().map(Document::as_str);
-        let batch = match (change.expected, content) {
+impl RowsByStatement {
+    /// Adds the row that `swap` makes. A removed document keeps its row, with its id and its change
+    /// date, where collections have no versions, and if the swap has a key.
+    fn push(&mut self, swap: &OwnedSwap, version: Version, has_collection_versions: bool) {
+        let keyed_write = swap.keyed_write.as_ref();
+        let content = swap.document.as_ref().map(Document::as_str);
+        let rows = match (swap.expected, content) {
             (None, _) => &mut self.created,
-            (Some(_), None) if tagged && keyed_write.is_none() => &mut self.deleted,
+            (Some(_), None) if has_collection_versions && keyed_write.is_none() => {
+                &mut self.deleted
+            }
             (Some(_), _) => &mut self.replaced,
         };
-        batch.push(&NewRow {
-            id: change.id.as_str(),
+        rows.push(&NewRow {
+            id: swap.id.as_str(),
             content,
             version,
-            expected: change.expected,
+            expected: swap.expected,
             keyed_write,
         });
     }
 
-    /// Writes all rows that find what they expect, and returns the ids of those.
-    fn perform(
+    /// Writes the rows whose documents have the expected versions. Returns their ids.
+    fn write(
         &mut self,
         transaction: &mut Transaction<'_>,
         collection: &str,
@@ -143,36 +154,57 @@ pub(super) fn commit(transaction: Transaction<'_>) -> Result<(), Failure> {
     })
 }
 
-/// Locks the row of the collection, or where it has no version, the row of the one document: until
-/// the end of the transaction no other server writes to it. Returns a version that the next one has
-/// to be later than, and whether there is no version of the collection to be set.
+/// The row that a transaction has locked until its end.
+enum Locked {
+    /// The row of the document, where collections have no versions, with its latest version.
+    Document(Version),
+    /// The row of the collection, with its version.
+    Collection(Version),
+    /// The row of the collection, whose version is already that of the only swap.
+    CollectionAlreadySet,
+}
+
+impl Locked {
+    /// The version that the next one must be later than.
+    fn latest(&self) -> Version {
+        match self {
+            Self::Document(latest) | Self::Collection(latest) => *latest,
+            Self::CollectionAlreadySet => Version::FIRST,
+        }
+    }
+}
+
+/// Locks the row of the collection, or where collections have no versions, the row of the only
+/// document. No other server writes to it until the end of the transaction.
 ///
-/// The version of one swap is the time it came at, as a rule. So that is set as the version of the
-/// collection, unless the collection has a later one; this locks its row and saves a round trip.
+/// The version of a swap is mostly the time of its request. So if there is one swap, this sets that
+/// time as the version of the collection, unless the collection has a later one. The statement also
+/// locks the row, which saves a round trip.
 fn lock(
     transaction: &mut Transaction<'_>,
     collection: &str,
-    changes: &[OwnedSwap],
-    tagged: bool,
-) -> Result<(Version, bool), Failure> {
-    if let [change] = changes {
-        if !tagged {
-            return Ok((lock_document(transaction, collection, &change.id)?, true));
+    swaps: &[OwnedSwap],
+    has_collection_versions: bool,
+) -> Result<Locked, Failure> {
+    if let [swap] = swaps {
+        if !has_collection_versions {
+            let latest = lock_document(transaction, collection, &swap.id)?;
+            return Ok(Locked::Document(latest));
         }
-        let next = VersionClock::after(Version::FIRST).next(change.now);
-        if let (Some(version), None) = (next, change.expected_collection) {
-            if set_collection(transaction, collection, version)? {
-                return Ok((Version::FIRST, true));
+        let next = VersionClock::after(Version::FIRST).next(swap.now);
+        if let (Some(version), None) = (next, swap.expected_collection) {
+            if set_collection_version(transaction, collection, version)? {
+                return Ok(Locked::CollectionAlreadySet);
             }
         }
     }
-    Ok((lock_collection(transaction, collection)?, false))
+    lock_collection(transaction, collection).map(Locked::Collection)
 }
 
-/// The version of the collection, which stays that until the end of the transaction.
+/// Locks the row of the collection until the end of the transaction. Returns its version.
 ///
-/// Before its first write a collection has no row that could be locked. Of several transactions
-/// that insert it, all but one wait for that one, and find its row.
+/// Before its first write a collection has no row that could be locked. If several transactions insert
+/// the row, one succeeds; the others wait for its end, and then lock its row.
 pub(super) fn lock_collection(
     transaction: &mut Transaction<'_>,
     collection: &str,
@@ -191,8 +223,8 @@ pub(super) fn lock_collection(
     collection_version(row.as_ref())
 }
 
-/// The latest version of this document, removed or not, which stays that until the end of the
-/// transaction; the first of all where there never was a document.
+/// Locks the row of this document, removed or not, until the end of the transaction. Returns its
+/// latest version: [`Version::FIRST`] if there is no row.
 fn lock_document(
     transaction: &mut Transaction<'_>,
     collection: &str,
@@ -205,9 +237,9 @@ fn lock_document(
     row.map_or(Ok(Version::FIRST), |row| version(&row, 0))
 }
 
-/// Keeps the name of the member that holds the ids of a collection, unless another one was kept
-/// before. Returns the one that is kept.
-pub(super) fn keep_id_member(
+/// Records `given` as the name of the member that holds the ids, if no name is recorded for the
+/// collection. Returns the recorded name.
+pub(super) fn record_id_member(
     client: &mut Client,
     collection: &str,
     given: Option<&str>,
@@ -232,8 +264,9 @@ pub(super) fn keep_id_member(
     Ok(id_member.map_err(unreadable)?.flatten())
 }
 
-/// Sets the version of the collection, if it is earlier; whether it was. Its row is locked then.
-pub(super) fn set_collection(
+/// Sets the version of the collection if its current one is earlier. Returns whether it did: then the
+/// row is locked until the end of the transaction.
+pub(super) fn set_collection_version(
     transaction: &mut Transaction<'_>,
     collection: &str,
     version: Version,

@@ -1,4 +1,4 @@
-//! Rows that one statement writes.
+//! The statements that write documents, each of which writes several rows.
 
 use std::mem;
 use std::sync::LazyLock;
@@ -8,13 +8,11 @@ use crate::store::postgres::client::{Client, Error, Transaction, Type};
 use crate::store::postgres::keys::columns;
 use crate::version::Version;
 
-/// How many rows are written with one statement, and how many bytes: no statement takes long, and
-/// the database confirms each before the next is sent.
+/// The most rows and the most bytes of one statement, so that no statement takes long.
 const MAX_ROWS: usize = 500;
 const MAX_BYTES: usize = 256 * 1024;
 
-/// A statement that writes rows, for several of them and for one. Both are made once, and not with
-/// each write.
+/// A statement that writes rows, in two forms: for several rows, and for one.
 pub(super) struct Statement {
     of_rows: String,
     of_one_row: String,
@@ -30,8 +28,8 @@ impl Statement {
     }
 }
 
-/// Inserts rows. A row takes the place of a document that was removed before its change date, and
-/// of no other.
+/// Inserts rows. If there is a row of a removed document of the same id, the new row replaces it, if
+/// the removal is earlier than the change date of the new row.
 pub(super) static INSERT: LazyLock<Statement> = LazyLock::new(|| {
     Statement::of(
         r#"
@@ -49,7 +47,7 @@ WHERE document.removed
     )
 });
 
-/// Puts each row in the place of the document that it expects, if the document has that version.
+/// Replaces each document that has the expected version of the row by the row.
 pub(super) static UPDATE: LazyLock<Statement> = LazyLock::new(|| {
     Statement::of(
         "
@@ -65,7 +63,7 @@ WHERE document.collection = new.collection AND document.id = new.id
     )
 });
 
-/// Deletes the document that each row expects, if that is there.
+/// Deletes each document that has the expected version of the row.
 pub(super) static DELETE: LazyLock<Statement> = LazyLock::new(|| {
     Statement::of(
         "
@@ -93,9 +91,9 @@ const COLUMNS: [&str; 10] = [
 
 /// The statement where `new` is a table of several rows, each column of which is an array.
 ///
-/// Each row has the name of the collection. Where the statistics of the database do not know a
-/// collection, it takes `document.collection = $1` for rare, and would read all documents of the
-/// collection to find some.
+/// Each row has the name of the collection. With `document.collection = $1` instead, if the statistics
+/// have no values for a collection, the planner assumes that few rows match, and reads all documents
+/// of the collection.
 fn of_rows(statement: &str) -> String {
     let rows = format!(
         " unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS new ({})\n",
@@ -104,36 +102,36 @@ fn of_rows(statement: &str) -> String {
     statement.replace(" new\n", &rows) + "RETURNING document.id"
 }
 
-/// The statement where `new` is one row, without a table, which the database plans in half the time.
+/// The statement where `new` is one row, and not a table: the database plans it in half the time.
 fn of_one_row(statement: &str) -> String {
     let statement = statement
         .replace("FROM new\n", "")
         .replace("USING new\n", "");
     let columns = COLUMNS.iter().zip(1..);
-    columns.fold(statement, |statement, (column, place)| {
-        statement.replace(&format!("new.{column}"), &format!("${place}"))
+    columns.fold(statement, |statement, (column, number)| {
+        statement.replace(&format!("new.{column}"), &format!("${number}"))
     })
 }
 
-/// Updates the statistics of the planner with the number of documents. The database does that by
-/// itself, but only after a while. This fails for a role that does not own the table, which does no harm.
+/// Updates the statistics of the planner after many new rows. The database does that by itself, but
+/// only after a while. This fails for a role that does not own the table, which does no harm.
 pub(super) fn analyze(client: &mut Client) {
     let _ = client.batch_execute("ANALYZE document");
 }
 
-/// A row of the table of documents, as it is to be.
+/// A new row of the table `document`.
 pub(super) struct NewRow<'a> {
     pub(super) id: &'a str,
-    /// None where the document is removed.
+    /// `None` for a removed document.
     pub(super) content: Option<&'a str>,
     pub(super) version: Version,
-    /// The version of the document whose place it takes.
+    /// The version of the document that the row replaces.
     pub(super) expected: Option<Version>,
     pub(super) keyed_write: Option<&'a KeyedWrite>,
 }
 
 impl<'a> NewRow<'a> {
-    /// A row that takes the place of no document, without a key.
+    /// A row that replaces no document, without a key.
     pub(super) fn new(id: &'a str, content: Option<&'a str>, version: Version) -> Self {
         Self {
             id,
@@ -145,9 +143,9 @@ impl<'a> NewRow<'a> {
     }
 }
 
-/// Rows of one collection on their way into the table of documents, each of another document.
+/// New rows of one collection. Each is of another document.
 #[derive(Default)]
-pub(super) struct Batch {
+pub(super) struct NewRows {
     ids: Vec<String>,
     contents: Vec<String>,
     change_dates: Vec<String>,
@@ -160,7 +158,7 @@ pub(super) struct Batch {
     bytes: usize,
 }
 
-impl Batch {
+impl NewRows {
     /// Adds a row.
     pub(super) fn push(&mut self, row: &NewRow<'_>) {
         let content = row.content.unwrap_or("{}");
@@ -177,7 +175,7 @@ impl Batch {
         self.expected.push(row.expected.map(|it| it.to_string()));
     }
 
-    /// Whether it is time to write the rows.
+    /// Whether the rows must be written before another one is added.
     pub(super) fn is_full(&self) -> bool {
         self.ids.len() >= MAX_ROWS || self.bytes >= MAX_BYTES
     }
@@ -186,8 +184,8 @@ impl Batch {
         self.ids.len()
     }
 
-    /// Writes the rows with one of the statements above, and is empty afterwards. Returns the ids of
-    /// the documents that were written.
+    /// Writes the rows with one of the statements above, and removes them from this list. Returns the ids
+    /// of the documents that were written.
     pub(super) fn write(
         &mut self,
         transaction: &mut Transaction<'_>,
