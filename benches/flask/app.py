@@ -22,7 +22,7 @@ def new_person(person_id, person_name):
     return {"change_date": now, "person_id": person_id, "person_name": person_name}
 
 
-def answer(person, status=200):
+def person_response(person, status=200):
     response = jsonify(person)
     response.status_code = status
     response.set_etag(tag(person))
@@ -44,7 +44,7 @@ def read(person_id):
         return problem(404, "Person not found")
     if "If-Match" in request.headers and tag(person) not in request.if_match:
         return problem(412, "Data already changed")
-    return answer(person).make_conditional(request)
+    return person_response(person).make_conditional(request)
 
 
 @app.put("/persons/<person_id>")
@@ -58,7 +58,7 @@ def replace(person_id):
             return problem(412, "Data already changed")
         status = 201 if person is None else 200
         persons[person_id] = person = new_person(person_id, content["person_name"])
-    return answer(person, status)
+    return person_response(person, status)
 
 
 if __name__ == "__main__":

@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use crate::Result;
 
-/// No server that works takes longer for an answer; with it, no bench waits for ever.
+/// No server that works takes longer for a response; with it, no bench waits for ever.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A connection that is kept alive, and made again when the server ends it.
 pub struct Connection {
     address: SocketAddr,
     stream: BufReader<TcpStream>,
-    /// The status line and the fields of the last answer.
+    /// The status line and the fields of the last response.
     pub head: String,
     /// Whether the server has said that it ends here.
     over: bool,
 }
 
-/// What of an answer is of interest here.
+/// What of a response is of interest here.
 #[derive(Default)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     /// How long the content is; it is thrown away.
     pub length: usize,
@@ -48,9 +48,9 @@ impl Connection {
         Ok(self.stream.get_mut().write_all(requests)?)
     }
 
-    /// Reads the next answer to its end.
-    pub fn receive(&mut self) -> Result<Answer> {
-        let mut answer = Answer::default();
+    /// Reads the next response to its end.
+    pub fn receive(&mut self) -> Result<Response> {
+        let mut response = Response::default();
         self.head.clear();
         loop {
             let begin = self.head.len();
@@ -59,15 +59,15 @@ impl Connection {
             }
             let line = self.head.get(begin..).unwrap_or_default().trim_ascii_end();
             match line.split_once(": ") {
-                Some((name, value)) => self.over |= answer.note(name, value)?,
+                Some((name, value)) => self.over |= response.note(name, value)?,
                 None if line.is_empty() => break,
-                None => answer.status = status(line)?,
+                None => response.status = status(line)?,
             }
         }
-        if answer.status == 304 {
-            answer.length = 0;
+        if response.status == 304 {
+            response.length = 0;
         }
-        let mut left = answer.length;
+        let mut left = response.length;
         while left > 0 {
             let read = self.stream.fill_buf()?.len().min(left);
             if read == 0 {
@@ -76,28 +76,28 @@ impl Connection {
             self.stream.consume(read);
             left -= read;
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    pub fn ask(&mut self, request: &[u8]) -> Result<Answer> {
+    pub fn ask(&mut self, request: &[u8]) -> Result<Response> {
         self.send(request)?;
         self.receive()
     }
 }
 
 fn status(line: &str) -> Result<u16> {
-    let status = line.split(' ').nth(1).ok_or("the answer has no status")?;
+    let status = line.split(' ').nth(1).ok_or("the response has no status")?;
     Ok(status.parse()?)
 }
 
-impl Answer {
-    /// Ends the bench if the answer is not the one that is measured.
+impl Response {
+    /// Ends the bench if the response is not the one that is measured.
     pub fn expect(self, status: u16) -> Result<Self> {
         if self.status == status {
             return Ok(self);
         }
         let other = self.status;
-        Err(format!("an answer had the status {other} instead of {status}").into())
+        Err(format!("a response had the status {other} instead of {status}").into())
     }
 
     /// Notes what a field says. Gives back whether it says that the connection ends.
@@ -107,7 +107,7 @@ impl Answer {
         } else if name.eq_ignore_ascii_case("etag") {
             self.tag = Some(value.to_owned());
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
-            return Err("an answer in chunks is not understood here".into());
+            return Err("a response in chunks is not understood here".into());
         }
         Ok(name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case("close"))
     }

@@ -32,7 +32,7 @@ impl Door {
         Program::start(&mut self.command(store, more)?)
     }
 
-    /// The least program behind the same door, whose content is so long. `head` is what its answer
+    /// The least program behind the same door, whose content is so long. `head` is what its response
     /// has beside: the status and the lines of the fields. Only that of hyper understands it.
     pub fn floor(self, length: usize, head: &[String]) -> Result<Program> {
         let program = built(&format!("{}_floor", self.name()))?;

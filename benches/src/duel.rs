@@ -11,7 +11,7 @@ use crate::{Pace, Result};
 /// processors: one lets servers of several threads wait, four take the processors from them.
 const THREADS: usize = 2;
 
-/// A server under load: so many clients, each of which waits for its answer before it asks again.
+/// A server under load: so many clients, each of which waits for its response before it asks again.
 pub struct Side<'a> {
     program: &'a Program,
     clients: Vec<Client>,

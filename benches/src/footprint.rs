@@ -43,7 +43,7 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     let row = Row::figure("idle memory, default build", mebibytes(idle));
     bench.add(row.goal("at most 4 MiB", idle <= 4 << 20))?;
     let first = first_answer(&default, "memory", bench.pace)?;
-    let row = Row::figure("first answer, default build", milliseconds(first));
+    let row = Row::figure("first response, default build", milliseconds(first));
     bench.add(row.goal("within 10 ms", first <= 0.01))
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of memory and speed with many persons, and how long the first answer takes.
+//! What becomes of memory and speed with many persons, and how long the first response takes.
 
 use std::path::Path;
 use std::process::Command;
@@ -79,11 +79,11 @@ fn grow(bench: &mut Bench, of: Collections, sizes: &[usize], asks: &[Asks]) -> R
     Ok(())
 }
 
-/// How long it takes from the start of the program to the end of its first answer.
+/// How long it takes from the start of the program to the end of its first response.
 fn start_up(bench: &mut Bench, most: usize) -> Result<()> {
     let place = Place::new("sqlite normal")?.ok_or("SQLite is in every build")?;
     let first = first_answer(&built("ifmatch")?, &place.argument, bench.pace)?;
-    let what = "first answer, sqlite, empty";
+    let what = "first response, sqlite, empty";
     bench.add(Row::figure(what, milliseconds(first)))?;
     let begin = Instant::now();
     let server = Door::Hyper.serve(&place.argument, &[])?;
@@ -93,12 +93,12 @@ fn start_up(bench: &mut Bench, most: usize) -> Result<()> {
     drop(server);
     let first = first_answer(&built("ifmatch")?, &place.argument, bench.pace)?;
     let what = |what: &str| format!("{what}, sqlite, {} persons", many(most));
-    bench.add(Row::figure(what("first answer"), milliseconds(first)))?;
+    bench.add(Row::figure(what("first response"), milliseconds(first)))?;
     bench.add(Row::figure(what("created a second"), grouped(rate)))?;
     bench.add(Row::figure(what("memory after creating"), idle))
 }
 
-/// The median of the seconds from the start of a program to the end of its first answer.
+/// The median of the seconds from the start of a program to the end of its first response.
 pub fn first_answer(program: &Path, store: &str, pace: Pace) -> Result<f64> {
     let times = (0..pace.pairs).map(|_| {
         let begin = Instant::now();

@@ -35,7 +35,7 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// How many seconds answers take, one after the other for so long.
+/// How many seconds responses take, one after the other for so long.
 pub fn answer_times(client: &mut Client, duration: Duration) -> Result<Spread> {
     let end = Instant::now() + duration;
     let mut times = Vec::new();

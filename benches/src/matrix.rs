@@ -100,7 +100,7 @@ fn row(bench: &mut Bench, door: Door, store: &str, ask: Ask, clients: usize) -> 
     Ok(())
 }
 
-/// The length of the content of the right answer, and its head without it.
+/// The length of the content of the right response, and its head without it.
 fn sample(server: &Program, ask: Ask) -> Result<(usize, Vec<String>)> {
     let mut client = Client::new(server.address, 0, ask, ask.status())?;
     let length = client.ask()?.length;

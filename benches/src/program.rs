@@ -58,7 +58,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it, waits for the line that tells where it serves, and for its first answer: before
+    /// Starts it, waits for the line that tells where it serves, and for its first response: before
     /// that, not all may be set up that later connections find.
     pub fn start(command: &mut Command) -> Result<Self> {
         let (process, address) = Process::start(command, address_in)?;

@@ -3,7 +3,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use crate::Result;
-use crate::connection::{Answer, Connection};
+use crate::connection::{Connection, Response};
 
 /// A tag that no version has.
 const STALE: &str = "\"ffffffffffffffffffffffffffffffff\"";
@@ -60,7 +60,7 @@ impl Ask {
     }
 }
 
-/// One that asks, gets its answer, and asks again. It has a person of its own to write.
+/// One that asks, gets its response, and asks again. It has a person of its own to write.
 pub struct Client {
     pub connection: Connection,
     ask: Ask,
@@ -101,15 +101,15 @@ impl Client {
         self.connection.send(&self.request)
     }
 
-    pub fn receive(&mut self) -> Result<Answer> {
-        let mut answer = self.connection.receive()?.expect(self.status)?;
-        if let Some(tag) = answer.tag.take() {
+    pub fn receive(&mut self) -> Result<Response> {
+        let mut response = self.connection.receive()?.expect(self.status)?;
+        if let Some(tag) = response.tag.take() {
             self.tag = tag;
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    pub fn ask(&mut self) -> Result<Answer> {
+    pub fn ask(&mut self) -> Result<Response> {
         self.send()?;
         self.receive()
     }

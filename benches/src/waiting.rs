@@ -101,9 +101,9 @@ async fn wait(address: SocketAddr, tag: &str, count: usize) -> Result<Vec<TcpStr
 async fn hear(waiting: Vec<TcpStream>, writer: &mut Client) -> Result<Spread> {
     let tasks = waiting.into_iter().map(|mut stream| {
         tokio::spawn(async move {
-            let mut answer = [0; 1024];
-            let read = stream.read(&mut answer).await.unwrap_or(0);
-            let begin = answer.get(..read).unwrap_or_default();
+            let mut response = [0; 1024];
+            let read = stream.read(&mut response).await.unwrap_or(0);
+            let begin = response.get(..read).unwrap_or_default();
             (begin.starts_with(b"HTTP/1.1 200 "), Instant::now())
         })
     });

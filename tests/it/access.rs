@@ -2,7 +2,7 @@
 
 use ifmatch::{Access, Profile, Token};
 
-use crate::support::client::{Answer, Client, request};
+use crate::support::client::{Client, RawResponse, request};
 use crate::support::serving::Serving;
 
 const WIM: &str = r#"{"person_id": "1", "person_name": "Wim"}"#;
@@ -13,7 +13,7 @@ fn serve(configure: impl FnOnce(&mut Access)) -> Serving {
 }
 
 /// Asks with a Host of its own.
-fn ask(serving: &Serving, line: &str, host: &str, fields: &str, content: &str) -> Answer {
+fn ask(serving: &Serving, line: &str, host: &str, fields: &str, content: &str) -> RawResponse {
     let request = request(line, fields, content).replace("Host: x", &format!("Host: {host}"));
     serving.client().ask(request)
 }
@@ -54,18 +54,18 @@ fn pages_of_others_change_nothing() {
                 ("DELETE /persons/1", ""),
                 ("PUT /nothing", TIM),
             ] {
-                let answer = ask(&serving, line, host, &fields, content);
-                assert_eq!(answer.status, 403, "{line} {origin} {host}");
+                let response = ask(&serving, line, host, &fields, content);
+                assert_eq!(response.status, 403, "{line} {origin} {host}");
                 assert_eq!(
-                    answer.message(),
+                    response.message(),
                     "Pages of this origin may not change anything here"
                 );
-                assert_eq!(answer.field("Access-Control-Allow-Origin"), None);
+                assert_eq!(response.field("Access-Control-Allow-Origin"), None);
             }
             // Reading is for the browser to keep from the page, which it does.
-            let answer = ask(&serving, "GET /persons/1", host, &fields, "");
-            assert_eq!(answer.status, 200);
-            assert_eq!(answer.field("Access-Control-Allow-Origin"), None);
+            let response = ask(&serving, "GET /persons/1", host, &fields, "");
+            assert_eq!(response.status, 200);
+            assert_eq!(response.field("Access-Control-Allow-Origin"), None);
         }
     }
     assert_eq!(serving.state(), before);
@@ -103,11 +103,11 @@ fn the_origin_that_is_refused_is_named() {
                 flags,
             ),
         ] {
-            let answer = serving.ask("POST /persons", &format!("{fields}\r\n"), WIM);
-            assert_eq!(answer.status, 403);
+            let response = serving.ask("POST /persons", &format!("{fields}\r\n"), WIM);
+            assert_eq!(response.status, 403);
             let message = "Pages of this origin may not change anything here";
             let detail = format!("the origin is `{origin}`; {advice}");
-            let value: serde_json::Value = serde_json::from_str(&answer.content).unwrap();
+            let value: serde_json::Value = serde_json::from_str(&response.content).unwrap();
             let expected = match profile {
                 Profile::Compatible => serde_json::json!({"detail": detail, "message": message}),
                 Profile::Strict => serde_json::json!({
@@ -131,9 +131,9 @@ fn the_server_itself_and_plain_clients_notice_nothing() {
     for (number, fields) in own.into_iter().chain([String::new()]).enumerate() {
         let content = format!(r#"{{"person_id": "{number}", "person_name": "Wim"}}"#);
         for host in ["anything.example", "localhost"] {
-            let answer = ask(&serving, "POST /persons", host, &fields, &content);
+            let response = ask(&serving, "POST /persons", host, &fields, &content);
             assert_eq!(
-                answer.status,
+                response.status,
                 if host == "localhost" { 400 } else { 201 },
                 "{fields}"
             );
@@ -169,10 +169,10 @@ fn a_server_with_a_name_is_known_by_it_alone() {
         "x.api.example",
     ] {
         for line in ["GET /persons", "OPTIONS /persons", "PUT /nothing"] {
-            let answer = ask(&serving, line, host, "", "");
-            assert_eq!(answer.status, 421, "{line} {host}");
+            let response = ask(&serving, line, host, "", "");
+            assert_eq!(response.status, 421, "{line} {host}");
             assert_eq!(
-                answer.message(),
+                response.message(),
                 "The server is not known by this host name"
             );
         }
@@ -192,8 +192,8 @@ fn a_server_with_a_name_is_known_by_it_alone() {
         ("http://other.example".into(), 403),
     ] {
         let fields = format!("Origin: {origin}\r\n");
-        let answer = ask(&serving, "POST /persons", "api.example", &fields, WIM);
-        assert_eq!(answer.status, status, "{origin}");
+        let response = ask(&serving, "POST /persons", "api.example", &fields, WIM);
+        assert_eq!(response.status, status, "{origin}");
     }
 }
 
@@ -213,14 +213,14 @@ fn s7_4_https_needs_tls() {
         "GET https://x/nothing",
         "BREW https://x/persons",
     ] {
-        let answer = unnamed.ask(line, "If-Match: *\r\n", "");
-        assert_eq!(answer.status, 421, "{line}");
+        let response = unnamed.ask(line, "If-Match: *\r\n", "");
+        assert_eq!(response.status, 421, "{line}");
         if !line.starts_with("HEAD") {
-            assert_eq!(answer.message(), told, "{line}");
+            assert_eq!(response.message(), told, "{line}");
         }
         let http = line.replace("https", "http").replace("HTTPS", "HTTP");
-        let answer = unnamed.ask(&http.replace("Https", "Http"), "", "");
-        assert_ne!(answer.status, 421, "{http}");
+        let response = unnamed.ask(&http.replace("Https", "Http"), "", "");
+        assert_ne!(response.status, 421, "{http}");
     }
     let named = serve(|access| {
         access.allow_host("api.example").unwrap();
@@ -233,11 +233,11 @@ fn s7_4_https_needs_tls() {
         ("https://other.example/persons", 421),
         ("https://evil.example/persons", 421),
     ] {
-        let answer = named.ask(&format!("GET {target}"), "", "");
-        assert_eq!(answer.status, status, "{target}");
+        let response = named.ask(&format!("GET {target}"), "", "");
+        assert_eq!(response.status, status, "{target}");
         if status == 421 {
             let unknown = "The server is not known by this host name";
-            assert_eq!(answer.message(), unknown, "{target}");
+            assert_eq!(response.message(), unknown, "{target}");
         }
     }
 }
@@ -246,7 +246,7 @@ const EXPOSED: &str = "ETag, Location, Link, Preference-Applied, Content-Locatio
                        Allow, Date, Retry-After";
 
 #[test]
-fn pages_of_allowed_origins_read_every_answer() {
+fn pages_of_allowed_origins_read_every_response() {
     let serving = serve(|access| {
         access.allow_origin("https://APP.example:443").unwrap();
         access.allow_origin("http://localhost:3000").unwrap();
@@ -276,16 +276,19 @@ fn pages_of_allowed_origins_read_every_answer() {
             ("OPTIONS /persons", String::new(), "", 200),
         ] {
             let fields = format!("Origin: {origin}\r\n{fields}");
-            let answer = serving.ask(line, &fields, content);
-            assert_eq!(answer.status, status, "{line}");
+            let response = serving.ask(line, &fields, content);
+            assert_eq!(response.status, status, "{line}");
             assert_eq!(
-                answer.field("Access-Control-Allow-Origin"),
+                response.field("Access-Control-Allow-Origin"),
                 Some(origin),
                 "{line}"
             );
-            assert_eq!(answer.field("Access-Control-Expose-Headers"), Some(EXPOSED));
-            assert_eq!(answer.field("Vary"), Some("Origin"));
-            assert_eq!(answer.field("Access-Control-Allow-Methods"), None);
+            assert_eq!(
+                response.field("Access-Control-Expose-Headers"),
+                Some(EXPOSED)
+            );
+            assert_eq!(response.field("Vary"), Some("Origin"));
+            assert_eq!(response.field("Access-Control-Allow-Methods"), None);
         }
         let fields = format!("Origin: {origin}\r\nIf-Match: {tag}\r\n");
         assert_eq!(
@@ -303,11 +306,11 @@ fn pages_of_allowed_origins_read_every_answer() {
         "http://app.example",
         "https://app.example.evil.example",
     ] {
-        let answer = serving.ask("GET /persons/1", &format!("Origin: {origin}\r\n"), "");
-        assert_eq!(answer.status, 200);
-        assert_eq!(answer.field("Access-Control-Allow-Origin"), None);
+        let response = serving.ask("GET /persons/1", &format!("Origin: {origin}\r\n"), "");
+        assert_eq!(response.status, 200);
+        assert_eq!(response.field("Access-Control-Allow-Origin"), None);
         assert_eq!(
-            answer.field("Vary"),
+            response.field("Vary"),
             Some("Origin"),
             "a cache must tell them apart"
         );
@@ -328,19 +331,28 @@ fn preflights_allow_what_the_target_has() {
     ] {
         let fields = "Origin: https://app.example\r\nAccess-Control-Request-Method: PUT\r\n\
                       Access-Control-Request-Headers: if-match\r\n";
-        let answer = serving.ask(&format!("OPTIONS {target}"), fields, "");
-        assert_eq!(answer.status, 200);
+        let response = serving.ask(&format!("OPTIONS {target}"), fields, "");
+        assert_eq!(response.status, 200);
         assert_eq!(
-            answer.field("Access-Control-Allow-Origin"),
+            response.field("Access-Control-Allow-Origin"),
             Some("https://app.example")
         );
-        assert_eq!(answer.field("Access-Control-Allow-Methods"), Some(methods));
-        assert_eq!(answer.field("Access-Control-Allow-Headers"), Some(accepted));
-        assert_eq!(answer.field("Access-Control-Max-Age"), Some("600"));
-        let foreign = fields.replace("app", "evil");
-        let answer = serving.ask(&format!("OPTIONS {target}"), &foreign, "");
         assert_eq!(
-            (answer.status, answer.field("Access-Control-Allow-Methods")),
+            response.field("Access-Control-Allow-Methods"),
+            Some(methods)
+        );
+        assert_eq!(
+            response.field("Access-Control-Allow-Headers"),
+            Some(accepted)
+        );
+        assert_eq!(response.field("Access-Control-Max-Age"), Some("600"));
+        let foreign = fields.replace("app", "evil");
+        let response = serving.ask(&format!("OPTIONS {target}"), &foreign, "");
+        assert_eq!(
+            (
+                response.status,
+                response.field("Access-Control-Allow-Methods")
+            ),
             (200, None)
         );
     }
@@ -349,12 +361,12 @@ fn preflights_allow_what_the_target_has() {
 #[test]
 fn any_origin_may_be_allowed() {
     let serving = serve(|access| access.allow_origin("*").unwrap());
-    let answer = serving.ask("POST /persons", "Origin: https://some.example\r\n", WIM);
-    assert_eq!(answer.status, 201);
-    assert_eq!(answer.field("Access-Control-Allow-Origin"), Some("*"));
-    assert_eq!(answer.field("Vary"), None);
-    let answer = serving.ask("GET /persons", "", "");
-    assert_eq!(answer.field("Access-Control-Allow-Origin"), None);
+    let response = serving.ask("POST /persons", "Origin: https://some.example\r\n", WIM);
+    assert_eq!(response.status, 201);
+    assert_eq!(response.field("Access-Control-Allow-Origin"), Some("*"));
+    assert_eq!(response.field("Vary"), None);
+    let response = serving.ask("GET /persons", "", "");
+    assert_eq!(response.field("Access-Control-Allow-Origin"), None);
 }
 
 #[test]
@@ -387,16 +399,16 @@ fn rfc6750_a_token_is_asked_for() {
             "DELETE /persons/9",
             "BREW /nothing",
         ] {
-            let answer = serving.ask(line, fields, "");
-            let challenge = answer.field("WWW-Authenticate");
+            let response = serving.ask(line, fields, "");
+            let challenge = response.field("WWW-Authenticate");
             if expected.0 == 401 {
-                assert_eq!((answer.status, challenge), expected, "{line} {fields}");
+                assert_eq!((response.status, challenge), expected, "{line} {fields}");
                 assert!(
-                    !answer.content.contains("s3cr"),
+                    !response.content.contains("s3cr"),
                     "the token is shown nowhere"
                 );
             } else {
-                assert_ne!(answer.status, 401, "{line} {fields}");
+                assert_ne!(response.status, 401, "{line} {fields}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Everything a client can get wrong, over a socket. Each gets its own answer, changes nothing and
+//! Everything a client can get wrong, over a socket. Each gets its own response, changes nothing and
 //! leaves the server serving.
 
 use crate::support::client::{Client, request};
@@ -347,7 +347,7 @@ fn cases() -> Vec<Case> {
 }
 
 #[test]
-fn each_mistake_gets_its_own_answer_and_changes_nothing() {
+fn each_mistake_gets_its_own_response_and_changes_nothing() {
     let serving = Serving::start();
     serving.create("1");
     let before = serving.state();
@@ -358,25 +358,25 @@ fn each_mistake_gets_its_own_answer_and_changes_nothing() {
         message,
     } in cases()
     {
-        let answer = serving.client().ask(request);
+        let response = serving.client().ask(request);
         if is_hyper() && message == "Content-Length must be one decimal number" {
             // Which hyper finds out by itself, and has no more to say to it.
-            assert_eq!((answer.status, &*answer.content), (400, ""), "{name}");
+            assert_eq!((response.status, &*response.content), (400, ""), "{name}");
             continue;
         }
         assert_eq!(
-            (answer.status, answer.message()),
+            (response.status, response.message()),
             (status, message),
             "{name}"
         );
-        assert_eq!(answer.field("Cache-Control"), Some("no-store"), "{name}");
+        assert_eq!(response.field("Cache-Control"), Some("no-store"), "{name}");
         assert_eq!(
-            answer.field("Content-Type"),
+            response.field("Content-Type"),
             Some("application/json"),
             "{name}"
         );
         for name in ["Date", "Server"] {
-            assert!(answer.field(name).is_some());
+            assert!(response.field(name).is_some());
         }
         assert_eq!(serving.state(), before, "{name}");
     }
@@ -411,8 +411,8 @@ fn content_that_ends_too_early() {
     let before = serving.state();
     let told = |mut client: Client| {
         client.finish_sending();
-        let answer = client.receive();
-        (answer.status, answer.message())
+        let response = client.receive();
+        (response.status, response.message())
     };
     let mut client = serving.client();
     client.send(

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::documents::serving;
 use crate::property::json::{merge_patch, read};
 use crate::support::api::{Api, message, tag, text};
-use crate::support::client::Answer;
+use crate::support::client::RawResponse;
 use crate::support::serving::Serving;
 
 /// The most bytes of a representation by default.
@@ -28,14 +28,14 @@ fn document(id: &str, levels: usize, bytes: usize) -> String {
     format!(r#"{{"deep":{open}{close},"id":"{id}","long":"{long}"}}"#)
 }
 
-/// How long the string in a document may be that is shown as `answer` with an empty one.
+/// How many bytes the string of a document may have that has `shown` bytes with an empty string.
 fn room(shown: usize) -> usize {
     LONGEST - shown
 }
 
 #[track_caller]
-fn refused(answer: &Answer, status: u16, sentence: &str) {
-    assert_eq!((answer.status, &*answer.message()), (status, sentence));
+fn refused(response: &RawResponse, status: u16, sentence: &str) {
+    assert_eq!((response.status, &*response.message()), (status, sentence));
 }
 
 /// The members that a client has given.

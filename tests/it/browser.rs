@@ -45,22 +45,22 @@ fn s12_5_1_html_is_for_clients_that_prefer_it() {
         ("x/text/html", false),
         ("\"text/html\"", false),
     ] {
-        let answer = api.ask("GET /", &[("Accept", accept)], "");
+        let response = api.ask("GET /", &[("Accept", accept)], "");
         let expected = if html { FILES[0].1 } else { "application/json" };
-        assert_eq!(answer.field("Content-Type"), Some(expected), "{accept}");
-        assert_eq!(answer.field("Vary"), Some("Accept"), "{accept}");
+        assert_eq!(response.field("Content-Type"), Some(expected), "{accept}");
+        assert_eq!(response.field("Vary"), Some("Accept"), "{accept}");
     }
     let lines = [
         ("Accept", "application/json;q=0.5"),
         ("Accept", "text/html"),
     ];
-    let answer = api.ask("GET /", &lines, "");
-    assert_eq!(answer.field("Content-Type"), Some(FILES[0].1));
+    let response = api.ask("GET /", &lines, "");
+    assert_eq!(response.field("Content-Type"), Some(FILES[0].1));
     // Documents are JSON for browsers, too.
     for target in ["/persons", "/openapi.json"] {
-        let answer = api.ask(&format!("GET {target}"), &[("Accept", BROWSER)], "");
-        assert_eq!(answer.field("Content-Type"), Some("application/json"));
-        assert_eq!(answer.field("Vary"), None);
+        let response = api.ask(&format!("GET {target}"), &[("Accept", BROWSER)], "");
+        assert_eq!(response.field("Content-Type"), Some("application/json"));
+        assert_eq!(response.field("Vary"), None);
     }
 }
 
@@ -157,8 +157,8 @@ fn a_prefix_stands_before_the_page() {
     api.policy.collections = Collections::default().under("/api/v1").unwrap();
     for (target, content_type) in FILES {
         let ask = |target: &str| api.ask(&format!("GET {target}"), &[("Accept", BROWSER)], "");
-        let answer = ask(&format!("/api/v1{target}"));
-        assert_eq!(answer.field("Content-Type"), Some(content_type));
+        let response = ask(&format!("/api/v1{target}"));
+        assert_eq!(response.field("Content-Type"), Some(content_type));
         assert_eq!(ask(target).status(), 404);
     }
 }
@@ -173,8 +173,8 @@ fn the_page_needs_no_token_and_the_data_do() {
         let accept = format!("Accept: {BROWSER}\r\n");
         for (target, _) in FILES {
             for method in ["GET", "HEAD"] {
-                let answer = serving.ask(&format!("{method} {target}"), &accept, "");
-                assert_eq!(answer.status, 200, "{method} {target}");
+                let response = serving.ask(&format!("{method} {target}"), &accept, "");
+                assert_eq!(response.status, 200, "{method} {target}");
             }
         }
         for (line, fields) in [
@@ -203,8 +203,8 @@ fn it_can_be_switched_off() {
     assert_eq!(root.field("Vary"), None);
     for target in ["/page.js", "/page.css"] {
         for method in ["GET", "OPTIONS", "PUT"] {
-            let answer = client.ask(request(&format!("{method} {target}"), &accept, ""));
-            assert_eq!(answer.status, 404, "{method} {target}");
+            let response = client.ask(request(&format!("{method} {target}"), &accept, ""));
+            assert_eq!(response.status, 404, "{method} {target}");
         }
     }
     let guarded = Serving::configured(|options| {
@@ -213,8 +213,8 @@ fn it_can_be_switched_off() {
         options.policy.access.require_token(token);
     });
     for (target, _) in FILES {
-        let answer = guarded.ask(&format!("GET {target}"), &accept, "");
-        assert_eq!(answer.status, 401, "{target}");
+        let response = guarded.ask(&format!("GET {target}"), &accept, "");
+        assert_eq!(response.status, 401, "{target}");
     }
 }
 

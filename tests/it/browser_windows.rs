@@ -4,7 +4,7 @@ use ifmatch::{Collection, Collections};
 use serde_json::json;
 
 use crate::nginx;
-use crate::support::client::{Answer, Client, request};
+use crate::support::client::{Client, RawResponse, request};
 use crate::support::proxy::skipped;
 use crate::support::serving::{Program, Serving};
 use crate::support::webdriver::{Browser, DOWN, ENTER, SPACE};
@@ -13,7 +13,7 @@ use crate::support::webdriver::{Browser, DOWN, ENTER, SPACE};
 const NUMBERS: &str = r#""litres":1.0,"mass":1e400,"serial":12345678901234567890"#;
 
 /// Asks without a look at the content, which holds a number that no test can read.
-fn ask(program: &Program, line: &str, fields: &str, content: &str) -> Answer {
+fn ask(program: &Program, line: &str, fields: &str, content: &str) -> RawResponse {
     let mut client = Client::connect(program.address);
     client.send(request(line, fields, content));
     client.receive()
@@ -35,13 +35,13 @@ fn note(program: &Program, id: &str) -> String {
 }
 
 fn put(program: &Program, id: &str, content: &str) {
-    let answer = ask(
+    let response = ask(
         program,
         &format!("PUT /notes/{id}"),
         "If-Match: *\r\n",
         content,
     );
-    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(response.status, 200, "{response:?}");
 }
 
 /// The field of a member in the form.

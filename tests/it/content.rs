@@ -3,10 +3,10 @@
 use ifmatch::{Collection, Collections, Profile, Response};
 
 use crate::support::api::{Api, tag};
-use crate::support::client::{Answer, request};
+use crate::support::client::{RawResponse, request};
 use crate::support::serving::Serving;
 
-/// The members `message` and `detail`, of which a strict answer has one for both.
+/// The members `message` and `detail`, of which a strict response has one for both.
 fn told(content: &[u8]) -> (Option<String>, Option<String>) {
     let value: serde_json::Value = serde_json::from_slice(content).unwrap();
     let text = |member: &str| value[member].as_str().map(str::to_owned);
@@ -49,10 +49,10 @@ fn s15_5_16_content_that_is_encoded() {
     let serving = Serving::configured(|options| options.policy.collections = collections());
     serving.create("1");
     let before = serving.state();
-    let refused = |answer: Answer| {
-        assert_eq!((answer.status, answer.message()), (415, message.into()));
-        assert_eq!(answer.field("Accept-Encoding"), Some("identity"));
-        assert_eq!(answer.field("Accept-Patch"), None);
+    let refused = |response: RawResponse| {
+        assert_eq!((response.status, response.message()), (415, message.into()));
+        assert_eq!(response.field("Accept-Encoding"), Some("identity"));
+        assert_eq!(response.field("Accept-Patch"), None);
         assert_eq!(serving.state(), before);
     };
     let person = r#"{"person_id": "2", "person_name": "Tim"}"#;
@@ -112,9 +112,9 @@ fn a_form_is_told_that_it_is_one() {
             let ask = |content_type: &str, content: &str| -> Response {
                 let mut fields = Vec::from_iter(fields);
                 fields.push(("Content-Type", content_type));
-                let answer = api.ask(line, &fields, content);
-                assert_eq!(answer.status(), 400);
-                answer
+                let response = api.ask(line, &fields, content);
+                assert_eq!(response.status(), 400);
+                response
             };
             for (content_type, content, kind) in [
                 (URLENCODED, "xtitle=Milk", URLENCODED),
@@ -133,8 +133,8 @@ fn a_form_is_told_that_it_is_one() {
                     }
                     (message, _) => message,
                 };
-                let answer = ask(content_type, content);
-                is_told(answer.content(), profile, message, Some(&detail));
+                let response = ask(content_type, content);
+                is_told(response.content(), profile, message, Some(&detail));
             }
             // JSON with a mistake in it, as curl sends it; and JSON that is none of a form.
             for (content_type, content) in [
@@ -144,8 +144,8 @@ fn a_form_is_told_that_it_is_one() {
                 (URLENCODED, ""),
                 ("text/plain", "title=Milk"),
             ] {
-                let answer = ask(content_type, content);
-                let shown = String::from_utf8_lossy(answer.content()).into_owned();
+                let response = ask(content_type, content);
+                let shown = String::from_utf8_lossy(response.content()).into_owned();
                 assert!(!shown.contains("form"), "{content}: {shown}");
             }
         }
@@ -173,9 +173,9 @@ fn an_empty_person_is_told_what_is_missing() {
                 (" { }\n", Some(missing)),
                 ("[]", None),
             ] {
-                let answer = api.ask(line, fields, content);
-                assert_eq!(answer.status(), 400);
-                is_told(answer.content(), profile, message, detail);
+                let response = api.ask(line, fields, content);
+                assert_eq!(response.status(), 400);
+                is_told(response.content(), profile, message, detail);
             }
         }
     }

@@ -636,8 +636,8 @@ fn a_check_of_the_embedder_is_asked_of_persons() {
                 if line.starts_with("POST") {
                     content["person_id"] = "2".into();
                 }
-                let answer = api.ask(line, fields, &content.to_string());
-                let content = json(&answer);
+                let response = api.ask(line, fields, &content.to_string());
+                let content = json(&response);
                 let told = if is_strict {
                     let sentence = detail.map(|it| format!("{SENTENCE}: {it}"));
                     sentence.unwrap_or(SENTENCE.to_owned())
@@ -645,7 +645,7 @@ fn a_check_of_the_embedder_is_asked_of_persons() {
                     assert_eq!(content["detail"].as_str(), detail, "{line}");
                     SENTENCE.to_owned()
                 };
-                refused(&answer, status, &told);
+                refused(&response, status, &told);
                 assert_eq!(api.state(), before, "nothing has changed");
             }
             let put = api.ask("PUT /persons/1", &guarded, r#"{"person_name": "Wim"}"#);

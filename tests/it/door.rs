@@ -27,7 +27,7 @@ fn clients_that_do_not_read_delay_no_other_client() {
     for id in 2..400 {
         serving.create(&id.to_string());
     }
-    // More short answers than fit into the buffers of a socket, and lists of some thirty kilobytes.
+    // More short responses than fit into the buffers of a socket, and lists of some thirty kilobytes.
     let mut short = serving.client();
     short.send(GET.repeat(20_000));
     let mut long = serving.client();
@@ -40,7 +40,7 @@ fn clients_that_do_not_read_delay_no_other_client() {
         // The hyper door closes them at the timeout.
         return;
     }
-    // Once they read, they get every answer, whole and in order.
+    // Once they read, they get every response, whole and in order.
     for _ in 0..20_000 {
         assert_eq!(short.receive().status, 200);
     }
@@ -152,9 +152,9 @@ fn serving_long_person(store: impl Store + 'static) -> Serving {
     serving
 }
 
-/// A client that reads slowly gets the answer under way as a whole.
+/// A client that reads slowly gets the response under way as a whole.
 #[test]
-fn stopping_truncates_no_answer() {
+fn stopping_truncates_no_response() {
     let serving = serving_long_person(MemoryStore::new());
     let mut client = serving.client();
     client.send(GET.repeat(2));
@@ -172,7 +172,7 @@ fn stopping_truncates_no_answer() {
 
 /// So does a client that has waited for it, even if no other connection is open.
 #[test]
-fn stopping_truncates_no_answer_that_was_waited_for() {
+fn stopping_truncates_no_response_that_was_waited_for() {
     let store = Arc::new(MemoryStore::new());
     let serving = serving_long_person(Arc::clone(&store));
     serving.create("2");
@@ -265,7 +265,7 @@ fn an_address_in_use() {
 }
 
 #[test]
-fn the_first_answer_follows_the_start() {
+fn the_first_response_follows_the_start() {
     let started = Instant::now();
     let program = Program::start(&[]);
     assert_eq!(

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::sqlite::File;
-use crate::support::client::{Answer, Client, request};
+use crate::support::client::{Client, RawResponse, request};
 use crate::support::directory::Directory;
 use crate::support::serving::{Program, program};
 
@@ -29,17 +29,17 @@ fn get(target: &str) -> String {
     request(&format!("GET {target}"), "", "")
 }
 
-fn tag(answer: &Answer) -> String {
-    answer.field("ETag").unwrap().to_owned()
+fn tag(response: &RawResponse) -> String {
+    response.field("ETag").unwrap().to_owned()
 }
 
-/// The answer is 503 with Retry-After.
+/// The response is 503 with Retry-After.
 #[track_caller]
-fn is_503(answer: &Answer) {
-    assert_eq!(answer.status, 503, "{answer:?}");
-    assert_eq!(answer.field("Retry-After"), Some("1"));
+fn is_503(response: &RawResponse) {
+    assert_eq!(response.status, 503, "{response:?}");
+    assert_eq!(response.field("Retry-After"), Some("1"));
     let message = "The store failed; try again in a second";
-    assert_eq!(answer.message(), message);
+    assert_eq!(response.message(), message);
 }
 
 #[test]
@@ -127,8 +127,8 @@ fn no_update_is_lost_between_two_programs() {
     let person = r#"{"person_id": "1", "person_name": "0"}"#;
     let created = Client::connect(programs[0].address).ask(request("POST /persons", "", person));
     assert_eq!(created.status, 201);
-    let number = |answer: &Answer| {
-        let value: serde_json::Value = serde_json::from_str(&answer.content).unwrap();
+    let number = |response: &RawResponse| {
+        let value: serde_json::Value = serde_json::from_str(&response.content).unwrap();
         value["person_name"]
             .as_str()
             .unwrap()
@@ -313,13 +313,13 @@ impl Writer {
             };
             fate.under_way = Some(wanted);
             let asked = request(&format!("{method} /persons/{id}"), &guard, &content);
-            let Ok(answer) = client.try_ask(asked) else {
+            let Ok(response) = client.try_ask(asked) else {
                 return;
             };
-            assert!([200, 201, 204].contains(&answer.status), "{answer:?}");
+            assert!([200, 201, 204].contains(&response.status), "{response:?}");
             let name = fate.under_way.take().unwrap();
             fate.acknowledged = (!removes).then(|| {
-                let tag = tag(&answer);
+                let tag = tag(&response);
                 let before = self.tags.insert(tag.clone(), name.clone());
                 assert_eq!(before, None, "a tag came back");
                 Known { tag, name }
@@ -331,11 +331,11 @@ impl Writer {
     /// Finds every person as acknowledged, or as was under way.
     fn check(&mut self, client: &mut Client) {
         for (id, fate) in &mut self.fates {
-            let answer = client.ask(get(&format!("/persons/{id}")));
-            let found = (answer.status == 200).then(|| {
-                let value: serde_json::Value = serde_json::from_str(&answer.content).unwrap();
+            let response = client.ask(get(&format!("/persons/{id}")));
+            let found = (response.status == 200).then(|| {
+                let value: serde_json::Value = serde_json::from_str(&response.content).unwrap();
                 let name = value["person_name"].as_str().unwrap().to_owned();
-                let tag = tag(&answer);
+                let tag = tag(&response);
                 Known { tag, name }
             });
             let name = found.as_ref().map_or("", |found| &found.name);

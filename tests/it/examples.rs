@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
-use crate::support::client::{Answer, Client};
+use crate::support::client::{Client, RawResponse};
 
 #[cfg(feature = "http")]
 #[path = "../../examples/axum.rs"]
@@ -56,8 +56,8 @@ fn no_update_is_lost_behind_axum() {
 fn keeps_every_update(address: SocketAddr, note: impl Fn(usize) -> String + Sync) {
     const WRITERS: usize = 4;
     const EACH: usize = 25;
-    // A connection for each request: both servers delimit the answer by its length then.
-    let ask = |line: &str, field: &str, content: &str| -> Answer {
+    // A connection for each request: both servers delimit the response by its length then.
+    let ask = |line: &str, field: &str, content: &str| -> RawResponse {
         let length = content.len();
         let fields = match length {
             0 => field.to_owned(),
@@ -85,9 +85,9 @@ fn keeps_every_update(address: SocketAddr, note: impl Fn(usize) -> String + Sync
         } else {
             String::new()
         };
-        let answer = ask(line, &field, &content);
-        assert_eq!(answer.status, status, "{line} {field}");
-        assert_eq!(answer.field("ETag"), Some(&*tag), "{line} {field}");
+        let response = ask(line, &field, &content);
+        assert_eq!(response.status, status, "{line} {field}");
+        assert_eq!(response.field("ETag"), Some(&*tag), "{line} {field}");
     }
     // The content is not looked at before the preconditions are.
     assert_eq!(ask("PUT /notes/1", "If-Match: \"0\"\r\n", "{").status, 412);

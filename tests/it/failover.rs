@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ifmatch::Swap;
 
 use crate::conformance::{PERSONS, create, id, now, person};
-use crate::support::client::{Answer, Client, request};
+use crate::support::client::{Client, RawResponse, request};
 use crate::support::cluster::{Cluster, Schema};
 use crate::support::serving::Program;
 
@@ -47,12 +47,12 @@ impl Caller {
         })
     }
 
-    /// The answer, unless it is that the store failed.
-    fn ask(&mut self, request: &str) -> Option<Answer> {
+    /// The response, unless it is that the store failed.
+    fn ask(&mut self, request: &str) -> Option<RawResponse> {
         let address = self.address;
         let client = self.client.get_or_insert_with(|| Client::connect(address));
         match client.try_ask(request) {
-            Ok(answer) if answer.status != 503 => return Some(answer),
+            Ok(response) if response.status != 503 => return Some(response),
             Ok(_) => {}
             Err(_) => self.client = None,
         }
@@ -71,12 +71,12 @@ fn number(person: &serde_json::Value) -> usize {
 struct Tags(Mutex<HashMap<String, String>>);
 
 impl Tags {
-    /// Notes what the tag of an answer names, which never is anything else.
-    fn note(&self, answer: &Answer) {
-        let tag = answer.field("ETag").unwrap().to_owned();
+    /// Notes what the tag of a response names, which never is anything else.
+    fn note(&self, response: &RawResponse) {
+        let tag = response.field("ETag").unwrap().to_owned();
         let mut contents = self.0.lock().unwrap();
-        let content = contents.entry(tag).or_insert(answer.content.clone());
-        assert_eq!(*content, answer.content, "the tag names two states");
+        let content = contents.entry(tag).or_insert(response.content.clone());
+        assert_eq!(*content, response.content, "the tag names two states");
     }
 }
 
@@ -95,15 +95,15 @@ struct Race {
 
 impl Race {
     /// Asks for a counter, which is no lower than any client has seen it before.
-    fn read(&self, caller: &mut Caller, counter: usize) -> Option<(Answer, usize)> {
+    fn read(&self, caller: &mut Caller, counter: usize) -> Option<(RawResponse, usize)> {
         let before = self.highest[counter].load(SeqCst);
-        let answer = caller.ask(&request(&format!("GET /persons/{counter}"), "", ""))?;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let number = number(&serde_json::from_str(&answer.content).unwrap());
+        let response = caller.ask(&request(&format!("GET /persons/{counter}"), "", ""))?;
+        assert_eq!(response.status, 200, "{response:?}");
+        let number = number(&serde_json::from_str(&response.content).unwrap());
         assert!(number >= before, "{counter} went from {before} to {number}");
         self.highest[counter].fetch_max(number, SeqCst);
-        self.documents.note(&answer);
-        Some((answer, number))
+        self.documents.note(&response);
+        Some((response, number))
     }
 
     fn write(&self, caller: &mut Caller, counter: usize) {
@@ -115,23 +115,23 @@ impl Race {
         let put = request(&format!("PUT /persons/{counter}"), &guard, &content);
         match caller.ask(&put) {
             None => _ = self.unanswered[counter].fetch_add(1, SeqCst),
-            Some(answer) if answer.status == 412 => {}
-            Some(answer) => {
-                assert_eq!(answer.status, 200, "{answer:?}");
+            Some(response) if response.status == 412 => {}
+            Some(response) => {
+                assert_eq!(response.status, 200, "{response:?}");
                 self.acknowledged[counter].fetch_add(1, SeqCst);
                 self.highest[counter].fetch_max(number + 1, SeqCst);
-                self.documents.note(&answer);
+                self.documents.note(&response);
             }
         }
     }
 
     fn list(&self, caller: &mut Caller) {
         let before = self.highest.each_ref().map(|it| it.load(SeqCst));
-        let Some(answer) = caller.ask(&request("GET /persons", "", "")) else {
+        let Some(response) = caller.ask(&request("GET /persons", "", "")) else {
             return;
         };
-        self.lists.note(&answer);
-        let list: serde_json::Value = serde_json::from_str(&answer.content).unwrap();
+        self.lists.note(&response);
+        let list: serde_json::Value = serde_json::from_str(&response.content).unwrap();
         for (counter, before) in before.into_iter().enumerate() {
             assert!(number(&list[counter]) >= before, "{before} in {list}");
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ifmatch::{Id, List, Portion, Record, Store, StoreError, Swap, SwapError, Version};
 
-use crate::support::client::{Answer, Client, request};
+use crate::support::client::{Client, RawResponse, request};
 use crate::support::serving::{Program, Serving, is_hyper, options, store};
 use crate::support::watched::{Call, Watched};
 
@@ -31,7 +31,7 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-fn ask(address: SocketAddr, line: &str, fields: &str, content: &str) -> Answer {
+fn ask(address: SocketAddr, line: &str, fields: &str, content: &str) -> RawResponse {
     Client::connect(address).ask(request(line, fields, content))
 }
 
@@ -46,7 +46,7 @@ fn name(name: &str) -> String {
 /// The state before the fault.
 pub struct Witness {
     address: SocketAddr,
-    list: Answer,
+    list: RawResponse,
 }
 
 impl Witness {
@@ -231,8 +231,8 @@ fn connect_when_served(address: SocketAddr) -> Client {
     let deadline = Instant::now() + STUCK;
     loop {
         let mut client = Client::connect(address);
-        if let Ok(answer) = client.try_ask(GET) {
-            assert_eq!(answer.status, 200);
+        if let Ok(response) = client.try_ask(GET) {
+            assert_eq!(response.status, 200);
             return client;
         }
         assert!(Instant::now() < deadline, "never served again");
@@ -262,8 +262,8 @@ fn fault_03_running_out_of_descriptors_leaves_no_threads() {
     });
     for client in &mut early {
         // A connection that was silent for the timeout has been closed.
-        if let Ok(answer) = client.try_ask(GET) {
-            assert_eq!(answer.status, 200);
+        if let Ok(response) = client.try_ask(GET) {
+            assert_eq!(response.status, 200);
         }
     }
     witness.assert_unchanged();
@@ -312,7 +312,7 @@ fn fault_03_few_free_descriptors_start_no_acceptor() {
 fn fault_04_a_client_that_reads_nothing_delays_no_other_client() {
     let program = Program::limited(256, &[]);
     let mut blocked = do_not_read(program.address);
-    // When it reads, it gets every answer, complete and in order.
+    // When it reads, it gets every response, complete and in order.
     for _ in 0..50 {
         let list = blocked.receive();
         assert_eq!(list.content.matches("person_id").count(), 1000);
@@ -334,7 +334,7 @@ pub fn do_not_read(address: SocketAddr) -> Client {
     Witness::of(address);
     let witness = Witness::again(address);
     let (mut client, mut blocked) = (Client::connect(address), Client::connect(address));
-    // The server need not read all requests, since the client reads no answers.
+    // The server need not read all requests, since the client reads no responses.
     thread::scope(|scope| {
         let sender = scope.spawn(|| blocked.try_send(LIST.repeat(50)));
         for _ in 0..100 {
@@ -403,7 +403,7 @@ fn serve_flaky(store: Arc<dyn Store>, fail: fn() -> StoreError) -> Serving {
     Serving::with(Watched::new(store, before), options())
 }
 
-/// Writes for a while, and compares the state with the answers. A request that failed has this
+/// Writes for a while, and compares the state with the responses. A request that failed has this
 /// status and this message, and has changed nothing.
 #[track_caller]
 fn assert_only_failures_fail(serving: &Serving, status: u16, message: &str) {
@@ -423,8 +423,8 @@ fn assert_only_failures_fail(serving: &Serving, status: u16, message: &str) {
             (true, 0) => (format!("DELETE {target}"), "If-Match: *\r\n", String::new()),
             (true, _) => (format!("PUT {target}"), "If-Match: *\r\n", name(&new)),
         };
-        let answer = client.ask(request(&line, fields, &content));
-        match answer.status {
+        let response = client.ask(request(&line, fields, &content));
+        match response.status {
             200 | 201 => {
                 expected.insert(id, new);
             }
@@ -432,9 +432,9 @@ fn assert_only_failures_fail(serving: &Serving, status: u16, message: &str) {
                 expected.remove(&id);
             }
             _ => {
-                assert_eq!((answer.status, &*answer.message()), (status, message));
+                assert_eq!((response.status, &*response.message()), (status, message));
                 let retry = (status == 503).then_some("1");
-                assert_eq!(answer.field("Retry-After"), retry);
+                assert_eq!(response.field("Retry-After"), retry);
                 failed += 1;
             }
         }
@@ -499,7 +499,7 @@ impl Store for Jumping {
 
 /// Whatever the clock does, validators of an old state never match the current one.
 #[test]
-fn fault_08_a_clock_that_jumps_makes_no_answer_wrong() {
+fn fault_08_a_clock_that_jumps_makes_no_response_wrong() {
     let (store, _directory) = store();
     let serving = Serving::with(Jumping(store, AtomicUsize::new(0)), options());
     let mut client = serving.client();
@@ -522,8 +522,8 @@ fn fault_08_a_clock_that_jumps_makes_no_answer_wrong() {
         if round % 2 == 0 {
             for date in &dates {
                 let since = format!("If-Modified-Since: {date}\r\n");
-                let answer = client.ask(request("GET /persons/1", &since, ""));
-                assert_eq!(answer.status, 200, "{date} passes for {last}");
+                let response = client.ask(request("GET /persons/1", &since, ""));
+                assert_eq!(response.status, 200, "{date} passes for {last}");
             }
         }
     }
@@ -566,7 +566,7 @@ pub fn announce_terabytes(address: SocketAddr) -> Vec<Client> {
     (0..200).map(announce).collect()
 }
 
-/// Every answer is complete, and every acknowledged write is in a persistent store afterwards.
+/// Every response is complete, and every acknowledged write is in a persistent store afterwards.
 #[cfg(unix)]
 #[test]
 fn fault_10_a_signal_loses_nothing_that_was_acknowledged() {
@@ -584,12 +584,15 @@ fn fault_10_a_signal_loses_nothing_that_was_acknowledged() {
                         let id = format!("{writer}-{round}");
                         let post = request("POST /persons", "", &person(&id, "Wim"));
                         match client.try_ask(&post) {
-                            Ok(answer) => assert_eq!(answer.status, 201),
+                            Ok(response) => assert_eq!(response.status, 201),
                             Err(_) => break,
                         }
                         acknowledged.lock().unwrap().push(id);
                     }
-                    assert!(ended.load(Ordering::SeqCst), "no answer before the signal");
+                    assert!(
+                        ended.load(Ordering::SeqCst),
+                        "no response before the signal"
+                    );
                 });
             }
             wait_until("load", || acknowledged.lock().unwrap().len() > 200);

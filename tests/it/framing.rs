@@ -91,8 +91,12 @@ fn s9112_9_3_2_pipelined_requests_are_answered_in_order() {
         .collect();
     client.send(requests);
     for id in 0..10 {
-        let answer = client.receive();
-        assert!(answer.content.contains(&format!("\"person_id\": \"{id}\"")));
+        let response = client.receive();
+        assert!(
+            response
+                .content
+                .contains(&format!("\"person_id\": \"{id}\""))
+        );
     }
 }
 
@@ -146,11 +150,11 @@ fn s9112_9_persistence() {
         // HTTP/1.0 need not be told.
         let told = told.filter(|told| !is_hyper() || version != "HTTP/1.0" || *told != "close");
         let mut client = serving.client();
-        let answer = client.ask(format!(
+        let response = client.ask(format!(
             "GET /persons/1 {version}\r\nHost: x\r\n{fields}\r\n"
         ));
         assert_eq!(
-            (answer.status, answer.field("Connection")),
+            (response.status, response.field("Connection")),
             (200, told),
             "{version} {fields}"
         );
@@ -167,9 +171,9 @@ fn s9112_9_persistence() {
 fn s9112_9_6_close_is_always_told() {
     let serving = Serving::start();
     let fields = "Connection: keep-alive\r\nConnection: close\r\n";
-    let answer = serving.ask("GET /persons", fields, "");
+    let response = serving.ask("GET /persons", fields, "");
     assert_eq!(
-        (answer.status, answer.field("Connection")),
+        (response.status, response.field("Connection")),
         (200, Some("close"))
     );
 }
@@ -177,7 +181,7 @@ fn s9112_9_6_close_is_always_told() {
 /// Answers that are given before the content was read say what becomes of the connection, too, and
 /// how long they are.
 #[test]
-fn s9112_9_6_early_answers_are_framed_like_others() {
+fn s9112_9_6_early_responses_are_framed_like_others() {
     let serving = Serving::start();
     serving.create("1");
     let expect = "Expect: 100-continue\r\nContent-Length: 2000";
@@ -233,9 +237,9 @@ fn s9112_9_6_early_answers_are_framed_like_others() {
             format!("/persons/1 {version}\r\nHost: x\r\nIf-Match: \"old\"\r\n{fields}\r\n\r\n");
         let get = serving.client().ask(format!("GET {head}"));
         for method in ["PUT", "HEAD"] {
-            let answer = serving.client().ask(format!("{method} {head}"));
-            assert_eq!(answer.status, status, "{method} {version} {fields}");
-            let lines: Vec<_> = answer
+            let response = serving.client().ask(format!("{method} {head}"));
+            assert_eq!(response.status, status, "{method} {version} {fields}");
+            let lines: Vec<_> = response
                 .fields
                 .iter()
                 .filter(|(name, value)| name == "Connection" && value != "upgrade")
@@ -250,7 +254,7 @@ fn s9112_9_6_early_answers_are_framed_like_others() {
                 "{method} {version} {fields}"
             );
             assert_eq!(
-                answer.field("Content-Length"),
+                response.field("Content-Length"),
                 get.field("Content-Length"),
                 "{method}"
             );
@@ -258,7 +262,7 @@ fn s9112_9_6_early_answers_are_framed_like_others() {
     }
 }
 
-/// A connection that ends after its answer in any case does end.
+/// A connection that ends after its response in any case does end.
 #[test]
 fn s9112_9_6_close_is_obeyed_by_refusals() {
     let serving = Serving::start();
@@ -289,23 +293,27 @@ fn s5_5_fields_that_two_readers_could_read_differently() {
         "X: \u{7f}",
     ] {
         let request = format!("GET /persons/1 HTTP/1.1\r\nHost: x\r\n{field}\r\n\r\n");
-        let answer = serving.client().ask(request);
+        let response = serving.client().ask(request);
         if is_hyper() {
             // Which takes a bare line feed for the end of a line, as it may, and has no more to
             // say to the others.
             let status = if field.contains('\n') { 304 } else { 400 };
-            assert_eq!((answer.status, &*answer.content), (status, ""), "{field:?}");
+            assert_eq!(
+                (response.status, &*response.content),
+                (status, ""),
+                "{field:?}"
+            );
             continue;
         }
         let message = "A field has a name that is not a token, or a control character in its value";
         assert_eq!(
-            (answer.status, &*answer.message()),
+            (response.status, &*response.message()),
             (400, message),
             "{field:?}"
         );
     }
-    let answer = serving.ask("GET /persons/1", "X-~1: a\tb\r\n", "");
-    assert_eq!(answer.status, 200);
+    let response = serving.ask("GET /persons/1", "X-~1: a\tb\r\n", "");
+    assert_eq!(response.status, 200);
 }
 
 /// What comes late on a connection that has lost its framing is not performed either.
@@ -404,7 +412,7 @@ fn announcing_terabytes_and_going_ends_nothing() {
         client.send(GET);
         client.wait();
         client.send(announcement);
-        // Closed with an answer unread, the connection is reset.
+        // Closed with a response unread, the connection is reset.
         drop(client);
     }
     let mut client = Client::connect(program.address);
@@ -445,15 +453,19 @@ fn s7_2_host() {
         ("HTTP/1.0", "Host:\r\n", Some(malformed)),
         ("HTTP/1.0", "Host: a\r\nHost: b\r\n", Some(several)),
     ] {
-        let answer = serving
+        let response = serving
             .client()
             .ask(format!("GET /persons/1 {version}\r\n{fields}\r\n"));
         let (status, told) = match message {
             None => (200, None),
             Some(message) => (400, Some(message.to_owned())),
         };
-        let given = (answer.status == 400).then(|| answer.message());
-        assert_eq!((answer.status, given), (status, told), "{version} {fields}");
+        let given = (response.status == 400).then(|| response.message());
+        assert_eq!(
+            (response.status, given),
+            (status, told),
+            "{version} {fields}"
+        );
     }
 }
 
@@ -477,13 +489,13 @@ fn s9112_2_3_http_0_9_is_refused() {
             let content = if fields.contains("Length") { TIM } else { "" };
             let head = format!("{method} /persons/1 HTTP/0.9\r\n{fields}\r\n{content}");
             client.send(format!("{head}{smuggled}"));
-            let answer = client.receive();
-            assert_eq!(answer.status, 400, "{head}");
+            let response = client.receive();
+            assert_eq!(response.status, 400, "{head}");
             if is_hyper() {
-                assert_eq!(answer.content, "", "hyper refuses it by itself");
+                assert_eq!(response.content, "", "hyper refuses it by itself");
                 assert!(client.is_closed());
             } else {
-                let answered = (&*answer.message(), answer.field("Connection"));
+                let answered = (&*response.message(), response.field("Connection"));
                 assert_eq!(answered, (told, Some("close")), "{head}");
             }
             assert_eq!(serving.state(), before, "{head}");
@@ -493,8 +505,8 @@ fn s9112_2_3_http_0_9_is_refused() {
     for line in ["GET /persons", "GET /persons HTTP/1.2", "GET / HTTP/1"] {
         let mut client = serving.client();
         client.send(format!("{line}\r\nHost: x\r\n\r\n{smuggled}"));
-        let answer = client.receive();
-        assert_eq!((answer.status, &*answer.content), (400, ""), "{line}");
+        let response = client.receive();
+        assert_eq!((response.status, &*response.content), (400, ""), "{line}");
         assert!(client.is_closed(), "{line}");
         assert_eq!(serving.state(), before, "{line}");
     }
@@ -507,8 +519,8 @@ fn s9_3_2_head_is_never_answered_with_content() {
     serving.create("1");
     for fields in ["", "Host: a\r\nHost: b\r\n", "Host: a b\r\n"] {
         let mut client = serving.client();
-        let answer = client.ask(format!("HEAD /persons/1 HTTP/1.1\r\n{fields}\r\n"));
-        assert_eq!(answer.status, 400);
+        let response = client.ask(format!("HEAD /persons/1 HTTP/1.1\r\n{fields}\r\n"));
+        assert_eq!(response.status, 400);
         assert_eq!(
             client.ask(GET).status,
             200,
@@ -531,10 +543,10 @@ fn s9112_6_content_of_any_length() {
         let content = format!(r#"{{"person_name": "{name}"}}"#);
         let expected = if length > 65_536 { 413 } else { 200 };
 
-        let answer = client.ask(request("PUT /persons/1", "If-Match: *\r\n", &content));
-        assert_eq!(answer.status, expected, "{length}");
+        let response = client.ask(request("PUT /persons/1", "If-Match: *\r\n", &content));
+        assert_eq!(response.status, expected, "{length}");
         if expected == 413 {
-            assert_eq!(answer.message(), "The content is longer than 65536 bytes");
+            assert_eq!(response.message(), "The content is longer than 65536 bytes");
         }
 
         let mut chunked = String::from(
@@ -546,12 +558,12 @@ fn s9112_6_content_of_any_length() {
         }
         chunked += "0\r\n\r\n";
         let mut other = serving.client();
-        let answer = other.ask(chunked);
-        assert_eq!(answer.status, expected, "{length}");
+        let response = other.ask(chunked);
+        assert_eq!(response.status, expected, "{length}");
         match expected {
             200 => assert_eq!(other.ask(GET).status, 200, "after chunks, too"),
             _ => assert!(
-                answer
+                response
                     .fields
                     .contains(&("Connection".into(), "close".into()))
             ),
@@ -572,8 +584,8 @@ fn content_where_nobody_needs_it_is_passed_over() {
             "OPTIONS *",
             "GET /nothing",
         ] {
-            let answer = client.ask(request(line, "", &content));
-            assert!([200, 404].contains(&answer.status));
+            let response = client.ask(request(line, "", &content));
+            assert!([200, 404].contains(&response.status));
         }
         assert_eq!(
             client
@@ -735,18 +747,22 @@ fn s9112_6_3_untrustworthy_framing() {
             let mut client = serving.client();
             let head =
                 format!("{method} /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\n{fields}");
-            let answer = client.ask(format!("{head}\r\n\r\n{content}{smuggled}"));
+            let response = client.ask(format!("{head}\r\n\r\n{content}{smuggled}"));
             let status = if message == long { 413 } else { 400 };
             if is_hyper() && [both, length].contains(&message) {
                 // RFC 9112 lets a server go by the chunks where there is a length beside them, if
                 // it ends the connection then. What is no length hyper refuses by itself.
-                let known = [200, 400].contains(&answer.status);
+                let known = [200, 400].contains(&response.status);
                 assert!(known && client.is_closed(), "{fields}");
-            } else if is_hyper() && answer.content.is_empty() {
-                assert_eq!((answer.status, client.is_closed()), (400, true), "{fields}");
+            } else if is_hyper() && response.content.is_empty() {
+                assert_eq!(
+                    (response.status, client.is_closed()),
+                    (400, true),
+                    "{fields}"
+                );
             } else {
                 assert_eq!(
-                    (answer.status, answer.message().trim_end()),
+                    (response.status, response.message().trim_end()),
                     (status, message),
                     "{fields}"
                 );
@@ -761,11 +777,11 @@ fn s9112_6_3_untrustworthy_framing() {
         }
     }
     let serving = Serving::start();
-    let answer = serving
+    let response = serving
         .client()
         .ask("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
-    assert_eq!(answer.status, 400);
-    assert!(is_hyper() || answer.message() == encoding);
+    assert_eq!(response.status, 400);
+    assert!(is_hyper() || response.message() == encoding);
 }
 
 #[test]
@@ -773,9 +789,9 @@ fn s15_5_15_target_too_long() {
     let serving = Serving::start();
     let target = |length: usize| format!("GET /{}", "x".repeat(length - 1));
     assert_eq!(serving.ask(&target(8192), "", "").status, 404);
-    let answer = serving.ask(&target(8193), "", "");
+    let response = serving.ask(&target(8193), "", "");
     assert_eq!(
-        (answer.status, &*answer.message()),
+        (response.status, &*response.message()),
         (414, "The request target is longer than 8192 bytes")
     );
 }
@@ -795,10 +811,10 @@ fn announcing_terabytes_ends_nothing() {
             "Connection: close\r\n",
         ] {
             let mut client = serving.client();
-            let answer = client.ask(format!(
+            let response = client.ask(format!(
                 "{method} /persons/1 HTTP/1.1\r\nHost: x\r\n{fields}Content-Length: 10000000000000\r\n\r\n"
             ));
-            assert_eq!(answer.status, 413, "{method} {fields}");
+            assert_eq!(response.status, 413, "{method} {fields}");
             held.push(client);
         }
     }
@@ -816,13 +832,13 @@ fn the_limit_is_whoever_runs_the_server_to_choose() {
         for length in [20, 100_000, 1_999_999, 2_000_001] {
             let name = "x".repeat(length - r#"{"person_name": ""}"#.len());
             let content = format!(r#"{{"person_name": "{name}"}}"#);
-            let answer = serving.ask("PUT /persons/1", "If-None-Match: *\r\n", &content);
+            let response = serving.ask("PUT /persons/1", "If-None-Match: *\r\n", &content);
             let taken = length as u64 <= limit;
             assert_eq!(
-                answer.status == 413,
+                response.status == 413,
                 !taken,
                 "{length} of {limit}: {}",
-                answer.status
+                response.status
             );
         }
     }

@@ -14,7 +14,7 @@ use crate::support::client::{Client, request};
 use crate::support::cluster::{Cluster, Schema};
 use crate::support::serving::Program;
 
-/// How long any answer may take.
+/// How long any response may take.
 const BOUND: Duration = Duration::from_secs(8);
 
 /// Longer than anything takes that is not stuck.
@@ -80,8 +80,8 @@ fn start(schema: &Schema) -> Program {
 
 fn put(program: &Program, id: &str) {
     let put = request(&format!("PUT /notes/{id}"), "If-None-Match: *\r\n", "{}");
-    let answer = Client::connect(program.address).ask(put);
-    assert_eq!(answer.status, 201, "{answer:?}");
+    let response = Client::connect(program.address).ask(put);
+    assert_eq!(response.status, 201, "{response:?}");
 }
 
 /// So many clients ask at once. Returns how many got which status; all within the bound, and those
@@ -97,17 +97,17 @@ fn ask_all(
             let request = line(client);
             scope.spawn(move || {
                 let start = Instant::now();
-                let answer = Client::connect(program.address).ask(request);
-                (answer, start.elapsed())
+                let response = Client::connect(program.address).ask(request);
+                (response, start.elapsed())
             })
         };
         let asking: Vec<_> = (0..clients).map(ask).collect();
         for asked in asking {
-            let (answer, took) = asked.join().unwrap();
-            assert!(took < BOUND, "{took:?}: {answer:?}");
-            let retry = (answer.status == 503).then_some("1");
-            assert_eq!(answer.field("Retry-After"), retry);
-            *statuses.entry(answer.status).or_default() += 1;
+            let (response, took) = asked.join().unwrap();
+            assert!(took < BOUND, "{took:?}: {response:?}");
+            let retry = (response.status == 503).then_some("1");
+            assert_eq!(response.field("Retry-After"), retry);
+            *statuses.entry(response.status).or_default() += 1;
         }
     });
     statuses
@@ -292,7 +292,7 @@ fn hold<'a>(
 
 /// The commit is under way, and performed when the process goes on.
 #[test]
-fn a_commit_without_an_answer_is_unconfirmed() {
+fn a_commit_without_a_response_is_unconfirmed() {
     let Some(cluster) = Cluster::start() else {
         return;
     };
@@ -324,7 +324,7 @@ fn a_commit_without_an_answer_is_unconfirmed() {
     });
 }
 
-/// A connection that nothing was asked on: one call gets no answer, and the others go on.
+/// A connection that nothing was asked on: one call gets no response, and the others go on.
 #[test]
 fn an_idle_process_is_stopped() {
     let Some(cluster) = Cluster::start() else {

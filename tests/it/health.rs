@@ -7,7 +7,7 @@ use std::thread;
 use ifmatch::{Collection, Collections, MemoryStore, Profile, StoreError, Token};
 
 use crate::support::api::Api;
-use crate::support::client::{Answer, request};
+use crate::support::client::{RawResponse, request};
 use crate::support::serving::{Serving, is_hyper, options};
 use crate::support::watched::{Call, Watched};
 
@@ -68,17 +68,17 @@ fn gated() -> (Serving, Arc<Gate>) {
 }
 
 #[track_caller]
-fn healthy(answer: &Answer) {
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.field("Cache-Control"), Some("no-store"));
-    assert_eq!(answer.field("ETag"), None);
+fn healthy(response: &RawResponse) {
+    assert_eq!(response.status, 200, "{response:?}");
+    assert_eq!(response.field("Cache-Control"), Some("no-store"));
+    assert_eq!(response.field("ETag"), None);
 }
 
 #[track_caller]
-fn unhealthy(answer: &Answer) {
-    assert_eq!(answer.status, 503, "{answer:?}");
-    assert_eq!(answer.field("Cache-Control"), Some("no-store"));
-    assert_eq!(answer.field("Retry-After"), Some("1"));
+fn unhealthy(response: &RawResponse) {
+    assert_eq!(response.status, 503, "{response:?}");
+    assert_eq!(response.field("Cache-Control"), Some("no-store"));
+    assert_eq!(response.field("Retry-After"), Some("1"));
 }
 
 #[test]
@@ -98,10 +98,10 @@ fn a_store_that_hangs_is_unhealthy_until_it_answers() {
     thread::scope(|scope| {
         let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
         for asked in asking {
-            let answer = asked.join().unwrap();
-            unhealthy(&answer);
+            let response = asked.join().unwrap();
+            unhealthy(&response);
             let told = "The store failed; try again in a second";
-            assert_eq!(answer.message(), told);
+            assert_eq!(response.message(), told);
         }
     });
     unhealthy(&serving.ask("HEAD /health", "", ""));
@@ -201,10 +201,10 @@ fn the_health_has_no_validators_and_is_under_the_prefix() {
         ("GET /api/v1/health", &[("If-None-Match", "\"x\"")], 200),
         ("HEAD /api/v1/health", &[("If-None-Match", "*")], 304),
     ] {
-        let answer = api.ask(line, fields, "");
-        assert_eq!(answer.status(), status, "{line} {fields:?}");
-        assert_eq!(answer.field("Cache-Control"), Some("no-store"));
-        assert_eq!(answer.field("ETag"), None);
+        let response = api.ask(line, fields, "");
+        assert_eq!(response.status(), status, "{line} {fields:?}");
+        assert_eq!(response.field("Cache-Control"), Some("no-store"));
+        assert_eq!(response.field("ETag"), None);
     }
     // Without a collection the store is not called.
     api.policy.collections = Collections::new([]).unwrap();

@@ -44,7 +44,7 @@ fn connections_beyond_the_limit_wait_for_a_permit() {
     assert!(idle.iter_mut().any(|client| client.try_ask(GET).is_err()));
 }
 
-/// The idle timeout begins again with each answer.
+/// The idle timeout begins again with each response.
 #[test]
 fn a_connection_in_use_does_not_time_out() {
     let serving = serve(MemoryStore::new(), 256, 1);
@@ -56,15 +56,15 @@ fn a_connection_in_use_does_not_time_out() {
     }
     // It also begins again after a request that waited for longer than the timeout.
     let waits = "If-None-Match: *\r\nPrefer: wait=2\r\n";
-    let answer = client.ask(request("GET /persons/1", waits, ""));
-    assert_eq!(answer.status, 304);
+    let response = client.ask(request("GET /persons/1", waits, ""));
+    assert_eq!(response.status, 304);
     assert_eq!(client.ask(GET).status, 200);
     assert!(client.is_closed(), "it is idle now");
 }
 
-/// A short answer is written as one buffer, a longer one as head and content.
+/// A short response is written as one buffer, a longer one as head and content.
 #[test]
-fn answers_around_the_length_of_one_write_are_complete() {
+fn responses_around_the_length_of_one_write_are_complete() {
     let serving = serve(MemoryStore::new(), 256, 20);
     serving.create("1");
     let mut client = serving.client();
@@ -72,9 +72,9 @@ fn answers_around_the_length_of_one_write_are_complete() {
         let name = "x".repeat(length);
         let content = format!(r#"{{"person_name": "{name}"}}"#);
         let put = request("PUT /persons/1", "If-Match: *\r\n", &content);
-        for answer in [client.ask(put), client.ask(GET)] {
-            assert_eq!(answer.status, 200);
-            assert!(answer.content.contains(&format!("\"{name}\"")));
+        for response in [client.ask(put), client.ask(GET)] {
+            assert_eq!(response.status, 200);
+            assert!(response.content.contains(&format!("\"{name}\"")));
         }
     }
 }
@@ -201,7 +201,7 @@ fn a_stopping_server_waits_no_longer_than_its_timeout() {
     client.send(format!("{GET}{HALF}"));
     assert_eq!(client.receive().status, 200);
     serving.running.take().unwrap().stop();
-    // There may be an answer 408.
+    // There may be a response 408.
     assert!(client.try_receive().is_ok_and(|told| told.status == 408) || client.is_closed());
 }
 
@@ -216,7 +216,7 @@ fn refused_content_is_not_read_without_end() {
     assert!(taken.count() < 100);
 }
 
-/// While a long list is made, the event loop answers other requests. Short answers are made on the
+/// While a long list is made, the event loop answers other requests. Short responses are made on the
 /// event loop.
 #[test]
 fn long_lists_are_made_on_store_threads() {
@@ -242,8 +242,8 @@ fn long_lists_are_made_on_store_threads() {
         ("/persons?limit=100", "", false),
         ("/persons", "If-None-Match: \"x\"\r\n", false),
     ] {
-        let answer = serving.ask(&format!("GET {target}"), fields, "");
-        assert_eq!(answer.status, 200, "{target}");
+        let response = serving.ask(&format!("GET {target}"), fields, "");
+        assert_eq!(response.status, 200, "{target}");
         assert_eq!(threads.try_recv(), Ok(beside), "{target} {fields}");
     }
     // And the list that a failed write prefers to be sent.
@@ -251,8 +251,8 @@ fn long_lists_are_made_on_store_threads() {
         ("If-Match: \"x\"\r\nPrefer: return=representation\r\n", 412),
         ("If-None-Match: *\r\nPrefer: return=representation\r\n", 412),
     ] {
-        let answer = serving.ask("POST /%70ersons", fields, "");
-        assert_eq!(answer.status, status);
+        let response = serving.ask("POST /%70ersons", fields, "");
+        assert_eq!(response.status, status);
         assert_eq!(threads.try_recv(), Ok(true), "{fields}");
     }
 }

@@ -22,14 +22,14 @@ fn ask(
     line: &str,
     fields: &str,
     content: &str,
-) -> crate::support::client::Answer {
+) -> crate::support::client::RawResponse {
     Client::connect(program.address).ask(request(line, fields, content))
 }
 
 fn get(program: &Program, target: &str) -> Value {
-    let answer = ask(program, &format!("GET {target}"), "", "");
-    assert_eq!(answer.status, 200, "{answer:?}");
-    serde_json::from_str(&answer.content).unwrap()
+    let response = ask(program, &format!("GET {target}"), "", "");
+    assert_eq!(response.status, 200, "{response:?}");
+    serde_json::from_str(&response.content).unwrap()
 }
 
 fn ids(list: &Value) -> Vec<&str> {

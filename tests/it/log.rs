@@ -38,7 +38,7 @@ fn next(lines: &Receiver<String>) -> String {
 }
 
 #[test]
-fn each_answer_is_a_line() {
+fn each_response_is_a_line() {
     let address = "127.0.0.1:0".parse().unwrap();
     let server = Server::bind(address, MemoryStore::new(), options()).unwrap();
     let (sender, lines) = channel();
@@ -154,7 +154,7 @@ impl Write for Stuck {
 
 /// Neither when the queue of the log is full nor when it is not: the server also ends.
 #[test]
-fn a_sink_that_blocks_delays_no_answer() {
+fn a_sink_that_blocks_delays_no_response() {
     // More than the queue of the log holds, and fewer.
     for requests in [5_000, 10] {
         let address = "127.0.0.1:0".parse().unwrap();
@@ -224,10 +224,10 @@ fn failures_are_logged_once() {
         "/persons",
         "/persons/1",
     ] {
-        let answer = client.ask(request(&format!("GET {target}"), "", ""));
+        let response = client.ask(request(&format!("GET {target}"), "", ""));
         let expected = if target == "/" { 200 } else { 503 };
-        assert_eq!(answer.status, expected);
-        assert!(!answer.content.contains("disk") && !answer.content.contains("reason"));
+        assert_eq!(response.status, expected);
+        assert!(!response.content.contains("disk") && !response.content.contains("reason"));
     }
     running.stop();
     let told: Vec<_> = lines.try_iter().collect();

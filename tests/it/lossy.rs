@@ -1,8 +1,8 @@
-//! Clients whose connection is cut before the answer in one of ten requests, and which repeat it then.
+//! Clients whose connection is cut before the response in one of ten requests, and which repeat it then.
 
 use std::thread;
 
-use crate::support::client::{Answer, Client, request};
+use crate::support::client::{Client, RawResponse, request};
 use crate::support::dice::Dice;
 use crate::support::serving::Serving;
 
@@ -35,8 +35,8 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// Sends one write, again and again until its answer comes through.
-    fn write(&mut self, line: &str, fields: &str, content: &str) -> Answer {
+    /// Sends one write, again and again until its response comes through.
+    fn write(&mut self, line: &str, fields: &str, content: &str) -> RawResponse {
         self.writes += 1;
         let key = if self.keys {
             format!("Idempotency-Key: \"{} {}\"\r\n", self.name, self.writes)
@@ -49,7 +49,7 @@ impl<'a> Caller<'a> {
                 return self.client.ask(&write);
             }
             self.client.send(&write);
-            // The answer is on its way, or not even that.
+            // The response is on its way, or not even that.
             if self.dice.roll(2) == 0 {
                 self.client.wait();
             }
@@ -82,12 +82,12 @@ fn run(serving: &Serving, name: usize, keys: bool) -> Run {
         let content = format!(r#"{{"n": {step}}}"#);
         let fields = format!("If-Match: {tag}\r\nContent-Type: application/merge-patch+json\r\n");
         let method = ["PUT", "PATCH"][step % 2];
-        let answer = caller.write(&format!("{method} {path}"), &fields, &content);
-        if answer.status != 200 {
-            assert_eq!(answer.status, 412, "{answer:?}");
+        let response = caller.write(&format!("{method} {path}"), &fields, &content);
+        if response.status != 200 {
+            assert_eq!(response.status, 412, "{response:?}");
             conflicts += 1;
         }
-        answer.field("ETag").unwrap().clone_into(&mut tag);
+        response.field("ETag").unwrap().clone_into(&mut tag);
     }
     for step in 0..STEPS / 4 {
         let (kept, removed) = (

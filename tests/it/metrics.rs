@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use ifmatch::{Profile, Token};
 
-use crate::support::client::{Answer, request};
+use crate::support::client::{RawResponse, request};
 use crate::support::serving::{Program, Serving, is_hyper};
 
 /// The samples by name and labels. Checks that every line has the text format 0.0.4.
-fn samples(answer: &Answer) -> BTreeMap<String, u64> {
-    assert_eq!(answer.status, 200, "{answer:?}");
+fn samples(response: &RawResponse) -> BTreeMap<String, u64> {
+    assert_eq!(response.status, 200, "{response:?}");
     let format = "text/plain; version=0.0.4; charset=utf-8";
-    assert_eq!(answer.field("Content-Type"), Some(format));
-    assert_eq!(answer.field("Cache-Control"), Some("no-store"));
+    assert_eq!(response.field("Content-Type"), Some(format));
+    assert_eq!(response.field("Cache-Control"), Some("no-store"));
     let mut samples = BTreeMap::new();
     let (mut family, mut kind) = (String::new(), String::new());
     let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-    for line in answer.content.split_terminator('\n') {
+    for line in response.content.split_terminator('\n') {
         if let Some(help) = line.strip_prefix("# HELP ") {
             let (name, help) = help.split_once(' ').unwrap();
             assert!(
@@ -57,7 +57,7 @@ fn samples(answer: &Answer) -> BTreeMap<String, u64> {
             assert_eq!(before, None, "{line}");
         }
     }
-    assert!(answer.content.ends_with('\n'));
+    assert!(response.content.ends_with('\n'));
     samples
 }
 
@@ -155,10 +155,10 @@ fn connections_and_requests_that_wait_are_counted() {
 fn metrics_are_off_by_default_and_need_the_token() {
     let plain = Serving::start();
     for line in ["GET /metrics", "OPTIONS /metrics", "PUT /metrics"] {
-        let answer = plain.ask(line, "", "");
+        let response = plain.ask(line, "", "");
         let nothing = plain.ask(&line.replace("metrics", "nothing"), "", "");
         assert_eq!(
-            (answer.status, answer.content),
+            (response.status, response.content),
             (404, nothing.content),
             "{line}"
         );
@@ -196,7 +196,7 @@ fn the_program_has_metrics_if_the_flag_is_set() {
     for (flags, status) in [(&["--metrics"][..], 200), (&[], 404)] {
         let program = Program::start(flags);
         let mut client = crate::support::client::Client::connect(program.address);
-        let answer = client.ask(request("GET /metrics", "", ""));
-        assert_eq!(answer.status, status);
+        let response = client.ask(request("GET /metrics", "", ""));
+        assert_eq!(response.status, status);
     }
 }

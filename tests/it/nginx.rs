@@ -93,7 +93,7 @@ fn nginx_in_front_reads_what_others_do_not() {
         return skipped("nginx");
     };
     drop(do_not_read(nginx.address));
-    // The preconditions come through, and so do the answers.
+    // The preconditions come through, and so do the responses.
     let mut client = Client::connect(nginx.address);
     let fetched = client.ask(request("GET /persons/1", "", ""));
     let tag = fetched.field("ETag").unwrap();
@@ -128,12 +128,12 @@ fn nginx_in_front_serves_all_but_what_tiny_http_cannot_read() {
         for field in ["X-Name: \u{e9}\r\n", "Cookie: name=\u{e9}\r\n"] {
             // nginx sends it to the one, and because that does not answer, to the other.
             let mut client = Client::connect(nginx.address);
-            let answer = client.ask(request("GET /persons", field, ""));
-            assert_eq!(answer.status, status, "{door} {field}");
+            let response = client.ask(request("GET /persons", field, ""));
+            assert_eq!(response.status, status, "{door} {field}");
             for _ in 0..8 {
                 let mut others = Client::connect(nginx.address);
-                let answer = others.ask(request("GET /persons", "", ""));
-                assert_eq!(answer.status, 200, "{door}, after {field}");
+                let response = others.ask(request("GET /persons", "", ""));
+                assert_eq!(response.status, 200, "{door}, after {field}");
             }
         }
     }

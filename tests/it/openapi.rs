@@ -1,4 +1,4 @@
-//! The description of the API, held against the answers.
+//! The description of the API, held against the responses.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -11,11 +11,11 @@ use ifmatch::{
 };
 use serde_json::Value;
 
-use crate::support::client::{Answer, request};
+use crate::support::client::{RawResponse, request};
 use crate::support::serving::{Serving, options};
 use crate::support::watched::{Call, Watched};
 
-/// What is served where a description is held against the answers.
+/// What is served where a description is held against the responses.
 fn collections() -> Collections {
     let notes = Collection::new("notes").unwrap();
     Collections::new([Collection::persons(), notes]).unwrap()
@@ -29,8 +29,8 @@ fn served(prefix: &str) -> String {
     };
     let target = format!("{prefix}/openapi.json");
     let request = Request::new(Method::Get, &target);
-    let answer = respond(&MemoryStore::new(), &policy, &request, SystemTime::now());
-    String::from_utf8(answer.content().to_vec()).unwrap()
+    let response = respond(&MemoryStore::new(), &policy, &request, SystemTime::now());
+    String::from_utf8(response.content().to_vec()).unwrap()
 }
 
 fn document() -> &'static Value {
@@ -62,7 +62,7 @@ fn path(target: &str) -> Option<&'static str> {
     Some(path)
 }
 
-/// Framing, and what every answer has, is not for a description of the API.
+/// Framing, and what every response has, is not for a description of the API.
 const OF_EVERY_ANSWER: [&str; 5] = [
     "Date",
     "Server",
@@ -71,33 +71,33 @@ const OF_EVERY_ANSWER: [&str; 5] = [
     "Connection",
 ];
 
-/// Fails unless the document has this answer to this request line. Answers that `tiny_http` gives
+/// Fails unless the document has this response to this request line. Answers that `tiny_http` gives
 /// by itself, the 408 of the other door, and those to methods and targets that there are not, are
 /// not in it.
 #[track_caller]
-pub fn is_documented(request: &[u8], answer: &Answer) {
+pub fn is_documented(request: &[u8], response: &RawResponse) {
     let text = String::from_utf8_lossy(request);
     let mut words = text.lines().next().unwrap_or_default().split(' ');
     let (method, target) = (words.next().unwrap(), words.next().unwrap_or_default());
     let operation = path(target)
         .and_then(|path| document()["paths"][path].get(method.to_ascii_lowercase()))
         .filter(|_| method.bytes().all(|b| b.is_ascii_uppercase()));
-    let ours = answer
+    let ours = response
         .field("Server")
         .is_some_and(|server| server.starts_with("ifmatch/"));
     let Some(operation) =
-        operation.filter(|_| ours && answer.status >= 200 && answer.status != 408)
+        operation.filter(|_| ours && response.status >= 200 && response.status != 408)
     else {
         return;
     };
-    let status = answer.status.to_string();
-    let response = operation["responses"].get(&status);
-    let response = resolved(response.unwrap_or_else(|| panic!("{method} {target} {status}")));
-    for (name, value) in &answer.fields {
+    let status = response.status.to_string();
+    let documented = operation["responses"].get(&status);
+    let documented = resolved(documented.unwrap_or_else(|| panic!("{method} {target} {status}")));
+    for (name, value) in &response.fields {
         if OF_EVERY_ANSWER.contains(&name.as_str()) || name == "Upgrade" {
             continue;
         }
-        let headers = response["headers"].as_object().into_iter().flatten();
+        let headers = documented["headers"].as_object().into_iter().flatten();
         let header = headers
             .filter(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, header)| header)
@@ -106,16 +106,16 @@ pub fn is_documented(request: &[u8], answer: &Answer) {
             resolved(header.unwrap_or_else(|| panic!("{method} {target} {status} {name}")));
         check(&header["schema"], &Value::String(value.clone()), name);
     }
-    if let Some(content_type) = answer.field("Content-Type") {
-        let content = response["content"].get(content_type);
+    if let Some(content_type) = response.field("Content-Type") {
+        let content = documented["content"].get(content_type);
         let content =
             content.unwrap_or_else(|| panic!("{method} {target} {status} {content_type}"));
         if method != "HEAD" {
             let is_text = content_type.starts_with("text/");
             let value = if is_text {
-                Value::String(answer.content.clone())
+                Value::String(response.content.clone())
             } else {
-                serde_json::from_str(&answer.content).unwrap()
+                serde_json::from_str(&response.content).unwrap()
             };
             check(
                 &content["schema"],
@@ -192,7 +192,7 @@ fn fits(schema: &'static Value, value: &Value) -> bool {
         })
 }
 
-/// Serves the collections with the answers of this profile.
+/// Serves the collections with the responses of this profile.
 fn serve(profile: Profile, configure: impl FnOnce(&mut Access)) -> Serving {
     Serving::configured(|options| {
         options.policy.profile = profile;
@@ -310,7 +310,7 @@ fn provoke(method: &str, path: &str, status: u16) -> (Serving, String) {
 const PROVOKED_AT_ONCE: usize = 16;
 
 #[test]
-fn every_documented_answer_can_be_had() {
+fn every_documented_response_can_be_had() {
     let mut documented: Vec<(String, &str, u16)> = Vec::new();
     for (path, item) in document()["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
@@ -326,8 +326,8 @@ fn every_documented_answer_can_be_had() {
             scope.spawn(move || {
                 for (method, path, status) in part {
                     let (serving, request) = provoke(method, path, *status);
-                    let answer = serving.client().ask(request);
-                    assert_eq!(answer.status, *status, "{method} {path}");
+                    let response = serving.client().ask(request);
+                    assert_eq!(response.status, *status, "{method} {path}");
                 }
             });
         }
@@ -339,8 +339,8 @@ fn every_documented_answer_can_be_had() {
 fn the_methods_are_those_of_allow() {
     let serving = serve(Profile::Compatible, |_| ());
     for (path, item) in document()["paths"].as_object().unwrap() {
-        let answer = serving.ask(&format!("OPTIONS {}", path.replace("{id}", "1")), "", "");
-        let allowed: BTreeSet<_> = answer
+        let response = serving.ask(&format!("OPTIONS {}", path.replace("{id}", "1")), "", "");
+        let allowed: BTreeSet<_> = response
             .field("Allow")
             .unwrap()
             .split(", ")
@@ -421,8 +421,8 @@ fn the_schema_is_that_of_the_collection() {
     let mut policy = Policy::default();
     policy.collections = Collections::new([notes]).unwrap();
     let request = Request::new(Method::Get, "/openapi.json");
-    let answer = respond(&MemoryStore::new(), &policy, &request, SystemTime::now());
-    let described: Value = serde_json::from_slice(answer.content()).unwrap();
+    let response = respond(&MemoryStore::new(), &policy, &request, SystemTime::now());
+    let described: Value = serde_json::from_slice(response.content()).unwrap();
     let schemas = &described["components"]["schemas"];
     // What was read can be sent back.
     let mut state = schema.clone();
@@ -468,8 +468,8 @@ fn a_schema_stays_as_it_was_given() {
         let served = Collections::new([collection.with_schema(schema.clone())]);
         policy.collections = served.unwrap();
         let request = Request::new(Method::Get, "/openapi.json");
-        let answer = respond(&MemoryStore::new(), &policy, &request, SystemTime::now());
-        let described: Value = serde_json::from_slice(answer.content()).unwrap();
+        let response = respond(&MemoryStore::new(), &policy, &request, SystemTime::now());
+        let described: Value = serde_json::from_slice(response.content()).unwrap();
         for kind in ["new", "state", "document"] {
             let shown = &described["components"]["schemas"][format!("{name}.{kind}")];
             for (member, value) in schema["properties"].as_object().unwrap() {
@@ -487,9 +487,9 @@ fn a_schema_stays_as_it_was_given() {
                 assert!(names.contains(member), "{kind}: {required:?}");
             }
         }
-        // The answers themselves are still described with what any answer may have.
-        let answer = described.pointer(&format!("/paths/~1{name}/get/responses/200/headers"));
-        assert!(answer.unwrap().get("Vary").is_some());
+        // The responses themselves are still described with what any response may have.
+        let response = described.pointer(&format!("/paths/~1{name}/get/responses/200/headers"));
+        assert!(response.unwrap().get("Vary").is_some());
     }
 }
 

@@ -30,10 +30,10 @@ fn follow(api: &Api, target: &str) -> Vec<Vec<String>> {
     let mut pages = Vec::new();
     let mut next = Some(target.to_owned());
     while let Some(target) = next {
-        let answer = api.ask(&format!("GET {target}"), &[], "");
-        assert_eq!(answer.status(), 200, "{target}");
-        pages.push(ids(&text(&answer)));
-        let links = answer.field("Link").unwrap();
+        let response = api.ask(&format!("GET {target}"), &[], "");
+        assert_eq!(response.status(), 200, "{target}");
+        pages.push(ids(&text(&response)));
+        let links = response.field("Link").unwrap();
         assert!(link(links, "first").is_some());
         next = link(links, "next");
         assert!(pages.len() < 100);
@@ -102,14 +102,14 @@ fn rfc8288_links() {
         ("?limit=1&after=2", "</persons?limit=1>; rel=\"first\""),
         ("?limit=3", "</persons?limit=3>; rel=\"first\""),
     ] {
-        let answer = api.ask(&format!("GET /persons{query}"), &[], "");
-        assert_eq!(answer.field("Link"), Some(expected), "{query}");
+        let response = api.ask(&format!("GET /persons{query}"), &[], "");
+        assert_eq!(response.field("Link"), Some(expected), "{query}");
         let head = api.ask(&format!("HEAD /persons{query}"), &[], "");
         assert_eq!(head.field("Link"), Some(expected));
     }
     api.create("3 &!", "x");
-    let answer = api.ask("GET /persons?limit=3", &[], "");
-    let next = link(answer.field("Link").unwrap(), "next");
+    let response = api.ask("GET /persons?limit=3", &[], "");
+    let next = link(response.field("Link").unwrap(), "next");
     assert_eq!(next.as_deref(), Some("/persons?limit=3&after=3%20%26"));
 }
 
@@ -130,8 +130,8 @@ fn a_page_begins_after_any_text() {
         ("&&after=b&", &[]),
         ("%61fter=b", &[]),
     ] {
-        let answer = api.ask(&format!("GET /persons?{query}"), &[], "");
-        assert_eq!(ids(&text(&answer)), expected, "{query}");
+        let response = api.ask(&format!("GET /persons?{query}"), &[], "");
+        assert_eq!(ids(&text(&response)), expected, "{query}");
     }
 }
 
@@ -184,9 +184,9 @@ fn parameters_that_are_none() {
     ] {
         // The query is checked before the preconditions are evaluated.
         for fields in [&[][..], &[("If-None-Match", "*")], &[("If-Match", "\"x\"")]] {
-            let answer = api.ask(&format!("GET /persons?{query}"), fields, "");
+            let response = api.ask(&format!("GET /persons?{query}"), fields, "");
             assert_eq!(
-                (answer.status(), message(&answer)),
+                (response.status(), message(&response)),
                 (400, expected.clone()),
                 "{query}"
             );
@@ -207,20 +207,20 @@ fn s13_1_2_every_page_is_revalidated_by_the_tag_of_the_list() {
     let later = api.ask("GET /persons?limit=1&after=2", &[], "");
     assert_eq!(tag(&first), tag(&later));
     for target in ["/persons?limit=1", "/persons?limit=1&after=2", "/persons"] {
-        let answer = api.ask(
+        let response = api.ask(
             &format!("GET {target}"),
             &[("If-None-Match", &tag(&first))],
             "",
         );
-        assert_eq!(answer.status(), 304);
+        assert_eq!(response.status(), 304);
     }
     api.create("4", "x");
-    let answer = api.ask(
+    let response = api.ask(
         "GET /persons?limit=1",
         &[("If-None-Match", &tag(&first))],
         "",
     );
-    assert_eq!(answer.status(), 200);
+    assert_eq!(response.status(), 200);
 }
 
 /// A page of long names would be long.

@@ -9,9 +9,9 @@
 //! ```
 //!
 //! - LEVEL is `must`, if the RFC says so, or if two readers could end the message at two places
-//!   otherwise; `should`; or `may`, where every reasonable answer is right.
+//!   otherwise; `should`; or `may`, where every reasonable response is right.
 //! - ANSWERS are the statuses that are right, with `/` between them; `refuse` is any status from 400
-//!   on, and the end of the connection without an answer. `200,404` are the answers to two requests.
+//!   on, and the end of the connection without a response. `200,404` are the responses to two requests.
 //! - THEN is what becomes of the connection: it `stays`, it `ends`, or `either`. Another request
 //!   follows the bytes at once, and is performed if the connection stays.
 //! - In BYTES `\r`, `\n`, `\t`, `\0`, `\xHH` and `\\` are escapes. `<end>` means that no request
@@ -52,7 +52,7 @@ struct Probe {
     name: &'static str,
     level: &'static str,
     /// The statuses that are right, for each request.
-    answers: Vec<Vec<&'static str>>,
+    responses: Vec<Vec<&'static str>>,
     then: &'static str,
     bytes: &'static str,
     /// What the door under test answers instead.
@@ -67,25 +67,25 @@ fn probes() -> Vec<Probe> {
             probes.last_mut().unwrap().bytes = bytes;
         } else if let Some(departure) = line.strip_prefix("! ") {
             let (of, departure) = departure.split_once(": ").unwrap();
-            let (answer, reason) = departure.split_once(": ").expect(line);
+            let (response, reason) = departure.split_once(": ").expect(line);
             assert!(["tiny_http", "hyper"].contains(&of) && !reason.is_empty());
             if of == door {
-                probes.last_mut().unwrap().departure = Some(answer);
+                probes.last_mut().unwrap().departure = Some(response);
             }
         } else if !line.is_empty() && !line.starts_with('#') {
             let (name, expected) = line.split_once(": ").expect(line);
             let words: Vec<_> = expected.split(' ').collect();
-            let [level, answers, then] = words[..] else {
+            let [level, responses, then] = words[..] else {
                 panic!("{line}")
             };
             assert!(["must", "should", "may"].contains(&level), "{line}");
             assert!(["stays", "ends", "either"].contains(&then), "{line}");
             assert!(probes.iter().all(|other| other.name != name), "{line}");
-            let answers = answers.split(',').map(|one| one.split('/').collect());
+            let responses = responses.split(',').map(|one| one.split('/').collect());
             probes.push(Probe {
                 name,
                 level,
-                answers: answers.collect(),
+                responses: responses.collect(),
                 then,
                 bytes: "",
                 departure: None,
@@ -118,15 +118,15 @@ impl Probe {
         (message, is_followed)
     }
 
-    /// Whether this answer is one of the right ones.
+    /// Whether this response is one of the right ones.
     fn is_met(&self, seen: &Seen) -> bool {
         let is_right = |(right, status): (&Vec<&str>, &String)| {
             let is_refusal = status == "nothing" || **status >= *"400" && status.len() == 3;
             right.contains(&&**status) || right.contains(&"refuse") && is_refusal
         };
-        let are_right = self.answers.iter().zip(&seen.answers).all(is_right);
+        let are_right = self.responses.iter().zip(&seen.responses).all(is_right);
         let then = self.then == "either" || self.then == seen.then;
-        are_right && seen.answers.len() == self.answers.len() && then && seen.is_sound
+        are_right && seen.responses.len() == self.responses.len() && then && seen.is_sound
     }
 }
 
@@ -158,7 +158,7 @@ fn unescaped(text: &str) -> Vec<u8> {
 /// What a door answered.
 struct Seen {
     /// The statuses to as many requests as the probe has, or `nothing`.
-    answers: Vec<String>,
+    responses: Vec<String>,
     then: &'static str,
     /// Whether nothing but refusals came beside that, and all of it was well-formed.
     is_sound: bool,
@@ -166,12 +166,12 @@ struct Seen {
 
 impl std::fmt::Display for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.answers.join(","), self.then)?;
+        write!(f, "{} {}", self.responses.join(","), self.then)?;
         f.write_str(if self.is_sound { "" } else { " and more" })
     }
 }
 
-/// One answer, by its fields and its length.
+/// One response, by its fields and its length.
 struct Part {
     status: String,
     is_sound: bool,
@@ -264,16 +264,19 @@ impl<'a> Sent<'a> {
         let mut observer = self.observer();
         let performed = observer.ask("GET /persons/2 HTTP/1.1\r\nHost: x\r\n\r\n");
         let stays = performed.status == 200;
-        let count = self.probe.answers.len();
+        let count = self.probe.responses.len();
         let mut statuses = parts.iter().map(|part| part.status.clone());
-        let mut answers: Vec<_> = statuses.by_ref().take(count).collect();
+        let mut responses: Vec<_> = statuses.by_ref().take(count).collect();
         // An interim response is seen where there must be none.
-        if answers.first().is_some_and(|first| first.starts_with('1')) {
-            answers.extend(statuses.next());
-            answers = vec![answers.join("+")];
+        if responses
+            .first()
+            .is_some_and(|first| first.starts_with('1'))
+        {
+            responses.extend(statuses.next());
+            responses = vec![responses.join("+")];
         }
-        if answers.is_empty() {
-            answers.push("nothing".into());
+        if responses.is_empty() {
+            responses.push("nothing".into());
         }
         let rest: Vec<_> = statuses.collect();
         let (last, others) = match rest.split_last() {
@@ -285,10 +288,10 @@ impl<'a> Sent<'a> {
         let is_write = self.probe.bytes.starts_with("<put>")
             || self.probe.bytes.starts_with("<chunked>")
             || self.probe.bytes.starts_with("PUT ");
-        let may_change = is_write && answers.iter().any(|status| status.ends_with("200"));
+        let may_change = is_write && responses.iter().any(|status| status.ends_with("200"));
         assert!(may_change || now.content == self.before, "{:?}", self.probe);
         Seen {
-            answers,
+            responses,
             then: match (stays, has_ended) {
                 (true, _) => "stays",
                 (false, true) => "ends",

@@ -35,12 +35,13 @@ fn s13_2_2_of_writers_with_one_tag_exactly_one_wins() {
     let api = Api::compatible();
     let mut current = api.create("1", "Wim");
     for round in 0..200 {
-        let answers = race(|writer| {
+        let responses = race(|writer| {
             let content = format!(r#"{{"person_name": "{round}/{writer}"}}"#);
             api.ask("PUT /persons/1", &[("If-Match", &current)], &content)
         });
-        let (won, lost): (Vec<_>, Vec<_>) =
-            answers.iter().partition(|answer| answer.status() == 200);
+        let (won, lost): (Vec<_>, Vec<_>) = responses
+            .iter()
+            .partition(|response| response.status() == 200);
         assert_eq!((won.len(), lost.len()), (1, WRITERS - 1));
         let fetched = api.ask("GET /persons/1", &[], "");
         assert_eq!(text(&fetched), text(won[0]), "the state is the winner's");
@@ -62,8 +63,8 @@ fn s13_1_2_of_creators_exactly_one_creates() {
     for round in 0..100 {
         let target = format!("PUT /persons/{round}");
         let content = r#"{"person_name": "Wim"}"#;
-        let answers = race(|_| api.ask(&target, &[("If-None-Match", "*")], content));
-        exactly_one_creates(&answers);
+        let responses = race(|_| api.ask(&target, &[("If-None-Match", "*")], content));
+        exactly_one_creates(&responses);
     }
 }
 
@@ -73,21 +74,21 @@ fn s13_1_1_the_collection_is_guarded_too() {
     let api = Api::compatible();
     for round in 0..100 {
         let current = api.state().0;
-        let answers = race(|writer| {
+        let responses = race(|writer| {
             let content = format!(r#"{{"person_id": "{round}/{writer}", "person_name": "Wim"}}"#);
             api.ask("POST /persons", &[("If-Match", &current)], &content)
         });
-        exactly_one_creates(&answers);
+        exactly_one_creates(&responses);
     }
 }
 
 /// One has created, and all the others were told that they are late.
 #[track_caller]
-fn exactly_one_creates(answers: &[Response]) {
+fn exactly_one_creates(responses: &[Response]) {
     let count = |status| {
-        answers
+        responses
             .iter()
-            .filter(|answer| answer.status() == status)
+            .filter(|response| response.status() == status)
             .count()
     };
     assert_eq!((count(201), count(412)), (1, WRITERS - 1));
@@ -100,7 +101,7 @@ fn s13_2_2_of_clients_with_one_tag_exactly_one_wins() {
     let mut current = serving.create("1");
     let clients: Vec<_> = (0..WRITERS).map(|_| Mutex::new(serving.client())).collect();
     for round in 0..200 {
-        let answers = race(|writer| {
+        let responses = race(|writer| {
             let name = format!("{round}/{writer}/{}", "x".repeat(2000));
             let content = format!(r#"{{"person_name": "{name}"}}"#);
             let fields = format!("If-Match: {current}\r\n");
@@ -109,7 +110,9 @@ fn s13_2_2_of_clients_with_one_tag_exactly_one_wins() {
                 .unwrap()
                 .ask(request("PUT /persons/1", &fields, &content))
         });
-        let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+        let (won, lost): (Vec<_>, Vec<_>) = responses
+            .iter()
+            .partition(|response| response.status == 200);
         assert_eq!((won.len(), lost.len()), (1, WRITERS - 1));
         assert!(lost.iter().all(|loser| loser.status == 412));
         assert_eq!(

@@ -208,8 +208,8 @@ fn the_scripts_print_each_change() {
         let mut client = Client::connect(served.address);
         let put = |client: &mut Client, fields: &str, title: &str| {
             let content = format!("{{\"title\":\"{title}\"}}");
-            let answer = client.ask(request("PUT /notes/1", fields, &content));
-            assert!(answer.status < 300, "{answer:?}");
+            let response = client.ask(request("PUT /notes/1", fields, &content));
+            assert!(response.status < 300, "{response:?}");
         };
         put(&mut client, "If-None-Match: *\r\n", "Milk");
         let script = page.split(&format!("```{language}\n")).nth(1).unwrap();

@@ -18,7 +18,7 @@ fn status(response: &Response) -> u16 {
     response.status()
 }
 
-/// The fields of an answer that depend on the request, without Date and Server.
+/// The fields of a response that depend on the request, without Date and Server.
 fn names(response: &Response) -> Vec<&'static str> {
     let names = response.fields().iter().map(|(name, _)| *name);
     names
@@ -27,7 +27,7 @@ fn names(response: &Response) -> Vec<&'static str> {
 }
 
 #[test]
-fn every_answer_has_date_and_server() {
+fn every_response_has_date_and_server() {
     let api = Api::compatible();
     for line in [
         "GET /",
@@ -213,11 +213,11 @@ fn s9111_5_2_2_4_answers_to_writes_are_asked_about() {
             ("PUT /persons/3", &[none], create, 201),
             ("PUT /persons/4", &[none, minimal], create, 201),
         ] {
-            let answer = api.ask(line, fields, content);
-            let cached = answer.field("Cache-Control");
-            assert_eq!((status(&answer), cached), (expected, Some("no-cache")));
+            let response = api.ask(line, fields, content);
+            let cached = response.field("Cache-Control");
+            assert_eq!((status(&response), cached), (expected, Some("no-cache")));
         }
-        // The answer to a removal has no representation to store.
+        // The response to a removal has no representation to store.
         let removed = api.ask("DELETE /persons/1", &[any], "");
         assert_eq!(removed.field("Cache-Control"), None);
     }
@@ -354,10 +354,10 @@ fn s15_5_6_registered_methods_are_not_allowed() {
             ("/persons/9", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
         ] {
             let line = format!("{method} {target}");
-            let answer = serving.ask(&line, "If-Match: \"old\"\r\n", "");
+            let response = serving.ask(&line, "If-Match: \"old\"\r\n", "");
             let told = format!("This resource does not allow that method; it allows {allow}");
-            assert_eq!((answer.status, answer.message()), (405, told), "{line}");
-            assert_eq!(answer.field("Allow"), Some(allow), "{line}");
+            assert_eq!((response.status, response.message()), (405, told), "{line}");
+            assert_eq!(response.field("Allow"), Some(allow), "{line}");
         }
         let line = format!("{method} /nothing");
         assert_eq!(serving.ask(&line, "", "").status, 404, "{line}");
@@ -371,8 +371,8 @@ fn s15_5_6_registered_methods_are_not_allowed() {
         (400, "The target `*` is for OPTIONS alone")
     );
     for method in ["BREW", "trace", "PATCHES"] {
-        let answer = serving.ask(&format!("{method} /persons/1"), "", "");
-        assert_eq!(answer.status, 501, "{method}");
+        let response = serving.ask(&format!("{method} /persons/1"), "", "");
+        assert_eq!(response.status, 501, "{method}");
     }
     assert_eq!(serving.state(), before);
 }
@@ -416,14 +416,14 @@ fn targets() {
         ("/persons/%ff", 400),
         ("/persons/%c3%28", 400),
     ] {
-        let answer = api.ask(&format!("GET {target}"), &[], "");
-        assert_eq!(status(&answer), expected, "{target}");
+        let response = api.ask(&format!("GET {target}"), &[], "");
+        assert_eq!(status(&response), expected, "{target}");
         if target.ends_with('1') && expected == 200 {
-            assert!(text(&answer).contains("\"person_id\": \"1\""), "{target}");
+            assert!(text(&response).contains("\"person_id\": \"1\""), "{target}");
         }
         if expected == 404 && target != "/persons/1%2F" {
             assert!(
-                message(&answer).starts_with("Nothing is found here"),
+                message(&response).starts_with("Nothing is found here"),
                 "{target}"
             );
         }
@@ -642,12 +642,12 @@ fn bare_tags_are_understood_by_the_compatible_profile_alone() {
         let tag = api.create("1", "Wim");
         let bare = tag.trim_matches('"');
         let content = r#"{"person_name": "Tim"}"#;
-        let answer = api.ask("PUT /persons/1", &[("If-Match", bare)], content);
-        assert_eq!(status(&answer), expected);
+        let response = api.ask("PUT /persons/1", &[("If-Match", bare)], content);
+        assert_eq!(status(&response), expected);
         if expected == 400 {
             let first = bare.chars().next().unwrap();
             assert_eq!(
-                message(&answer),
+                message(&response),
                 format!("If-Match is malformed: expected a quoted tag at byte 0, found '{first}'")
             );
         }
@@ -669,12 +669,12 @@ fn malformed_if_none_match() {
             ("PUT /persons/2", 404),
         ] {
             let before = api.state();
-            let answer = api.ask(line, &[malformed, ("If-Match", "*")], "{}");
-            assert_eq!(status(&answer), expected, "{line}");
+            let response = api.ask(line, &[malformed, ("If-Match", "*")], "{}");
+            assert_eq!(status(&response), expected, "{line}");
             assert_eq!(api.state(), before);
             if expected == 400 {
                 assert_eq!(
-                    message(&answer),
+                    message(&response),
                     "If-None-Match is malformed: entity tag without a closing quote at byte 2"
                 );
             }
@@ -698,10 +698,10 @@ fn one_malformed_member_of_if_none_match() {
         let fields = [("If-Match", "*"), ("If-None-Match", &**tags)];
         for line in ["PUT /persons/1", "DELETE /persons/1", "POST /persons"] {
             let content = r#"{"person_id": "2", "person_name": "Tim"}"#;
-            let answer = api.ask(line, &fields, content);
-            assert_eq!((status(&answer), api.state()), (400, before.clone()));
+            let response = api.ask(line, &fields, content);
+            assert_eq!((status(&response), api.state()), (400, before.clone()));
             if read == 200 {
-                assert_eq!(message(&answer), told);
+                assert_eq!(message(&response), told);
             }
         }
         for line in ["GET /persons/1", "HEAD /persons/1"] {
@@ -730,9 +730,9 @@ fn s14_5_put_with_content_range() {
             &[range],
         ] {
             for target in ["/persons/1", "/persons/2"] {
-                let answer = api.ask(&format!("PUT {target}"), fields, content);
-                assert_eq!((status(&answer), &*message(&answer)), (400, told));
-                assert_eq!(answer.field("Cache-Control"), Some("no-store"));
+                let response = api.ask(&format!("PUT {target}"), fields, content);
+                assert_eq!((status(&response), &*message(&response)), (400, told));
+                assert_eq!(response.field("Cache-Control"), Some("no-store"));
                 assert_eq!(api.state(), before);
             }
         }
@@ -745,8 +745,8 @@ fn s14_5_put_with_content_range() {
             ("DELETE /persons/1", 204),
         ] {
             let content = r#"{"person_id": "3", "person_name": "Tim"}"#;
-            let answer = api.ask(line, &[range, ("If-Match", "*")], content);
-            assert_eq!(status(&answer), expected, "{line}");
+            let response = api.ask(line, &[range, ("If-Match", "*")], content);
+            assert_eq!(status(&response), expected, "{line}");
         }
     }
 }
@@ -757,9 +757,12 @@ fn too_many_tags() {
     api.create("1", "Wim");
     let tags = vec!["\"x\""; 300].join(", ");
     for line in ["GET /persons/1", "PUT /persons/1", "POST /persons", "GET /"] {
-        let answer = api.ask(line, &[("If-Match", &tags)], "{}");
-        assert_eq!(status(&answer), 400);
-        assert_eq!(message(&answer), "If-Match lists more than 256 entity tags");
+        let response = api.ask(line, &[("If-Match", &tags)], "{}");
+        assert_eq!(status(&response), 400);
+        assert_eq!(
+            message(&response),
+            "If-Match lists more than 256 entity tags"
+        );
     }
     // What would not have been performed anyway says so first.
     for line in [
@@ -791,8 +794,8 @@ fn s13_1_the_collection_has_a_version() {
     for (index, tag) in tags.iter().enumerate() {
         assert!(!tags[..index].contains(tag), "a tag came back");
         let expected = if index + 1 == tags.len() { 304 } else { 200 };
-        let answer = api.ask("GET /persons?limit=1", &[("If-None-Match", tag)], "");
-        assert_eq!(status(&answer), expected);
+        let response = api.ask("GET /persons?limit=1", &[("If-None-Match", tag)], "");
+        assert_eq!(status(&response), expected);
     }
 
     let content = r#"{"person_id": "3", "person_name": "Wim"}"#;
@@ -808,10 +811,10 @@ fn s13_1_the_collection_has_a_version() {
         (("If-Match", &*before.0), 201),
     ] {
         assert_eq!(api.state(), before);
-        let answer = api.ask("POST /persons", &[fields], content);
-        assert_eq!(status(&answer), expected, "{fields:?}");
+        let response = api.ask("POST /persons", &[fields], content);
+        assert_eq!(status(&response), expected, "{fields:?}");
         if expected == 412 {
-            assert_eq!(tag(&answer), before.0, "the tag is the collection's");
+            assert_eq!(tag(&response), before.0, "the tag is the collection's");
         }
     }
 }
@@ -861,14 +864,15 @@ fn s13_1_a_collection_without_a_version() {
         assert_eq!(list.status, read, "{field}");
         let id = format!("{field}/2").replace('"', "");
         let content = serde_json::json!({"person_id": id, "person_name": "Wim"}).to_string();
-        let answer = serving.ask("POST /persons", fields, &content);
-        assert_eq!(answer.status, written, "{field}");
-        for answer in [&list, &answer] {
-            let tagged = answer.field("ETag").is_some() || answer.field("Last-Modified").is_some();
-            assert_eq!(tagged, answer.status == 201, "{answer:?}");
+        let response = serving.ask("POST /persons", fields, &content);
+        assert_eq!(response.status, written, "{field}");
+        for response in [&list, &response] {
+            let tagged =
+                response.field("ETag").is_some() || response.field("Last-Modified").is_some();
+            assert_eq!(tagged, response.status == 201, "{response:?}");
         }
         if written == 412 {
-            assert_eq!(answer.field("Content-Location"), Some("/persons"));
+            assert_eq!(response.field("Content-Location"), Some("/persons"));
         }
     }
     let stale = serving.ask("PUT /persons/1", "If-Match: \"x\"\r\n", "{}");
@@ -932,7 +936,7 @@ fn s13_1_3_what_never_changed_has_no_date() {
 }
 
 #[test]
-fn a_clock_set_back_makes_no_answer_wrong() {
+fn a_clock_set_back_makes_no_response_wrong() {
     let mut api = Api::compatible();
     let first = api.create("1", "Wim");
     api.set_clock("2016-11-23T12:00:00.000000");
@@ -950,8 +954,8 @@ fn a_clock_set_back_makes_no_answer_wrong() {
         "Wed, 23 Nov 2016 12:00:00 GMT",
         "Mon, 23 Nov 2026 12:00:00 GMT",
     ] {
-        let answer = api.ask("GET /persons/1", &[("If-Modified-Since", date)], "");
-        assert_eq!(status(&answer), 200);
+        let response = api.ask("GET /persons/1", &[("If-Modified-Since", date)], "");
+        assert_eq!(status(&response), 200);
     }
     assert_eq!(
         status(&api.ask("PUT /persons/1", &[("If-Match", &first)], content)),
@@ -976,8 +980,8 @@ fn s13_1_3_a_clock_set_back_and_forth_gives_no_wrong_304() {
         for target in ["/persons/1", "/persons"] {
             api.set_clock("2046-11-23T12:00:00.000000");
             let since = [("If-Modified-Since", &*seen)];
-            let answer = api.ask(&format!("GET {target}"), &since, "");
-            assert_eq!(status(&answer), 200, "{year}");
+            let response = api.ask(&format!("GET {target}"), &since, "");
+            assert_eq!(status(&response), 200, "{year}");
         }
         let since = [("If-Unmodified-Since", &*seen)];
         assert_eq!(status(&api.ask("PUT /persons/1", &since, content)), 412);
@@ -1004,14 +1008,17 @@ fn problem_details() {
         ("PUT /persons", 405, "Method Not Allowed"),
         ("BREW /", 501, "Not Implemented"),
     ] {
-        let answer = api.ask(line, &[], "");
+        let response = api.ask(line, &[], "");
         assert_eq!(
-            answer.field("Content-Type"),
+            response.field("Content-Type"),
             Some("application/problem+json")
         );
-        let value: serde_json::Value = serde_json::from_slice(answer.content()).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(response.content()).unwrap();
         assert_eq!(value["status"], status);
-        assert_eq!((answer.status(), &value["title"]), (status, &title.into()));
+        assert_eq!(
+            (response.status(), &value["title"]),
+            (status, &title.into())
+        );
     }
 }
 
@@ -1101,7 +1108,7 @@ fn s13_2_the_whole_space_on_a_person() {
                             .map(|(name, value)| (*name, value.as_str()))
                             .collect();
                         fields.push(("Content-Type", "application/merge-patch+json"));
-                        let answer = api.ask(
+                        let response = api.ask(
                             &format!("{method} {target}"),
                             &fields,
                             r#"{"person_name": "Tim"}"#,
@@ -1109,7 +1116,7 @@ fn s13_2_the_whole_space_on_a_person() {
                         let asked = (if_match, unmodified, if_none_match, modified);
                         let wanted = expected(Method::from_name(method), exists, profile, asked);
                         assert_eq!(
-                            answer.status(),
+                            response.status(),
                             wanted,
                             "{profile:?} {method} {target} {fields:?}"
                         );

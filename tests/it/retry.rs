@@ -120,7 +120,7 @@ fn state(api: &Api, collection: &str) -> Response {
 }
 
 #[test]
-fn a_repetition_gets_the_answer_to_the_first_try_and_is_performed_once() {
+fn a_repetition_gets_the_response_to_the_first_try_and_is_performed_once() {
     each(|api, write, collection| {
         let first = write.ask(api, &[KEY]);
         assert_eq!(first.status(), write.first, "{}", write.line);
@@ -161,14 +161,14 @@ fn a_key_is_not_sent_with_another_request() {
     each(|api, write, collection| {
         let first = write.ask(api, &[KEY]);
         let after = state(api, collection);
-        let refused = |answer: Response| {
-            assert_eq!(answer.status(), 422, "{} {}", write.line, text(&answer));
-            assert_eq!(message(&answer), REUSED);
-            assert_eq!(answer.field("Cache-Control"), Some("no-store"));
+        let refused = |response: Response| {
+            assert_eq!(response.status(), 422, "{} {}", write.line, text(&response));
+            assert_eq!(message(&response), REUSED);
+            assert_eq!(response.field("Cache-Control"), Some("no-store"));
             let strict = api.policy.profile == Profile::Strict;
             let problem = ["application/json", "application/problem+json"];
             let content_type = problem[usize::from(strict)];
-            assert_eq!(answer.field("Content-Type"), Some(content_type));
+            assert_eq!(response.field("Content-Type"), Some(content_type));
             assert_eq!(state(api, collection), after);
         };
         // Other content: another document, what is no document, and another white space.
@@ -357,13 +357,13 @@ fn malformed_keys() {
                 "GET /notes",
             ] {
                 let write = ["P", "D"].iter().any(|it| line.starts_with(it));
-                let answer = api.ask_with_key(line, &[value], "[");
+                let response = api.ask_with_key(line, &[value], "[");
                 if let Some(sentence) = sentence.filter(|_| write) {
-                    assert_eq!(answer.status(), 400, "{line} {value:?}");
-                    assert_eq!(&*message(&answer), sentence, "{line} {value:?}");
+                    assert_eq!(response.status(), 400, "{line} {value:?}");
+                    assert_eq!(&*message(&response), sentence, "{line} {value:?}");
                 } else {
                     let ignored = api.ask_with_key(line, &[], "[");
-                    assert_eq!(answer, ignored, "{line} {value:?}");
+                    assert_eq!(response, ignored, "{line} {value:?}");
                 }
             }
         }
@@ -433,9 +433,9 @@ fn a_first_try_is_judged_as_without_a_key() {
         ] {
             for _ in 0..2 {
                 let with_key = [fields, &[KEY]].concat();
-                let answer = api.ask(line, &with_key, content);
-                assert_eq!(answer.status(), status, "{line} {content}");
-                assert_eq!(answer, api.ask(line, fields, content), "{line}");
+                let response = api.ask(line, &with_key, content);
+                assert_eq!(response.status(), status, "{line} {content}");
+                assert_eq!(response, api.ask(line, fields, content), "{line}");
             }
         }
         assert_eq!(state(&api, "notes"), before);
@@ -456,20 +456,20 @@ fn of_repetitions_at_once_exactly_one_is_performed() {
                 .iter()
                 .find(|it| (it.line, it.content) == (write.line, write.content))
                 .unwrap();
-            let answers = race(|_| write.ask(api, &[("Idempotency-Key", &*key)]));
-            for answer in &answers {
-                assert_eq!(answer.status(), write.first, "{}", write.line);
-                assert_eq!(answer, &answers[0], "{}", write.line);
+            let responses = race(|_| write.ask(api, &[("Idempotency-Key", &*key)]));
+            for response in &responses {
+                assert_eq!(response.status(), write.first, "{}", write.line);
+                assert_eq!(response, &responses[0], "{}", write.line);
             }
             let after = state(api, collection);
-            if let Some(tag) = answers[0]
+            if let Some(tag) = responses[0]
                 .field("ETag")
                 .filter(|_| after.field("ETag").is_some())
             {
                 assert_eq!(after.field("ETag"), Some(tag), "no other version was made");
             }
             let any = ("If-Match", "*");
-            match answers[0].field("Location") {
+            match responses[0].field("Location") {
                 Some(path) => {
                     let removed = api.ask(&format!("DELETE {path}"), &[any], "");
                     assert_eq!(removed.status(), 204);
@@ -497,15 +497,15 @@ fn of_clients_that_create_one_lock_exactly_one_wins() {
                 (&*target, &[("If-None-Match", "*")][..], 412),
                 ("POST /notes", &[], taken),
             ] {
-                let answers = race(|client| {
+                let responses = race(|client| {
                     let key = format!("\"{round} {client}\"");
                     let fields = [fields, &[("Idempotency-Key", &*key)]].concat();
-                    // Each repeats it, as if the answer was lost.
-                    let answers = [0; 2].map(|_| api.ask(line, &fields, &content).status());
-                    assert_eq!(answers[0], answers[1], "{line}");
-                    answers[0]
+                    // Each repeats it, as if the response was lost.
+                    let responses = [0; 2].map(|_| api.ask(line, &fields, &content).status());
+                    assert_eq!(responses[0], responses[1], "{line}");
+                    responses[0]
                 });
-                let count = |status| answers.iter().filter(|it| **it == status).count();
+                let count = |status| responses.iter().filter(|it| **it == status).count();
                 assert_eq!((count(201), count(late)), (1, WRITERS - 1), "{line}");
                 let path = target.strip_prefix("PUT ").unwrap();
                 let removed = api.ask(&format!("DELETE {path}"), &[("If-Match", "*")], "");

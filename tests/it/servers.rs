@@ -7,7 +7,7 @@ use std::sync::{Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::client::{Answer, Client, request};
+use crate::support::client::{Client, RawResponse, request};
 use crate::support::cluster::{Cluster, Schema};
 use crate::support::serving::{Program, program};
 
@@ -22,12 +22,12 @@ fn put(tag: &str, name: &str) -> String {
     request("PUT /persons/1", &format!("If-Match: {tag}\r\n"), &content)
 }
 
-fn tag(answer: &Answer) -> String {
-    answer.field("ETag").unwrap().to_owned()
+fn tag(response: &RawResponse) -> String {
+    response.field("ETag").unwrap().to_owned()
 }
 
-fn name(answer: &Answer) -> String {
-    let value: serde_json::Value = serde_json::from_str(&answer.content).unwrap();
+fn name(response: &RawResponse) -> String {
+    let value: serde_json::Value = serde_json::from_str(&response.content).unwrap();
     value["person_name"].as_str().unwrap().to_owned()
 }
 
@@ -83,24 +83,24 @@ impl<'a> Caller<'a> {
         }
     }
 
-    fn ask(&mut self, request: &str) -> io::Result<Answer> {
+    fn ask(&mut self, request: &str) -> io::Result<RawResponse> {
         let client = match self.client.take() {
             Some(client) => client,
             None => self.server.connect()?,
         };
-        let answer = self.client.insert(client).try_ask(request);
-        if answer.is_err() {
+        let response = self.client.insert(client).try_ask(request);
+        if response.is_err() {
             self.client = None;
         }
-        answer
+        response
     }
 
-    /// Asks until there is an answer that is not 503.
-    fn insist(&mut self, request: &str) -> Answer {
+    /// Asks until there is a response that is not 503.
+    fn insist(&mut self, request: &str) -> RawResponse {
         for _ in 0..2000 {
             match self.ask(request) {
-                Ok(answer) if answer.status != 503 => return answer,
-                Ok(answer) => assert_eq!(answer.field("Retry-After"), Some("1")),
+                Ok(response) if response.status != 503 => return response,
+                Ok(response) => assert_eq!(response.field("Retry-After"), Some("1")),
                 Err(_) => {}
             }
             thread::sleep(Duration::from_millis(10));
@@ -148,14 +148,14 @@ pub fn race(
                     let name = format!("{round}/{client}");
                     let request = put(tag_seen, &name);
                     barrier.wait();
-                    let answer = caller.ask(&request);
+                    let response = caller.ask(&request);
                     let mut seen = seen.lock().unwrap();
-                    match answer {
-                        Ok(answer) if answer.status == 200 => seen.won.push(name),
-                        Ok(answer) if answer.status == 412 => seen.lost += 1,
-                        Ok(answer) => {
-                            assert_eq!(answer.status, 503, "{answer:?}");
-                            assert_eq!(answer.field("Retry-After"), Some("1"));
+                    match response {
+                        Ok(response) if response.status == 200 => seen.won.push(name),
+                        Ok(response) if response.status == 412 => seen.lost += 1,
+                        Ok(response) => {
+                            assert_eq!(response.status, 503, "{response:?}");
+                            assert_eq!(response.field("Retry-After"), Some("1"));
                             seen.unavailable += 1;
                         }
                         Err(_) => seen.cut_off += 1,
@@ -269,9 +269,9 @@ fn no_update_is_lost_between_three_servers() {
                         let read = caller.insist(&get());
                         let next = name(&read).parse::<usize>().unwrap() + 1;
                         match caller.ask(&put(&tag(&read), &next.to_string())) {
-                            Ok(answer) if answer.status == 200 => mine += 1,
-                            Ok(answer) if answer.status == 412 => {}
-                            Ok(answer) if answer.status != 503 => panic!("{answer:?}"),
+                            Ok(response) if response.status == 200 => mine += 1,
+                            Ok(response) if response.status == 412 => {}
+                            Ok(response) if response.status != 503 => panic!("{response:?}"),
                             _ => _ = unknown.fetch_add(1, Ordering::SeqCst),
                         }
                         if mine == EACH {
@@ -314,9 +314,9 @@ fn a_write_is_performed_once_whichever_servers_are_asked(tagged: bool) {
     );
     let mut tag_seen = String::new();
     for server in &servers {
-        let answer = Caller::new(server).insist(&created);
-        assert_eq!(answer.status, 201);
-        tag_seen = tag(&answer);
+        let response = Caller::new(server).insist(&created);
+        assert_eq!(response.status, 201);
+        tag_seen = tag(&response);
     }
     let mut callers: Vec<_> = (0..CLIENTS)
         .map(|client| Caller::new(&servers[client % 3]))
@@ -325,7 +325,7 @@ fn a_write_is_performed_once_whichever_servers_are_asked(tagged: bool) {
     for round in 0..ROUNDS {
         let key = format!("Idempotency-Key: \"{round}\"\r\n");
         let put = put(&tag_seen, &round.to_string()).replace("If-Match", &format!("{key}If-Match"));
-        let answers: Vec<Answer> = thread::scope(|scope| {
+        let responses: Vec<RawResponse> = thread::scope(|scope| {
             let asked: Vec<_> = callers
                 .iter_mut()
                 .map(|caller| {
@@ -338,12 +338,16 @@ fn a_write_is_performed_once_whichever_servers_are_asked(tagged: bool) {
                 .collect();
             asked.into_iter().map(|it| it.join().unwrap()).collect()
         });
-        for answer in &answers {
-            assert_eq!(answer.status, 200, "{answer:?}");
-            assert_eq!(answer.content, answers[0].content);
+        for response in &responses {
+            assert_eq!(response.status, 200, "{response:?}");
+            assert_eq!(response.content, responses[0].content);
         }
         let current = Caller::new(&servers[round % 3]).insist(&get());
-        assert_eq!(tag(&current), tag(&answers[0]), "no other version was made");
+        assert_eq!(
+            tag(&current),
+            tag(&responses[0]),
+            "no other version was made"
+        );
         tag_seen = tag(&current);
         // A server that has just started knows the key, too.
         if round % 10 == 9 {

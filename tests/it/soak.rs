@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::faults::{footprint, reset};
-use crate::support::client::{Answer, Client, request};
+use crate::support::client::{Client, RawResponse, request};
 use crate::support::dice::Dice;
 use crate::support::serving::Program;
 
@@ -56,10 +56,10 @@ struct Notes {
 }
 
 impl Notes {
-    /// Notes the state that an answer encloses, and returns its tag.
-    fn state(&mut self, answer: &Answer) -> String {
-        let tag = answer.field("ETag").unwrap().to_owned();
-        let value: serde_json::Value = serde_json::from_str(&answer.content).unwrap();
+    /// Notes the state that a response encloses, and returns its tag.
+    fn state(&mut self, response: &RawResponse) -> String {
+        let tag = response.field("ETag").unwrap().to_owned();
+        let value: serde_json::Value = serde_json::from_str(&response.content).unwrap();
         let name = value["person_name"].as_str().unwrap().to_owned();
         let before = self.replaced.insert(tag.clone(), name.clone());
         assert!(
@@ -91,11 +91,11 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// The answer, unless this client is one that goes away now, or was shown out.
-    fn ask(&mut self, request: &str) -> Option<Answer> {
+    /// The response, unless this client is one that goes away now, or was shown out.
+    fn ask(&mut self, request: &str) -> Option<RawResponse> {
         count(&self.counts.requests);
         let asked = if self.dice.roll(200) == 0 {
-            // In the middle of the request, or without waiting for the answer.
+            // In the middle of the request, or without waiting for the response.
             let cut = request.len() * (1 + self.dice.roll(10)) / 10;
             let _ = self.client.try_send(&request[..cut]);
             count(&self.counts.gone);
@@ -104,7 +104,7 @@ impl<'a> Caller<'a> {
             self.client.try_ask(request)
         };
         if let Err(error) = &asked {
-            assert!(!is_starved(error), "no answer to {request}");
+            assert!(!is_starved(error), "no response to {request}");
             self.client = Client::connect(self.address);
         }
         asked.ok()
@@ -117,10 +117,10 @@ impl<'a> Caller<'a> {
         };
         let get = request(&format!("GET /persons/{person}"), &guard, "");
         match self.ask(&get) {
-            Some(answer) if answer.status == 304 => count(&self.counts.unmodified),
-            Some(answer) => {
-                assert_eq!(answer.status, 200, "{answer:?}");
-                let tag = self.notes.state(&answer);
+            Some(response) if response.status == 304 => count(&self.counts.unmodified),
+            Some(response) => {
+                assert_eq!(response.status, 200, "{response:?}");
+                let tag = self.notes.state(&response);
                 self.tags.insert(person, tag);
             }
             None => {}
@@ -138,18 +138,18 @@ impl<'a> Caller<'a> {
             &fields,
             &content.to_string(),
         );
-        let Some(answer) = self.ask(&put) else {
+        let Some(response) = self.ask(&put) else {
             return;
         };
-        let now = self.notes.state(&answer);
-        match answer.status {
+        let now = self.notes.state(&response);
+        match response.status {
             200 => {
                 assert_eq!(self.notes.replaced[&now], tag);
                 self.notes.acknowledged.push((person, now.clone()));
                 count(&self.counts.updates);
             }
             status => {
-                assert_eq!(status, 412, "{answer:?}");
+                assert_eq!(status, 412, "{response:?}");
                 count(&self.counts.conflicts);
             }
         }
@@ -201,7 +201,7 @@ fn disturb(address: SocketAddr, mut dice: Dice, counts: &Counts) {
                 }
                 for client in &mut burst {
                     match client.try_receive() {
-                        Ok(answer) => assert_eq!(answer.status, 200),
+                        Ok(response) => assert_eq!(response.status, 200),
                         Err(error) => assert!(!is_starved(&error), "one of a burst"),
                     }
                 }

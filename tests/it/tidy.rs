@@ -99,7 +99,7 @@ fn a_database_is_known_to_its_store_alone() {
 }
 
 #[test]
-fn answers_of_the_server_are_made_in_two_places() {
+fn responses_of_the_server_are_made_in_two_places() {
     for (file, text) in sources("src") {
         let text = code(&text);
         let chooses = text.contains("Response::new(");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ifmatch::Server;
 
-use crate::support::client::{Answer, Client, request};
+use crate::support::client::{Client, RawResponse, request};
 use crate::support::serving::{Serving, is_hyper, options};
 
 const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -17,15 +17,15 @@ fn serve(seconds: u64) -> Serving {
     serving
 }
 
-fn connection(answer: &Answer) -> Vec<&str> {
-    let lines = answer.fields.iter();
+fn connection(response: &RawResponse) -> Vec<&str> {
+    let lines = response.fields.iter();
     lines
         .filter(|(name, value)| name == "Connection" && value != "upgrade")
         .map(|(_, value)| value.as_str())
         .collect()
 }
 
-/// Each gets an answer if there is one to give; then the connection ends.
+/// Each gets a response if there is one to give; then the connection ends.
 #[test]
 fn silent_clients_time_out() {
     let serving = serve(1);
@@ -60,10 +60,10 @@ fn silent_clients_time_out() {
     })
     .collect();
     for (sent, client, status) in &mut clients {
-        let answer = client.try_receive().ok();
-        assert_eq!(answer.as_ref().map(|it| it.status), *status, "{sent}");
-        if let Some(answer) = answer.filter(|it| it.status != 200 && !it.content.is_empty()) {
-            assert_eq!(connection(&answer), ["close"], "{sent}");
+        let response = client.try_receive().ok();
+        assert_eq!(response.as_ref().map(|it| it.status), *status, "{sent}");
+        if let Some(response) = response.filter(|it| it.status != 200 && !it.content.is_empty()) {
+            assert_eq!(connection(&response), ["close"], "{sent}");
         }
         assert!(client.is_closed(), "{sent}");
     }
@@ -93,7 +93,7 @@ fn a_client_that_does_not_read_times_out() {
     // A database opens files of its own later.
     let program = crate::support::serving::Program::start(&["--timeout", "1", "--store", "memory"]);
     let descriptors = || footprint(&program).2;
-    // After an answer it has opened all that it needs; a probe of the watchdog may take more.
+    // After a response it has opened all that it needs; a probe of the watchdog may take more.
     assert_eq!(Client::connect(program.address).ask(GET).status, 404);
     let before = (0..50).map(|_| {
         thread::sleep(Duration::from_millis(7));
@@ -127,7 +127,7 @@ fn probes_keep_an_acceptor_from_timing_out() {
     assert_eq!(receivers(), before, "there was another acceptor");
 }
 
-/// All content is read, since a client may send it before it reads the answer.
+/// All content is read, since a client may send it before it reads the response.
 #[test]
 fn too_much_content_is_refused_and_the_connection_ends() {
     if is_hyper() {
@@ -162,10 +162,10 @@ fn too_much_content_is_refused_and_the_connection_ends() {
         if chunked {
             client.send("0\r\n\r\n");
         }
-        let answer = client.receive();
-        assert_eq!(answer.status, 413, "{fields}");
-        assert_eq!(answer.message(), "The content is longer than 65536 bytes");
-        assert_eq!(connection(&answer), told.into_iter().collect::<Vec<_>>());
+        let response = client.receive();
+        assert_eq!(response.status, 413, "{fields}");
+        assert_eq!(response.message(), "The content is longer than 65536 bytes");
+        assert_eq!(connection(&response), told.into_iter().collect::<Vec<_>>());
         if told.is_none() {
             assert_eq!(client.ask(GET).status, 200, "the connection goes on");
         }
@@ -182,10 +182,10 @@ fn a_wait_beyond_the_timeout_ends_the_connection() {
     for (seconds, told) in [(1, None), (2, Some("close"))] {
         let fields = format!("If-None-Match: {tag}\r\nPrefer: wait={seconds}\r\n");
         let mut client = serving.client();
-        let answer = client.ask(request("GET /persons/1", &fields, ""));
-        assert_eq!(answer.status, 304);
+        let response = client.ask(request("GET /persons/1", &fields, ""));
+        assert_eq!(response.status, 304);
         if !is_hyper() && seconds == 2 {
-            assert_eq!(answer.field("Connection"), told);
+            assert_eq!(response.field("Connection"), told);
         }
         assert!(client.is_closed());
     }

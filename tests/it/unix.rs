@@ -24,9 +24,9 @@ fn serve(socket: &Path) -> Result<Running, ServeError> {
 fn ask(socket: &Path, requests: &str) -> Vec<String> {
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.write_all(requests.as_bytes()).unwrap();
-    let mut answers = String::new();
-    stream.read_to_string(&mut answers).unwrap();
-    let lines = answers
+    let mut responses = String::new();
+    stream.read_to_string(&mut responses).unwrap();
+    let lines = responses
         .lines()
         .filter_map(|line| line.strip_prefix("HTTP/1.1 "));
     lines.map(|line| line[..3].to_owned()).collect()

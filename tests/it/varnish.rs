@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::client::{Answer, Client, request};
+use crate::support::client::{Client, RawResponse, request};
 use crate::support::proxy::{Proxy, block, skipped};
 use crate::support::serving::{Program, program};
 
@@ -15,8 +15,8 @@ use crate::support::serving::{Program, program};
 /// nothing about.
 const STUCK: Duration = Duration::from_secs(30);
 
-/// The answer, with fields of Varnish that the description of the API does not have.
-fn ask(client: &mut Client, request: impl AsRef<[u8]>) -> Answer {
+/// The response, with fields of Varnish that the description of the API does not have.
+fn ask(client: &mut Client, request: impl AsRef<[u8]>) -> RawResponse {
     client.send(request);
     client.receive()
 }
@@ -38,7 +38,7 @@ fn in_front(program: &Program) -> Option<Proxy> {
     })
 }
 
-/// A server, and what it tells of each answer: the request line and the status.
+/// A server, and what it tells of each response: the request line and the status.
 fn logged() -> (Program, Receiver<String>) {
     let mut command = program();
     command.args(["--listen", "127.0.0.1:0", "--access-log"]);

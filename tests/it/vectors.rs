@@ -82,16 +82,16 @@ fn answers_as_allowed(client: &mut Client, store: &dyn Store, id: &Id, case: &Ca
     let length = content.len();
     request.extend(format!("Content-Length: {length}\r\n\r\n{content}").into_bytes());
     client.send(request);
-    let answer = match case.method.as_str() {
+    let response = match case.method.as_str() {
         "HEAD" => client.receive_head(),
         _ => client.receive(),
     };
     let performed = match case.method.as_str() {
         "PUT" | "DELETE" => state() != before,
-        _ => answer.status == 200,
+        _ => response.status == 200,
     };
-    let names: Vec<_> = answer.fields.into_iter().map(|(name, _)| name).collect();
-    case.allows(answer.status, performed, &names);
+    let names: Vec<_> = response.fields.into_iter().map(|(name, _)| name).collect();
+    case.allows(response.status, performed, &names);
     true
 }
 

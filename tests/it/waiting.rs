@@ -9,7 +9,7 @@ use ifmatch::{MemoryStore, Method, Options, Policy, Request, Store, Swap, respon
 
 use crate::conformance::{PERSONS, create, id, now, person};
 use crate::support::api::Api;
-use crate::support::client::{Answer, Client, request};
+use crate::support::client::{Client, RawResponse, request};
 use crate::support::serving::{Serving, is_hyper, options, store};
 use crate::support::watched::{Call, Watched};
 
@@ -56,9 +56,9 @@ impl Observed {
     }
 
     fn tag(&self, target: &str) -> String {
-        let answer = self.serving.ask(&format!("GET {target}"), "", "");
+        let response = self.serving.ask(&format!("GET {target}"), "", "");
         while self.reads.try_recv().is_ok() {}
-        answer.field("ETag").unwrap().to_owned()
+        response.field("ETag").unwrap().to_owned()
     }
 
     /// A client whose request waits: the store has answered twice, before and after the request
@@ -87,8 +87,8 @@ fn replace(store: &dyn Store, name: &str) {
     store.swap(&swap, now()).unwrap();
 }
 
-fn applied(answer: &Answer) -> Option<&str> {
-    answer.field("Preference-Applied")
+fn applied(response: &RawResponse) -> Option<&str> {
+    response.field("Preference-Applied")
 }
 
 #[test]
@@ -103,13 +103,16 @@ fn a_change_of_the_document_ends_the_wait() {
         .serving
         .ask("PUT /persons/1", &put, r#"{"person_name": "Tim"}"#);
     assert_eq!(changed.status, 200);
-    let answer = waiting.receive();
-    assert_eq!((answer.status, applied(&answer)), (200, Some("wait=50")));
-    assert_eq!(answer.field("ETag"), changed.field("ETag"));
-    assert_eq!(answer.content, changed.content);
+    let response = waiting.receive();
+    assert_eq!(
+        (response.status, applied(&response)),
+        (200, Some("wait=50"))
+    );
+    assert_eq!(response.field("ETag"), changed.field("ETag"));
+    assert_eq!(response.content, changed.content);
     // The connection goes on.
-    let answer = waiting.ask(request("GET /persons/1", "", ""));
-    assert_eq!((answer.status, applied(&answer)), (200, None));
+    let response = waiting.ask(request("GET /persons/1", "", ""));
+    assert_eq!((response.status, applied(&response)), (200, None));
 }
 
 #[test]
@@ -118,8 +121,11 @@ fn a_change_in_the_store_ends_the_wait() {
     let tag = observed.tag("/persons/1");
     let mut waiting = observed.waiting("/persons/1", &tag, 50);
     replace(&*observed.store, "Tim");
-    let answer = waiting.receive();
-    assert_eq!((answer.status, applied(&answer)), (200, Some("wait=50")));
+    let response = waiting.receive();
+    assert_eq!(
+        (response.status, applied(&response)),
+        (200, Some("wait=50"))
+    );
 }
 
 #[test]
@@ -130,11 +136,14 @@ fn a_removal_ends_the_wait_with_404() {
     let remove = format!("If-Match: {tag}\r\n");
     let removed = observed.serving.ask("DELETE /persons/1", &remove, "");
     assert_eq!(removed.status, 204);
-    let answer = waiting.receive();
-    assert_eq!((answer.status, applied(&answer)), (404, Some("wait=50")));
+    let response = waiting.receive();
+    assert_eq!(
+        (response.status, applied(&response)),
+        (404, Some("wait=50"))
+    );
 }
 
-/// When any document is created, replaced or removed, each list that waits gets one answer.
+/// When any document is created, replaced or removed, each list that waits gets one response.
 #[test]
 fn a_change_in_the_list_ends_the_wait() {
     let observed = Observed::start(options());
@@ -157,13 +166,13 @@ fn a_change_in_the_list_ends_the_wait() {
         };
         assert!(observed.serving.ask(line, fields, content).status < 300);
         for (waiting, seconds) in waiting.iter_mut().zip(["wait=50", "wait=9"]) {
-            let answer = waiting.receive();
+            let response = waiting.receive();
             assert_eq!(
-                (answer.status, applied(&answer)),
+                (response.status, applied(&response)),
                 (200, Some(seconds)),
                 "{line}"
             );
-            assert_ne!(answer.field("ETag"), Some(&*tag));
+            assert_ne!(response.field("ETag"), Some(&*tag));
         }
     }
 }
@@ -174,9 +183,9 @@ fn a_wait_without_a_change_ends_with_304() {
     for target in ["/persons/1", "/persons"] {
         let tag = observed.tag(target);
         let mut waiting = observed.waiting(target, &tag, 1);
-        let answer = waiting.receive();
-        assert_eq!((answer.status, applied(&answer)), (304, Some("wait=1")));
-        assert_eq!(answer.field("ETag"), Some(&*tag));
+        let response = waiting.receive();
+        assert_eq!((response.status, applied(&response)), (304, Some("wait=1")));
+        assert_eq!(response.field("ETag"), Some(&*tag));
     }
 }
 
@@ -186,10 +195,10 @@ fn s4_3_which_responses_may_wait() {
     let api = Api::strict();
     api.create("1", "Wim");
     let seconds = |line: &str, fields: &[(&str, &str)]| {
-        let answer = api.ask(line, fields, "");
-        assert!(answer.wait().is_none() || answer.status() == 304);
-        assert_eq!(answer.field("Preference-Applied"), None);
-        answer.wait().map(|wait| wait.limit.as_secs())
+        let response = api.ask(line, fields, "");
+        assert!(response.wait().is_none() || response.status() == 304);
+        assert_eq!(response.field("Preference-Applied"), None);
+        response.wait().map(|wait| wait.limit.as_secs())
     };
     let any = ("If-None-Match", "*");
     for (value, expected) in [
@@ -289,8 +298,8 @@ fn requests_beyond_the_limit_do_not_wait() {
         .collect();
     for _ in 0..3 {
         let mut client = observed.serving.client();
-        let answer = client.ask(get("/persons/1", &tag, 50));
-        assert_eq!((answer.status, applied(&answer)), (304, None));
+        let response = client.ask(get("/persons/1", &tag, 50));
+        assert_eq!((response.status, applied(&response)), (304, None));
     }
     replace(&*observed.store, "Tim");
     for client in &mut waiting {
@@ -319,13 +328,13 @@ fn no_change_is_missed() {
     let last = CHANGES.to_string();
     let follow = |target: &str| {
         let mut client = serving.client();
-        let mut answer = client.ask(request(&format!("GET {target}"), "", ""));
+        let mut response = client.ask(request(&format!("GET {target}"), "", ""));
         let mut seen = Vec::new();
-        while !answer.content.contains(&format!("\"{last}\"")) {
-            let tag = answer.field("ETag").unwrap().to_owned();
-            answer = client.ask(get(target, &tag, 55));
-            assert_eq!(answer.status, 200);
-            let value: serde_json::Value = serde_json::from_str(&answer.content).unwrap();
+        while !response.content.contains(&format!("\"{last}\"")) {
+            let tag = response.field("ETag").unwrap().to_owned();
+            response = client.ask(get(target, &tag, 55));
+            assert_eq!(response.status, 200);
+            let value: serde_json::Value = serde_json::from_str(&response.content).unwrap();
             let person = value.get(0).unwrap_or(&value);
             seen.push(person["change_date"].as_str().unwrap().to_owned());
         }
@@ -377,9 +386,12 @@ fn a_change_by_another_process_ends_the_wait(place: &dyn crate::conformance::Pla
         });
         replace(&*other, name);
         for client in std::iter::once(&mut document).chain(list.as_mut()) {
-            let answer = client.receive();
-            assert_eq!((answer.status, applied(&answer)), (200, Some("wait=50")));
-            assert!(answer.content.contains(name));
+            let response = client.receive();
+            assert_eq!(
+                (response.status, applied(&response)),
+                (200, Some("wait=50"))
+            );
+            assert!(response.content.contains(name));
         }
     }
     let mut removed = observed.waiting("/persons/1", "*", 50);
@@ -392,8 +404,8 @@ fn a_change_by_another_process_ends_the_wait(place: &dyn crate::conformance::Pla
     if !place.tags_lists() {
         // Without a tag a change cannot be recognised.
         let fields = "If-None-Match: *\r\nPrefer: wait=50\r\n";
-        let answer = observed.serving.ask("GET /persons", fields, "");
-        assert_eq!((answer.status, applied(&answer)), (304, None));
+        let response = observed.serving.ask("GET /persons", fields, "");
+        assert_eq!((response.status, applied(&response)), (304, None));
     }
 }
 
@@ -430,8 +442,11 @@ mod postgres {
         cluster.crash();
         cluster.go_on();
         replace(&*schema.store(), "Tim");
-        let answer = waiting.receive();
-        assert_eq!((answer.status, applied(&answer)), (200, Some("wait=55")));
+        let response = waiting.receive();
+        assert_eq!(
+            (response.status, applied(&response)),
+            (200, Some("wait=55"))
+        );
     }
 }
 
@@ -463,15 +478,15 @@ mod hyper {
         }
         replace(&*observed.store, "Tim");
         for client in &mut waiting {
-            let answer = client.receive();
-            let tag = answer.field("ETag").unwrap().to_owned();
-            assert_eq!(answer.status, 200);
+            let response = client.receive();
+            let tag = response.field("ETag").unwrap().to_owned();
+            assert_eq!(response.status, 200);
             // They continue and may wait again, although no permit for connections is free.
             client.send(get("/persons/1", &tag, 1));
         }
         for client in &mut waiting {
-            let answer = client.receive();
-            assert_eq!((answer.status, applied(&answer)), (304, Some("wait=1")));
+            let response = client.receive();
+            assert_eq!((response.status, applied(&response)), (304, Some("wait=1")));
         }
     }
 
@@ -484,11 +499,11 @@ mod hyper {
             drop(observed.waiting("/persons/1", &tag, 50));
             let mut client = observed.serving.client();
             let start = std::time::Instant::now();
-            let mut answer = client.ask(get("/persons/1", &tag, 1));
-            while applied(&answer).is_none() {
-                assert_eq!(answer.status, 304);
+            let mut response = client.ask(get("/persons/1", &tag, 1));
+            while applied(&response).is_none() {
+                assert_eq!(response.status, 304);
                 assert!(start.elapsed() < STUCK, "it is waited for");
-                answer = client.ask(get("/persons/1", &tag, 1));
+                response = client.ask(get("/persons/1", &tag, 1));
             }
             while observed.reads.try_recv().is_ok() {}
         }

@@ -29,8 +29,8 @@ fn validators(state: &str) -> Option<Validators> {
     })
 }
 
-/// Answers as a handler does.
-fn answer(case: &Case, selected: Option<&Validators>, rule: WithoutIfMatch) {
+/// Judges the request of the case as a handler does, and checks the response.
+fn check(case: &Case, selected: Option<&Validators>, rule: WithoutIfMatch) {
     let method = Method::from_name(&case.method);
     let tag = selected.and_then(|it| it.entity_tag.as_ref());
     let tag = tag.map_or("never", EntityTag::opaque);
@@ -44,8 +44,8 @@ fn answer(case: &Case, selected: Option<&Validators>, rule: WithoutIfMatch) {
             .collect()
     };
     let lines = case.lines(tag, MODIFIED, NOON);
-    if let Err(answer) = judge(method, lines, selected, rule, at(NOON)) {
-        return case.allows(answer.status(), false, &names(answer.fields()));
+    if let Err(response) = judge(method, lines, selected, rule, at(NOON)) {
+        return case.allows(response.status(), false, &names(response.fields()));
     }
     let status = match selected {
         None if method == Method::Put => 201,
@@ -74,7 +74,7 @@ fn s13_the_vectors() {
         }
         for state in run {
             for rule in [WithoutIfMatch::Refuse, WithoutIfMatch::Perform] {
-                answer(case, validators(state).as_ref(), rule);
+                check(case, validators(state).as_ref(), rule);
             }
             *states.entry(state).or_insert(0) += 1;
         }
@@ -100,8 +100,8 @@ fn the_vectors_tell_wrong_judgements_apart() {
             .into_iter()
             .filter(|it| it.state == state)
             .any(|case| {
-                std::panic::catch_unwind(|| answer(&case, judged.as_ref(), WithoutIfMatch::Perform))
-                    .is_err()
+                let wrong = || check(&case, judged.as_ref(), WithoutIfMatch::Perform);
+                std::panic::catch_unwind(wrong).is_err()
             });
         assert!(caught, "{state}");
     }

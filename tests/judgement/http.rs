@@ -84,14 +84,14 @@ fn the_response_of_the_server_keeps_all_its_lines() {
     let store = ifmatch::MemoryStore::new();
     let request = ifmatch::Request::new(Method::Get, "/persons");
     let policy = ifmatch::Policy::default();
-    let answer = ifmatch::respond(&store, &policy, &request, UNIX_EPOCH);
-    let converted: Response<Vec<u8>> = answer.clone().into();
-    assert_eq!(converted.status().as_u16(), answer.status());
+    let response = ifmatch::respond(&store, &policy, &request, UNIX_EPOCH);
+    let converted: Response<Vec<u8>> = response.clone().into();
+    assert_eq!(converted.status().as_u16(), response.status());
     let lines = converted.headers().iter();
     let lines: Vec<_> = lines
         .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
         .collect();
-    let (status, fields, content) = answer.into_parts();
+    let (status, fields, content) = response.into_parts();
     assert_eq!((status, converted.body()), (200, &content));
     assert_eq!(lines.len(), fields.len());
     for (name, value) in fields {

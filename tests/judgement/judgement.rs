@@ -76,7 +76,7 @@ fn s13_2_2_whole_requests() {
                     let expected = status(*method, *selected, meanings, evaluation, without);
                     let lines = fields.iter().copied();
                     let judged = judge(*method, lines, validators.as_ref(), without, at(NOON));
-                    let told = judged.err().map(|answer| answer.status());
+                    let told = judged.err().map(|response| response.status());
                     assert_eq!(told, expected, "{method:?} {fields:?} on {validators:?}");
                     *seen.entry(told).or_insert(0) += 1;
                 }
@@ -85,12 +85,12 @@ fn s13_2_2_whole_requests() {
     }
     let seen: Vec<_> = seen.into_keys().collect();
     let all = [None, Some(304), Some(400), Some(412), Some(428)];
-    assert_eq!(seen, all, "every answer is reached");
+    assert_eq!(seen, all, "every response is reached");
 }
 
 /// Each reason, with its status, field lines and content.
 #[test]
-fn answers() {
+fn responses() {
     #[track_caller]
     fn check(
         judged: Result<(), NotPerformed>,
@@ -98,12 +98,12 @@ fn answers() {
         fields: &[(&'static str, &str)],
         content: &str,
     ) {
-        let answer = judged.unwrap_err();
-        assert_eq!((answer.status(), &*answer.content()), (status, content));
-        let lines = answer.fields();
+        let response = judged.unwrap_err();
+        assert_eq!((response.status(), &*response.content()), (status, content));
+        let lines = response.fields();
         let lines: Vec<_> = lines.iter().map(|(name, it)| (*name, &**it)).collect();
         assert_eq!(lines, fields);
-        assert_eq!(answer.reason().status(), status);
+        assert_eq!(response.reason().status(), status);
     }
     let (tag, date) = (("ETag", r#""cur""#), "Mon, 23 Nov 2026 11:00:00 GMT");
     let problem = [tag, ("Cache-Control", "no-store")];
@@ -156,7 +156,7 @@ fn answers() {
 #[test]
 fn s3_precondition_required() {
     let date = "Mon, 23 Nov 2026 12:00:00 GMT";
-    let reason = |judged: Result<(), NotPerformed>| judged.map_err(|answer| answer.reason());
+    let reason = |judged: Result<(), NotPerformed>| judged.map_err(|response| response.reason());
     let required = Err(Reason::PreconditionRequired);
     assert_eq!(reason(put(&[("If-Unmodified-Since", date)])), required);
     assert_eq!(reason(put(&[("If-None-Match", r#""old""#)])), required);
@@ -212,8 +212,8 @@ fn preconditions_are_judged_again() {
     let reason = judged(2).unwrap_err();
     assert_eq!(reason.status(), 412);
     let current = Validators::from(EntityTag::revision(2));
-    let answer = NotPerformed::new(reason, Some(&current), at(NOON));
-    assert_eq!(answer.fields()[0], ("ETag", r#""2""#.to_owned()));
+    let response = NotPerformed::new(reason, Some(&current), at(NOON));
+    assert_eq!(response.fields()[0], ("ETag", r#""2""#.to_owned()));
 }
 
 /// A field line that is not text does not get lost on the way, so the write is not performed.

@@ -50,12 +50,12 @@ impl Case {
     }
 
     #[track_caller]
-    pub fn allows(&self, status: u16, performed: bool, answered: &[String]) {
+    pub fn allows(&self, status: u16, performed: bool, sent: &[String]) {
         let fits = |outcome: &Outcome| {
             let mut names = outcome.fields.iter();
             outcome.status.contains(&status)
                 && outcome.performed == performed
-                && names.all(|name| answered.iter().any(|it| it.eq_ignore_ascii_case(name)))
+                && names.all(|name| sent.iter().any(|it| it.eq_ignore_ascii_case(name)))
         };
         let fits = self.allowed.iter().any(fits);
         let Self {
@@ -67,7 +67,7 @@ impl Case {
         } = self;
         assert!(
             fits,
-            "{id}: {status}, performed: {performed}, {answered:?}; allowed are {:?}, because ({section} {level}) {why}",
+            "{id}: {status}, performed: {performed}, {sent:?}; allowed are {:?}, because ({section} {level}) {why}",
             self.allowed
         );
     }

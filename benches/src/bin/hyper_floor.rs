@@ -2,7 +2,7 @@
 //!
 //! What a server on hyper costs before it does anything. The first argument is the length of the
 //! content. If more follow, they are the status and the lines of all fields, Content-Length excepted,
-//! which are sent as the server sends its own: what the same answer costs, when it is a constant.
+//! which are sent as the server sends its own: what the same response costs, when it is a constant.
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
@@ -22,30 +22,30 @@ use tokio::net::TcpListener;
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut arguments = env::args().skip(1);
     let length: usize = arguments.next().ok_or("how long?")?.parse()?;
-    let mut answer = Response::new(Full::from("a".repeat(length)));
+    let mut response = Response::new(Full::from("a".repeat(length)));
     let is_plain = arguments.len() == 0;
     if is_plain {
         let json = HeaderValue::from_static("application/json");
-        answer.headers_mut().insert(CONTENT_TYPE, json);
+        response.headers_mut().insert(CONTENT_TYPE, json);
     } else {
-        *answer.status_mut() = arguments.next().unwrap_or_default().parse()?;
+        *response.status_mut() = arguments.next().unwrap_or_default().parse()?;
     }
     for line in arguments {
         // Leaked: a static value is cloned without counting its users.
         let (name, value) = line.leak().split_once(": ").ok_or("a field has a name")?;
         let value = HeaderValue::from_static(value);
-        answer
+        response
             .headers_mut()
             .insert(HeaderName::from_bytes(name.as_bytes())?, value);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
-    runtime.block_on(serve(answer, is_plain))
+    runtime.block_on(serve(response, is_plain))
 }
 
 async fn serve(
-    answer: Response<Full<Bytes>>,
+    response: Response<Full<Bytes>>,
     is_plain: bool,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -53,13 +53,13 @@ async fn serve(
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let answer = answer.clone();
+        let response = response.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let answer = answer.clone();
+            let response = response.clone();
             async {
                 // Content that breaks off ends the connection by itself.
                 let _ = request.into_body().collect().await;
-                Ok::<_, Infallible>(answer)
+                Ok::<_, Infallible>(response)
             }
         });
         let connection = http1::Builder::new()

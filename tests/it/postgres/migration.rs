@@ -73,16 +73,16 @@ fn told(version: Version) -> Value {
 
 #[test]
 fn all_persons_become_documents_and_keep_their_tags() {
-    for (tagged, tables, answers) in FIXTURES {
+    for (tagged, tables, responses) in FIXTURES {
         let Some(schema) = Schema::new() else { return };
         schema.sql(tables);
         let schema = schema.tagged(tagged);
         let store = schema.store();
         let list = all(&*store);
-        let mut answers = answers
+        let mut responses = responses
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let first = answers.next().unwrap();
+        let first = responses.next().unwrap();
         assert_eq!(
             list.version.map_or(Value::Null, told),
             first["collection"],
@@ -101,7 +101,7 @@ fn all_persons_become_documents_and_keep_their_tags() {
             })
         };
         let shown: Vec<Value> = list.records.iter().map(shown).collect();
-        assert_eq!(shown, answers.collect::<Vec<_>>());
+        assert_eq!(shown, responses.collect::<Vec<_>>());
         assert_eq!(shown.len(), 11);
         assert_eq!(store.collections(), Ok(vec![PERSONS.to_owned()]));
         assert!(list.records.iter().any(|it| !it.version.is_dated()));

@@ -1,4 +1,4 @@
-//! A few requests to one store, each with its answer: what must be true of all of them.
+//! A few requests to one store, each with its response: what must be true of all of them.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::http_date::Moment;
 use super::precondition::{expected, lines_of};
 use super::target::{Named, named};
-use super::{Reached, answer, field_lines};
+use super::{Reached, field_lines, response};
 use crate::oracle::{NOON, Selected, at};
 
 pub const EXAMPLES: [&str; 20] = [
@@ -66,11 +66,11 @@ fn split<'a>(data: &'a [u8], mark: &[u8]) -> (&'a [u8], &'a [u8]) {
     }
 }
 
-/// A request, its answer, and what there was before.
+/// A request, its response, and what there was before.
 #[derive(Clone, Copy, Debug)]
 struct Exchange<'a> {
     request: &'a Request<'a>,
-    answer: &'a Response,
+    response: &'a Response,
     before: &'a List,
 }
 
@@ -93,14 +93,14 @@ impl Exchange<'_> {
             Named::Person(id) => {
                 let record = record(self.before, &id).unwrap();
                 assert_eq!(
-                    answer::content(self.answer),
-                    answer::shown(record),
+                    response::content(self.response),
+                    response::shown(record),
                     "{self:?}"
                 );
             }
             Named::Persons => {
-                let held: Vec<_> = records.iter().map(answer::shown).collect();
-                let content = answer::content(self.answer);
+                let held: Vec<_> = records.iter().map(response::shown).collect();
+                let content = response::content(self.response);
                 let shown = content.as_array().unwrap();
                 let is_all = shown == &held;
                 let is_page = match shown.len() {
@@ -175,7 +175,7 @@ impl World {
             .replace("$o", &self.outdated)
     }
 
-    /// Asks, and judges the answer. A clock that is set stays within ten years of noon.
+    /// Asks, and judges the response. A clock that is set stays within ten years of noon.
     fn ask(&mut self, request: &[u8]) -> &'static str {
         let (head, content) = split(request, b"\n\n");
         let before = self.all();
@@ -194,27 +194,27 @@ impl World {
             .collect();
         request.content = content;
 
-        let answer = self.respond(&request);
-        let name = answer::is_well_formed(&request, &answer, self.now / 1000);
+        let response = self.respond(&request);
+        let name = response::is_well_formed(&request, &response, self.now / 1000);
         if method == Method::Head {
             let mut get = request.clone();
             get.method = Method::Get;
-            answer::is_head_of(&answer, &self.respond(&get));
+            response::is_head_of(&response, &self.respond(&get));
         }
         let exchange = Exchange {
             request: &request,
-            answer: &answer,
+            response: &response,
             before: &before,
         };
-        if is_write(method) && answer.status() < 300 && self.all() == before {
+        if is_write(method) && response.status() < 300 && self.all() == before {
             self.repeats(exchange);
             return name;
         }
         self.follows_preconditions(exchange);
-        if method == Method::Get && answer.status() == 200 {
+        if method == Method::Get && response.status() == 200 {
             exchange.shows_what_there_is();
         }
-        if is_write(method) && answer.status() < 300 {
+        if is_write(method) && response.status() < 300 {
             self.changed_one(exchange);
         } else {
             assert_eq!(self.all(), before, "{exchange:?}");
@@ -232,7 +232,7 @@ impl World {
     fn follows_preconditions(&self, exchange: Exchange<'_>) {
         let Exchange {
             request,
-            answer,
+            response,
             before,
         } = exchange;
         let version = match named(request.target) {
@@ -260,7 +260,7 @@ impl World {
             && version.is_some()
             && lines_of(&fields, "if-match").is_empty()
             && !self.policy.unconditional_writes;
-        let sound = match (answer.status(), wanted) {
+        let sound = match (response.status(), wanted) {
             (200..300, _) if method == Method::Options => true,
             (200..300, Some(Evaluation::Perform)) => !blind,
             (304, Some(Evaluation::NotModified))
@@ -271,8 +271,8 @@ impl World {
             _ => true,
         };
         assert!(sound, "{wanted:?} {exchange:?}");
-        if [200, 304, 412, 428].contains(&answer.status()) && !is_write(method) {
-            let shown = answer.field("ETag").map(str::to_owned);
+        if [200, 304, 412, 428].contains(&response.status()) && !is_write(method) {
+            let shown = response.field("ETag").map(str::to_owned);
             let current = tag.filter(|_| method != Method::Options);
             assert_eq!(shown, current.map(|tag| tag.to_string()), "{exchange:?}");
         }
@@ -281,7 +281,7 @@ impl World {
     /// A write that was answered and not performed has the key of the last write of its person.
     fn repeats(&self, exchange: Exchange<'_>) {
         let Exchange {
-            request, answer, ..
+            request, response, ..
         } = exchange;
         let (id, _) = exchange.sent();
         let id = Id::new(id).unwrap();
@@ -290,15 +290,15 @@ impl World {
             panic!("{exchange:?}")
         };
         let kept = if let Some(record) = self.store.get("persons", &id).unwrap() {
-            if !answer.content().is_empty() {
-                let content = answer::content(answer);
-                assert_eq!(content, answer::shown(&record), "{exchange:?}");
+            if !response.content().is_empty() {
+                let content = response::content(response);
+                assert_eq!(content, response::shown(&record), "{exchange:?}");
             }
             let tag = record.version.entity_tag().to_string();
-            assert_eq!(answer.field("ETag"), Some(&*tag), "{exchange:?}");
+            assert_eq!(response.field("ETag"), Some(&*tag), "{exchange:?}");
             record.keyed_write.as_deref().cloned()
         } else {
-            assert_eq!(answer.status(), 204, "{exchange:?}");
+            assert_eq!(response.status(), 204, "{exchange:?}");
             let now = at(self.now / 1000);
             self.store.removal("persons", &id, now).unwrap()
         };
@@ -324,28 +324,32 @@ impl World {
             others.cloned().collect::<Vec<_>>()
         };
         assert_eq!(others(exchange.before), others(&after), "{exchange:?}");
-        let answer = exchange.answer;
-        assert_eq!(answer.status() == 201, old.is_none(), "{exchange:?}");
+        let response = exchange.response;
+        assert_eq!(response.status() == 201, old.is_none(), "{exchange:?}");
         let Some(new) = record(&after, &id) else {
             assert_eq!(exchange.request.method, Method::Delete, "{exchange:?}");
-            assert_eq!(answer.status(), 204, "{exchange:?}");
+            assert_eq!(response.status(), 204, "{exchange:?}");
             return;
         };
         // A patch may leave the name as it was.
         let left = old.filter(|_| exchange.request.method == Method::Patch && name.is_empty());
-        let name = left.map_or(name, answer::name);
-        let held = (new.version, answer::name(new));
+        let name = left.map_or(name, response::name);
+        let held = (new.version, response::name(new));
         assert_eq!(held, (after.version.unwrap(), name), "{exchange:?}");
-        assert_eq!(answer.field("ETag"), Some(&*tag), "{exchange:?}");
+        assert_eq!(response.field("ETag"), Some(&*tag), "{exchange:?}");
         for field in ["Location", "Content-Location"] {
-            let place = answer.field(field).map(named);
+            let place = response.field(field).map(named);
             assert!(
                 place.is_none_or(|place| place == Named::Person(id.clone())),
                 "{exchange:?}"
             );
         }
-        if !answer.content().is_empty() {
-            assert_eq!(answer::content(answer), answer::shown(new), "{exchange:?}");
+        if !response.content().is_empty() {
+            assert_eq!(
+                response::content(response),
+                response::shown(new),
+                "{exchange:?}"
+            );
         }
     }
 }

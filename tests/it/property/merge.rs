@@ -39,13 +39,13 @@ pub fn check(data: &[u8]) -> Reached {
     let unbounded = steps(before, patch, u64::MAX);
     let bounded = steps(before, patch, LIMIT as u64);
     // With a bound it is the same, up to the first document that would be longer.
-    for (all, answer) in unbounded.iter().zip(&bounded) {
+    for (all, response) in unbounded.iter().zip(&bounded) {
         if all.status() < 300 && all.content().len() > LIMIT {
-            assert_eq!(answer.status(), 413, "{answer:?}");
+            assert_eq!(response.status(), 413, "{response:?}");
             break;
         }
-        let same = |answer: &Response| (answer.status(), answer.content().to_vec());
-        assert_eq!(same(answer), same(all));
+        let same = |response: &Response| (response.status(), response.content().to_vec());
+        assert_eq!(same(response), same(all));
     }
     let mut reached: Vec<_> = [unbounded, bounded].iter().map(|it| end(it)).collect();
     if is_nested(before, patch) {
@@ -54,8 +54,8 @@ pub fn check(data: &[u8]) -> Reached {
     reached
 }
 
-fn end(answers: &[Response]) -> &'static str {
-    match answers.last().map(Response::status) {
+fn end(responses: &[Response]) -> &'static str {
+    match responses.last().map(Response::status) {
         Some(200) => "200",
         Some(400) => "400",
         Some(404) => "no document",
@@ -65,7 +65,7 @@ fn end(answers: &[Response]) -> &'static str {
     }
 }
 
-/// Creates the document and patches it. Returns both answers.
+/// Creates the document and patches it. Returns both responses.
 fn steps(before: &[u8], patch: &[u8], limit: u64) -> [Response; 2] {
     let place = Place::new(limit);
     let create = Request::new(Method::Put, "/notes/1").with_field("If-None-Match", "*");
@@ -96,13 +96,13 @@ fn steps(before: &[u8], patch: &[u8], limit: u64) -> [Response; 2] {
 /// Whether a write was performed. It has the status that was expected, or that of a document that
 /// is too long; and a document that is shown has these members, and none twice.
 #[track_caller]
-fn follows(answer: &Response, status: u16, held: Option<&Value>) -> bool {
-    if status < 300 && answer.status() == 413 {
+fn follows(response: &Response, status: u16, held: Option<&Value>) -> bool {
+    if status < 300 && response.status() == 413 {
         return false;
     }
-    assert_eq!(answer.status(), status, "{answer:?}");
+    assert_eq!(response.status(), status, "{response:?}");
     if status < 300 {
-        let shown = json::read(answer.content()).unwrap();
+        let shown = json::read(response.content()).unwrap();
         assert_eq!(without_managed(shown).as_ref(), Ok(held.unwrap()));
     }
     status < 300

@@ -5,7 +5,6 @@
 //! of its own, as naive as possible and without a word of the parser under test. The bytes are
 //! read as text, one thing a line, so that an input that is kept can be read as well.
 
-mod answer;
 mod document;
 mod entity_tag;
 mod exchange;
@@ -14,6 +13,7 @@ mod http_date;
 pub mod json;
 mod merge;
 mod precondition;
+mod response;
 mod target;
 
 /// The places that an input has reached, by names that the tests count.

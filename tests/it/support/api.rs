@@ -34,7 +34,7 @@ impl Api {
     }
 
     /// An API whose store is in memory, whatever store is under test: for more requests than a database
-    /// could answer in the time of a test.
+    /// could response in the time of a test.
     pub fn in_memory() -> Self {
         Self {
             store: Arc::new(MemoryStore::new()),
@@ -105,7 +105,7 @@ impl Api {
 pub fn tag(response: &Response) -> String {
     response
         .field("ETag")
-        .expect("the answer has a tag")
+        .expect("the response has a tag")
         .to_owned()
 }
 
@@ -113,7 +113,7 @@ pub fn text(response: &Response) -> String {
     String::from_utf8(response.content().to_vec()).unwrap()
 }
 
-/// The member `message`, or in a strict answer `detail`.
+/// The member `message`, or in a strict response `detail`.
 pub fn message(response: &Response) -> String {
     let value: serde_json::Value = serde_json::from_slice(response.content()).unwrap();
     let member = if value.get("status").is_some() {

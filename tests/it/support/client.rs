@@ -13,9 +13,9 @@ pub struct Client {
     stream: BufReader<TcpStream>,
 }
 
-/// An answer as it came, framed by the rules of RFC 9112 section 6.3.
+/// A response as it came, framed by the rules of RFC 9112 section 6.3.
 #[derive(Debug)]
-pub struct Answer {
+pub struct RawResponse {
     pub status_line: String,
     pub status: u16,
     pub fields: Vec<(String, String)>,
@@ -45,57 +45,60 @@ impl Client {
         self.stream.get_mut().write_all(bytes.as_ref())
     }
 
-    /// Sends a whole request and receives its answer, which must be a documented one.
-    pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Answer {
+    /// Sends a whole request and receives its response, which must be a documented one.
+    pub fn ask(&mut self, request: impl AsRef<[u8]>) -> RawResponse {
         self.send(&request);
         let head = request.as_ref().starts_with(b"HEAD ");
-        let answer = if head {
+        let response = if head {
             self.receive_head()
         } else {
             self.receive()
         };
-        is_documented(request.as_ref(), &answer);
-        answer
+        is_documented(request.as_ref(), &response);
+        response
     }
 
-    /// Asks anything but HEAD of a server that may be gone. An answer that has begun is whole.
-    pub fn try_ask(&mut self, request: impl AsRef<[u8]>) -> std::io::Result<Answer> {
+    /// Asks anything but HEAD of a server that may be gone. A response that has begun is whole.
+    pub fn try_ask(&mut self, request: impl AsRef<[u8]>) -> std::io::Result<RawResponse> {
         self.try_send(request)?;
         self.try_receive()
     }
 
-    /// Receives the answer to anything but HEAD, if there is one.
-    pub fn try_receive(&mut self) -> std::io::Result<Answer> {
+    /// Receives the response to anything but HEAD, if there is one.
+    pub fn try_receive(&mut self) -> std::io::Result<RawResponse> {
         match self.peek_buffered()? {
             [] => Err(ErrorKind::ConnectionReset.into()),
             _ => Ok(self.receive()),
         }
     }
 
-    /// Receives the answer to anything but HEAD.
-    pub fn receive(&mut self) -> Answer {
-        let mut answer = self.receive_head();
-        let without_content = answer.status < 200 || [204, 304].contains(&answer.status);
-        assert!(answer.field("Transfer-Encoding").is_none(), "{answer:?}");
+    /// Receives the response to anything but HEAD.
+    pub fn receive(&mut self) -> RawResponse {
+        let mut response = self.receive_head();
+        let without_content = response.status < 200 || [204, 304].contains(&response.status);
+        assert!(
+            response.field("Transfer-Encoding").is_none(),
+            "{response:?}"
+        );
         if !without_content {
-            let length = answer
+            let length = response
                 .field("Content-Length")
                 .expect("a length")
                 .parse()
                 .unwrap();
             let mut content = vec![0; length];
             self.stream.read_exact(&mut content).unwrap();
-            answer.content = String::from_utf8(content).unwrap();
+            response.content = String::from_utf8(content).unwrap();
         }
-        answer
+        response
     }
 
-    pub fn receive_head(&mut self) -> Answer {
+    pub fn receive_head(&mut self) -> RawResponse {
         let line = self.line();
         let (version, status) = line.split_at_checked(9).expect("a status line");
         assert!(["HTTP/1.1 ", "HTTP/1.0 "].contains(&version), "{line}");
         let status = status.get(..3).expect("a status");
-        let mut answer = Answer {
+        let mut response = RawResponse {
             status: status.parse().unwrap(),
             status_line: line,
             fields: Vec::new(),
@@ -104,25 +107,25 @@ impl Client {
         loop {
             let line = self.line();
             if line.is_empty() {
-                return answer;
+                return response;
             }
             let (name, value) = line.split_once(": ").expect("a field line");
-            answer.fields.push((name.to_owned(), value.to_owned()));
+            response.fields.push((name.to_owned(), value.to_owned()));
         }
     }
 
-    /// Receives an answer, in the lines in which `curl -i` prints it.
+    /// Receives a response, in the lines in which `curl -i` prints it.
     pub fn print(&mut self) -> Vec<String> {
-        let answer = self.receive();
-        let mut lines = vec![answer.status_line.clone()];
+        let response = self.receive();
+        let mut lines = vec![response.status_line.clone()];
         lines.extend(
-            answer
+            response
                 .fields
                 .iter()
                 .map(|(name, value)| format!("{name}: {value}")),
         );
         lines.push(String::new());
-        lines.extend(answer.content.lines().map(str::to_owned));
+        lines.extend(response.content.lines().map(str::to_owned));
         lines
     }
 
@@ -194,7 +197,7 @@ impl Client {
     }
 }
 
-impl Answer {
+impl RawResponse {
     /// The value of a field that comes at most once.
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut lines = self
@@ -206,7 +209,7 @@ impl Answer {
         value
     }
 
-    /// The member `message`, or in a strict answer `detail`.
+    /// The member `message`, or in a strict response `detail`.
     pub fn message(&self) -> String {
         let value: serde_json::Value = serde_json::from_str(&self.content).unwrap();
         let member = if value.get("status").is_some() {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ifmatch::{Access, Door, MemoryStore, Options, Profile, Running, Server, Store};
 
 use crate::conformance::Place;
-use crate::support::client::{Answer, Client, request};
+use crate::support::client::{Client, RawResponse, request};
 
 /// The door under test.
 pub fn door() -> Door {
@@ -167,7 +167,7 @@ impl Serving {
     }
 
     /// Asks on a connection of its own.
-    pub fn ask(&self, line: &str, fields: &str, content: &str) -> Answer {
+    pub fn ask(&self, line: &str, fields: &str, content: &str) -> RawResponse {
         self.client().ask(request(line, fields, content))
     }
 

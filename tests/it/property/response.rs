@@ -25,34 +25,34 @@ const STATUSES: [(u16, &str); 16] = [
     (501, "501"),
 ];
 
-/// A request and its answer, for the message of a failure.
+/// A request and its response, for the message of a failure.
 #[derive(Debug)]
 struct Asked<'a> {
     request: &'a Request<'a>,
-    answer: &'a Response,
+    response: &'a Response,
 }
 
-/// Whether the answer is one that any client can read. Returns its status.
-pub fn is_well_formed(request: &Request<'_>, answer: &Response, now: i64) -> &'static str {
-    let context = &Asked { request, answer };
+/// Whether the response is one that any client can read. Returns its status.
+pub fn is_well_formed(request: &Request<'_>, response: &Response, now: i64) -> &'static str {
+    let context = &Asked { request, response };
     let now = Moment::of(now);
     let known = STATUSES
         .iter()
-        .find(|(status, _)| *status == answer.status());
+        .find(|(status, _)| *status == response.status());
     let (status, name) = known.unwrap_or_else(|| panic!("{context:?}"));
-    assert_eq!(answer.failure(), None, "{context:?}");
+    assert_eq!(response.failure(), None, "{context:?}");
     fields(context);
     framing(context);
-    let date = answer.field("Date").unwrap_or_default();
+    let date = response.field("Date").unwrap_or_default();
     assert_eq!(Moment::read(date, now), Some(now), "{context:?}");
-    assert!(answer.field("Server").is_some(), "{context:?}");
-    if let Some(tag) = answer.field("ETag") {
+    assert!(response.field("Server").is_some(), "{context:?}");
+    if let Some(tag) = response.field("ETag") {
         assert!(
             tag.parse().is_ok_and(|tag: EntityTag| !tag.is_weak()),
             "{context:?}"
         );
     }
-    if let Some(modified) = answer.field("Last-Modified") {
+    if let Some(modified) = response.field("Last-Modified") {
         let modified = Moment::read(modified, now);
         assert!(
             modified.is_some_and(|modified| modified <= now),
@@ -67,13 +67,13 @@ pub fn is_well_formed(request: &Request<'_>, answer: &Response, now: i64) -> &'s
         (428, "ETag"),
     ] {
         assert!(
-            *status != with || answer.field(needed).is_some(),
+            *status != with || response.field(needed).is_some(),
             "{context:?}"
         );
     }
     if *status >= 400 {
         assert_eq!(
-            answer.field("Cache-Control"),
+            response.field("Cache-Control"),
             Some("no-store"),
             "{context:?}"
         );
@@ -85,9 +85,9 @@ pub fn is_well_formed(request: &Request<'_>, answer: &Response, now: i64) -> &'s
 ///
 /// [RFC 9110 section 5.5](https://www.rfc-editor.org/rfc/rfc9110#section-5.5)
 fn fields(context: &Asked<'_>) {
-    let answer = context.answer;
+    let response = context.response;
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    for (index, (name, value)) in answer.fields().iter().enumerate() {
+    for (index, (name, value)) in response.fields().iter().enumerate() {
         assert!(
             !name.is_empty() && name.bytes().all(is_token),
             "{name:?} in {context:?}"
@@ -97,7 +97,7 @@ fn fields(context: &Asked<'_>) {
             visible && value.trim() == value,
             "{name}: {value:?} in {context:?}"
         );
-        let mut others = answer.fields()[..index].iter();
+        let mut others = response.fields()[..index].iter();
         assert!(
             !others.any(|(other, _)| other.eq_ignore_ascii_case(name)),
             "{context:?}"
@@ -107,32 +107,36 @@ fn fields(context: &Asked<'_>) {
 
 /// [RFC 9110 section 8.6](https://www.rfc-editor.org/rfc/rfc9110#section-8.6)
 fn framing(context: &Asked<'_>) {
-    let Asked { request, answer } = context;
-    let length = answer.field("Content-Length");
-    if [204, 304].contains(&answer.status()) {
+    let Asked { request, response } = context;
+    let length = response.field("Content-Length");
+    if [204, 304].contains(&response.status()) {
         assert_eq!(
-            (length, answer.field("Content-Type")),
+            (length, response.field("Content-Type")),
             (None, None),
             "{context:?}"
         );
-        assert_eq!(answer.content(), b"", "{context:?}");
+        assert_eq!(response.content(), b"", "{context:?}");
     } else if request.method == Method::Head {
         assert!(
             length.is_some_and(|length| length.parse::<u64>().is_ok()),
             "{context:?}"
         );
-        assert_eq!(answer.content(), b"", "{context:?}");
+        assert_eq!(response.content(), b"", "{context:?}");
     } else {
         assert_eq!(
             length,
-            Some(&*answer.content().len().to_string()),
+            Some(&*response.content().len().to_string()),
             "{context:?}"
         );
-        let typed = answer.field("Content-Type");
-        assert_eq!(typed.is_some(), !answer.content().is_empty(), "{context:?}");
+        let typed = response.field("Content-Type");
+        assert_eq!(
+            typed.is_some(),
+            !response.content().is_empty(),
+            "{context:?}"
+        );
         if let Some(typed) = typed {
             assert!(["application/json", "application/problem+json"].contains(&typed));
-            let json = serde_json::from_slice::<Value>(answer.content());
+            let json = serde_json::from_slice::<Value>(response.content());
             assert!(json.is_ok(), "{context:?}");
         }
     }
@@ -144,8 +148,8 @@ pub fn is_head_of(head: &Response, get: &Response) {
 }
 
 /// The content as JSON.
-pub fn content(answer: &Response) -> Value {
-    serde_json::from_slice(answer.content()).unwrap()
+pub fn content(response: &Response) -> Value {
+    serde_json::from_slice(response.content()).unwrap()
 }
 
 /// A person that the store holds, as clients are to see it.
