@@ -26,7 +26,7 @@ impl Listeners {
     }
 
     /// Calls all listeners. The caller must not hold a lock that a read of the store takes.
-    pub fn tell(&self, collection: &str, id: Option<&Id>) {
+    pub fn notify(&self, collection: &str, id: Option<&Id>) {
         let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for listener in listeners.iter().filter_map(Weak::upgrade) {
             listener.changed(collection, id);

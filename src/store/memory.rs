@@ -139,7 +139,7 @@ impl Store for MemoryStore {
         };
         let version = contents.swap(swap, now)?;
         drop(guard);
-        self.listeners.tell(swap.collection(), Some(swap.id()));
+        self.listeners.notify(swap.collection(), Some(swap.id()));
         Ok(version)
     }
 
@@ -179,7 +179,7 @@ impl Store for MemoryStore {
         contents.records = records;
         contents.clock = clock;
         drop(guard);
-        self.listeners.tell(collection, None);
+        self.listeners.notify(collection, None);
         Ok(())
     }
 

@@ -310,7 +310,7 @@ impl Store for PostgresStore {
             perform(&[owned]).pop().ok_or(NoOutcome::Missing)
         };
         let version = outcome.map_err(Self::no_outcome)??;
-        self.listeners.tell(swap.collection(), Some(swap.id()));
+        self.listeners.notify(swap.collection(), Some(swap.id()));
         Ok(version)
     }
 
@@ -338,7 +338,7 @@ impl Store for PostgresStore {
                 now,
             )
         })??;
-        self.listeners.tell(collection, None);
+        self.listeners.notify(collection, None);
         Ok(())
     }
 

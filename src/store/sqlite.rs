@@ -163,7 +163,7 @@ impl Store for SqliteStore {
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
         let owned = OwnedSwap::new(swap, now);
         let version = self.writer.swap(owned, |error| self.failed(error))?;
-        self.listeners.tell(swap.collection(), Some(swap.id()));
+        self.listeners.notify(swap.collection(), Some(swap.id()));
         Ok(version)
     }
 
@@ -186,7 +186,7 @@ impl Store for SqliteStore {
         self.writer
             .fill(collection, documents, now)
             .map_err(|error| self.failed(&error))??;
-        self.listeners.tell(collection, None);
+        self.listeners.notify(collection, None);
         Ok(())
     }
 
