@@ -155,22 +155,28 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
-    /// Records `given` as the name of the member that holds the ids, if no name is recorded for the
-    /// collection, and returns the recorded name. With `None` it only reads. A name that is recorded
-    /// does not change: otherwise one entity tag would stand for two representations.
-    ///
-    /// A store that ends with its server need not record it.
+    /// The recorded name of the member that holds the ids of a collection, if there is one.
     ///
     /// # Errors
     ///
     /// When the store fails.
-    fn id_member(
-        &self,
-        collection: &str,
-        given: Option<&str>,
-    ) -> Result<Option<String>, StoreError> {
+    fn id_member(&self, collection: &str) -> Result<Option<String>, StoreError> {
         let _ = collection;
-        Ok(given.map(str::to_owned))
+        Ok(None)
+    }
+
+    /// Records `name` as the name of the member that holds the ids, if no name is recorded for the
+    /// collection. Returns the recorded name. It never changes: otherwise one entity tag would stand
+    /// for two representations.
+    ///
+    /// A store that ends with its server need not record it. The default returns `name`.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    fn record_id_member(&self, collection: &str, name: &str) -> Result<String, StoreError> {
+        let _ = collection;
+        Ok(name.to_owned())
     }
 
     /// The names of the collections that have documents, in order.
@@ -317,7 +323,8 @@ impl<S: Store + ?Sized> Store for Arc<S> {
             -> Result<(), SwapError>;
         visit(collection: &str, visit: &mut dyn FnMut(&Record) -> ControlFlow<()>)
             -> Result<(), StoreError>;
-        id_member(collection: &str, given: Option<&str>) -> Result<Option<String>, StoreError>;
+        id_member(collection: &str) -> Result<Option<String>, StoreError>;
+        record_id_member(collection: &str, name: &str) -> Result<String, StoreError>;
         collections() -> Result<Vec<String>, StoreError>;
         document_versions(collection: &str, ids: &[Id]) -> Result<Vec<Option<Version>>, StoreError>;
         listen(listener: Weak<dyn Listener>) -> Option<Duration>;

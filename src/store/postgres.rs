@@ -365,12 +365,15 @@ impl Store for PostgresStore {
         })
     }
 
-    fn id_member(
-        &self,
-        collection: &str,
-        given: Option<&str>,
-    ) -> Result<Option<String>, StoreError> {
-        self.run(|client| swap::record_id_member(client, collection, given))
+    fn id_member(&self, collection: &str) -> Result<Option<String>, StoreError> {
+        self.run(|client| swap::id_member(client, collection))
+    }
+
+    fn record_id_member(&self, collection: &str, name: &str) -> Result<String, StoreError> {
+        if let Some(recorded) = self.id_member(collection)? {
+            return Ok(recorded);
+        }
+        self.run(|client| swap::record_id_member(client, collection, name))
     }
 
     /// In one query.

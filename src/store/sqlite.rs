@@ -201,18 +201,15 @@ impl Store for SqliteStore {
             .map_err(|error| self.failed(&error))
     }
 
-    fn id_member(
-        &self,
-        collection: &str,
-        given: Option<&str>,
-    ) -> Result<Option<String>, StoreError> {
-        let kept = self.read(|reader| rows::id_member(reader, collection))?;
-        let (None, Some(given)) = (&kept, given) else {
-            return Ok(kept);
-        };
-        let writer = self.writer.lock();
-        rows::keep_id_member(&writer, collection, given)
-            .and_then(|()| rows::id_member(&writer, collection))
+    fn id_member(&self, collection: &str) -> Result<Option<String>, StoreError> {
+        self.read(|reader| rows::id_member(reader, collection))
+    }
+
+    fn record_id_member(&self, collection: &str, name: &str) -> Result<String, StoreError> {
+        if let Some(recorded) = self.id_member(collection)? {
+            return Ok(recorded);
+        }
+        rows::record_id_member(&self.writer.lock(), collection, name)
             .map_err(|error| self.failed(&error))
     }
 

@@ -37,7 +37,7 @@ pub(super) fn set_version(
     Ok(())
 }
 
-/// The name of the member that holds the ids of a collection, if it is kept.
+/// The recorded name of the member that holds the ids of a collection.
 pub(super) fn id_member(
     connection: &Connection,
     collection: &str,
@@ -49,18 +49,20 @@ pub(super) fn id_member(
     Ok(id_member.flatten())
 }
 
-/// Keeps the name of the member that holds the ids, unless one is kept already.
-pub(super) fn keep_id_member(
+/// Records the name of the member that holds the ids of a collection, if none is recorded. Returns the
+/// recorded name.
+pub(super) fn record_id_member(
     connection: &Connection,
     collection: &str,
-    id_member: &str,
-) -> rusqlite::Result<()> {
-    connection.execute(
+    name: &str,
+) -> rusqlite::Result<String> {
+    connection.query_row(
         "INSERT INTO collection (name, change_date, id_member) VALUES (?1, ?2, ?3) \
-         ON CONFLICT (name) DO UPDATE SET id_member = coalesce(id_member, excluded.id_member)",
-        params![collection, Version::FIRST.to_string(), id_member],
-    )?;
-    Ok(())
+         ON CONFLICT (name) DO UPDATE SET id_member = coalesce(id_member, excluded.id_member) \
+         RETURNING id_member",
+        params![collection, Version::FIRST.to_string(), name],
+        |row| row.get(0),
+    )
 }
 
 pub(super) fn record(
