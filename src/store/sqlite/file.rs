@@ -89,7 +89,7 @@ pub(super) fn check_existing(path: &Path) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Opens the connection that writes, and gives the database our tables.
+/// Opens the connection that writes, and creates or migrates the tables.
 pub(super) fn writer(path: &Path, synchronous: Synchronous) -> Result<Connection, Box<dyn Error>> {
     let mut writer = Connection::open_with_flags(path, READ_WRITE)?;
     if writer.is_readonly(MAIN_DB)? {
