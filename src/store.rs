@@ -47,8 +47,8 @@ pub use swap::{Swap, SwapError};
 ///
 /// A swap may have a [`KeyedWrite`]. In the same step the store keeps it with the document, and
 /// [`get`](Self::get) returns it, until the next swap of this document. In each collection it keeps
-/// a key for one document at most. A removal with a key leaves the id and the keyed write behind,
-/// which [`removal`](Self::removal) returns for 24 hours; a removal without a key leaves nothing.
+/// a key for one document at most. After a removal with a key, [`removal`](Self::removal) returns the
+/// keyed write for 24 hours. After a removal without a key, the store keeps nothing of the document.
 ///
 /// A store that ignores keyed writes serves requests without `Idempotency-Key` correctly. It does not
 /// recognise repetitions: each is a new request, which mostly gets 412, 409 or 404.
@@ -155,7 +155,8 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
-    /// The recorded name of the member that holds the ids of a collection, if there is one.
+    /// The recorded name of the member that holds the ids of a collection, if there is one. The default
+    /// is `None`.
     ///
     /// # Errors
     ///
@@ -223,7 +224,7 @@ pub trait Store: Send + Sync {
         true
     }
 
-    /// Whether [`swap`](Self::swap) blocks, as above. The default is `true`.
+    /// Whether [`swap`](Self::swap) blocks, on a disk or a network. The default is `true`.
     fn writes_block(&self) -> bool {
         true
     }
@@ -310,7 +311,7 @@ macro_rules! forward {
     )*};
 }
 
-/// Every method, those with a default included, is the method of the store in the `Arc`.
+/// Every method, also one with a default, calls that of the store in the `Arc`.
 impl<S: Store + ?Sized> Store for Arc<S> {
     forward! {
         get(collection: &str, id: &Id) -> Result<Option<Record>, StoreError>;

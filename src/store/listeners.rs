@@ -7,7 +7,7 @@ use crate::document::Id;
 
 /// A listener is called after changes of a store.
 pub trait Listener: Send + Sync {
-    /// A document of this collection has changed; or several, if no id is given.
+    /// The document of this id has changed; without an id, any documents of the collection.
     ///
     /// An implementation must return at once, and must not call the store.
     fn changed(&self, collection: &str, id: Option<&Id>);

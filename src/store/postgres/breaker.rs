@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The reason of a call that gets no answer, or is not admitted.
+/// The reason why a call fails that gets no answer, or is not admitted.
 pub(super) const NO_ANSWER: &str = "it does not answer";
 
 /// How long a call waits for the result of the probe. A probe that can connect has connected by then.

@@ -106,7 +106,7 @@ struct RowsByStatement {
 
 impl RowsByStatement {
     /// Adds the row that `swap` makes. A removed document keeps its row, with its id and its change
-    /// date, where collections have no versions, and if the swap has a key.
+    /// date, if collections have no versions or the swap has a key.
     fn push(&mut self, swap: &OwnedSwap, version: Version, has_collection_versions: bool) {
         let keyed_write = swap.keyed_write.as_ref();
         let content = swap.document.as_ref().map(Document::as_str);

@@ -21,8 +21,8 @@ const READ_ONLY: OpenFlags =
 /// How long a transaction waits for the writes of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a read waits for another process, which is recovering the WAL. A read may be on the
-/// thread that serves all connections.
+/// How long a read waits for another process that is recovering the WAL. It is short, because a read
+/// may be on the thread that serves all connections.
 const READ_BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long the start waits for another process, which may be migrating a large file.
@@ -47,7 +47,7 @@ pub(super) fn create(path: &Path) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Refuses a file of another program, without changing it. Returns the schema in the file, without
+/// Refuses a file of another program, without changing it. Returns the schema that the file has without
 /// its WAL.
 pub(super) fn inspect(path: &Path) -> Result<Schema, Box<dyn Error>> {
     let path = path.to_str().ok_or("its name is not UTF-8")?;
@@ -96,8 +96,8 @@ pub(super) fn writer(path: &Path, synchronous: Synchronous) -> Result<Connection
         return Err("it can only be read".into());
     }
     writer.busy_timeout(START_BUSY_TIMEOUT)?;
-    // A file can be refused only now, because its latest header is in its WAL. Without a checkpoint it
-    // is not changed either.
+    // The WAL may have a later header than the file, which `inspect` has read. So `prepare` may refuse
+    // the file, too. It is not changed then either, because there is no checkpoint.
     writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tables::prepare(&transaction)?;
