@@ -132,3 +132,28 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     reader.busy_timeout(READ_BUSY_TIMEOUT)?;
     Ok(reader)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use std::{env, fs, process};
+
+    use super::*;
+
+    #[test]
+    fn a_read_waits_for_other_processes_less_long_than_a_write() {
+        let directory = env::temp_dir().join(format!("ifmatch-busy-timeout-{}", process::id()));
+        fs::create_dir(&directory).unwrap();
+        let path = directory.join("it.db");
+        create(&path).unwrap();
+        let writer = writer(&path, Synchronous::Full).unwrap();
+        let reader = reader(&path).unwrap();
+        let [of_writer, of_reader] = [&writer, &reader].map(|connection| {
+            let timeout = |row: &rusqlite::Row<'_>| row.get::<_, u32>(0);
+            connection.pragma_query_value(None, "busy_timeout", timeout)
+        });
+        drop((reader, writer));
+        fs::remove_dir_all(directory).unwrap();
+        assert_eq!((of_writer, of_reader), (Ok(2000), Ok(100)));
+    }
+}
