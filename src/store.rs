@@ -11,6 +11,7 @@ use crate::version::Version;
 
 mod error;
 mod listeners;
+mod lock;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -22,6 +23,7 @@ mod swap;
 
 pub use error::{OpenError, StoreError};
 pub use listeners::{Listener, Listeners};
+pub(crate) use lock::lock;
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::{ParsePostgresUrlError, PostgresStore, PostgresUrl};

@@ -17,11 +17,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-/// Writes that wait, each of which is to have an outcome. Each has a key, and does not wait for
-/// writes of other keys.
+use crate::store::lock;
+
+/// The writes that wait. Each has a key, and does not wait for writes of other keys.
 #[derive(Debug)]
 pub(super) struct Queue<Write, Outcome>(Mutex<State<Write, Outcome>>);
 
@@ -141,7 +142,7 @@ impl<Write, Outcome> Queue<Write, Outcome> {
 
     fn lock(&self) -> MutexGuard<'_, State<Write, Outcome>> {
         // A panic of `fits` drops writes that wait, which have no outcome then.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

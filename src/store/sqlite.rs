@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Mutex, TryLockError, Weak};
 use std::time::{Duration, SystemTime};
 
 use rusqlite::Connection;
@@ -12,7 +12,7 @@ use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
 use crate::store::{
     List, Listener, Listeners, OpenError, OwnedSwap, Portion, Store, StoreError, Swap, SwapError,
-    refuse_repeated,
+    lock, refuse_repeated,
 };
 use crate::version::Version;
 
@@ -125,7 +125,8 @@ impl SqliteStore {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<R>,
     ) -> Result<R, StoreError> {
-        // If no other reader is idle, this call waits for the first.
+        // If no other reader is idle, this call waits for the first. A reader is used also after a
+        // panic: then no transaction is open, because it was rolled back when it was dropped.
         let [first, others @ ..] = &self.readers;
         let idle = others.iter().find_map(|reader| match reader.try_lock() {
             Ok(reader) => Some(reader),
@@ -231,9 +232,4 @@ impl Store for SqliteStore {
     fn reads_block(&self) -> bool {
         false
     }
-}
-
-fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
-    // After a panic no transaction is open: it was rolled back when it was dropped.
-    connection.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use crate::document::{Document, Id};
 use crate::store::queue::{Queue, WritePermit};
 use crate::store::sqlite::batch::Batch;
-use crate::store::{Outcome, OwnedSwap, StoreError, SwapError};
+use crate::store::{Outcome, OwnedSwap, StoreError, SwapError, lock};
 
 /// The key of all swaps in the queue: one transaction at a time writes to the file.
 const KEY: &str = "";
@@ -60,7 +60,8 @@ impl Writer {
 
     /// Waits until no other thread of this process writes.
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
-        super::lock(&self.connection)
+        // After a panic no transaction is open: it was rolled back when it was dropped.
+        lock(&self.connection)
     }
 
     /// Performs swaps that wait, in one transaction. Returns their outcomes after the commit.
