@@ -72,7 +72,7 @@ fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let can_fail = store.writes_block();
     let server = Server::bind(address, Arc::clone(&store), options)?;
     // This is done after the address is bound, so that a start that fails changes no documents.
-    config.keep_id_members(&store)?;
+    config.record_id_members(&store)?;
     for warning in config.load_into(&store)? {
         warn(&warning);
     }

@@ -13,7 +13,6 @@ mod address;
 mod health;
 #[cfg(feature = "hyper")]
 mod hyper;
-mod lock;
 mod log;
 mod metrics;
 mod options;

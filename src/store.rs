@@ -11,6 +11,7 @@ use crate::version::Version;
 
 mod error;
 mod listeners;
+mod lock;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -22,6 +23,7 @@ mod swap;
 
 pub use error::{OpenError, StoreError};
 pub use listeners::{Listener, Listeners};
+pub(crate) use lock::lock;
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::{ParsePostgresUrlError, PostgresStore, PostgresUrl};
@@ -47,8 +49,8 @@ pub use swap::{Swap, SwapError};
 ///
 /// A swap may have a [`KeyedWrite`]. In the same step the store keeps it with the document, and
 /// [`get`](Self::get) returns it, until the next swap of this document. In each collection it keeps
-/// a key for one document at most. A removal with a key leaves the id and the keyed write behind,
-/// which [`removal`](Self::removal) returns for 24 hours; a removal without a key leaves nothing.
+/// a key for one document at most. After a removal with a key, [`removal`](Self::removal) returns the
+/// keyed write for 24 hours. After a removal without a key, the store keeps nothing of the document.
 ///
 /// A store that ignores keyed writes serves requests without `Idempotency-Key` correctly. It does not
 /// recognise repetitions: each is a new request, which mostly gets 412, 409 or 404.
@@ -155,22 +157,29 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
-    /// Records `given` as the name of the member that holds the ids, if no name is recorded for the
-    /// collection, and returns the recorded name. With `None` it only reads. A name that is recorded
-    /// does not change: otherwise one entity tag would stand for two representations.
-    ///
-    /// A store that ends with its server need not record it.
+    /// The recorded name of the member that holds the ids of a collection, if there is one. The default
+    /// is `None`.
     ///
     /// # Errors
     ///
     /// When the store fails.
-    fn id_member(
-        &self,
-        collection: &str,
-        given: Option<&str>,
-    ) -> Result<Option<String>, StoreError> {
+    fn id_member(&self, collection: &str) -> Result<Option<String>, StoreError> {
         let _ = collection;
-        Ok(given.map(str::to_owned))
+        Ok(None)
+    }
+
+    /// Records `name` as the name of the member that holds the ids, if no name is recorded for the
+    /// collection. Returns the recorded name. It never changes: otherwise one entity tag would stand
+    /// for two representations.
+    ///
+    /// A store that ends with its server need not record it. The default returns `name`.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    fn record_id_member(&self, collection: &str, name: &str) -> Result<String, StoreError> {
+        let _ = collection;
+        Ok(name.to_owned())
     }
 
     /// The names of the collections that have documents, in order.
@@ -217,7 +226,7 @@ pub trait Store: Send + Sync {
         true
     }
 
-    /// Whether [`swap`](Self::swap) blocks, as above. The default is `true`.
+    /// Whether [`swap`](Self::swap) blocks, on a disk or a network. The default is `true`.
     fn writes_block(&self) -> bool {
         true
     }
@@ -304,7 +313,7 @@ macro_rules! forward {
     )*};
 }
 
-/// Every method, those with a default included, is the method of the store in the `Arc`.
+/// Every method, also one with a default, calls that of the store in the `Arc`.
 impl<S: Store + ?Sized> Store for Arc<S> {
     forward! {
         get(collection: &str, id: &Id) -> Result<Option<Record>, StoreError>;
@@ -317,7 +326,8 @@ impl<S: Store + ?Sized> Store for Arc<S> {
             -> Result<(), SwapError>;
         visit(collection: &str, visit: &mut dyn FnMut(&Record) -> ControlFlow<()>)
             -> Result<(), StoreError>;
-        id_member(collection: &str, given: Option<&str>) -> Result<Option<String>, StoreError>;
+        id_member(collection: &str) -> Result<Option<String>, StoreError>;
+        record_id_member(collection: &str, name: &str) -> Result<String, StoreError>;
         collections() -> Result<Vec<String>, StoreError>;
         document_versions(collection: &str, ids: &[Id]) -> Result<Vec<Option<Version>>, StoreError>;
         listen(listener: Weak<dyn Listener>) -> Option<Duration>;

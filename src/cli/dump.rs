@@ -32,7 +32,7 @@ impl Config {
         let store = &*self.open_existing_store()?;
         sink.write_all(b"{")?;
         for (index, name) in store.collections()?.iter().enumerate() {
-            let collection = collection_named(name, store.id_member(name, None)?)?;
+            let collection = collection_named(name, store.id_member(name)?)?;
             let separator = if index == 0 { "\n" } else { ",\n" };
             write!(sink, "{separator}{}: [", quoted(name))?;
             dump_collection(&collection, store, sink)?;

@@ -22,13 +22,14 @@ impl Config {
     /// # Errors
     ///
     /// When another member is recorded already, or the store fails.
-    pub fn keep_id_members(&self, store: &dyn Store) -> Result<(), OpenError> {
+    pub fn record_id_members(&self, store: &dyn Store) -> Result<(), OpenError> {
         for collection in self.options.policy.collections.iter() {
             let (name, given) = (collection.name(), collection.id_member());
-            let kept = store.id_member(name, Some(given));
-            let kept = kept.map_err(|error| OpenError::new(&self.store, error))?;
-            if let Some(kept) = kept.filter(|kept| kept != given) {
-                let reason = format!("the ids of `{name}` are in `{kept}`, and not in `{given}`");
+            let recorded = store.record_id_member(name, given);
+            let recorded = recorded.map_err(|error| OpenError::new(&self.store, error))?;
+            if recorded != given {
+                let reason =
+                    format!("the ids of `{name}` are in `{recorded}`, and not in `{given}`");
                 return Err(OpenError::new(&self.store, reason));
             }
         }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::policy::Policy;
 use crate::resource::check_store;
-use crate::server::lock::lock;
 use crate::server::waiters::block_until;
+use crate::store::lock;
 use crate::store::{Store, StoreError};
 
 /// How long a health check waits for the store.

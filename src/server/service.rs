@@ -14,7 +14,6 @@ use crate::problem::Problem;
 use crate::resource::Work;
 use crate::resource::{self, Monitor};
 use crate::server::health::{Health, HealthChecker};
-use crate::server::lock::lock;
 use crate::server::log::Log;
 #[cfg(feature = "hyper")]
 use crate::server::metrics::CountedConnection;
@@ -22,6 +21,7 @@ use crate::server::metrics::Metrics;
 use crate::server::options::{Door, Options};
 use crate::server::timed_store::TimedStore;
 use crate::server::waiters::Waiters;
+use crate::store::lock;
 use crate::store::{Store, StoreError};
 
 /// How long the same failure is not logged again.

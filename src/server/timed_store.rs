@@ -72,12 +72,12 @@ impl Store for TimedStore {
         self.time(|store| store.visit(collection, visit))
     }
 
-    fn id_member(
-        &self,
-        collection: &str,
-        given: Option<&str>,
-    ) -> Result<Option<String>, StoreError> {
-        self.time(|store| store.id_member(collection, given))
+    fn id_member(&self, collection: &str) -> Result<Option<String>, StoreError> {
+        self.time(|store| store.id_member(collection))
+    }
+
+    fn record_id_member(&self, collection: &str, name: &str) -> Result<String, StoreError> {
+        self.time(|store| store.record_id_member(collection, name))
     }
 
     fn collections(&self) -> Result<Vec<String>, StoreError> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::document::Id;
 use crate::message::Wait;
-use crate::server::lock::lock;
+use crate::store::lock;
 use crate::store::{Listener, Store, StoreError};
 use crate::version::Version;
 

@@ -1,13 +1,14 @@
 //! The listeners of a store, which are called after changes.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Mutex, Weak};
 
 use crate::document::Id;
+use crate::store::lock;
 
 /// A listener is called after changes of a store.
 pub trait Listener: Send + Sync {
-    /// A document of this collection has changed; or several, if no id is given.
+    /// The document of this id has changed; without an id, any documents of the collection.
     ///
     /// An implementation must return at once, and must not call the store.
     fn changed(&self, collection: &str, id: Option<&Id>);
@@ -20,15 +21,14 @@ pub struct Listeners(Mutex<Vec<Weak<dyn Listener>>>);
 impl Listeners {
     /// Adds a listener. It is called as long as it exists.
     pub fn add(&self, listener: Weak<dyn Listener>) {
-        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listeners = lock(&self.0);
         listeners.retain(|it| it.strong_count() > 0);
         listeners.push(listener);
     }
 
     /// Calls all listeners. The caller must not hold a lock that a read of the store takes.
-    pub fn tell(&self, collection: &str, id: Option<&Id>) {
-        let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for listener in listeners.iter().filter_map(Weak::upgrade) {
+    pub fn notify(&self, collection: &str, id: Option<&Id>) {
+        for listener in lock(&self.0).iter().filter_map(Weak::upgrade) {
             listener.changed(collection, id);
         }
     }

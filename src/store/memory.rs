@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime};
 
 use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
 use crate::store::{
-    List, Listener, Listeners, Portion, Store, StoreError, Swap, SwapError, refuse_repeated,
+    List, Listener, Listeners, Portion, Store, StoreError, Swap, SwapError, lock, refuse_repeated,
 };
 use crate::version::{Version, VersionClock};
 
@@ -83,19 +83,11 @@ impl MemoryStore {
     pub fn new() -> Self {
         Self::default()
     }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Contents>> {
-        // A panic has not left the state half-written: no code between two changes of the maps can
-        // panic. A swap that fails has changed nothing, or has only purged expired removals.
-        self.collections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Store for MemoryStore {
     fn get(&self, collection: &str, id: &Id) -> Result<Option<Record>, StoreError> {
-        let guard = self.lock();
+        let guard = lock(&self.collections);
         let record = guard
             .get(collection)
             .and_then(|contents| contents.records.get(id));
@@ -103,7 +95,7 @@ impl Store for MemoryStore {
     }
 
     fn collection_version(&self, collection: &str) -> Result<Option<Version>, StoreError> {
-        let guard = self.lock();
+        let guard = lock(&self.collections);
         let latest = guard
             .get(collection)
             .map(|contents| contents.clock.latest());
@@ -111,7 +103,7 @@ impl Store for MemoryStore {
     }
 
     fn list(&self, collection: &str, portion: Portion<'_>) -> Result<List, StoreError> {
-        let guard = self.lock();
+        let guard = lock(&self.collections);
         let Some(contents) = guard.get(collection) else {
             return Ok(List {
                 version: Some(Version::FIRST),
@@ -131,7 +123,7 @@ impl Store for MemoryStore {
     }
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
-        let mut guard = self.lock();
+        let mut guard = lock(&self.collections);
         // The name is copied only for the first write to a collection.
         let contents = match guard.get_mut(swap.collection()) {
             Some(contents) => contents,
@@ -139,7 +131,7 @@ impl Store for MemoryStore {
         };
         let version = contents.swap(swap, now)?;
         drop(guard);
-        self.listeners.tell(swap.collection(), Some(swap.id()));
+        self.listeners.notify(swap.collection(), Some(swap.id()));
         Ok(version)
     }
 
@@ -149,7 +141,7 @@ impl Store for MemoryStore {
         id: &Id,
         now: SystemTime,
     ) -> Result<Option<KeyedWrite>, StoreError> {
-        let guard = self.lock();
+        let guard = lock(&self.collections);
         let contents = guard.get(collection);
         Ok(contents.and_then(|contents| contents.keys.removal(id, now)))
     }
@@ -161,7 +153,7 @@ impl Store for MemoryStore {
         now: SystemTime,
     ) -> Result<(), SwapError> {
         refuse_repeated(documents)?;
-        let mut guard = self.lock();
+        let mut guard = lock(&self.collections);
         let contents = guard.entry(collection.to_owned()).or_default();
         if !contents.records.is_empty() {
             return Err(SwapError::Conflict);
@@ -179,12 +171,12 @@ impl Store for MemoryStore {
         contents.records = records;
         contents.clock = clock;
         drop(guard);
-        self.listeners.tell(collection, None);
+        self.listeners.notify(collection, None);
         Ok(())
     }
 
     fn collections(&self) -> Result<Vec<String>, StoreError> {
-        let guard = self.lock();
+        let guard = lock(&self.collections);
         let filled = guard
             .iter()
             .filter(|(_, contents)| !contents.records.is_empty());
@@ -215,7 +207,7 @@ mod tests {
         let store = MemoryStore::new();
         std::thread::scope(|scope| {
             let panicking = scope.spawn(|| {
-                let _guard = store.lock();
+                let _guard = lock(&store.collections);
                 panic!("this panic is part of the test");
             });
             assert!(panicking.join().is_err());

@@ -1,4 +1,4 @@
-//! Documents in a `PostgreSQL` database.
+//! The store in a `PostgreSQL` database.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
@@ -32,25 +32,25 @@ mod url;
 
 pub use url::{ParsePostgresUrlError, PostgresUrl};
 
-/// The documents in a `PostgreSQL` database, which any number of servers on any number of machines
-/// may serve at once, however much their clocks differ.
+/// A store in a `PostgreSQL` database, which any number of servers on any number of machines can serve
+/// at the same time, however much their clocks differ. In this documentation a *server* is one of
+/// `ifmatch`, and the *database server* is that of `PostgreSQL`.
 ///
 /// A write is one short transaction: it locks the one row that holds the version of the collection,
-/// compares and swaps in one statement, and sets the version. The lock is what makes the version
-/// right: no commit is overtaken by one with an earlier version, and no version comes back.
+/// compares and swaps in one statement, and sets the version. Because of the lock, the transactions of
+/// a collection commit in the order of their versions, and no version is used twice.
 ///
-/// It also makes every write wait for every other of the same collection. So the writes that come
-/// to one server meanwhile are performed together, in the next transaction. Each is compared for
-/// itself; but if the connection is lost while that transaction is committed, all of them fail.
+/// The lock also makes all writes of a collection wait for each other. So the writes that come to a
+/// server during a transaction are performed together, in the next one. Each is compared for itself.
+/// But if the connection is lost while that transaction is committed, all of them fail.
 ///
-/// Where this is too slow,
-/// [`open_without_collection_tag`](Self::open_without_collection_tag) does without the versions of
-/// the collections: only writes of one document wait for each other then. So that no version of a
-/// document comes back, one that is removed leaves its id and its last change date behind. And
-/// [`fill`](Store::fill) does not hold up writes of other ids: what another server creates while it
-/// commits remains, together with the documents of the fill.
+/// If this is too slow, use [`open_without_collection_tag`](Self::open_without_collection_tag). Then
+/// collections have no versions, and only writes of the same document wait for each other. The row of a
+/// removed document stays, with its id and its last change date, so that no version of a document is
+/// used twice. Writes of other ids do not wait for [`fill`](Store::fill): a document that another
+/// server creates while the fill commits remains, together with the documents of the fill.
 ///
-/// The contents are the text of JSON objects, whose members other programs can ask for:
+/// The contents are the text of JSON objects. Other programs can query their members:
 ///
 /// ```text
 /// => SELECT id, content::json->>'title' FROM document WHERE collection = 'notes' AND NOT removed;
@@ -60,7 +60,7 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 ///  2  | Say "hi"
 /// ```
 ///
-/// The database refuses `->>` for a string with `\u0000`, which it can keep, but not show.
+/// The database stores a string with `\u0000`, but refuses `->>` for it.
 ///
 /// ```no_run
 /// use ifmatch::{Options, PostgresStore, Server};
@@ -72,87 +72,83 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 ///
 /// # A database of ifmatch 0.1.0
 ///
-/// The first server that opens it turns its persons into documents of the collection `persons`, in
-/// one transaction: all of them or none, with their change dates and tags. Only the owner of the
-/// tables can do that, because it drops them; rights that were granted to other roles have to be
-/// granted again, on `ifmatch`, `collection` and `document`. A server of 0.1.0 that still runs
-/// answers 503 from then on.
+/// The first server that opens it migrates it: in one transaction, each person becomes a document of
+/// the collection `persons`, with its change date and tag. This drops the old tables, so that only
+/// their owner can do it. Grant the rights of other roles again, on `ifmatch`, `collection` and
+/// `document`. From then on, a server of 0.1.0 that still runs answers 503.
 ///
-/// A database that was made before there were keys gets the columns and indexes for them in the same
-/// way, from the owner of the tables.
+/// A database without the columns and indexes for idempotency keys gets them in the same way.
 ///
 /// # Failover
 ///
-/// A URL with several hosts and `target_session_attrs=read-write` leads to the one that takes
-/// writes. No acknowledged write is lost and no version comes back, if the standby that is promoted
-/// has all that the primary has confirmed: if `synchronous_standby_names` names it,
-/// `synchronous_commit` is `on` or `remote_apply`, and `fsync` is on. A commit then waits as long as
-/// no standby is connected, and no timeout ends that; other writes of the collection fail meanwhile.
+/// With several hosts and `target_session_attrs=read-write` in the URL, connections go to the host that
+/// accepts writes. No acknowledged write is lost and no version is used twice, if the promoted standby
+/// has every commit that the primary has confirmed. So `synchronous_standby_names` must name it,
+/// `synchronous_commit` be `on` or `remote_apply`, and `fsync` be on. Then a commit waits while no
+/// standby is connected, without a timeout, and the other writes of the collection fail.
 ///
-/// There are three ways to lose a commit nevertheless. `pg_cancel_backend` ends the wait, and
-/// `PostgreSQL` confirms what the standby does not have. After a restart of the primary, commits that
-/// waited can be read before the standby has them. And an old primary that is not stopped when the
-/// standby is promoted still answers reads.
+/// There are three exceptions. `pg_cancel_backend` ends the wait for the standby, and `PostgreSQL`
+/// confirms a commit that the standby does not have. After a restart of the primary, commits that waited
+/// can be read before the standby has them. And an old primary that is not stopped when the standby is
+/// promoted still answers reads.
 ///
-/// After a loss, the next version follows the latest one that is left: it is the time, or where that
-/// is no later, one microsecond more. So where the clock of one server was ahead of another's, a
-/// lost version comes back with another content, and a swap that expects the lost one is performed.
+/// After a loss, the next version is the time, or one microsecond after the latest version that is
+/// left, whichever is later. So if the clock of one server was ahead of another's, a lost version can
+/// be used twice, and a swap that expects the lost state replaces the new one.
 ///
-/// A pooler may share its connections between transactions, because a session holds nothing but the
-/// two timeouts. For these the role should have settings of its own, of 5 seconds: a pooler may give
-/// a connection to a client that has not set them, and one that has to other programs of the role.
+/// A pooler may share its connections between transactions, because the two timeouts are the only state
+/// of a session. Set both to 5 seconds for the role, and use the role for no other program: a pooler
+/// may give a connection without them to a server, and a connection with them to another program.
 ///
 /// # SQL that the database must support
 ///
 /// Databases with the same protocol, such as `CockroachDB`, may work; they are not tested. The store
-/// uses only `SELECT` (by key, by a range of keys, which two columns make up, with `ORDER BY` and
-/// `LIMIT`, with `LEFT JOIN`, with the window functions `row_number` and `sum`, and `FOR UPDATE` of
-/// one row), `INSERT ... ON CONFLICT`
-/// with `DO NOTHING` and `DO UPDATE`, `UPDATE` and `DELETE` in a transaction that is `READ
-/// COMMITTED` or stricter, and three partial indexes, one of them unique.
+/// uses only:
 ///
-/// While requests wait for a change, `id = ANY` of an array asks for the versions of the documents
-/// they wait for. Several writes are performed with `INSERT ... SELECT`, `UPDATE ... FROM` and
-/// `DELETE ... USING` an `unnest` of several arrays, with `RETURNING`. [`fill`](Store::fill) inserts
-/// in the same way, and asks for `ANALYZE` afterwards, which may fail. [`visit`](Store::visit) and
-/// [`collections`](Store::collections) read in a transaction that is `REPEATABLE READ, READ ONLY`,
-/// the former after `SET LOCAL` of a timeout.
+/// - `SELECT` by a key or by a range of keys of two columns, with `ORDER BY`, `LIMIT`, `LEFT JOIN`, the
+///   window functions `row_number` and `sum`, and `FOR UPDATE` of one row; by `id = ANY` of an array
+///   while requests wait for changes of documents.
+/// - `UPDATE`, `DELETE`, and `INSERT ... ON CONFLICT` with `DO NOTHING` and `DO UPDATE`, in transactions
+///   that are `READ COMMITTED` or stricter, and with `RETURNING`. For several rows: `INSERT ... SELECT`,
+///   `UPDATE ... FROM` and `DELETE ... USING` an `unnest` of arrays.
+/// - `ANALYZE` after [`fill`](Store::fill), which may fail.
+/// - Transactions that are `REPEATABLE READ, READ ONLY`, for [`visit`](Store::visit) and
+///   [`collections`](Store::collections), and `SET LOCAL` of a timeout.
+/// - `SET` of two timeouts for each connection.
+/// - At the start: `SHOW server_encoding`, a query of `pg_catalog` (`pg_namespace`, `pg_class`,
+///   `pg_attribute`, `pg_type`), three `CREATE TABLE`, three `CREATE INDEX`, one of them unique and all
+///   partial, and one `ALTER TABLE`. `LOCK TABLE` and `DROP TABLE` only for a database of ifmatch 0.1.0.
 ///
-/// A connection begins with `SET` of two timeouts; at the start come `SHOW server_encoding`, a query
-/// of `pg_catalog` (`pg_namespace`, `pg_class`, `pg_attribute`, `pg_type`), and three `CREATE TABLE`,
-/// three `CREATE INDEX` and one `ALTER TABLE` in one transaction. Only a database of ifmatch 0.1.0 is
-/// asked for `LOCK TABLE` and `DROP TABLE`, in a transaction too. There are no procedures, no sequences, no `LISTEN`
-/// and no advisory locks, and no statement is prepared for longer than one use. The names and ids
-/// are `COLLATE "C"`: it is the one collation that orders them byte for byte, whatever the
-/// database's own is, and so does their index.
+/// There are no procedures, no sequences, no `LISTEN` and no advisory locks, and no statement stays
+/// prepared after its use. Names and ids are `COLLATE "C"`, the only collation that orders them by
+/// their bytes in every database.
 ///
 /// # A database that does not answer
 ///
-/// Each call ends within six seconds, whether the database answers or not: one that was waiting for
-/// a connection or for other writes to end, too. A statement is given up by the database itself
-/// after five. If it does not even do that, the connection is closed, and the call fails; nothing
-/// has changed then, unless the commit was under way. If no other call was answered meanwhile, from
-/// then on one call at a time tries to connect, and the others fail within a second, until the
-/// database answers. [`fill`](Store::fill), [`visit`](Store::visit) and opening a store may take
-/// longer, but each of their statements has six seconds, or ten minutes where tables of an earlier
-/// version are changed.
+/// Each call ends within six seconds, with its waits for a connection and for other writes. The
+/// database ends a statement after five seconds. If it does not, the connection is closed and the call
+/// fails; then nothing has changed, unless the commit was under way. If no other call was answered
+/// meanwhile, from then on one call at a time tries to connect, and the others fail within a second,
+/// until the database answers. [`fill`](Store::fill), [`visit`](Store::visit) and opening a store may
+/// take longer, but each of their statements has six seconds, or ten minutes for a migration.
 ///
-/// Connections to other machines are encrypted, and the server's certificate is verified, unless the
-/// URL says otherwise: see [`PostgresUrl`]. A file of roots is read once, when the store is opened.
+/// Connections to other machines are encrypted, and the certificate of the database server is verified,
+/// unless the URL says otherwise: see [`PostgresUrl`]. A file of root certificates is read once, when
+/// the store is opened.
 #[derive(Debug)]
 pub struct PostgresStore {
     connections: Connections,
-    /// Whether collections have versions, and so their lists a tag.
+    /// Whether collections have versions. Without them lists have no tag.
     has_collection_versions: bool,
     queue: Queue<OwnedSwap, Outcome>,
     listeners: Listeners,
 }
 
-/// The interval of polling for changes by other servers while a request waits for one. To look
-/// takes one short query for each collection.
+/// The interval of polling for the changes of other servers while a request waits for one. A poll takes
+/// one short query for each collection.
 ///
-/// `NOTIFY` would report them at once. But it serializes the commits of the database, needs a
-/// connection of its own that no pooler may share, and reports nothing while that is lost.
+/// `NOTIFY` would report changes at once. But it serializes the commits of the database, needs a
+/// connection of its own that no pooler may share, and reports nothing while this connection is lost.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 impl PostgresStore {
@@ -160,18 +156,19 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// When it cannot be reached, or has tables of these names that are not ours, or that a newer
-    /// ifmatch made, or whose lists have no tag. They stay as they are. And when there are no
-    /// certificates to trust in the file that the URL names, or in the system.
+    /// When the database cannot be reached, or has tables of another program with the same names, tables
+    /// of a newer ifmatch, or collections without versions. Then it is not changed. And when the file
+    /// that the URL names, or the system, has no root certificates.
     pub fn open(url: PostgresUrl) -> Result<Self, OpenError> {
         Self::open_with(url, true)
     }
 
-    /// Connects to a database that has our tables, and leaves any other as it is.
+    /// Connects to a database only if it has the tables of this version.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open); and when it has none of the tables, or those of an earlier version.
+    /// As [`open`](Self::open), and when the database has no tables, or those of an earlier version.
+    /// Then it is not changed. Collections need not have versions.
     pub fn open_existing(url: PostgresUrl) -> Result<Self, OpenError> {
         let connections = Connections::new(url)?;
         let has_collection_versions =
@@ -179,13 +176,14 @@ impl PostgresStore {
         Self::new(connections, has_collection_versions)
     }
 
-    /// Connects to a database whose lists have no tag, and creates the tables if there are none.
+    /// Connects to a database whose collections have no versions, so that lists have no tag. Creates the
+    /// tables if there are none.
     ///
-    /// Whether lists have a tag is decided when the tables are created, for all servers.
+    /// Whether collections have versions is decided when the tables are created, for all servers.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open); and when the lists have a tag.
+    /// As [`open`](Self::open), but when collections have versions.
     pub fn open_without_collection_tag(url: PostgresUrl) -> Result<Self, OpenError> {
         Self::open_with(url, false)
     }
@@ -214,8 +212,8 @@ impl PostgresStore {
         }
     }
 
-    /// Performs swaps of one collection: together, or if the database refuses that, each alone. It
-    /// calls itself only once, because one swap alone always has an outcome.
+    /// Performs swaps of one collection: in one transaction, or if the database refuses that, each in a
+    /// transaction of its own. The recursion ends there, because a single swap always has an outcome.
     fn perform(&self, collection: &str, swaps: &[OwnedSwap], limit: Limit) -> Vec<Outcome> {
         match self.run_within(limit, |client| {
             swap::perform(client, collection, swaps, self.has_collection_versions)
@@ -231,8 +229,8 @@ impl PostgresStore {
         }
     }
 
-    /// The failure of a swap that has no outcome.
-    fn no_outcome(why: NoOutcome) -> StoreError {
+    /// The error of a swap that has no outcome.
+    fn error_without_outcome(why: NoOutcome) -> StoreError {
         StoreError::new(match why {
             NoOutcome::TimedOut => "the writes before it have not ended",
             NoOutcome::Missing => "the thread that performed the write has ended",
@@ -309,8 +307,8 @@ impl Store for PostgresStore {
             // Writes of different documents do not wait for each other, as they would in a batch.
             perform(&[owned]).pop().ok_or(NoOutcome::Missing)
         };
-        let version = outcome.map_err(Self::no_outcome)??;
-        self.listeners.tell(swap.collection(), Some(swap.id()));
+        let version = outcome.map_err(Self::error_without_outcome)??;
+        self.listeners.notify(swap.collection(), Some(swap.id()));
         Ok(version)
     }
 
@@ -338,7 +336,7 @@ impl Store for PostgresStore {
                 now,
             )
         })??;
-        self.listeners.tell(collection, None);
+        self.listeners.notify(collection, None);
         Ok(())
     }
 
@@ -347,16 +345,16 @@ impl Store for PostgresStore {
         collection: &str,
         visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let mut begun = false;
+        let mut has_begun = false;
         self.run_within(Connections::limit_of_each(), |client| {
-            let mut seen = |record: &Record| {
-                begun = true;
+            let mut visit = |record: &Record| {
+                has_begun = true;
                 visit(record)
             };
-            let visited = page::visit(client, collection, &mut seen);
+            let visited = page::visit(client, collection, &mut visit);
             // Another try would visit documents twice.
             visited.map_err(|failure| {
-                if begun {
+                if has_begun {
                     failure.without_retry()
                 } else {
                     failure
@@ -365,12 +363,15 @@ impl Store for PostgresStore {
         })
     }
 
-    fn id_member(
-        &self,
-        collection: &str,
-        given: Option<&str>,
-    ) -> Result<Option<String>, StoreError> {
-        self.run(|client| swap::record_id_member(client, collection, given))
+    fn id_member(&self, collection: &str) -> Result<Option<String>, StoreError> {
+        self.run(|client| swap::id_member(client, collection))
+    }
+
+    fn record_id_member(&self, collection: &str, name: &str) -> Result<String, StoreError> {
+        if let Some(recorded) = self.id_member(collection)? {
+            return Ok(recorded);
+        }
+        self.run(|client| swap::record_id_member(client, collection, name))
     }
 
     /// In one query.

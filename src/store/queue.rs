@@ -4,24 +4,25 @@
 //! one. So the writes that come while a transaction is under way wait, and the next transaction
 //! performs them together, as a batch.
 //!
-//! - *Who performs a batch*: the thread that has the write permit. At most one thread at a time has the
-//!   permit of a key. It performs its own write, and those that it takes of the writes that wait. Then
+//! - *Permit*: the thread that has the write permit of a key performs a batch: its own write, and the
+//!   waiting writes that it takes. At most one thread at a time has the permit of a key. After the batch
 //!   the permit passes to the thread whose write has waited longest.
 //! - *Timeout*: a write that is not taken in time leaves the queue, and fails. A write that is taken
 //!   cannot leave: its thread waits for the outcome.
-//! - *Deadline of a batch*: the deadline of the thread that performs it. So that a batch does not begin
-//!   just before that, a thread with a deadline has to choose an earlier timeout.
+//! - *Deadline of a batch*: the deadline of the thread that performs it. A thread with a deadline has to
+//!   choose an earlier timeout, so that its batch does not begin just before the deadline.
 //! - *Failure*: if the database fails, that is the outcome of each write of the batch. If the thread
-//!   panics, the writes that it has taken have no outcome. The permit passes on in both cases.
+//!   panics, the writes that it has taken have no outcome. In both cases the next thread gets the permit.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-/// Writes that wait, each of which is to have an outcome. Each has a key, and does not wait for
-/// writes of other keys.
+use crate::store::lock;
+
+/// The writes that wait. Each has a key, and does not wait for writes of other keys.
 #[derive(Debug)]
 pub(super) struct Queue<Write, Outcome>(Mutex<State<Write, Outcome>>);
 
@@ -89,7 +90,7 @@ impl<Write, Outcome> Queue<Write, Outcome> {
             Err(RecvTimeoutError::Timeout) if self.remove(key, number) => {
                 return Err(NoOutcome::TimedOut);
             }
-            // It was taken just now, or is being performed.
+            // The write has just been taken, or is being performed.
             Err(RecvTimeoutError::Timeout) => messages.recv().ok(),
             message => message.ok(),
         };
@@ -100,8 +101,8 @@ impl<Write, Outcome> Queue<Write, Outcome> {
         }
     }
 
-    /// Gives this thread the permit if no thread has it. If one has, adds the write to those that
-    /// wait, and returns its number and its channel.
+    /// Gives this thread the permit if no thread has it. Otherwise adds the write to those that wait,
+    /// and returns the number and the channel of the write.
     fn acquire<'a>(
         &'a self,
         key: &'a str,
@@ -141,7 +142,7 @@ impl<Write, Outcome> Queue<Write, Outcome> {
 
     fn lock(&self) -> MutexGuard<'_, State<Write, Outcome>> {
         // A panic of `fits` drops writes that wait, which have no outcome then.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -209,7 +210,7 @@ impl<Write, Outcome> Drop for WritePermit<'_, Write, Outcome> {
         let mut state = self.queue.lock();
         let waiting = state.waiting.get_mut(self.key);
         if let Some(Waiting { write, thread, .. }) = waiting.and_then(VecDeque::pop_front) {
-            // It waits: a thread that gives up removes its write first.
+            // The thread still waits: one that gives up removes its write first.
             let _ = thread.send(Message::Perform(write));
         } else {
             state.waiting.remove(self.key);
@@ -233,7 +234,7 @@ mod tests {
 
     const KEY: &str = "key";
 
-    /// Longer than anything takes that is not stuck.
+    /// Longer than any call takes that does not hang.
     const TIMEOUT: Duration = Duration::from_secs(20);
 
     type TestQueue = Queue<u32, u32>;

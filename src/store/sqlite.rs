@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Mutex, TryLockError, Weak};
 use std::time::{Duration, SystemTime};
 
 use rusqlite::Connection;
@@ -12,7 +12,7 @@ use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
 use crate::store::{
     List, Listener, Listeners, OpenError, OwnedSwap, Portion, Store, StoreError, Swap, SwapError,
-    refuse_repeated,
+    lock, refuse_repeated,
 };
 use crate::version::Version;
 
@@ -37,7 +37,7 @@ use writer::Writer;
 /// milk|Milk
 /// ```
 ///
-/// A write compares and swaps in one statement, and sets the version of the collection to its own.
+/// A write compares and swaps in one statement, and its version becomes the version of the collection.
 /// So no version is used twice, even after a restart, a removal, or a clock that was set back. Writes
 /// that wait for the disk or for another process are performed together, in one short transaction,
 /// each on the result of the earlier ones. All of them are acknowledged after the commit, or none is.
@@ -57,11 +57,10 @@ use writer::Writer;
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
-    /// Connections that only read. They see the latest commit, and wait neither for a write nor for
-    /// the disk. Four are enough, because a read takes time of a core and not of the disk. They are
-    /// opened at the start, so that a read needs no file descriptor later. The field is before
-    /// `writer`, so that they are closed first: the last connection moves the WAL into the file, which
-    /// these could not.
+    /// Connections that only read. They see the latest commit, and do not wait for writes. Four are
+    /// enough, because a read uses a core, and mostly not the disk. They are opened at the start, so
+    /// that a read needs no file descriptor later. They are dropped before `writer`, because the last
+    /// connection that is closed moves the WAL into the file, and a reader cannot do that.
     readers: [Mutex<Connection>; 4],
     writer: Writer,
     listeners: Listeners,
@@ -91,8 +90,8 @@ impl SqliteStore {
     /// made by a newer version of this one. Then it is not changed.
     pub fn open(path: impl AsRef<Path>, synchronous: Synchronous) -> Result<Self, OpenError> {
         let path = path.as_ref();
-        let refused = |error: Box<dyn Error>| OpenError::new(path.display(), error);
-        Self::open_or_create(path, synchronous).map_err(refused)
+        let to_open_error = |error: Box<dyn Error>| OpenError::new(path.display(), error);
+        Self::open_or_create(path, synchronous).map_err(to_open_error)
     }
 
     /// Opens a file only if it has the tables of this version.
@@ -126,7 +125,8 @@ impl SqliteStore {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<R>,
     ) -> Result<R, StoreError> {
-        // If no other reader is idle, this call waits for the first.
+        // If no other reader is idle, this call waits for the first. A reader is used also after a
+        // panic: then no transaction is open, because it was rolled back when it was dropped.
         let [first, others @ ..] = &self.readers;
         let idle = others.iter().find_map(|reader| match reader.try_lock() {
             Ok(reader) => Some(reader),
@@ -134,10 +134,10 @@ impl SqliteStore {
             Err(TryLockError::WouldBlock) => None,
         });
         let reader = idle.unwrap_or_else(|| lock(first));
-        query(&reader).map_err(|error| self.failed(&error))
+        query(&reader).map_err(|error| self.to_store_error(&error))
     }
 
-    fn failed(&self, error: &rusqlite::Error) -> StoreError {
+    fn to_store_error(&self, error: &rusqlite::Error) -> StoreError {
         StoreError::new(format!("the store {} failed: {error}", self.path.display()))
     }
 }
@@ -162,8 +162,10 @@ impl Store for SqliteStore {
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
         let owned = OwnedSwap::new(swap, now);
-        let version = self.writer.swap(owned, |error| self.failed(error))?;
-        self.listeners.tell(swap.collection(), Some(swap.id()));
+        let version = self
+            .writer
+            .swap(owned, |error| self.to_store_error(error))?;
+        self.listeners.notify(swap.collection(), Some(swap.id()));
         Ok(version)
     }
 
@@ -185,8 +187,8 @@ impl Store for SqliteStore {
         refuse_repeated(documents)?;
         self.writer
             .fill(collection, documents, now)
-            .map_err(|error| self.failed(&error))??;
-        self.listeners.tell(collection, None);
+            .map_err(|error| self.to_store_error(&error))??;
+        self.listeners.notify(collection, None);
         Ok(())
     }
 
@@ -198,22 +200,19 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         file::reader(&self.path)
             .and_then(|reader| rows::visit(&reader, collection, visit))
-            .map_err(|error| self.failed(&error))
+            .map_err(|error| self.to_store_error(&error))
     }
 
-    fn id_member(
-        &self,
-        collection: &str,
-        given: Option<&str>,
-    ) -> Result<Option<String>, StoreError> {
-        let kept = self.read(|reader| rows::id_member(reader, collection))?;
-        let (None, Some(given)) = (&kept, given) else {
-            return Ok(kept);
-        };
-        let writer = self.writer.lock();
-        rows::keep_id_member(&writer, collection, given)
-            .and_then(|()| rows::id_member(&writer, collection))
-            .map_err(|error| self.failed(&error))
+    fn id_member(&self, collection: &str) -> Result<Option<String>, StoreError> {
+        self.read(|reader| rows::id_member(reader, collection))
+    }
+
+    fn record_id_member(&self, collection: &str, name: &str) -> Result<String, StoreError> {
+        if let Some(recorded) = self.id_member(collection)? {
+            return Ok(recorded);
+        }
+        rows::record_id_member(&self.writer.lock(), collection, name)
+            .map_err(|error| self.to_store_error(&error))
     }
 
     fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
@@ -233,9 +232,4 @@ impl Store for SqliteStore {
     fn reads_block(&self) -> bool {
         false
     }
-}
-
-fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
-    // After a panic no transaction is open: it was rolled back when it was dropped.
-    connection.lock().unwrap_or_else(PoisonError::into_inner)
 }

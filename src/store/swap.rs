@@ -114,8 +114,8 @@ impl<'a> Swap<'a> {
         self.expected_collection
     }
 
-    /// The write to keep with the result of the swap. If it is `None`, the write that is kept for the
-    /// document is removed.
+    /// The write to keep with the result of the swap. `None` removes the write that is kept for the
+    /// document.
     #[must_use]
     pub fn keyed_write(&self) -> Option<&'a KeyedWrite> {
         self.keyed_write
@@ -126,7 +126,7 @@ impl<'a> Swap<'a> {
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) type Outcome = Result<Version, SwapError>;
 
-/// The most swaps of one batch, so that those that come later do not wait for long.
+/// The most swaps of one batch, so that later swaps do not wait for long.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 const MAX_BATCH: usize = 64;
 
@@ -135,7 +135,7 @@ const MAX_BATCH: usize = 64;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 #[derive(Debug)]
 pub(crate) struct OwnedSwap {
-    /// The store in `PostgreSQL` does not need it: it is the key of the queue.
+    /// The store in `PostgreSQL` does not need this name, because it is the key of its queue.
     #[cfg(feature = "sqlite")]
     pub(crate) collection: String,
     pub(crate) id: Id,

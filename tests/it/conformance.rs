@@ -45,7 +45,7 @@
 //!   `collections`.
 //! - A store that ignores the keys of swaps leaves out `keys`, and one that calls no listeners
 //!   `listeners`.
-//! - `Store::visit` and `Store::id_member` are tested with their defaults, too. A store that keeps
+//! - `Store::visit` and `Store::record_id_member` are tested with their defaults, too. A store that keeps
 //!   the member with the ids says so in [`Place::keeps_id_member`].
 //!
 //! All of it takes two seconds in a debug build for a store in memory. For a database most of the
@@ -623,7 +623,7 @@ pub fn collections_are_those_that_have_documents(place: &dyn Place) {
     let one = id("1");
     // Looked at, and not written to.
     all_of(&*store, "notes");
-    store.id_member("notes", Some("id")).unwrap();
+    store.record_id_member("notes", "id").unwrap();
     let conflict = store.swap(&Swap::remove("notes", &one, Version::FIRST), now());
     assert_eq!(conflict, Err(SwapError::Conflict));
     // Filled with nothing, if the store can be filled.
@@ -1121,22 +1121,22 @@ fn name_of(person: &Document) -> String {
 /// Where a store keeps it. It is no change of the collection.
 pub fn the_member_with_the_ids_is_the_one_given_first(place: &dyn Place) {
     let store = place.open();
-    let kept = |member: &str| Ok(Some(member.to_owned()));
-    assert_eq!(store.id_member("notes", None), Ok(None));
-    assert_eq!(store.id_member("notes", Some("slug")), kept("slug"));
+    let kept = |member: &str| Ok(member.to_owned());
+    assert_eq!(store.id_member("notes"), Ok(None));
+    assert_eq!(store.record_id_member("notes", "slug"), kept("slug"));
     assert_eq!(
         store.collection_version("notes"),
         Ok(place.kept(Version::FIRST))
     );
     let keeps = place.keeps_id_member();
     let later = if keeps { "slug" } else { "id" };
-    assert_eq!(place.open().id_member("notes", Some("id")), kept(later));
+    assert_eq!(place.open().record_id_member("notes", "id"), kept(later));
     create(&*store, "1");
     let known = keeps.then(|| "slug".to_owned());
-    assert_eq!(store.id_member("notes", None), Ok(known));
+    assert_eq!(store.id_member("notes"), Ok(known));
     // After the first write, too.
     assert_eq!(
-        store.id_member(PERSONS, Some("person_id")),
+        store.record_id_member(PERSONS, "person_id"),
         kept("person_id")
     );
     assert_eq!(store.list("notes", Portion::ALL).unwrap().records, []);

@@ -366,7 +366,7 @@ fn a_file_without_keys_gets_them_and_keeps_its_tags() {
         let latest = version(LIST_VERSION).undated();
         assert_eq!(store.collection_version(PERSONS), Ok(Some(latest)));
         let slug = Ok(Some("slug".to_owned()));
-        assert_eq!(store.id_member("notes", None), slug);
+        assert_eq!(store.id_member("notes"), slug);
         assert_eq!(all(store).records.len(), 1);
     };
     // A dump leaves it as it is.

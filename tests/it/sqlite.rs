@@ -7,7 +7,6 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use ifmatch::{
     Document, Method, Policy, Portion, Request, SqliteStore, Store, StoreError, Swap, SwapError,
@@ -515,10 +514,10 @@ print('locked', flush=True)
 sys.stdin.read()
 ";
 
-/// A read must not block for long, because it may be on the thread that serves all connections.
+/// The unit tests of the store have the time after which it fails.
 #[test]
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn a_read_fails_soon_while_another_process_recovers_the_file() {
+fn a_read_fails_while_another_process_recovers_the_file() {
     let file = File::default();
     let store = open(&file.path());
     create(&*store, "1");
@@ -532,13 +531,8 @@ fn a_read_fails_soon_while_another_process_recovers_the_file() {
     let mut output = BufReader::new(python.stdout.take().unwrap());
     output.read_line(&mut line).unwrap();
     assert_eq!(line, "locked\n");
-    let begun = Instant::now();
     let told = store.get(PERSONS, &id("1")).unwrap_err().to_string();
     assert!(told.ends_with(": database is locked"), "{told}");
-    assert!(
-        begun.elapsed() < Duration::from_secs(2),
-        "the busy timeout of a write"
-    );
     drop(python.stdin.take());
     python.wait().unwrap();
     let read = store.get(PERSONS, &id("1")).unwrap().unwrap();

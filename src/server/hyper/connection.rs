@@ -21,7 +21,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
-use crate::server::lock::lock;
+use crate::store::lock;
 
 /// The state of a connection.
 pub(super) struct Connection {

@@ -4,10 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::server::lock::lock;
 use crate::server::tiny_http::peer::Peer;
 use crate::server::tiny_http::raw_request::RawRequest;
 use crate::server::tiny_http::response_writer::ResponseWriter;
+use crate::store::lock;
 
 /// The connections that have a job thread, and those whose requests are refused.
 ///

@@ -1,9 +1,11 @@
 //! A circuit breaker: limits the calls while the database does not answer.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The reason of a call that gets no answer, or is not admitted.
+use crate::store::lock;
+
+/// The reason why a call fails that gets no answer, or is not admitted.
 pub(super) const NO_ANSWER: &str = "it does not answer";
 
 /// How long a call waits for the result of the probe. A probe that can connect has connected by then.
@@ -31,7 +33,7 @@ pub(super) struct Probe<'a>(&'a Breaker);
 impl Breaker {
     /// How often the database has answered.
     pub(super) fn answers(&self) -> u64 {
-        self.lock().answers
+        lock(&self.state).answers
     }
 
     /// Admits a call. Returns `None` while the breaker is closed, and the probe while it is open.
@@ -43,7 +45,7 @@ impl Breaker {
         let is_probed = |state: &mut State| state.is_open && state.has_probe;
         let waited = self
             .changed
-            .wait_timeout_while(self.lock(), PROBE_WAIT, is_probed);
+            .wait_timeout_while(lock(&self.state), PROBE_WAIT, is_probed);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if !state.is_open {
             return Ok(None);
@@ -57,7 +59,7 @@ impl Breaker {
 
     /// Counts an answer of the database, and closes the breaker.
     pub(super) fn record_answer(&self) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.answers += 1;
         if state.is_open {
             state.is_open = false;
@@ -68,19 +70,14 @@ impl Breaker {
     /// Opens the breaker after a call without an answer, if the count of answers is still that from
     /// before the call.
     pub(super) fn record_no_answer(&self, answers_before: u64) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.is_open |= state.answers == answers_before;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that is done under the lock can panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Probe<'_> {
     fn drop(&mut self) {
-        self.0.lock().has_probe = false;
+        lock(&self.0.state).has_probe = false;
         self.0.changed.notify_one();
     }
 }

@@ -23,7 +23,7 @@ pub(super) type Parameters<'a> = [(&'a (dyn ToSql + Sync), Type)];
 /// [`Transaction::take_longer`], so that the database ends the statement first.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(601);
 
-/// How long it may take to send the end of a session.
+/// How long it may take to tell the database that a session ends.
 const END_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long the database may take to answer.
@@ -84,7 +84,7 @@ impl From<tokio_postgres::Error> for Error {
 /// A connection to a database. Each call blocks its thread until the database answers, or until the
 /// limit: then the connection is closed, and the database rolls back as soon as it runs again.
 pub(super) struct Client {
-    // Dropped first, which lets the session end.
+    // Dropped before `session`, whose connection ends only then.
     sender: tokio_postgres::Client,
     session: Session,
 }
@@ -258,7 +258,7 @@ impl Drop for Session {
     }
 }
 
-/// Waits for a future on this thread, no longer than to `end`.
+/// Waits for a future on this thread. Returns `None` if it is not ready at `end`.
 fn block_until<T>(end: Instant, runtime: &Runtime, future: impl Future<Output = T>) -> Option<T> {
     let _entered = runtime.enter();
     runtime.block_on(timeout_at(end.into(), future)).ok()

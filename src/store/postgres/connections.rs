@@ -17,7 +17,7 @@ use crate::store::postgres::client::{self, Client, Limit};
 use crate::store::postgres::url::PostgresUrl;
 
 /// In milliseconds: the longest time of a statement, with its waits for row locks; and the longest
-/// time that a server which hangs in a transaction can keep its row locks.
+/// time for which a server that hangs in a transaction keeps its row locks.
 const TIMEOUTS: &str =
     "SET statement_timeout = 5000; SET idle_in_transaction_session_timeout = 5000";
 
@@ -31,8 +31,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// the timeout of a statement, which a database that hangs does not enforce.
 const CALL_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// How much time a call has left at least when it begins to perform a batch. The batch may have swaps
-/// of later calls, which fail when the time of this call is over.
+/// The least time that a call has left when it begins to perform a batch. The batch may have swaps of
+/// later calls, and they fail when the time of this call is over.
 const RESERVE: Duration = Duration::from_secs(2);
 
 /// How long a connection may be idle before TCP checks it, and how long sent data may stay without an
@@ -91,8 +91,8 @@ impl Connections {
     /// its transaction may have been committed.
     ///
     /// After a call that got no answer, one call at a time tries to connect, and the others fail within
-    /// a second, until the database answers. They would wait in vain, and occupy threads and
-    /// connections that other calls need.
+    /// a second, until the database answers. Otherwise all calls would wait, and occupy the threads and
+    /// connections.
     pub(super) fn run<R>(
         &self,
         limit: Limit,
@@ -205,13 +205,13 @@ pub(super) enum Failure {
     /// The database ended the statement after its timeout, which includes waits for row locks.
     TimedOut(String),
     /// The database did not answer within the limit, and the connection is closed. As soon as the
-    /// database runs again, it rolls back what was not committed.
+    /// database runs again, it rolls back the transaction if that was not committed.
     NoAnswer(String),
     /// A conflict with another transaction, such as a serialization failure or a deadlock. Nothing was
     /// changed, and the transaction can be repeated.
     Retry(String),
-    /// The connection is lost, or takes no writes, because its database server has become a standby.
-    /// What was not committed is rolled back.
+    /// The connection is lost, or takes no writes, because its database server has become a standby. The
+    /// transaction is rolled back if it was not committed.
     Lost(String),
     /// The connection was lost before the commit was confirmed, or after the caller has used a part
     /// of the result. The work must not be repeated.

@@ -28,7 +28,7 @@ pub(super) fn fill(
     let mut transaction = begin(client)?;
     let latest = lock_collection(&mut transaction, collection)?;
     let latest = latest.max(last_removed(&mut transaction, collection)?);
-    if present(&mut transaction, collection, 1)? > 0 {
+    if count(&mut transaction, collection, 1)? > 0 {
         return Ok(Err(SwapError::Conflict));
     }
     let mut clock = VersionClock::after(latest);
@@ -47,7 +47,7 @@ pub(super) fn fill(
     }
     if has_collection_versions {
         set_collection_version(&mut transaction, collection, clock.latest())?;
-    } else if present(&mut transaction, collection, documents.len() + 1)? > documents.len() {
+    } else if count(&mut transaction, collection, documents.len() + 1)? > documents.len() {
         return Err(concurrent_write());
     }
     commit(transaction)?;
@@ -72,7 +72,7 @@ fn last_removed(transaction: &mut Transaction<'_>, collection: &str) -> Result<V
 }
 
 /// How many documents the collection has, counted up to `most`.
-fn present(
+fn count(
     transaction: &mut Transaction<'_>,
     collection: &str,
     most: usize,

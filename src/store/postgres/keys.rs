@@ -11,8 +11,8 @@ use crate::store::postgres::swap::{begin, commit};
 use crate::store::postgres::tables::{KEYS, SCHEMA_VERSION, WITHOUT_KEYS_VERSION, retry_if_raced};
 use crate::store::{OwnedSwap, SwapError};
 
-/// Adds the columns and indexes for keys to the tables, in one transaction. Only the owner of the
-/// tables can do that.
+/// Adds the columns and indexes for idempotency keys to the tables, in one transaction. Only the owner
+/// of the tables can do that.
 pub(super) fn add_keys(client: &mut Client) -> Result<(), Failure> {
     let mut transaction = begin(client)?;
     transaction.take_longer()?;
@@ -42,7 +42,7 @@ pub(super) fn columns(write: Option<&KeyedWrite>) -> Columns<'_> {
     )
 }
 
-/// The write in the columns from `first` on, if it had a key.
+/// The keyed write in the columns from `first` on: key, digest, created. `None` if there is no key.
 pub(super) fn keyed_write(row: &Row, first: usize) -> Result<Option<KeyedWrite>, Failure> {
     let key: Option<&str> = row.try_get(first).map_err(unreadable)?;
     let Some(key) = key else {

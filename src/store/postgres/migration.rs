@@ -6,49 +6,52 @@ use crate::store::postgres::connections::Failure;
 use crate::store::postgres::new_rows::{INSERT, NewRow, NewRows, analyze};
 use crate::store::postgres::row::{unreadable, version};
 use crate::store::postgres::swap::{begin, commit, lock_collection, set_collection_version};
-use crate::store::postgres::tables::{Shape, check_tagged, create, retry_if_raced, shape};
+use crate::store::postgres::tables::{
+    Schema, check_collection_versions, create, retry_if_raced, schema,
+};
 use crate::version::Version;
 
-/// The collection that the persons are in.
+/// The collection of the persons.
 const PERSONS: &str = "persons";
 
 /// Replaces the tables of ifmatch 0.1.0 by those of this version, in one transaction: each person
 /// becomes a document of the collection `persons`. The change dates are kept, and so are the tags.
+/// `has_person` is whether the table `person` exists.
 ///
-/// This transaction takes its locks in the order in which 0.1.0 takes them, so that it has no deadlock
-/// with a transaction of 0.1.0. It keeps them until its end. A server of 0.1.0 that still runs finds no
-/// table of persons from then on, and cannot write. Another server of this version waits until the
-/// end, and finds the new tables.
+/// The transaction takes its locks in the order in which 0.1.0 takes them, so that it has no deadlock
+/// with a transaction of 0.1.0. It keeps the locks until its end. From then on, a server of 0.1.0 that
+/// still runs finds no table of persons, and cannot write. Another server of this version waits until
+/// the end, and finds the new tables.
 pub(super) fn migrate_persons(
     client: &mut Client,
-    persons: bool,
+    has_person: bool,
     has_collection_versions: bool,
 ) -> Result<(), Failure> {
     let mut transaction = begin(client)?;
     transaction.take_longer()?;
-    let tables = if persons {
+    let tables = if has_person {
         "collection, person"
     } else {
         "collection"
     };
     let lock = format!("LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE");
     transaction.batch_execute(&lock).map_err(retry_if_raced)?;
-    if shape(&mut transaction)? != (Shape::Old { persons }) {
+    if schema(&mut transaction)? != (Schema::Persons { has_person }) {
         return Err(Failure::Retry("another server migrates it".into()));
     }
     let row =
         transaction.query_typed_opt("SELECT change_date, dated, tagged FROM collection", &[])?;
-    let (latest, is_tagged) = match row {
+    let (latest, had_versions) = match row {
         Some(row) => (version(&row, 0)?, row.try_get(2).map_err(unreadable)?),
-        None if persons => return Err(Failure::Refused("its table collection is empty".into())),
+        None if has_person => return Err(Failure::Refused("its table collection is empty".into())),
         None => (Version::FIRST, has_collection_versions),
     };
-    check_tagged(has_collection_versions, is_tagged)?;
+    check_collection_versions(has_collection_versions, had_versions)?;
     transaction.batch_execute("DROP TABLE collection")?;
-    create(&mut transaction, is_tagged)?;
+    create(&mut transaction, has_collection_versions)?;
     lock_collection(&mut transaction, PERSONS)?;
     set_collection_version(&mut transaction, PERSONS, latest)?;
-    if persons {
+    if has_person {
         copy_persons(&mut transaction)?;
         transaction.batch_execute("DROP TABLE person")?;
     }
@@ -90,8 +93,8 @@ fn push_person(new_rows: &mut NewRows, row: &Row) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The name that ifmatch 0.1.0 has stored: a text of the database cannot have NUL, so that NUL was
-/// escaped, and so was the character that begins the escape.
+/// The name of a person from the text that ifmatch 0.1.0 has stored. A text of the database cannot have
+/// NUL; so 0.1.0 escaped NUL, and also U+0010, which begins an escape.
 fn decoded(name: &str) -> String {
     name.replace("\u{10}0", "\0").replace("\u{10}1", "\u{10}")
 }

@@ -28,8 +28,8 @@ impl Statement {
     }
 }
 
-/// Inserts rows. If there is a row of a removed document of the same id, the new row replaces it, if
-/// the removal is earlier than the change date of the new row.
+/// Inserts rows. A new row also replaces the row of a removed document with the same id, if the removal
+/// is earlier than the change date of the new row.
 pub(super) static INSERT: LazyLock<Statement> = LazyLock::new(|| {
     Statement::of(
         r#"
@@ -47,7 +47,7 @@ WHERE document.removed
     )
 });
 
-/// Replaces each document that has the expected version of the row by the row.
+/// Replaces the documents that have the ids of the rows, and the versions that the rows expect.
 pub(super) static UPDATE: LazyLock<Statement> = LazyLock::new(|| {
     Statement::of(
         "
@@ -63,7 +63,7 @@ WHERE document.collection = new.collection AND document.id = new.id
     )
 });
 
-/// Deletes each document that has the expected version of the row.
+/// Deletes the documents that have the ids of the rows, and the versions that the rows expect.
 pub(super) static DELETE: LazyLock<Statement> = LazyLock::new(|| {
     Statement::of(
         "
@@ -89,7 +89,7 @@ const COLUMNS: [&str; 10] = [
     "expected",
 ];
 
-/// The statement where `new` is a table of several rows, each column of which is an array.
+/// The form for several rows: `new` is a table, with an array for each column.
 ///
 /// Each row has the name of the collection. With `document.collection = $1` instead, if the statistics
 /// have no values for a collection, the planner assumes that few rows match, and reads all documents
@@ -102,7 +102,7 @@ fn of_rows(statement: &str) -> String {
     statement.replace(" new\n", &rows) + "RETURNING document.id"
 }
 
-/// The statement where `new` is one row, and not a table: the database plans it in half the time.
+/// The form for one row: `new` is no table, and the database plans the statement in half the time.
 fn of_one_row(statement: &str) -> String {
     let statement = statement
         .replace("FROM new\n", "")
@@ -113,8 +113,8 @@ fn of_one_row(statement: &str) -> String {
     })
 }
 
-/// Updates the statistics of the planner after many new rows. The database does that by itself, but
-/// only after a while. This fails for a role that does not own the table, which does no harm.
+/// Updates the statistics of the planner after many new rows. The database would do that only after a
+/// while. An error is ignored: a role that does not own the table may not do it.
 pub(super) fn analyze(client: &mut Client) {
     let _ = client.batch_execute("ANALYZE document");
 }
@@ -143,7 +143,7 @@ impl<'a> NewRow<'a> {
     }
 }
 
-/// New rows of one collection. Each is of another document.
+/// New rows of one collection. Each has another id.
 #[derive(Default)]
 pub(super) struct NewRows {
     ids: Vec<String>,

@@ -10,12 +10,12 @@ use crate::store::postgres::row::{record, unreadable, version};
 use crate::store::{List, Portion};
 use crate::version::Version;
 
-/// One statement, so that all of it is of one snapshot.
+/// One statement, so that the version and the documents are of one snapshot.
 ///
-/// The innermost `SELECT` reads one document more than may be returned. The sizes are summed up in
-/// the database, and only the content that fits leaves it. The first document that does not fit is
-/// a row without an id: it says that there are more. The length of a long content is known without
-/// reading it.
+/// The innermost `SELECT` reads one document more than may be returned. The database adds up the sizes,
+/// and sends only the contents that fit. For the first document that does not fit, it sends a row
+/// without an id: so the caller knows that there are more. The database knows the length of a long
+/// content without reading it.
 ///
 /// The query reads a range of the index, and has no `collection = $1`. With this condition, if the
 /// statistics have no values for a collection, the planner assumes that few rows match, and sorts all
@@ -129,20 +129,20 @@ fn placed(row: &Row) -> Result<Placed, Failure> {
     })
 }
 
-/// The version of the collection in a row of [`PAGE`], which has none where no row is joined.
+/// The version of the collection in a row of [`PAGE`]: [`Version::FIRST`] if the collection has no row.
 fn page_version(row: &Row) -> Result<Version, Failure> {
     let change_date: Option<&str> = row.try_get(0).map_err(unreadable)?;
     change_date.map_or(Ok(Version::FIRST), |_| version(row, 0))
 }
 
-/// Shows `visit` every document, in a transaction that sees one snapshot and locks nothing.
+/// Calls `visit` with every document, in a transaction that reads one snapshot and locks no row.
 pub(super) fn visit(
     client: &mut Client,
     collection: &str,
     visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
 ) -> Result<(), Failure> {
     let mut transaction = begin_snapshot(client)?;
-    // What `visit` does with a document may take longer than a write may.
+    // `visit` may take longer for a document than this timeout permits to a write.
     transaction.batch_execute("SET LOCAL idle_in_transaction_session_timeout = 0")?;
     let mut after: Option<String> = None;
     loop {
@@ -158,7 +158,7 @@ pub(super) fn visit(
     }
 }
 
-/// The names of the collections that have documents, each found by a look into the index.
+/// The names of the collections that have documents. A search of the index finds each next name.
 pub(super) fn collections(client: &mut Client) -> Result<Vec<String>, Failure> {
     let mut transaction = begin_snapshot(client)?;
     let mut names: Vec<String> = Vec::new();

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use tokio_postgres::Config;
 use tokio_postgres::config::{self, Host};
 
-/// What is encrypted, and what is checked first: the values of the parameter `sslmode`.
+/// The values of the parameter `sslmode`: whether connections are encrypted, and what is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SslMode {
     /// Nothing is encrypted.
@@ -22,6 +22,7 @@ pub(super) enum SslMode {
 }
 
 impl SslMode {
+    /// The mode of this name.
     pub(super) fn named(name: &str) -> Option<Self> {
         let all = [
             Self::Disable,
@@ -47,7 +48,7 @@ impl SslMode {
                 }
             }
         } else {
-            // Connections go there, whatever the names are.
+            // Connections go to these addresses, whatever the names of the hosts are.
             for address in config.get_hostaddrs() {
                 let name = address.to_string();
                 hosts.push((is_loopback(&name), name));
@@ -122,7 +123,7 @@ mod tests {
         check("postgres://0.0.0.0/x", VerifyFull, "0.0.0.0");
         check("postgres://[::]/x", VerifyFull, "::");
         check("postgres://[fe80::1]/x", VerifyFull, "fe80::1");
-        // Text that a resolver, and no other, may take for a loopback address.
+        // Only the resolver could tell that these are loopback addresses.
         check("postgres://127.1/x", VerifyFull, "127.1");
         check(
             "postgres://localhost.example/x",

@@ -106,7 +106,7 @@ struct RowsByStatement {
 
 impl RowsByStatement {
     /// Adds the row that `swap` makes. A removed document keeps its row, with its id and its change
-    /// date, where collections have no versions, and if the swap has a key.
+    /// date, if collections have no versions or the swap has a key.
     fn push(&mut self, swap: &OwnedSwap, version: Version, has_collection_versions: bool) {
         let keyed_write = swap.keyed_write.as_ref();
         let content = swap.document.as_ref().map(Document::as_str);
@@ -237,31 +237,34 @@ fn lock_document(
     row.map_or(Ok(Version::FIRST), |row| version(&row, 0))
 }
 
-/// Records `given` as the name of the member that holds the ids, if no name is recorded for the
-/// collection. Returns the recorded name.
-pub(super) fn record_id_member(
-    client: &mut Client,
-    collection: &str,
-    given: Option<&str>,
-) -> Result<Option<String>, Failure> {
-    if let Some(given) = given {
-        let first = Version::FIRST.to_string();
-        client.execute_typed(
-            "INSERT INTO collection VALUES ($1, $2, true, $3) ON CONFLICT (name) DO UPDATE \
-             SET id_member = $3 WHERE collection.id_member IS NULL",
-            &[
-                (&collection, Type::TEXT),
-                (&first, Type::TEXT),
-                (&given, Type::TEXT),
-            ],
-        )?;
-    }
+/// The recorded name of the member that holds the ids of the collection.
+pub(super) fn id_member(client: &mut Client, collection: &str) -> Result<Option<String>, Failure> {
     let row = client.query_typed_opt(
         "SELECT id_member FROM collection WHERE name = $1",
         &[(&collection, Type::TEXT)],
     )?;
     let id_member = row.map(|row| row.try_get(0)).transpose();
     Ok(id_member.map_err(unreadable)?.flatten())
+}
+
+/// Records the name of the member that holds the ids of the collection, if none is recorded. Returns
+/// the recorded name.
+pub(super) fn record_id_member(
+    client: &mut Client,
+    collection: &str,
+    name: &str,
+) -> Result<String, Failure> {
+    let first = Version::FIRST.to_string();
+    let row = client.query_typed_one(
+        "INSERT INTO collection VALUES ($1, $2, true, $3) ON CONFLICT (name) DO UPDATE \
+         SET id_member = coalesce(collection.id_member, excluded.id_member) RETURNING id_member",
+        &[
+            (&collection, Type::TEXT),
+            (&first, Type::TEXT),
+            (&name, Type::TEXT),
+        ],
+    )?;
+    row.try_get(0).map_err(unreadable)
 }
 
 /// Sets the version of the collection if its current one is earlier. Returns whether it did: then the

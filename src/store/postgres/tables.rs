@@ -12,19 +12,22 @@ use crate::store::postgres::page::begin_snapshot;
 use crate::store::postgres::row::unreadable;
 use crate::store::postgres::swap::{begin, commit};
 
-/// The version of the tables below. Version 1, of ifmatch 0.1.0, is what `migration` reads.
+/// The version of the tables below. Version 1 is that of ifmatch 0.1.0, whose tables `migration` reads.
 pub(super) const SCHEMA_VERSION: i32 = 3;
 
-/// The version of the tables before there were keys: without what [`KEYS`] adds.
+/// The version of the tables without idempotency keys, which [`KEYS`] adds.
 pub(super) const WITHOUT_KEYS_VERSION: i32 = 2;
 
-/// All are created in one transaction, and `ifmatch` marks them as ours.
+/// All are created in one transaction. The table `ifmatch` marks them as the tables of this program.
 ///
-/// `collection` has the latest change of any document, the removed ones included, if lists have a
-/// tag, and the name of the member that holds the ids in a representation; what is not dated did not
-/// happen at that moment. Where lists have no tag, a document that was
-/// removed stays, without its content. The content is `TEXT` because `JSONB` would put the members
-/// in another order and convert the numbers.
+/// `collection` has the version of each collection, that of the latest change of any document, also of
+/// a removed one; it stays [`Version::FIRST`](crate::Version::FIRST) if `tagged` is false, and
+/// collections have no versions. `id_member` is the name of the member that holds the ids.
+///
+/// `dated` is false if the clock showed an earlier second than `change_date` when the version was made.
+///
+/// If collections have no versions, the row of a removed document stays, without its content. The
+/// content is `TEXT` because `JSONB` would put the members in another order and convert the numbers.
 const TABLES: &str = r#"
 CREATE TABLE ifmatch (
     only_row BOOLEAN NOT NULL PRIMARY KEY CHECK (only_row),
@@ -49,11 +52,11 @@ CREATE TABLE document (
 CREATE INDEX present_document ON document (collection, id) WHERE NOT removed;
 "#;
 
-/// What the tables above get for the keys of requests.
+/// Adds idempotency keys to the tables above.
 ///
-/// A document has the key of the request that made its last state. One that was removed with a key
-/// stays for 24 hours, without its content; `removed_at` is its change date then, in a column that
-/// other writes do not change, so that they need no new entry in an index.
+/// A document has the key of the request that made its last state. The row of a document that was
+/// removed with a key stays for 24 hours, without its content. Then `removed_at` is its change date: a
+/// column that other writes do not change, so that they need no new entry in the index.
 pub(super) const KEYS: &str = r#"
 ALTER TABLE document
     ADD COLUMN idempotency_key TEXT COLLATE "C",
@@ -65,11 +68,11 @@ CREATE UNIQUE INDEX keyed_document ON document (collection, idempotency_key)
 CREATE INDEX keyed_removal ON document (collection, removed_at) WHERE removed_at IS NOT NULL;
 "#;
 
-/// The first columns of `ifmatch`, the same in every version.
-const MARK: &str = "only_row bool, schema_version int4";
+/// The first columns of the table `ifmatch`, which are the same in every version.
+const IFMATCH_COLUMNS: &str = "only_row bool, schema_version int4";
 
-/// The columns of our tables, as the database tells them, but for those of keys.
-const OURS: [(&str, &str); 3] = [
+/// The columns of the tables, as [`columns`] returns them, without those that [`KEYS`] adds.
+const TABLE_COLUMNS: [(&str, &str); 3] = [
     ("ifmatch", "only_row bool, schema_version int4, tagged bool"),
     (
         "collection",
@@ -86,7 +89,7 @@ const KEY_COLUMNS: &str =
     ", idempotency_key text, request_digest text, created bool, removed_at text";
 
 /// The columns of the tables of ifmatch 0.1.0, in the order in which it creates the tables.
-const OLD: [(&str, &str); 2] = [
+const PERSONS_TABLE_COLUMNS: [(&str, &str); 2] = [
     (
         "collection",
         "only_row bool, change_date text, dated bool, tagged bool",
@@ -97,39 +100,42 @@ const OLD: [(&str, &str); 2] = [
     ),
 ];
 
-/// What there is in the database.
+/// The tables of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
-    /// None of the tables.
+pub(super) enum Schema {
+    /// No tables.
     Empty,
-    /// The tables of ifmatch 0.1.0; without those of persons if it did not create them any more.
-    Old { persons: bool },
-    /// Tables that `ifmatch` marks as ours, of whatever version.
-    Marked,
+    /// The tables of ifmatch 0.1.0. `has_person` is false if it ended before it created the table
+    /// `person`.
+    Persons { has_person: bool },
+    /// The table `ifmatch`, which has the version of the schema. [`check_documents`] checks the others.
+    Documents,
 }
 
-/// Creates the tables, whose lists have a tag or not, or migrates those of an earlier version. Refuses
-/// tables of the same names that are not ours.
-pub(super) fn prepare(client: &mut Client, tagged: bool) -> Result<(), Failure> {
+/// Creates the tables, or migrates those of an earlier version. Refuses the tables of other programs.
+/// `has_collection_versions` is whether collections are to have versions.
+pub(super) fn prepare(client: &mut Client, has_collection_versions: bool) -> Result<(), Failure> {
     let encoding = client.query_typed_one("SHOW server_encoding", &[])?;
     let encoding: String = encoding.try_get(0).map_err(unreadable)?;
-    // To another one not every document can be converted, and it may order the ids in another way.
+    // In another encoding, some documents cannot be stored, and the ids may have another order.
     if !["UTF8", "SQL_ASCII"].contains(&encoding.as_str()) {
         return Err(Failure::Refused(format!(
             "its encoding is {encoding}, not UTF8"
         )));
     }
-    match shape(client)? {
-        Shape::Empty => {
+    match schema(client)? {
+        Schema::Empty => {
             let mut transaction = begin(client)?;
-            create(&mut transaction, tagged)?;
+            create(&mut transaction, has_collection_versions)?;
             commit(transaction)
         }
-        Shape::Old { persons } => migrate_persons(client, persons, tagged),
-        Shape::Marked => {
-            let mark = check_mark(client)?;
-            check_tagged(tagged, mark.tagged)?;
-            if mark.has_keys {
+        Schema::Persons { has_person } => {
+            migrate_persons(client, has_person, has_collection_versions)
+        }
+        Schema::Documents => {
+            let tables = check_documents(client)?;
+            check_collection_versions(has_collection_versions, tables.have_collection_versions)?;
+            if tables.have_keys {
                 Ok(())
             } else {
                 add_keys(client)
@@ -138,16 +144,17 @@ pub(super) fn prepare(client: &mut Client, tagged: bool) -> Result<(), Failure> 
     }
 }
 
-/// Refuses a database without our tables, and leaves it as it is. Returns whether lists have a tag.
+/// Refuses a database without the tables of this version, and does not change it. Returns whether
+/// collections have versions.
 pub(super) fn check_existing(client: &mut Client) -> Result<bool, Failure> {
     let refused = |reason: &str| Err(Failure::Refused(reason.into()));
-    match shape(client)? {
-        Shape::Empty => refused("it is empty"),
-        Shape::Old { .. } => {
+    match schema(client)? {
+        Schema::Empty => refused("it is empty"),
+        Schema::Persons { .. } => {
             refused("ifmatch 0.1.0 made it; a server of this version migrates it when it starts")
         }
-        Shape::Marked => match check_mark(client)? {
-            mark if mark.has_keys => Ok(mark.tagged),
+        Schema::Documents => match check_documents(client)? {
+            tables if tables.have_keys => Ok(tables.have_collection_versions),
             _ => refused(
                 "an earlier ifmatch made it; a server of this version migrates it when it starts",
             ),
@@ -155,43 +162,50 @@ pub(super) fn check_existing(client: &mut Client) -> Result<bool, Failure> {
     }
 }
 
-/// What there is in the database. Another program's tables of these names are refused.
-pub(super) fn shape(client: &mut Client) -> Result<Shape, Failure> {
+/// The tables of this database. Refuses tables of other programs that have the same names.
+pub(super) fn schema(client: &mut Client) -> Result<Schema, Failure> {
     let columns = columns(client)?;
-    let is = |table: &str, ours: &str| match columns.get(table) {
-        Some(columns) if columns == ours => Ok(true),
+    let has_columns = |table: &str, expected: &str| match columns.get(table) {
+        Some(columns) if columns == expected => Ok(true),
         Some(_) => Err(foreign(table)),
         None => Ok(false),
     };
     match columns.get("ifmatch") {
-        Some(columns) if columns.starts_with(MARK) => return Ok(Shape::Marked),
+        Some(columns) if columns.starts_with(IFMATCH_COLUMNS) => return Ok(Schema::Documents),
         Some(_) => return Err(foreign("ifmatch")),
         None => {}
     }
     if columns.contains_key("document") {
         return Err(foreign("document"));
     }
-    let [collection, person] = OLD.map(|(table, columns)| is(table, columns));
-    match (collection?, person?) {
-        (false, false) => Ok(Shape::Empty),
-        (true, persons) => Ok(Shape::Old { persons }),
+    let [has_collection, has_person] =
+        PERSONS_TABLE_COLUMNS.map(|(table, expected)| has_columns(table, expected));
+    match (has_collection?, has_person?) {
+        (false, false) => Ok(Schema::Empty),
+        (true, has_person) => Ok(Schema::Persons { has_person }),
         (false, true) => Err(missing("collection")),
     }
 }
 
-/// Creates the tables. Of several servers the first one decides whether lists have a tag.
-pub(super) fn create(transaction: &mut Transaction<'_>, tagged: bool) -> Result<(), Failure> {
+/// Creates the tables. The first server that does it decides whether collections have versions.
+pub(super) fn create(
+    transaction: &mut Transaction<'_>,
+    has_collection_versions: bool,
+) -> Result<(), Failure> {
     transaction.batch_execute(TABLES).map_err(retry_if_raced)?;
     transaction.batch_execute(KEYS).map_err(retry_if_raced)?;
     transaction.execute_typed(
         "INSERT INTO ifmatch VALUES (true, $1, $2)",
-        &[(&SCHEMA_VERSION, Type::INT4), (&tagged, Type::BOOL)],
+        &[
+            (&SCHEMA_VERSION, Type::INT4),
+            (&has_collection_versions, Type::BOOL),
+        ],
     )?;
     Ok(())
 }
 
-/// The failure of a statement about tables that another server may be creating or migrating. The
-/// next try finds the tables that the other server has made.
+/// The failure of a statement that creates or changes tables. If another server has done this at the
+/// same time, the next try finds the tables of that server.
 pub(super) fn retry_if_raced(error: Error) -> Failure {
     let raced = [
         SqlState::UNIQUE_VIOLATION,
@@ -205,9 +219,9 @@ pub(super) fn retry_if_raced(error: Error) -> Failure {
     }
 }
 
-/// Refuses servers that disagree on whether lists have a tag.
-pub(super) fn check_tagged(asked: bool, is_tagged: bool) -> Result<(), Failure> {
-    match (asked, is_tagged) {
+/// Refuses a server that disagrees with the tables on whether collections have versions.
+pub(super) fn check_collection_versions(server: bool, tables: bool) -> Result<(), Failure> {
+    match (server, tables) {
         (true, false) => Err(Failure::Refused(
             "it was begun with `--no-collection-tag`, and needs that from all servers".into(),
         )),
@@ -218,16 +232,16 @@ pub(super) fn check_tagged(asked: bool, is_tagged: bool) -> Result<(), Failure> 
     }
 }
 
-/// What tables that are marked as ours have.
-struct Mark {
-    /// Lists have a tag.
-    tagged: bool,
-    /// There are the columns for keys.
-    has_keys: bool,
+/// What differs between the tables of [`Schema::Documents`].
+struct Tables {
+    /// Collections have versions.
+    have_collection_versions: bool,
+    /// `document` has the columns for keys.
+    have_keys: bool,
 }
 
-/// Refuses tables that are marked as ours, but not those that this version serves.
-fn check_mark(client: &mut Client) -> Result<Mark, Failure> {
+/// Refuses the tables of a newer version, and tables that another program has altered.
+fn check_documents(client: &mut Client) -> Result<Tables, Failure> {
     // Another server may be adding the columns for keys.
     let mut client = begin_snapshot(client)?;
     let row = client.query_typed_opt("SELECT schema_version FROM ifmatch", &[])?;
@@ -245,28 +259,30 @@ fn check_mark(client: &mut Client) -> Result<Mark, Failure> {
         )));
     }
     let columns = columns(&mut client)?;
-    let has_keys = version == SCHEMA_VERSION;
-    for (table, ours) in OURS {
-        let keys = if has_keys && table == "document" {
+    let have_keys = version == SCHEMA_VERSION;
+    for (table, expected) in TABLE_COLUMNS {
+        let keys = if have_keys && table == "document" {
             KEY_COLUMNS
         } else {
             ""
         };
         match columns.get(table) {
-            Some(columns) if columns.strip_prefix(ours) == Some(keys) => {}
+            Some(columns) if columns.strip_prefix(expected) == Some(keys) => {}
             Some(_) => return Err(foreign(table)),
             None => return Err(missing(table)),
         }
     }
     let row = client.query_typed_one("SELECT tagged FROM ifmatch", &[])?;
-    let tagged = row.try_get(0).map_err(unreadable)?;
-    Ok(Mark { tagged, has_keys })
+    Ok(Tables {
+        have_collection_versions: row.try_get(0).map_err(unreadable)?,
+        have_keys,
+    })
 }
 
-/// The columns of the tables of our names, old or new, by table.
+/// The columns of the tables that have the names of this version or of 0.1.0, by table.
 ///
-/// One statement on the catalog, so that all of it is of one snapshot: the views of
-/// `information_schema` call functions that may already see what the statement itself does not.
+/// One statement reads the catalog, so that all columns are of one snapshot. The views of
+/// `information_schema` call functions that may see later changes than the statement.
 fn columns(client: &mut Client) -> Result<BTreeMap<String, String>, Failure> {
     let rows = client.query_typed(
         "SELECT pg_class.relname::text, attname || ' ' || typname \

@@ -1,4 +1,4 @@
-//! Encrypted connections, and what failures of them mean.
+//! The encryption of connections, and its failures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use tokio_postgres::Config;
 
 use crate::store::postgres::ssl_mode::SslMode;
 
-/// What the errors of the `tokio-postgres` crate begin with if TLS is their reason. It shows their kind
-/// in no other way.
+/// How an error of the `tokio-postgres` crate begins if the TLS handshake has failed. The crate shows
+/// the kind of its errors in no other way.
 const HANDSHAKE_FAILED: &str = "error performing TLS handshake";
 
 /// How the connections to a database are encrypted.
@@ -47,7 +47,7 @@ impl Encryption {
         }
     }
 
-    /// Reads the roots. If that fails, the error is the reason.
+    /// Reads the roots, and returns the configuration of TLS. If that fails, the error is the reason.
     pub(super) fn client_config(&self) -> Result<ClientConfig, String> {
         let provider = ring::default_provider();
         let algorithms = provider.signature_verification_algorithms;
@@ -76,7 +76,7 @@ impl Encryption {
         optional && reason.starts_with(HANDSHAKE_FAILED)
     }
 
-    /// The reason, and what decided the mode, if TLS failed and the URL has no `sslmode`.
+    /// The reason. If TLS failed and the URL has no `sslmode`, also the host that decided the mode.
     pub(super) fn explain(&self, reason: String) -> String {
         match &self.decided_by {
             Some(host) if reason.starts_with(HANDSHAKE_FAILED) => format!(
@@ -91,18 +91,18 @@ impl Encryption {
 
 /// The certificates in a PEM file.
 fn roots_in(file: &Path) -> Result<RootCertStore, String> {
-    let wrong = |reason: String| format!("sslrootcert={}: {reason}", file.display());
-    let pem = fs::read(file).map_err(|error| wrong(error.to_string()))?;
+    let with_file = |reason: String| format!("sslrootcert={}: {reason}", file.display());
+    let pem = fs::read(file).map_err(|error| with_file(error.to_string()))?;
     let mut roots = RootCertStore::empty();
     for (number, root) in (1..).zip(CertificateDer::pem_slice_iter(&pem)) {
-        // The errors of PEM show bytes, and those of a certificate blame the database server.
-        let damaged = || wrong(format!("certificate {number} in it cannot be read"));
+        // The errors of rustls would show bytes, or speak of the certificate of the database server.
+        let damaged = || with_file(format!("certificate {number} in it cannot be read"));
         let root = root.map_err(|_| damaged())?;
         roots.add(root).map_err(|_| damaged())?;
     }
     if roots.is_empty() {
         let none = "there is no `-----BEGIN CERTIFICATE-----` in it";
-        return Err(wrong(none.to_owned()));
+        return Err(with_file(none.to_owned()));
     }
     Ok(roots)
 }
@@ -124,7 +124,7 @@ fn roots_of_system() -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// Checks a certificate as `require` and `verify-ca` do: of whatever host it is.
+/// Checks a certificate as `require` and `verify-ca` do: for any host.
 #[derive(Debug)]
 struct AnyName {
     /// If there are any, one of these must have signed the certificate.

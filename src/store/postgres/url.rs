@@ -14,8 +14,8 @@ use crate::store::postgres::tls::Encryption;
 
 /// The address of a `PostgreSQL` database, and the user: `postgres://USER@HOST/DATABASE`.
 ///
-/// A password may stand behind the user, after a colon. It is never shown. A host that begins with
-/// a percent-encoded slash is the directory of a Unix-domain socket.
+/// A password may follow the user, after a colon. It is never shown. A host that begins with a
+/// percent-encoded slash is the directory of a Unix-domain socket.
 ///
 /// ```
 /// let url: ifmatch::PostgresUrl = "postgres://ann:secret@%2Frun%2Fpostgresql/persons".parse()?;
@@ -28,20 +28,19 @@ use crate::store::postgres::tls::Encryption;
 /// The parameter `sslmode` has the meanings that libpq gives it:
 ///
 /// - `disable`: no TLS.
-/// - `prefer`: TLS with whatever certificate; no TLS where that fails, or the database server
-///   has none.
-/// - `require`: TLS with whatever certificate.
+/// - `prefer`: TLS with any certificate; no TLS if that fails, or if the database server has none.
+/// - `require`: TLS with any certificate.
 /// - `verify-ca`: TLS, with a certificate from an authority in the PEM file `sslrootcert=FILE`.
 /// - `verify-full`: the same, and the certificate names the host in its `subjectAltName`. Without
-///   `sslrootcert`, the authorities that the system trusts count.
+///   `sslrootcert`, the certificate is from an authority that the system trusts.
 ///
-/// With `sslrootcert`, `require` checks the certificate as `verify-ca` does; so does `prefer`, which
-/// then fails where TLS fails. A certificate that is checked has to be that of the database server: one
-/// of an authority, as `openssl req -x509` makes it, is refused. In each mode it has to be of version 3.
+/// With `sslrootcert`, `require` and `prefer` check the certificate as `verify-ca` does, and `prefer`
+/// does not connect without TLS. A certificate that is checked must not be that of an authority, as
+/// `openssl req -x509` makes it. In each mode the certificate must be of version 3.
 ///
-/// Without `sslmode` it is `prefer` if every host is `localhost`, `::1` or in `127.0.0.0/8`, and else
-/// `verify-full`; with `hostaddr` the addresses count, and not the hosts. On Unix-domain sockets
-/// there is no TLS in any mode.
+/// Without `sslmode` the mode is `prefer` if every host is `localhost`, `::1` or in `127.0.0.0/8`, and
+/// `verify-full` otherwise. With `hostaddr`, the addresses decide it, and not the hosts. On Unix-domain
+/// sockets there is no TLS in any mode.
 #[derive(Clone, Debug)]
 pub struct PostgresUrl {
     pub(super) config: Config,
@@ -49,13 +48,13 @@ pub struct PostgresUrl {
 }
 
 impl PostgresUrl {
-    /// Whether there is a password in it.
+    /// Whether the URL has a password.
     #[must_use]
     pub fn has_password(&self) -> bool {
         self.config.get_password().is_some()
     }
 
-    /// The same with this password, unless it has one already.
+    /// The same URL with this password, unless it already has one.
     #[must_use]
     pub fn or_password(mut self, password: impl AsRef<[u8]>) -> Self {
         if self.config.get_password().is_none() {
@@ -69,10 +68,10 @@ impl FromStr for PostgresUrl {
     type Err = ParsePostgresUrlError;
 
     fn from_str(text: &str) -> Result<Self, ParsePostgresUrlError> {
-        let scheme = text.starts_with("postgres://") || text.starts_with("postgresql://");
-        // An `@` in a password has to be encoded, or what follows it would pass for the host.
-        let clear = text.matches('@').count() <= 1;
-        if !scheme || !clear {
+        let has_scheme = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        // An `@` in a password must be encoded: otherwise the text after it would be the host.
+        let has_clear_host = text.matches('@').count() <= 1;
+        if !has_scheme || !has_clear_host {
             return Err(ParsePostgresUrlError::Url);
         }
         let (text, mode, roots) = split(text)?;
@@ -150,12 +149,12 @@ impl fmt::Display for PostgresUrl {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParsePostgresUrlError {
-    /// It is no such URL at all, or has a parameter that is not known.
+    /// The text is no such URL, or has a parameter that is not known.
     Url,
     /// The value of `sslmode` is not known.
     SslMode,
-    /// `sslmode=verify-ca` stands without `sslrootcert`. Authorities that the system trusts sign
-    /// certificates for any host.
+    /// The URL has `sslmode=verify-ca` without `sslrootcert`. This would be no check, because the
+    /// authorities that the system trusts sign certificates for any host.
     SslRootCert,
 }
 

@@ -1,4 +1,4 @@
-//! A batch: the changes of one transaction.
+//! A batch: the swaps of one transaction.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -10,18 +10,19 @@ use crate::store::sqlite::{keys, rows};
 use crate::store::{Outcome, OwnedSwap, StoreError, SwapError};
 use crate::version::{Version, VersionClock};
 
-/// Changes that are committed together. Dropping the batch rolls all of them back.
+/// Swaps that are committed together. Dropping the batch rolls all of them back.
 ///
-/// A change has two errors. The outer one is a failure of the database, after which nothing may be
-/// committed. The inner one refuses this change, which has changed no row; the others are kept.
+/// A swap has two errors. The outer one is a failure of the database, after which nothing may be
+/// committed. The inner one refuses this swap, which has changed no row; the other swaps are committed.
 pub(super) struct Batch<'a> {
     transaction: Transaction<'a>,
-    /// The clocks of the collections that have changed. The commit writes their versions.
+    /// The clocks of the collections that have changed. The commit writes their latest versions.
     clocks: BTreeMap<String, VersionClock>,
 }
 
 impl<'a> Batch<'a> {
-    /// Begins a transaction, after waiting for other processes to finish theirs. Then these wait.
+    /// Begins a transaction. Waits until other processes have ended theirs. From then on they wait for
+    /// this one.
     pub(super) fn begin(writer: &'a mut Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             transaction: writer.transaction_with_behavior(TransactionBehavior::Immediate)?,
@@ -29,9 +30,9 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// Performs a swap on the result of the earlier changes.
+    /// Performs a swap on the result of the earlier swaps.
     ///
-    /// All reads, which can fail for this swap alone, are before its changes.
+    /// It reads before it changes a row: so if a read fails, this swap fails alone.
     pub(super) fn swap(&mut self, swap: &OwnedSwap) -> rusqlite::Result<Outcome> {
         let transaction = &self.transaction;
         let mut clock = self.clock(&swap.collection)?;
@@ -42,9 +43,10 @@ impl<'a> Batch<'a> {
         let Some(version) = clock.next(swap.now) else {
             return Ok(Err(StoreError::exhausted().into()));
         };
-        // This is before the change, because the change could not be rolled back alone.
+        // Checked before the change, because the change could not be rolled back alone.
         if keys::is_taken(transaction, swap)? {
             let current = rows::record(transaction, &swap.collection, &swap.id)?;
+            // As the SQL of `compare_and_swap`, which compares only the change dates.
             let current = current.map(|it| it.version.undated());
             let is_expected = current == swap.expected.map(Version::undated);
             return Ok(Err(if is_expected {
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn each_swap_is_judged_by_what_the_earlier_ones_made() {
+    fn each_swap_is_compared_with_the_result_of_the_earlier_ones() {
         let (one, two) = (id("1"), id("2"));
         let [a, b] = ["{\"a\":1}", "{\"b\":2}"].map(|it| Document::from_stored(it).unwrap());
         let create = Swap::create("notes", &one, &a);
@@ -161,7 +163,7 @@ mod tests {
                 Swap::replace("notes", &two, version(1), &b),
                 conflict.clone(),
             ),
-            // A conflict has not moved the version of the collection.
+            // A conflict does not change the version of the collection.
             (
                 Swap::create("notes", &two, &a).while_collection_at(version(1)),
                 Ok(version(2)),
@@ -210,7 +212,7 @@ mod tests {
             (create(&two, &k), TAKEN),
             (create(&three, &l), TAKEN),
             (elsewhere, Ok(version(1))),
-            // The document gives up the key that it had.
+            // A write without a key removes the key of the document.
             (without, Ok(version(4))),
             (create(&three, &k), Ok(version(5))),
         ];

@@ -21,8 +21,8 @@ const READ_ONLY: OpenFlags =
 /// How long a transaction waits for the writes of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a read waits for another process, which is recovering the WAL. A read may be on the
-/// thread that serves all connections.
+/// How long a read waits for another process that is recovering the WAL. It is short, because a read
+/// may be on the thread that serves all connections.
 const READ_BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long the start waits for another process, which may be migrating a large file.
@@ -47,7 +47,7 @@ pub(super) fn create(path: &Path) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Refuses a file of another program, without changing it. Returns the schema in the file, without
+/// Refuses a file of another program, without changing it. Returns the schema that the file has without
 /// its WAL.
 pub(super) fn inspect(path: &Path) -> Result<Schema, Box<dyn Error>> {
     let path = path.to_str().ok_or("its name is not UTF-8")?;
@@ -89,15 +89,15 @@ pub(super) fn check_existing(path: &Path) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Opens the connection that writes, and gives the database our tables.
+/// Opens the connection that writes, and creates or migrates the tables.
 pub(super) fn writer(path: &Path, synchronous: Synchronous) -> Result<Connection, Box<dyn Error>> {
     let mut writer = Connection::open_with_flags(path, READ_WRITE)?;
     if writer.is_readonly(MAIN_DB)? {
         return Err("it can only be read".into());
     }
     writer.busy_timeout(START_BUSY_TIMEOUT)?;
-    // A file can be refused only now, because its latest header is in its WAL. Without a checkpoint it
-    // is not changed either.
+    // The WAL may have a later header than the file, which `inspect` has read. So `prepare` may refuse
+    // the file, too. It is not changed then either, because there is no checkpoint.
     writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tables::prepare(&transaction)?;
@@ -131,4 +131,29 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     rows::version(&reader, "")?;
     reader.busy_timeout(READ_BUSY_TIMEOUT)?;
     Ok(reader)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use std::{env, fs, process};
+
+    use super::*;
+
+    #[test]
+    fn a_read_waits_for_other_processes_less_long_than_a_write() {
+        let directory = env::temp_dir().join(format!("ifmatch-busy-timeout-{}", process::id()));
+        fs::create_dir(&directory).unwrap();
+        let path = directory.join("it.db");
+        create(&path).unwrap();
+        let writer = writer(&path, Synchronous::Full).unwrap();
+        let reader = reader(&path).unwrap();
+        let [of_writer, of_reader] = [&writer, &reader].map(|connection| {
+            let timeout = |row: &rusqlite::Row<'_>| row.get::<_, u32>(0);
+            connection.pragma_query_value(None, "busy_timeout", timeout)
+        });
+        drop((reader, writer));
+        fs::remove_dir_all(directory).unwrap();
+        assert_eq!((of_writer, of_reader), (Ok(2000), Ok(100)));
+    }
 }

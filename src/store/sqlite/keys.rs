@@ -10,7 +10,8 @@ use crate::store::OwnedSwap;
 use crate::store::sqlite::rows::unreadable;
 use crate::version::Version;
 
-/// Keeps the key of a swap that has been performed. The key must not be [taken](is_taken).
+/// Keeps the key of a swap that has been performed, and forgets the earlier removal of a document that
+/// it has created. The key must not be [taken](is_taken).
 pub(super) fn keep(
     transaction: &Transaction<'_>,
     swap: &OwnedSwap,
@@ -126,7 +127,7 @@ pub(super) fn keyed_write_of(row: &Row<'_>) -> rusqlite::Result<Option<KeyedWrit
     Ok(Some(KeyedWrite::new(key, digest, row.get("created")?)))
 }
 
-/// The text in which a digest is kept.
+/// A digest as it is stored: 32 hexadecimal digits.
 pub(super) fn in_hex(digest: u128) -> String {
     format!("{digest:032x}")
 }

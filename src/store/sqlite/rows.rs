@@ -13,7 +13,7 @@ use crate::store::sqlite::keys::{in_hex, keyed_write_of};
 use crate::store::{List, OwnedSwap, Portion};
 use crate::version::Version;
 
-/// The version of a collection. A collection without a row was never written to.
+/// The version of a collection: [`Version::FIRST`] if it has no row.
 pub(super) fn version(connection: &Connection, collection: &str) -> rusqlite::Result<Version> {
     let version = connection
         .prepare_cached("SELECT change_date, dated FROM collection WHERE name = ?1")?
@@ -37,7 +37,7 @@ pub(super) fn set_version(
     Ok(())
 }
 
-/// The name of the member that holds the ids of a collection, if it is kept.
+/// The recorded name of the member that holds the ids of a collection.
 pub(super) fn id_member(
     connection: &Connection,
     collection: &str,
@@ -49,18 +49,20 @@ pub(super) fn id_member(
     Ok(id_member.flatten())
 }
 
-/// Keeps the name of the member that holds the ids, unless one is kept already.
-pub(super) fn keep_id_member(
+/// Records the name of the member that holds the ids of a collection, if none is recorded. Returns the
+/// recorded name.
+pub(super) fn record_id_member(
     connection: &Connection,
     collection: &str,
-    id_member: &str,
-) -> rusqlite::Result<()> {
-    connection.execute(
+    name: &str,
+) -> rusqlite::Result<String> {
+    connection.query_row(
         "INSERT INTO collection (name, change_date, id_member) VALUES (?1, ?2, ?3) \
-         ON CONFLICT (name) DO UPDATE SET id_member = coalesce(id_member, excluded.id_member)",
-        params![collection, Version::FIRST.to_string(), id_member],
-    )?;
-    Ok(())
+         ON CONFLICT (name) DO UPDATE SET id_member = coalesce(id_member, excluded.id_member) \
+         RETURNING id_member",
+        params![collection, Version::FIRST.to_string(), name],
+        |row| row.get(0),
+    )
 }
 
 pub(super) fn record(
@@ -105,7 +107,7 @@ pub(super) fn list(
     if let Some(error) = failure {
         return Err(error);
     }
-    // Either a document was read that does not fit, or one comes after the count.
+    // The last size that was read does not fit, or there are documents after the count.
     let more = read > fitting || sizes.next().transpose()?.is_some();
     let records = snapshot
         .prepare_cached(
@@ -128,7 +130,7 @@ pub(super) fn list(
     })
 }
 
-/// Calls `visit` with each document. One statement reads them, and so all are of one snapshot.
+/// Calls `visit` with each document. One statement reads all of them, so that they are of one snapshot.
 pub(super) fn visit(
     connection: &Connection,
     collection: &str,
@@ -145,7 +147,7 @@ pub(super) fn visit(
     Ok(())
 }
 
-/// The collections that have documents. One search for each finds the next name in the index.
+/// The names of the collections that have documents. A search of the index finds each next name.
 pub(super) fn collections(snapshot: &Transaction<'_>) -> rusqlite::Result<Vec<String>> {
     let mut next =
         snapshot.prepare_cached("SELECT min(collection) FROM document WHERE collection > ?1")?;
@@ -165,7 +167,7 @@ pub(super) fn has_documents(connection: &Connection, collection: &str) -> rusqli
         .exists([collection])
 }
 
-/// Changes the document if it is at the expected version. Returns whether it was.
+/// Performs the swap if the document has the expected version. Returns whether it had.
 pub(super) fn compare_and_swap(
     transaction: &Transaction<'_>,
     swap: &OwnedSwap,

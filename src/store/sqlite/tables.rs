@@ -6,7 +6,7 @@ use rusqlite::{Connection, Transaction, params};
 
 use crate::collection::document_of_name;
 
-/// The number that marks a file as ours: the letters `ifma`.
+/// The number that marks a file of this program: the letters `ifma`.
 const APPLICATION_ID: i32 = 0x6966_6d61;
 
 /// The version of the tables below.
@@ -15,14 +15,19 @@ const SCHEMA_VERSION: i32 = 3;
 /// The version of the tables without idempotency keys, which [`KEYS`] adds.
 const WITHOUT_KEYS_VERSION: i32 = 2;
 
-/// The version of the tables of ifmatch 0.1.0: persons in the table `person`, and their version in
-/// the one row of the table `collection`.
+/// The version of the tables of ifmatch 0.1.0: `person`, and `collection` with the version of the
+/// persons in its only row.
 const PERSONS_VERSION: i32 = 1;
 
-/// The SQL comments are for people who open the file with `sqlite3`.
+/// The SQL comments are for people who open the file with `sqlite3`. `SQLite` stores them in the file,
+/// so they stay as they are: otherwise new files would differ from migrated ones.
 ///
-/// The table of the documents has rowids, so that a search by id reads only the index. Without them
-/// `SQLite` compares whole rows: to find one of a thousand documents of 60 KB, ten of them.
+/// `dated` is 0 if the clock showed an earlier second than `change_date` when the version was made.
+/// `id_member` is the name of the member that holds the ids. The version in `collection` is that of the
+/// latest change of any document, also of a removed one.
+///
+/// The table `document` has rowids, so that a search by id reads only the index. Without rowids `SQLite`
+/// compares whole rows: to find one of a thousand documents of 60 KB, it reads ten documents.
 const TABLES: &str = "
 CREATE TABLE document (
     collection TEXT NOT NULL,
@@ -40,8 +45,10 @@ CREATE TABLE collection ( -- the latest change of any document, the removed ones
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What idempotency keys add to the tables: a document has the key of the request that made its last
-/// state. A removal keeps the key of its request for 24 hours.
+/// Adds idempotency keys to the tables above.
+///
+/// A document has the key of the request that made its last state. A removal keeps the key of its
+/// request for 24 hours.
 const KEYS: &str = "
 ALTER TABLE document ADD COLUMN idempotency_key TEXT;
 ALTER TABLE document ADD COLUMN request_digest TEXT; -- MD5 of method, target and content
@@ -67,14 +74,14 @@ pub(super) enum Schema {
     Empty,
     /// The tables of ifmatch 0.1.0.
     Persons,
-    /// Our tables without idempotency keys.
+    /// The tables of this version, without what [`KEYS`] adds.
     WithoutKeys,
-    /// Our tables.
+    /// The tables of this version.
     Documents,
 }
 
 impl Schema {
-    /// The tables of this database, if it is one of ours or empty.
+    /// The tables of this database. Refuses the database of another program, or of a newer version.
     pub(super) fn of(connection: &Connection) -> Result<Self, Box<dyn Error>> {
         let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i32>(0));
         let application = number("PRAGMA application_id")?;
@@ -94,7 +101,7 @@ impl Schema {
     }
 }
 
-/// Creates our tables, or migrates those of an earlier version.
+/// Creates the tables, or migrates those of an earlier version.
 pub(super) fn prepare(transaction: &Transaction<'_>) -> Result<(), Box<dyn Error>> {
     match Schema::of(transaction)? {
         Schema::Documents => return Ok(()),
@@ -110,7 +117,7 @@ pub(super) fn prepare(transaction: &Transaction<'_>) -> Result<(), Box<dyn Error
 
 /// Makes a document of each person. The change dates are kept, and so are the entity tags.
 fn migrate_persons(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    // The new table has the same name as the old one, and other columns.
+    // The new table `collection` has other columns than the old one. So this drops the old one first.
     let (change_date, dated) =
         transaction.query_row("SELECT change_date, dated FROM collection", [], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))

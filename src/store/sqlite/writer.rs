@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use crate::document::{Document, Id};
 use crate::store::queue::{Queue, WritePermit};
 use crate::store::sqlite::batch::Batch;
-use crate::store::{Outcome, OwnedSwap, StoreError, SwapError};
+use crate::store::{Outcome, OwnedSwap, StoreError, SwapError, lock};
 
 /// The key of all swaps in the queue: one transaction at a time writes to the file.
 const KEY: &str = "";
@@ -32,17 +32,16 @@ impl Writer {
         }
     }
 
-    /// Performs a swap, in one transaction with others that wait at the same time. `failed` makes the
-    /// error of a failure of the database.
+    /// Performs a swap, in one transaction with others that wait at the same time.
     pub(super) fn swap(
         &self,
         swap: OwnedSwap,
-        failed: impl Fn(&rusqlite::Error) -> StoreError,
+        to_store_error: impl Fn(&rusqlite::Error) -> StoreError,
     ) -> Outcome {
         // The swap needs no timeout: a batch waits for other processes no longer than the busy
         // timeout of the connection.
         let outcome = self.queue.submit(KEY, swap, Duration::MAX, |permit| {
-            self.perform(permit, &failed)
+            self.perform(permit, &to_store_error)
         });
         let panicked = || StoreError::new("the thread that wrote to the store panicked").into();
         outcome.unwrap_or_else(|_| Err(panicked()))
@@ -61,32 +60,33 @@ impl Writer {
 
     /// Waits until no other thread of this process writes.
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
-        super::lock(&self.connection)
+        // After a panic no transaction is open: it was rolled back when it was dropped.
+        lock(&self.connection)
     }
 
     /// Performs swaps that wait, in one transaction. Returns their outcomes after the commit.
     fn perform(
         &self,
         permit: &mut WritePermit<'_, OwnedSwap, Outcome>,
-        failed: &dyn Fn(&rusqlite::Error) -> StoreError,
+        to_store_error: &dyn Fn(&rusqlite::Error) -> StoreError,
     ) -> Vec<Outcome> {
         let mut connection = self.lock();
         let waiting = self.queue.waiting(KEY);
         let outcomes = match Batch::begin(&mut connection) {
             Ok(batch) => {
                 permit.take(|batch, next| next.fits(batch, MAX_BYTES));
-                perform_all(batch, permit.writes(), failed)
+                perform_all(batch, permit.writes(), to_store_error)
             }
             Err(error) => {
                 // The swaps that waited before `begin` fail, too: they have waited for the other
-                // process as long as this one.
+                // process as long as the swap of this thread.
                 permit.take(|taken, _| taken.len() <= waiting);
                 Err(error)
             }
         };
         outcomes.unwrap_or_else(|error| {
-            let failed = SwapError::from(failed(&error));
-            vec![Err(failed); permit.writes().len()]
+            let error = SwapError::from(to_store_error(&error));
+            vec![Err(error); permit.writes().len()]
         })
     }
 }
@@ -94,13 +94,13 @@ impl Writer {
 fn perform_all(
     mut batch: Batch<'_>,
     swaps: &[OwnedSwap],
-    failed: &dyn Fn(&rusqlite::Error) -> StoreError,
+    to_store_error: &dyn Fn(&rusqlite::Error) -> StoreError,
 ) -> rusqlite::Result<Vec<Outcome>> {
     let outcomes = swaps.iter().map(|swap| match batch.swap(swap) {
-        // Another program has written a value that cannot be read. Only this swap fails, which has
-        // changed nothing.
+        // Another program has written a value that cannot be read. Only this swap fails, and it
+        // has changed nothing.
         Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
-            Ok(Err(failed(&error).into()))
+            Ok(Err(to_store_error(&error).into()))
         }
         outcome => outcome,
     });
@@ -184,7 +184,7 @@ mod tests {
             Connection::open(&self.store.path).unwrap()
         }
 
-        fn failed(&self, reason: &str) -> String {
+        fn error(&self, reason: &str) -> String {
             format!("the store {} failed: {reason}", self.store.path.display())
         }
     }
@@ -227,7 +227,7 @@ mod tests {
             let others = [1, 2, 3, 4, 5, 6, 7].map(create);
             store.wait_for(others.len());
             drop(release);
-            let locked = store.failed("database is locked");
+            let locked = store.error("database is locked");
             assert_eq!(first.join().unwrap(), locked);
             assert!(others.into_iter().all(|it| it.join().unwrap() == locked));
         });
@@ -244,8 +244,8 @@ mod tests {
         store.store.listen(listener);
         let shell = store.shell();
         shell.execute_batch(REFUSE).unwrap();
-        let failed = store.failed("FOREIGN KEY constraint failed");
-        assert_eq!(store.create_together(&["a", "b", "c"]), [&*failed; 3]);
+        let error = store.error("FOREIGN KEY constraint failed");
+        assert_eq!(store.create_together(&["a", "b", "c"]), [&*error; 3]);
         assert_eq!(store.store.collections(), Ok(Vec::new()));
         assert_eq!(
             store.store.collection_version("a"),
@@ -278,11 +278,11 @@ mod tests {
         let broken = "INSERT INTO collection (name, change_date) VALUES ('b', 'today')";
         store.shell().execute_batch(broken).unwrap();
         let outcomes = store.create_together(&["a", "b", "c"]);
-        let said: Vec<_> = outcomes
+        let are_broken: Vec<_> = outcomes
             .iter()
             .map(|it| it.contains("not a change date"))
             .collect();
-        assert_eq!(said, [false, true, false], "{outcomes:?}");
+        assert_eq!(are_broken, [false, true, false], "{outcomes:?}");
         assert_eq!(store.store.collections(), Ok(vec!["a".into(), "c".into()]));
     }
 }

@@ -323,7 +323,7 @@ fn a_database_without_keys_gets_them_and_keeps_its_tags() {
                 assert_eq!(a.document.as_str(), "{\"n\":1.0}");
                 assert_eq!(a.version, version("2024-02-01T00:00:00.000000"));
                 assert_eq!(b.version, version("2024-02-01T00:00:00.000001").undated());
-                assert_eq!(store.id_member("notes", None), Ok(Some("slug".to_owned())));
+                assert_eq!(store.id_member("notes"), Ok(Some("slug".to_owned())));
                 assert_eq!(store.get("notes", &id("a")), Ok(Some(a.clone())));
             }
         });

@@ -27,7 +27,7 @@ struct Broken {
     swap: fn(&Foreign, &Swap<'_>, SystemTime) -> Result<Version, SwapError>,
     fill: fn(&Foreign, &str, &[(Id, Document)], SystemTime) -> Result<(), SwapError>,
     visit: fn(&Foreign, &str, Visitor<'_>) -> Result<(), StoreError>,
-    id_member: fn(&Foreign, &str, Option<&str>) -> Result<Option<String>, StoreError>,
+    record_id_member: fn(&Foreign, &str, &str) -> Result<String, StoreError>,
     collections: fn(&Foreign) -> Result<Vec<String>, StoreError>,
 }
 
@@ -51,7 +51,7 @@ fn sound() -> Broken {
             })
         },
         visit: |store, collection, visit| store.visit(collection, visit),
-        id_member: Foreign::id_member,
+        record_id_member: Foreign::record_id_member,
         collections: |store| {
             let collections = store.0.lock().unwrap();
             let filled = collections.iter().filter(|(_, it)| !it.records.is_empty());
@@ -108,12 +108,8 @@ impl Store for Broken {
         (self.visit)(&self.store, collection, visit)
     }
 
-    fn id_member(
-        &self,
-        collection: &str,
-        given: Option<&str>,
-    ) -> Result<Option<String>, StoreError> {
-        (self.id_member)(&self.store, collection, given)
+    fn record_id_member(&self, collection: &str, name: &str) -> Result<String, StoreError> {
+        (self.record_id_member)(&self.store, collection, name)
     }
 
     fn collections(&self) -> Result<Vec<String>, StoreError> {
@@ -374,7 +370,7 @@ fn broken_texts() -> Vec<Row> {
         (
             "the member with the ids is not told",
             Broken {
-                id_member: |_, _, _| Ok(None),
+                record_id_member: |_, _, _| Ok(String::new()),
                 ..sound()
             },
             conformance::the_member_with_the_ids_is_the_one_given_first,

@@ -103,12 +103,12 @@ where
         self.store.visit(collection, visit)
     }
 
-    fn id_member(
-        &self,
-        collection: &str,
-        given: Option<&str>,
-    ) -> Result<Option<String>, StoreError> {
-        self.store.id_member(collection, given)
+    fn id_member(&self, collection: &str) -> Result<Option<String>, StoreError> {
+        self.store.id_member(collection)
+    }
+
+    fn record_id_member(&self, collection: &str, name: &str) -> Result<String, StoreError> {
+        self.store.record_id_member(collection, name)
     }
 
     fn collections(&self) -> Result<Vec<String>, StoreError> {

@@ -1,9 +1,0 @@
-//! Locking after a panic.
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Locks a mutex, also after a panic: no code between two changes under one lock of the server can
-/// panic, so that the state is complete.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
