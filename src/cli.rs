@@ -148,7 +148,7 @@ impl Config {
             "--access-log" => self.access_log = true,
             "--metrics" => self.options.metrics = true,
             "--no-collection-tag" => self.no_collection_tag = true,
-            "--no-page" => policy.page = false,
+            "--no-page" => policy.browser_page = false,
             "--unconditional-writes" => policy.unconditional_writes = true,
             _ => {}
         }

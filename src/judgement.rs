@@ -153,13 +153,13 @@ impl Preconditions {
         selected: Option<&Validators>,
         without_if_match: WithoutIfMatch,
     ) -> Result<(), Reason> {
-        self.check(method, selected)?;
+        self.require_true(method, selected)?;
         self.require_if_match(method, selected.is_some(), without_if_match)
     }
 
     /// Evaluates the preconditions, and distinguishes a false one from a malformed one: the first of the
     /// two steps of [`judge`](Self::judge).
-    pub(crate) fn check(
+    pub(crate) fn require_true(
         &self,
         method: Method,
         selected: Option<&Validators>,

@@ -9,7 +9,7 @@ use crate::collection::Collections;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Policy {
-    /// Whether answers are those of the older service or those of the RFCs, where these differ.
+    /// Whether responses are those of the older service or those of the RFCs, where these differ.
     pub profile: Profile,
     /// Whether PUT, PATCH and DELETE are also performed without If-Match.
     pub unconditional_writes: bool,
@@ -22,7 +22,7 @@ pub struct Policy {
     pub collections: Collections,
     /// Whether `/` is an HTML page for browsers, which lists and edits documents. Reading the page needs no
     /// token; reading documents does.
-    pub page: bool,
+    pub browser_page: bool,
 }
 
 impl Default for Policy {
@@ -33,7 +33,7 @@ impl Default for Policy {
             max_content: 64 * 1024,
             access: Access::default(),
             collections: Collections::default(),
-            page: true,
+            browser_page: true,
         }
     }
 }

@@ -196,7 +196,7 @@ impl<'a> Handler<'a> {
             Target::Endpoint(endpoint) => match endpoint {
                 Endpoint::OpenApi | Endpoint::Health => Some(reads),
                 Endpoint::Metrics => self.monitor.has_metrics().then_some(reads),
-                Endpoint::Script | Endpoint::Style => self.policy.page.then_some(reads),
+                Endpoint::Script | Endpoint::Style => self.policy.browser_page.then_some(reads),
             },
             Target::Collection(_) => Some("GET, HEAD, POST, OPTIONS"),
             Target::Document(..) => Some("GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),

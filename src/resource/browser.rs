@@ -53,8 +53,8 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 
 impl Handler<'_> {
     /// Whether this target is the page or a part of it.
-    pub(super) fn is_page(&self, target: &Target<'_>) -> bool {
-        self.policy.page
+    pub(super) fn is_browser_page(&self, target: &Target<'_>) -> bool {
+        self.policy.browser_page
             && match target {
                 Target::Root => prefers_html(self.request),
                 Target::Endpoint(endpoint) => {
@@ -66,7 +66,7 @@ impl Handler<'_> {
 
     /// Reads `/`: the page, or the service document. Vary tells caches that this depends on Accept.
     pub(super) fn read_root(&self) -> Result<Response, Finished> {
-        if !self.policy.page {
+        if !self.policy.browser_page {
             return self.read_service();
         }
         let read = if prefers_html(self.request) {

@@ -73,7 +73,7 @@ impl Handler<'_> {
         loop {
             if let Some(version) = self.swap_new(creation, &id, &document, version)? {
                 let record = Record::new(id, document, version);
-                return Ok(self.write_response(collection, true, &record));
+                return Ok(self.write_response(201, collection, &record));
             }
             if let Some(record) = self.get_unless_repeated(creation, &id)? {
                 let noun = collection.format().noun();
@@ -98,7 +98,7 @@ impl Handler<'_> {
             let id = Id::from(tried);
             if let Some(version) = self.swap_new(creation, &id, &document, version)? {
                 let record = Record::new(id, document, version);
-                return Ok(self.write_response(collection, true, &record));
+                return Ok(self.write_response(201, collection, &record));
             }
             version = self.select_collection(&creation.preconditions, collection)?;
         }
@@ -114,12 +114,11 @@ impl Handler<'_> {
         version: Option<Version>,
     ) -> Result<Option<Version>, Problem> {
         let collection = creation.collection;
-        let keyed_write = self.keyed_write(creation.key.as_ref(), collection, id, true);
         let mut swap = Swap::create(collection.name(), id, document);
         if let Some(version) = version {
             swap = swap.while_collection_at(version);
         }
-        self.swap_document(collection, swap, keyed_write.as_ref())
+        self.swap_document(collection, swap, creation.key.as_ref())
     }
 
     /// Evaluates the preconditions on the collection, unless the request is a repetition.

@@ -76,7 +76,7 @@ impl Handler<'_> {
         self.request.method.is_read()
             && target.is_ok_and(|it| match it {
                 Target::Endpoint(Endpoint::Health) => true,
-                it => self.is_page(&it),
+                it => self.is_browser_page(&it),
             })
     }
 
@@ -99,7 +99,7 @@ impl Handler<'_> {
     /// are evaluated as for any representation.
     fn uncacheable(&self) -> Result<Response, Finished> {
         let unstored = |status| Response::new(status).with_field("Cache-Control", "no-store");
-        match self.check_preconditions(&self.preconditions()?, Some(&Validators::default())) {
+        match self.evaluate_on(&self.preconditions()?, Some(&Validators::default())) {
             Ok(()) => Ok(unstored(200)),
             Err(Finished::Response(unchanged)) => {
                 Err(Finished::Response(unstored(unchanged.status())))

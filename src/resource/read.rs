@@ -76,7 +76,7 @@ impl Handler<'_> {
         entity_tag: EntityTag,
     ) -> Result<Response, Finished> {
         let validators = Validators::from(entity_tag);
-        self.check_preconditions(&self.preconditions()?, Some(&validators))?;
+        self.evaluate_on(&self.preconditions()?, Some(&validators))?;
         let response = self.cacheable(200, &validators);
         Ok(response.with_content(content_type, content.to_vec()))
     }
@@ -87,7 +87,7 @@ impl Handler<'_> {
         self.select_collection(&preconditions, collection)?;
         let list = self.store.list(collection.name(), page.portion())?;
         // The list may be of a later version than the one that was evaluated.
-        self.check_version(&preconditions, collection, None, list.version)?;
+        self.evaluate_on_version(&preconditions, collection, None, list.version)?;
         let validators = list.version.map(validators).unwrap_or_default();
         let response = self.cacheable(200, &validators);
         Ok(self.with_list(response, collection, &page, list))

@@ -9,7 +9,7 @@ use crate::message::Response;
 use crate::method::Method;
 use crate::problem::Problem;
 use crate::resource::{Finished, Handler};
-use crate::store::StoreError;
+use crate::store::{StoreError, Swap};
 
 impl Handler<'_> {
     /// The key of a write, if it has one. In other requests the field is ignored.
@@ -61,22 +61,22 @@ impl Handler<'_> {
         if earlier.digest != self.digest(collection, id) {
             return Err(Problem::KeyReused.into());
         }
+        let status = if earlier.created { 201 } else { 200 };
         Err(Finished::Response(match record {
-            Some(record) => self.write_response(collection, earlier.created, record),
+            Some(record) => self.write_response(status, collection, record),
             None => Response::new(204),
         }))
     }
 
-    /// This write for the store to keep, if it has a key.
+    /// What the store keeps of a swap with a key.
     pub(super) fn keyed_write(
         &self,
-        key: Option<&IdempotencyKey>,
+        key: &IdempotencyKey,
         collection: &Collection,
-        id: &Id,
-        creates: bool,
-    ) -> Option<KeyedWrite> {
-        let key = key?.clone();
-        Some(KeyedWrite::new(key, self.digest(collection, id), creates))
+        swap: &Swap<'_>,
+    ) -> KeyedWrite {
+        let creates = swap.expected().is_none();
+        KeyedWrite::new(key.clone(), self.digest(collection, swap.id()), creates)
     }
 
     /// The digest of this request. For POST it has no id, because the target is the collection.

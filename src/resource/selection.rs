@@ -49,7 +49,7 @@ impl Handler<'_> {
             return Ok(None);
         }
         let version = self.store.collection_version(collection.name())?;
-        self.check_version(preconditions, collection, None, version)?;
+        self.evaluate_on_version(preconditions, collection, None, version)?;
         Ok(version)
     }
 
@@ -96,7 +96,7 @@ impl Handler<'_> {
         }
         if earlier.is_none() && !preconditions.is_empty() {
             let version = record.as_ref().map(|record| record.version);
-            self.check_version(&preconditions, collection, Some(&id), version)?;
+            self.evaluate_on_version(&preconditions, collection, Some(&id), version)?;
         }
         Ok(Selected {
             collection,
@@ -127,7 +127,7 @@ impl Handler<'_> {
     /// Evaluates the preconditions on this version of a document, or of the collection if there is no
     /// `id`. A 304 to If-None-Match may be delayed until the version changes, if the client prefers
     /// to wait.
-    pub(super) fn check_version(
+    pub(super) fn evaluate_on_version(
         &self,
         preconditions: &Preconditions,
         collection: &Collection,
@@ -140,7 +140,7 @@ impl Handler<'_> {
             (None, None) => Some(Validators::default()),
             (None, Some(_)) => None,
         };
-        let checked = self.check_preconditions(preconditions, selected.as_ref());
+        let checked = self.evaluate_on(preconditions, selected.as_ref());
         let (Some(version), Some(limit)) = (version, preference::wait(self.request)) else {
             return checked;
         };
@@ -158,12 +158,12 @@ impl Handler<'_> {
     }
 
     /// Evaluates the preconditions. Finishes the request unless they are true.
-    pub(super) fn check_preconditions(
+    pub(super) fn evaluate_on(
         &self,
         preconditions: &Preconditions,
         selected: Option<&Validators>,
     ) -> Result<(), Finished> {
-        let checked = preconditions.check(self.request.method, selected);
+        let checked = preconditions.require_true(self.request.method, selected);
         checked.map_err(|reason| self.not_performed(reason, selected))
     }
 

@@ -2,7 +2,7 @@
 
 use crate::collection::Collection;
 use crate::document::Record;
-use crate::idempotency::KeyedWrite;
+use crate::idempotency::IdempotencyKey;
 use crate::json::Json;
 use crate::judgement::WithoutIfMatch;
 use crate::message::Response;
@@ -75,11 +75,10 @@ impl Handler<'_> {
                 }
                 None => Swap::create(collection.name(), id, &document),
             };
-            let created = record.is_none();
-            let keyed_write = self.keyed_write(selected.key.as_ref(), collection, id, created);
-            if let Some(version) = self.swap_document(collection, swap, keyed_write.as_ref())? {
+            let status = if record.is_some() { 200 } else { 201 };
+            if let Some(version) = self.swap_document(collection, swap, selected.key.as_ref())? {
                 let record = Record::new(selected.id, document, version);
-                return Ok(self.write_response(collection, created, &record));
+                return Ok(self.write_response(status, collection, &record));
             }
             selected = self.select_again(selected)?;
         }
@@ -99,10 +98,9 @@ impl Handler<'_> {
                 .read_patched(&patched)
                 .map_err(Problem::Unprocessable)?;
             let swap = Swap::replace(collection.name(), id, current.version, &document);
-            let keyed_write = self.keyed_write(selected.key.as_ref(), collection, id, false);
-            if let Some(version) = self.swap_document(collection, swap, keyed_write.as_ref())? {
+            if let Some(version) = self.swap_document(collection, swap, selected.key.as_ref())? {
                 let record = Record::new(selected.id, document, version);
-                return Ok(self.write_response(collection, false, &record));
+                return Ok(self.write_response(200, collection, &record));
             }
             selected = self.select_again(selected)?;
         }
@@ -114,8 +112,10 @@ impl Handler<'_> {
             let (id, current) = (&selected.id, selected.existing()?);
             self.require_if_match(&selected.preconditions, current.version)?;
             let swap = Swap::remove(collection.name(), id, current.version);
-            let keyed_write = self.keyed_write(selected.key.as_ref(), collection, id, false);
-            if self.swap(swap, keyed_write.as_ref())?.is_some() {
+            if self
+                .swap(collection, swap, selected.key.as_ref())?
+                .is_some()
+            {
                 return Ok(Response::new(204));
             }
             selected = self.select_again(selected)?;
@@ -127,24 +127,29 @@ impl Handler<'_> {
         &self,
         collection: &Collection,
         swap: Swap<'_>,
-        keyed_write: Option<&KeyedWrite>,
+        key: Option<&IdempotencyKey>,
     ) -> Result<Option<Version>, Problem> {
         let limit = self.policy.max_content;
         match swap.new_document() {
             Some(document) if collection.is_too_long(swap.id(), document, limit) => {
                 Err(Problem::DocumentTooLong { limit })
             }
-            _ => self.swap(swap, keyed_write),
+            _ => self.swap(collection, swap, key),
         }
     }
 
-    /// Performs a swap. Returns the version that it made, or `None` if another client has changed the state first.
+    /// Performs a swap, and records the key with it. Returns the version that it made, or `None` if
+    /// another client has changed the state first.
     fn swap(
         &self,
+        collection: &Collection,
         swap: Swap<'_>,
-        keyed_write: Option<&KeyedWrite>,
+        key: Option<&IdempotencyKey>,
     ) -> Result<Option<Version>, Problem> {
-        let swap = keyed_write.map_or(swap, |write| swap.with_keyed_write(write));
+        let keyed_write = key.map(|key| self.keyed_write(key, collection, &swap));
+        let swap = keyed_write
+            .as_ref()
+            .map_or(swap, |write| swap.with_keyed_write(write));
         match self.store.swap(&swap, self.now) {
             Ok(version) => Ok(Some(version)),
             Err(SwapError::Conflict) => Ok(None),
@@ -172,8 +177,8 @@ impl Handler<'_> {
             .map_err(|reason| self.not_performed(reason, Some(&validators(selected))))
     }
 
-    /// The response to a write: with the representation that is now current, or only with its path and
-    /// tag if the client prefers that.
+    /// The response to a write, with the status 200 or 201: it has the representation that is now
+    /// current. If the client prefers that, it has only the tag, and 204 is in place of 200.
     ///
     /// [RFC 9110 section 9.3.4](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.4) forbids
     /// an `ETag` if the server has changed the content before it saved it. This response has one: either
@@ -181,17 +186,15 @@ impl Handler<'_> {
     /// and knows that the server adds members.
     pub(super) fn write_response(
         &self,
+        status: u16,
         collection: &Collection,
-        created: bool,
         record: &Record,
     ) -> Response {
+        let created = status == 201;
         let preference = Return::of(self.request);
         let minimal = preference == Some(Return::Minimal);
-        let mut response = Response::new(match (created, minimal) {
-            (true, _) => 201,
-            (false, false) => 200,
-            (false, true) => 204,
-        });
+        let status = if minimal && !created { 204 } else { status };
+        let mut response = Response::new(status);
         let path = document_path(&self.policy.collections, collection, record.id.as_str());
         if created {
             response = response.with_field("Location", path.clone());

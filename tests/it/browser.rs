@@ -208,7 +208,7 @@ fn it_can_be_switched_off() {
         }
     }
     let guarded = Serving::configured(|options| {
-        options.policy.page = false;
+        options.policy.browser_page = false;
         let token = Token::new("secret").unwrap();
         options.policy.access.require_token(token);
     });

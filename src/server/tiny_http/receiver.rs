@@ -10,7 +10,7 @@ use crate::server::tiny_http::raw_request::RawRequest;
 use crate::server::tiny_http::responder::{POLL_INTERVAL, Responder};
 use crate::server::tiny_http::response_writer::Progress;
 
-/// The longest answer that a receiver writes itself, in bytes. A socket has room for it even if its
+/// The longest response that a receiver writes itself, in bytes. A socket has room for it even if its
 /// client does not read; a longer one is left to a job thread.
 const MAX_RECEIVER_RESPONSE: usize = 16 * 1024;
 
