@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use crate::policy::Policy;
 use crate::resource::check_store;
 use crate::server::waiters::block_until;
-use crate::store::lock;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, lock};
 
 /// How long a health check waits for the store.
 pub(super) const CHECK_TIMEOUT: Duration = Duration::from_secs(1);

@@ -21,8 +21,7 @@ use crate::server::metrics::Metrics;
 use crate::server::options::{Door, Options};
 use crate::server::timed_store::TimedStore;
 use crate::server::waiters::Waiters;
-use crate::store::lock;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, lock};
 
 /// How long the same failure is not logged again.
 const FAILURE_REPEAT_INTERVAL: Duration = Duration::from_secs(10);

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::document::Id;
 use crate::message::Wait;
-use crate::store::lock;
-use crate::store::{Listener, Store, StoreError};
+use crate::store::{Listener, Store, StoreError, lock};
 use crate::version::Version;
 
 /// The requests that wait for a change.
