@@ -14,7 +14,7 @@ struct Note {
     title: String,
 }
 
-/// The notes by id with their tags, and the number of writes so far, so that no tag comes back.
+/// The notes by id with their tags, and the number of writes so far, so that no tag is used twice.
 type Notes = Arc<Mutex<(HashMap<String, (EntityTag, Note)>, u64)>>;
 
 async fn note(

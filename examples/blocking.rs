@@ -5,7 +5,7 @@ use std::{collections::HashMap, error::Error, io, time::SystemTime};
 use ifmatch::{EntityTag, Method, NotPerformed, Validators, WithoutIfMatch, judge};
 use tiny_http::{Header, Request, Response, Server};
 
-/// The notes by path with their tags, and the number of writes so far, so that no tag comes back.
+/// The notes by path with their tags, and the number of writes so far, so that no tag is used twice.
 type Notes = (HashMap<String, (EntityTag, String)>, u64);
 
 /// The status, the field lines and the content of a response.

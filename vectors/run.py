@@ -35,7 +35,7 @@ def arguments():
     return args
 
 def send(args, method, url, fields=(), number=None):
-    """Sends one request, with content if there is a number, and gives back status, fields and content of the answer."""
+    """Sends one request, with content if there is a number, and gives back status, fields and content of the response."""
     parts = urlsplit(url)
     connection = vars(http.client)[parts.scheme.upper() + "Connection"](parts.netloc, timeout=5)
     try:
@@ -47,13 +47,13 @@ def send(args, method, url, fields=(), number=None):
         for name, value in [*args.header, *framing, *fields]:
             connection.putheader(name, value.encode("latin-1"))
         connection.endheaders(content)
-        answer = connection.getresponse()
-        return answer.status, answer.headers, answer.read()
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
     finally:
         connection.close()
 
 def prepare(args, template, create):
-    """Makes sure that there is a resource, or none: its URL, state, tag, modification date, and the answer to GET."""
+    """Makes sure that there is a resource, or none: its URL, state, tag, modification date, and the response to GET."""
     number = next(NUMBERS)
     url = template.replace("{n}", str(number))
     found, tried = send(args, "GET", url), ""
@@ -92,19 +92,19 @@ def run(args, case, url, state, tag, modified, before):
     if tag.swapcase() == tag and any("{tag:swapcase}" in value for _, value in case["fields"]):
         return "skipped", "the tag has no letters"
     try:
-        status, answered, _ = send(args, case["method"], url, fields, 0 if case["method"] == "PUT" else None)
+        status, received, _ = send(args, case["method"], url, fields, 0 if case["method"] == "PUT" else None)
         if status in (405, 501):
             return "skipped", f"{case['method']} was answered {status}, so the resource does not support it"
         performed = was_performed(args, case["method"], url, before, status)
         got = f"{status} {'' if performed else 'not '}performed"
         for place, allowed in enumerate(case["allowed"]):
             if status in allowed["status"] and performed == allowed["performed"]:
-                missing = [name for name in allowed.get("fields", []) if name not in answered]
+                missing = [name for name in allowed.get("fields", []) if name not in received]
                 if not missing:
                     return "other" if place else "passed", None
                 got += f" without {', '.join(missing)}"
     except (OSError, http.client.HTTPException) as error:
-        got = f"no answer ({type(error).__name__}: {error})"
+        got = f"no response ({type(error).__name__}: {error})"
     allowed = " or ".join("/".join(map(str, one["status"])) + (" performed" if one["performed"] else " not performed")
                           for one in case["allowed"])
     sent = "; ".join(ascii(f"{name}: {value}"[:200]) for name, value in fields[:5])

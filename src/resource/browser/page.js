@@ -132,12 +132,12 @@ const place = new URL('.', location).pathname
 let token = store.get(`${place} token`)
 let tokenAsked = null
 
-/** Sends a request. The answer has status 0 if the server cannot be reached, and is null if it was aborted. */
+/** Sends a request. The status is 0 if the server cannot be reached. Returns null if it was aborted. */
 async function ask(method, path, fields = {}, content, signal) {
   for (;;) {
     const used = token
-    const answer = await attempt(method, path, fields, content, signal)
-    if (answer?.status !== 401) return answer
+    const response = await attempt(method, path, fields, content, signal)
+    if (response?.status !== 401) return response
     if (token === used) await askToken(used)
   }
 }
@@ -148,12 +148,12 @@ async function attempt(method, path, fields, content, signal) {
   if (token) headers.Authorization = `Bearer ${token}`
   const entry = logRequest(method, new URL(path, location), fields, content)
   try {
-    const response = await fetch(path, { method, headers, body: content, signal, cache: 'no-store', priority: signal ? 'low' : 'high' })
-    const field = (name) => response.headers.get(name)
-    const answer = { status: response.status, reason: response.statusText, field, tag: field('ETag'), text: await response.text() }
-    entry.answered(answer)
-    tellState(answer.status < 500)
-    return answer
+    const fetched = await fetch(path, { method, headers, body: content, signal, cache: 'no-store', priority: signal ? 'low' : 'high' })
+    const field = (name) => fetched.headers.get(name)
+    const response = { status: fetched.status, reason: fetched.statusText, field, tag: field('ETag'), text: await fetched.text() }
+    entry.answered(response)
+    tellState(response.status < 500)
+    return response
   } catch {
     entry.failed(signal?.aborted)
     if (signal?.aborted) return null
@@ -191,7 +191,7 @@ function askToken(wrong) {
   return tokenAsked
 }
 
-/** What went wrong, as the server says it; a proxy may answer with something else. */
+/** The message of a problem. A proxy may send another content type. */
 function problem({ status, reason, text }) {
   if (!status) return 'The server cannot be reached.'
   try {
@@ -208,22 +208,22 @@ const MEANING = {
   412: 'The condition is false: nothing is overwritten. ETag names the latest version.',
 }
 
-/** Shows a request in the panel, and then its answer. */
+/** Shows a request in the panel, and then its response. */
 function logRequest(method, url, fields, content) {
   const title = `${method} ${url.pathname}${url.search}`
   const conditions = Object.entries(fields).flatMap(([name, value]) =>
     ['\n', make(name.startsWith('If-') ? 'span.condition' : 'span.quiet', `${name}: ${value}`)])
   const short = content && content.length > 300 ? `${content.slice(0, 300)}…` : content
-  const answer = make('pre', fields.Prefer?.startsWith('wait') ? 'waits for a change …' : '…')
+  const response = make('pre', fields.Prefer?.startsWith('wait') ? 'waits for a change …' : '…')
   const curl = make('details', make('summary', { 'aria-label': `curl for ${title}` }, 'curl'), make('pre', curlOf(method, url, fields, content)))
-  const item = make('li', make('pre', make('b', title), ' HTTP/1.1', conditions, short && `\n\n${short}`), answer, curl)
+  const item = make('li', make('pre', make('b', title), ' HTTP/1.1', conditions, short && `\n\n${short}`), response, curl)
   const log = find('log')
   log.prepend(item)
   while (log.children.length > 15) log.lastChild.remove()
   const finish = (kind, ...children) => {
     item.className = `${kind} ${method}`
-    show(answer, ...children)
-    // The same request with the same answer is shown once.
+    show(response, ...children)
+    // The same request with the same response is shown once.
     const told = item.textContent
     for (const other of [...log.children]) if (other !== item && other.textContent === told) other.remove()
   }
@@ -232,7 +232,7 @@ function logRequest(method, url, fields, content) {
       'HTTP/1.1 ', make('span.status', `${status} ${reason}`),
       tag && `\nETag: ${tag}`, field('Location') && `\nLocation: ${field('Location')}`,
       make('span.note', `\n${MEANING[status] ?? MEANING[`${method} ${status}`] ?? ''}`)),
-    failed: (aborted) => aborted ? item.remove() : finish('s5', make('span.status', 'no answer')),
+    failed: (aborted) => aborted ? item.remove() : finish('s5', make('span.status', 'no response')),
   }
 }
 
@@ -251,7 +251,7 @@ function curlOf(method, url, fields, content) {
 // Browsers open six connections to a server. A tab waits on two, for the list and for the open
 // document, on none while it is hidden, and not for long while another has the focus.
 
-/** Reports each new answer to GET, until the function that it returns is called. */
+/** Reports each new response to GET, until the returned function is called. */
 function watch(path, tag, arrived) {
   let stopped = false, request = null
   const hide = () => document.hidden && request?.abort()
@@ -262,14 +262,14 @@ function watch(path, tag, arrived) {
       if (stopped || document.hidden) continue
       request = new AbortController()
       const fields = tag ? { 'If-None-Match': tag, Prefer: `wait=${document.hasFocus() ? 25 : 5}` } : {}
-      const answer = await ask('GET', path, fields, undefined, request.signal)
-      if (stopped || !answer) continue
-      if (answer.status !== 304) {
-        tag = answer.status === 200 ? answer.tag : null
-        arrived(answer)
+      const response = await ask('GET', path, fields, undefined, request.signal)
+      if (stopped || !response) continue
+      if (response.status !== 304) {
+        tag = response.status === 200 ? response.tag : null
+        arrived(response)
       }
-      // If the server has not waited, this pause keeps the loop from being busy.
-      if (!(tag && answer.status === 200) && !answer.field('Preference-Applied')) await new Promise((resolve) => setTimeout(resolve, 2000))
+      // If the server has not waited, the loop pauses.
+      if (!(tag && response.status === 200) && !response.field('Preference-Applied')) await new Promise((resolve) => setTimeout(resolve, 2000))
     }
     document.removeEventListener('visibilitychange', hide)
   }
@@ -317,14 +317,14 @@ function openList(collection) {
 function watchList() {
   const { collection, after } = list
   list.stop()
-  list.stop = watch(`${collection}?limit=50${after}`, null, (answer) => {
-    if (answer.status === 200) {
+  list.stop = watch(`${collection}?limit=50${after}`, null, (response) => {
+    if (response.status === 200) {
       const before = list.documents
-      list.documents = split(answer.text).map((text) => documentOf(collection, text))
+      list.documents = split(response.text).map((text) => documentOf(collection, text))
       for (const it of list.documents) it.fresh = before && !before.some(({ text }) => text === it.text)
-      list.next = /after=([^>&]*)>; rel="next"/.exec(answer.field('Link'))?.[1]
+      list.next = /after=([^>&]*)>; rel="next"/.exec(response.field('Link'))?.[1]
       list.message = list.documents.length ? '' : 'There is no document here yet.'
-    } else if (answer.status) list.message = problem(answer)
+    } else if (response.status) list.message = problem(response)
     showList()
     for (const it of list.documents ?? []) it.fresh = false
   })
@@ -387,11 +387,11 @@ function closeDocument() {
   show(find('body'))
 }
 
-/** Waits for the next version. An answer that was under way during a write is never looked at. */
+/** Waits for the next version. Ignores a response that was under way during a write. */
 function watchDocument() {
   const it = open
   it.stop()
-  it.stop = watch(it.path, it.gone ? null : (it.theirs ?? it.base)?.tag, (answer) => arrived(it, answer))
+  it.stop = watch(it.path, it.gone ? null : (it.theirs ?? it.base)?.tag, (response) => arrived(it, response))
 }
 
 const copy = (members) => members.map((member) => ({ ...member }))
@@ -411,18 +411,18 @@ function keepDraft() {
   showNotice()
 }
 
-/** Takes the latest version over. A form in which something is typed stays as it is. */
-function arrived(it, answer) {
+/** Shows the latest version, unless something is typed. */
+function arrived(it, response) {
   const isTyped = isDirty(it) && !it.choices
-  if (answer.status === 200) {
-    const version = documentOf(it.collection, answer.text, answer.tag)
+  if (response.status === 200) {
+    const version = documentOf(it.collection, response.text, response.tag)
     it.gone = false
     if (it.base?.tag === version.tag) it.theirs = null
     else if (!it.base || !isDirty(it)) takeOver(it, version)
     else meet(it, version)
   } else if (it.gone) return
-  else if (answer.status === 404) Object.assign(it, { gone: true, theirs: null, choices: null, told: null })
-  else if (!it.base) it.told = ['bad', problem(answer)]
+  else if (response.status === 404) Object.assign(it, { gone: true, theirs: null, choices: null, told: null })
+  else if (!it.base) it.told = ['bad', problem(response)]
   if (isTyped) showNotice()
   else showDocument()
 }
@@ -549,7 +549,7 @@ function editForm() {
   if (open.text !== null) [open.mine, open.text] = [typedMembers(open.text), null]
 }
 
-/** Does something, or says why that cannot be done. */
+/** Does something, or shows why it fails. */
 function guarded(act) {
   open.told = null
   try {
@@ -680,10 +680,10 @@ async function save(members, fields) {
   const content = it.text !== null && !it.choices ? it.text : compact(members)
   const sent = ask('PUT', it.path, { ...fields, Prefer: 'return=representation' }, content)
   it.stop()
-  const answer = await sent
+  const response = await sent
   it.busy = false
-  const version = [200, 201, 412].includes(answer.status) && answer.text.startsWith('{') && answer.field('Content-Location') && documentOf(it.collection, answer.text, answer.tag)
-  if (version && (answer.status !== 412 || same(version.own, members))) {
+  const version = [200, 201, 412].includes(response.status) && response.text.startsWith('{') && response.field('Content-Location') && documentOf(it.collection, response.text, response.tag)
+  if (version && (response.status !== 412 || same(version.own, members))) {
     // What was typed meanwhile is kept.
     if (compact(it.mine) + it.text !== before) Object.assign(it, { base: version, theirs: null, gone: false, choices: null })
     else settle(it, version)
@@ -692,8 +692,8 @@ async function save(members, fields) {
     meet(it, version)
     if (it.choices) it.told = ['warn', 'Somebody else was faster again. Look at the choices.']
     else if (it === open) compare()
-  } else if (answer.status === 404) Object.assign(it, { gone: true, theirs: null, choices: null, told: ['bad', 'It could not be saved.'] })
-  else it.told = ['bad', `Not saved. ${problem(answer)} What you typed is kept here.`]
+  } else if (response.status === 404) Object.assign(it, { gone: true, theirs: null, choices: null, told: ['bad', 'It could not be saved.'] })
+  else it.told = ['bad', `Not saved. ${problem(response)} What you typed is kept here.`]
   if (it !== open) return
   showDocument()
   watchDocument()
@@ -703,14 +703,14 @@ async function create(members, newId) {
   const it = open
   const { collection } = it
   const [method, path, fields] = newId ? ['PUT', pathOf(collection, newId), { 'If-None-Match': '*' }] : ['POST', collection, {}]
-  const answer = await ask(method, path, fields, it.text ?? compact(members))
-  if (answer.status === 201) {
+  const response = await ask(method, path, fields, it.text ?? compact(members))
+  if (response.status === 201) {
     setDraft(it.path, null)
-    const made = newId || decodeURIComponent(answer.field('Location').split('/').at(-1))
+    const made = newId || decodeURIComponent(response.field('Location').split('/').at(-1))
     if (it === open) location.hash = `#/${pathOf(collection, made)}`
     return
   }
-  const reason = answer.status === 412 ? 'There is a document with this id already. Nothing was overwritten.' : problem(answer)
+  const reason = response.status === 412 ? 'There is a document with this id already. Nothing was overwritten.' : problem(response)
   it.told = ['bad', `Not created. ${reason} What you typed is kept here.`]
   if (it === open) showDocument()
 }
@@ -720,14 +720,14 @@ async function remove() {
   if (!confirm(`Delete ${it.id}? If its latest version is not the one you have seen, the server deletes nothing.`)) return
   const sent = ask('DELETE', it.path, { 'If-Match': it.base.tag })
   it.stop()
-  const answer = await sent
-  if (answer.status === 204) {
+  const response = await sent
+  if (response.status === 204) {
     setDraft(it.path, null)
     if (it === open) location.hash = `#/${it.collection}`
     return
   }
   const changed = 'Not deleted: somebody else has just saved it.'
-  it.told = ['bad', answer.status === 412 ? changed : `Not deleted. ${problem(answer)}`]
+  it.told = ['bad', response.status === 412 ? changed : `Not deleted. ${problem(response)}`]
   if (it !== open) return
   showDocument()
   watchDocument()
@@ -755,10 +755,10 @@ let collections = []
 
 function start() {
   showDocument()
-  const stop = watch('./', null, (answer) => {
-    if (answer.status !== 200) return find('list-message').replaceChildren(problem(answer))
+  const stop = watch('./', null, (response) => {
+    if (response.status !== 200) return find('list-message').replaceChildren(problem(response))
     stop()
-    collections = Object.keys(JSON.parse(answer.text).links)
+    collections = Object.keys(JSON.parse(response.text).links)
     show(find('collections'), collections.map((name) => make('a', { href: `#/${name}` }, name)))
     addEventListener('hashchange', route)
     route()
