@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::collection::{Collection, Collections};
-use crate::policy::Profile;
+use crate::problem::Profile;
 use crate::server::{Address, Options};
 #[cfg(feature = "sqlite")]
 use crate::store::SqliteStore;

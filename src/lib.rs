@@ -62,8 +62,6 @@ mod access;
 #[cfg(feature = "server")]
 mod page;
 #[cfg(feature = "server")]
-mod policy;
-#[cfg(feature = "server")]
 mod preference;
 
 // The responses.
@@ -103,8 +101,8 @@ pub use {
     idempotency::{IdempotencyKey, IdempotencyKeyError, KeyedWrite},
     message::{FieldLine, MAX_WAIT, Protocol, Request, Response, Wait},
     page::MAX_PAGE,
-    policy::{Policy, Profile},
-    resource::respond,
+    problem::Profile,
+    resource::{Policy, respond},
     server::{Address, Door, Options, Running, ServeError, Server, Stopper},
     store::{
         List, Listener, Listeners, MemoryStore, OpenError, Portion, Store, StoreError, Swap,

@@ -10,7 +10,6 @@ use crate::idempotency::IdempotencyKeyError;
 use crate::json::to_json;
 use crate::message::{Response, reason_phrase};
 use crate::page::PageError;
-use crate::policy::Profile;
 use crate::precondition::{Precondition, PreconditionsError};
 use crate::store::StoreError;
 use crate::target::TargetError;
@@ -20,6 +19,18 @@ pub(crate) const JSON: &str = "application/json";
 
 /// The media type of patches ([RFC 7396](https://www.rfc-editor.org/rfc/rfc7396)).
 pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
+
+/// Which responses are sent where the older service and the RFCs differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Those of the older service, so that its clients keep working.
+    #[default]
+    Compatible,
+    /// Those of the RFCs: 428 for a missing If-Match, 409 for an id that exists, tags only in quotes,
+    /// and problems as `application/problem+json`
+    /// ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
+    Strict,
+}
 
 /// Why a request is not performed: everything that is answered with 4xx or 5xx.
 ///

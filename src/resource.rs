@@ -2,12 +2,13 @@
 
 use std::time::SystemTime;
 
+use crate::access::Access;
+use crate::collection::Collections;
 use crate::endpoint::Endpoint;
 use crate::http_date::HttpDate;
 use crate::message::{Request, Response};
 use crate::method::Method;
-use crate::policy::Policy;
-use crate::problem::{MERGE_PATCH, Problem};
+use crate::problem::{MERGE_PATCH, Problem, Profile};
 use crate::store::Store;
 use crate::target::{Target, TargetError, endpoint_path};
 
@@ -28,6 +29,41 @@ pub(crate) use monitor::{Monitor, check_store};
 #[cfg(feature = "hyper")]
 pub(crate) use work::Work;
 use write::Write;
+
+/// The settings that the responses depend on.
+///
+/// Begin with `Policy::default()`, and change fields.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Policy {
+    /// Whether responses are those of the older service or those of the RFCs, where these differ.
+    pub profile: Profile,
+    /// Whether PUT, PATCH and DELETE are also performed without If-Match.
+    pub unconditional_writes: bool,
+    /// The longest content of a request that is read, in bytes, and the longest representation of a
+    /// document; 64 KiB unless set.
+    pub max_content: u64,
+    /// Which requests are allowed, by origin, host and token.
+    pub access: Access,
+    /// The collections that are served.
+    pub collections: Collections,
+    /// Whether `/` is an HTML page for browsers, which lists and edits documents. Reading the page needs no
+    /// token; reading documents does.
+    pub browser_page: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            profile: Profile::default(),
+            unconditional_writes: false,
+            max_content: 64 * 1024,
+            access: Access::default(),
+            collections: Collections::default(),
+            browser_page: true,
+        }
+    }
+}
 
 /// Answers a request, whose content is complete.
 ///

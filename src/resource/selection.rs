@@ -8,12 +8,11 @@ use crate::idempotency::{IdempotencyKey, KeyedWrite};
 use crate::judgement::Reason;
 use crate::message::Wait;
 use crate::method::Method;
-use crate::policy::Profile;
 use crate::precondition::{
     IfNoneMatch, Precondition, Preconditions, PreconditionsError, TagSyntax,
 };
 use crate::preference;
-use crate::problem::Problem;
+use crate::problem::{Problem, Profile};
 use crate::resource::{Finished, Handler};
 use crate::validators::Validators;
 use crate::version::Version;

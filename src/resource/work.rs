@@ -4,8 +4,8 @@ use crate::endpoint::Endpoint;
 use crate::message::Request;
 use crate::method::Method;
 use crate::page::Page;
-use crate::policy::Policy;
 use crate::preference::Return;
+use crate::resource::Policy;
 use crate::target::Target;
 
 /// The most documents of a list that takes about as long as other responses. A list of 1,000 takes

@@ -7,8 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::policy::Policy;
-use crate::resource::check_store;
+use crate::resource::{Policy, check_store};
 use crate::server::waiters::block_until;
 use crate::store::{Store, StoreError, lock};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::Policy;
+use crate::resource::Policy;
 
 /// How a [`Server`](super::Server) serves. Begin with `Options::default()` and set fields.
 #[derive(Clone, Debug)]

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::framing::{Framing, Refusal};
 use crate::message::{Request, Response};
 use crate::method::Method;
-use crate::policy::Policy;
 use crate::problem::Problem;
 #[cfg(feature = "hyper")]
 use crate::resource::Work;
-use crate::resource::{self, Monitor};
+use crate::resource::{self, Monitor, Policy};
 use crate::server::health::{Health, HealthChecker};
 use crate::server::log::Log;
 #[cfg(feature = "hyper")]
