@@ -1,7 +1,9 @@
 //! What both doors do: no request waits for another client, and a server can be stopped.
 
 use std::collections::HashSet;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -150,6 +152,30 @@ fn serving_long_person(store: impl Store + 'static) -> Serving {
     );
     assert_eq!(serving.ask("POST /persons", "", &content).status, 201);
     serving
+}
+
+/// Each write of its response makes some progress, so that no timeout of a write ends it.
+#[test]
+fn a_client_that_reads_slowly_delays_no_other_client() {
+    let serving = serving_long_person(MemoryStore::new());
+    let mut slow = TcpStream::connect(serving.address).unwrap();
+    slow.write_all(GET.as_bytes()).unwrap();
+    slow.read_exact(&mut [0]).unwrap();
+    let other_has_response = AtomicBool::new(false);
+    let read = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let (mut read, mut piece) = (0, vec![0; 64 * 1024]);
+            while read < 6_000_000 && !other_has_response.load(Ordering::SeqCst) {
+                read += slow.read(&mut piece).unwrap();
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            read
+        });
+        assert_eq!(serving.ask("GET /persons/2", "", "").status, 404);
+        other_has_response.store(true, Ordering::SeqCst);
+        reader.join().unwrap()
+    });
+    assert!(read < 6_000_000, "{read}");
 }
 
 /// A client that reads slowly gets the response under way as a whole.
