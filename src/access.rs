@@ -9,9 +9,10 @@ use crate::method::Method;
 
 /// Which requests are allowed: by their origin, their host and their token.
 ///
-/// The rules are the same for every target. By default every request is allowed, except a write
-/// that a browser sends for a page of another origin, which it names in Origin. `docs/access.md` describes
-/// the attack that this prevents.
+/// The rules are the same for every target, except that some reads need no token:
+/// [`Access::require_token`]. By default two kinds of request are refused: a write that a browser sends
+/// for a page of another origin, which it names in Origin, and a request whose target is an `https`
+/// URI. `docs/access.md` describes the attack that this prevents.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     origins: Vec<String>,

@@ -55,7 +55,7 @@ impl Id {
 /// are the microseconds of the version in base 32. These ids sort as the versions do.
 impl From<Version> for Id {
     fn from(version: Version) -> Self {
-        Self(in_base_32(version.microseconds().into(), 12).into())
+        Self(in_base_32(version.microseconds_after_1970().into(), 12).into())
     }
 }
 
@@ -126,8 +126,9 @@ impl Error for IdError {}
 
 /// A document: the text of a JSON object, without the members that the server adds.
 ///
-/// The members are in alphabetical order, and there is no white space between them. Numbers and
-/// strings are as they were sent: nothing is converted when a document is written or read.
+/// The members of the object are sorted by the bytes of their names; those of nested objects keep
+/// their order. There is no white space between values. Numbers and strings are as they were sent:
+/// nothing is converted when a document is written or read.
 ///
 /// ```
 /// use ifmatch::Document;
@@ -162,7 +163,7 @@ impl Document {
         (text.len() > 1 && text.starts_with('{') && text.ends_with('}')).then_some(Self(text))
     }
 
-    /// Writes the members in alphabetical order.
+    /// Sorts the members by the bytes of their names, and writes them.
     pub(crate) fn from_members(mut members: Vec<Member<'_>>) -> Self {
         members.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         Self(Json::object(&members).as_str().into())

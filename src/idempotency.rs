@@ -138,7 +138,7 @@ impl Error for IdempotencyKeyError {}
 pub struct KeyedWrite {
     /// The key.
     pub key: IdempotencyKey,
-    /// The MD5 of the method, the target and the content.
+    /// The MD5 of the method, the name of the collection, the id in the target, and the content.
     ///
     /// MD5 protects nothing here: a client that makes two requests with one digest, and sends both
     /// with one key, gets the response to the first of them twice.

@@ -137,7 +137,7 @@ pub(crate) fn write_quoted(text: &str, content: &mut Vec<u8>) {
 
 /// Writes `value` in the layout of the older service, whose clients compare it byte for byte: two
 /// spaces of indentation, a comma *and a space* before each line break, a line break at the end.
-pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
+pub(crate) fn to_pretty_json(value: &impl Serialize) -> Vec<u8> {
     let text = serde_json::to_string_pretty(value)
         .expect("strings, and lists and objects of them, always serialize into memory");
     // No line ends within a string, because line breaks in strings are escaped.

@@ -56,7 +56,7 @@ mod store;
 #[cfg(feature = "server")]
 mod target;
 
-// What a response depends on besides.
+// Settings of the operator, and preferences of the client.
 #[cfg(feature = "server")]
 mod access;
 #[cfg(feature = "server")]
@@ -70,7 +70,7 @@ mod problem;
 #[cfg(feature = "server")]
 mod resource;
 
-// The doors.
+// The server with its doors.
 #[cfg(feature = "server")]
 mod server;
 // The command line.

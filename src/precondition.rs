@@ -13,7 +13,7 @@ use crate::validators::Validators;
 /// The most entity tags that one field may list.
 pub const MAX_ENTITY_TAGS: usize = 256;
 
-/// The longest value that one field may have, all its lines together, in bytes.
+/// The longest value of If-Match or of If-None-Match, all its lines together, in bytes.
 pub const MAX_FIELD_VALUE: usize = 8 * 1024;
 
 /// The four preconditions of a request, read from all its field lines. The fifth, If-Range, applies
@@ -234,7 +234,7 @@ impl IfMatch {
         !self.is_true(selected) && self.0.contain(selected, EntityTag::weak_eq)
     }
 
-    /// The error of the first malformed member; `None` if any is well-formed, unlike [`IfNoneMatch`]'s.
+    /// The error of the first malformed member, but only if no member is well-formed.
     #[must_use]
     pub fn malformed(&self) -> Option<&ParseEntityTagError> {
         self.0.malformed().filter(|_| self.0.is_empty())

@@ -7,7 +7,7 @@ use crate::document::{ContentError, Id};
 use crate::entity_tag::EntityTag;
 use crate::framing::Refusal;
 use crate::idempotency::IdempotencyKeyError;
-use crate::json::to_json;
+use crate::json::to_pretty_json;
 use crate::message::{Response, reason_phrase};
 use crate::page::PageError;
 use crate::precondition::{Precondition, PreconditionsError};
@@ -255,7 +255,7 @@ fn content(
     profile: Profile,
 ) -> (&'static str, Vec<u8>) {
     match profile {
-        Profile::Compatible => (JSON, to_json(&Message { detail, message })),
+        Profile::Compatible => (JSON, to_pretty_json(&Message { detail, message })),
         Profile::Strict => {
             let detail = detail.map_or_else(String::new, |it| format!(": {it}"));
             let details = Details {
@@ -264,7 +264,7 @@ fn content(
                 title: reason_phrase(status),
                 r#type: "about:blank",
             };
-            ("application/problem+json", to_json(&details))
+            ("application/problem+json", to_pretty_json(&details))
         }
     }
 }

@@ -41,7 +41,7 @@ pub struct Policy {
     /// Whether PUT, PATCH and DELETE are also performed without If-Match.
     pub unconditional_writes: bool,
     /// The longest content of a request that is read, in bytes, and the longest representation of a
-    /// document; 64 KiB unless set.
+    /// document that is not a person; 64 KiB unless set.
     pub max_content: u64,
     /// Which requests are allowed, by origin, host and token.
     pub access: Access,
@@ -92,54 +92,15 @@ pub fn respond(
     request: &Request<'_>,
     now: SystemTime,
 ) -> Response {
-    let monitor = StoreMonitor::new(store, policy);
-    respond_monitored(store, &monitor, policy, request, now)
-}
-
-/// Answers as [`respond`] does. The monitor answers requests about the server itself.
-pub(crate) fn respond_monitored(
-    store: &dyn Store,
-    monitor: &dyn Monitor,
-    policy: &Policy,
-    request: &Request<'_>,
-    now: SystemTime,
-) -> Response {
-    let handler = Handler {
+    let monitor = &StoreMonitor { store, policy };
+    Handler {
         store,
         monitor,
         policy,
         request,
         now,
-    };
-    let result = handler.prepare().and_then(|prepared| match prepared {
-        Prepared::Response(response) => Ok(response),
-        Prepared::Write(write) => handler.perform(write),
-    });
-    handler.response(result)
-}
-
-/// Answers a request before its content is read, if it can be refused without the content.
-///
-/// So a write whose preconditions are false is refused before its client sends long content
-/// ([RFC 9110 section 13.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1)).
-pub(crate) fn respond_early(
-    store: &dyn Store,
-    monitor: &dyn Monitor,
-    policy: &Policy,
-    request: &Request<'_>,
-    now: SystemTime,
-) -> Option<Response> {
-    let handler = Handler {
-        store,
-        monitor,
-        policy,
-        request,
-        now,
-    };
-    match handler.prepare() {
-        Err(Finished::Problem(problem)) => Some(handler.response(Err(problem.into()))),
-        _ => None,
     }
+    .respond()
 }
 
 /// Answers a request with a problem that a door has found.
@@ -152,38 +113,59 @@ pub(crate) fn respond_with_problem(
     with_common_fields(problem.response(policy.profile), request, policy, now)
 }
 
-/// What is to be done after everything that needs no content.
+/// A request of which everything is done that needs no content.
 enum Prepared<'a> {
+    /// The response to a read.
     Response(Response),
-    /// A write whose preconditions are true.
     Write(Write<'a>),
 }
 
-/// The handling of the request ends before its method is performed.
-enum Finished {
-    /// 304, or the response to a repetition of a write.
+/// Why the method of a request is not performed.
+enum Unperformed {
+    /// The response is 304, or this write repeats an earlier one and gets the response to that.
     Response(Response),
     Problem(Problem),
 }
 
-impl<E: Into<Problem>> From<E> for Finished {
+impl<E: Into<Problem>> From<E> for Unperformed {
     fn from(error: E) -> Self {
         Self::Problem(error.into())
     }
 }
 
 /// One request, and everything that its response depends on.
-struct Handler<'a> {
-    store: &'a dyn Store,
-    monitor: &'a dyn Monitor,
-    policy: &'a Policy,
-    request: &'a Request<'a>,
-    now: SystemTime,
+pub(crate) struct Handler<'a> {
+    pub(crate) store: &'a dyn Store,
+    /// The source of the responses to requests about the server itself.
+    pub(crate) monitor: &'a dyn Monitor,
+    pub(crate) policy: &'a Policy,
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) now: SystemTime,
 }
 
 impl<'a> Handler<'a> {
+    /// Answers the request, whose content is complete.
+    pub(crate) fn respond(&self) -> Response {
+        let result = self.prepare().and_then(|prepared| match prepared {
+            Prepared::Response(response) => Ok(response),
+            Prepared::Write(write) => self.perform(write),
+        });
+        self.response(result)
+    }
+
+    /// Refuses the request before its content is read, if that can be decided without the content.
+    ///
+    /// So a write whose preconditions are false is refused before its client sends long content
+    /// ([RFC 9110 section 13.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1)).
+    pub(crate) fn refuse_early(&self) -> Option<Response> {
+        match self.prepare() {
+            Err(Unperformed::Problem(problem)) => Some(self.response(Err(problem.into()))),
+            _ => None,
+        }
+    }
+
     /// Does everything that needs no content: answers a read, and selects the state for a write.
-    fn prepare(&self) -> Result<Prepared<'a>, Finished> {
+    fn prepare(&self) -> Result<Prepared<'a>, Unperformed> {
         self.policy
             .access
             .check(self.request, || self.needs_no_token())?;
@@ -204,7 +186,7 @@ impl<'a> Handler<'a> {
             }
             (Method::Post, Target::Collection(collection)) => {
                 self.refuse_encoded()?;
-                Write::Create(self.select_for_creation(collection)?)
+                Write::Create(self.begin_creation(collection)?)
             }
             (Method::Put, Target::Document(collection, id)) => {
                 self.refuse_encoded()?;
@@ -255,10 +237,10 @@ impl<'a> Handler<'a> {
     }
 
     /// The response to the request, complete with the fields that all responses have.
-    fn response(&self, result: Result<Response, Finished>) -> Response {
+    fn response(&self, result: Result<Response, Unperformed>) -> Response {
         let response = match result {
-            Ok(response) | Err(Finished::Response(response)) => response,
-            Err(Finished::Problem(problem)) => {
+            Ok(response) | Err(Unperformed::Response(response)) => response,
+            Err(Unperformed::Problem(problem)) => {
                 self.with_current(problem.response(self.policy.profile))
             }
         };

@@ -55,7 +55,7 @@ impl Version {
         }
     }
 
-    const fn at(self) -> i64 {
+    const fn microseconds(self) -> i64 {
         self.number >> 1
     }
 
@@ -70,17 +70,20 @@ impl Version {
     }
 
     /// The change date in microseconds after the beginning of 1970; 0 before it.
-    pub(crate) fn microseconds(self) -> u64 {
-        self.at().try_into().unwrap_or(0)
+    pub(crate) fn microseconds_after_1970(self) -> u64 {
+        self.microseconds().try_into().unwrap_or(0)
     }
 
     /// The change date as text.
     pub(crate) fn text(self) -> [u8; 26] {
         let mut text = *b"2020-12-24T10:11:52.200311";
-        let at = utc(self.at().div_euclid(MICROSECONDS_PER_SECOND));
+        let at = utc(self.microseconds().div_euclid(MICROSECONDS_PER_SECOND));
         let (year, month, day) = at.to_calendar_date();
         let (hour, minute, second) = at.as_hms();
-        let fraction = self.at().rem_euclid(MICROSECONDS_PER_SECOND).unsigned_abs();
+        let fraction = self
+            .microseconds()
+            .rem_euclid(MICROSECONDS_PER_SECOND)
+            .unsigned_abs();
         text[..2].copy_from_slice(&two_digits(year.unsigned_abs() / 100));
         text[2..4].copy_from_slice(&two_digits(year.unsigned_abs()));
         text[5..7].copy_from_slice(&two_digits(month as u8));
@@ -97,7 +100,7 @@ impl Version {
     /// The same version, undated.
     #[must_use]
     pub fn undated(self) -> Self {
-        Self::new(self.at(), false)
+        Self::new(self.microseconds(), false)
     }
 
     /// Whether the version is the time of the change.
@@ -117,7 +120,7 @@ impl Version {
     #[must_use]
     pub fn last_modified(self) -> Option<HttpDate> {
         let known = if self.is_dated() { self } else { Self::LAST };
-        (self != Self::FIRST).then(|| HttpDate::from_microseconds(known.at()))
+        (self != Self::FIRST).then(|| HttpDate::from_microseconds(known.microseconds()))
     }
 }
 
@@ -130,8 +133,8 @@ impl From<SystemTime> for Version {
 
 impl From<Version> for SystemTime {
     fn from(version: Version) -> Self {
-        let distance = Duration::from_micros(version.at().unsigned_abs());
-        if version.at() < 0 {
+        let distance = Duration::from_micros(version.microseconds().unsigned_abs());
+        if version.microseconds() < 0 {
             UNIX_EPOCH - distance
         } else {
             UNIX_EPOCH + distance
@@ -192,7 +195,7 @@ impl VersionClock {
         Self { latest }
     }
 
-    /// The latest version that was made.
+    /// The latest version: that of [`after`](Self::after), until [`next`](Self::next) makes one.
     #[must_use]
     pub fn latest(&self) -> Version {
         self.latest
@@ -200,16 +203,16 @@ impl VersionClock {
 
     /// Makes the version of a change at the time `now`; `None` after the end of the year 9999.
     pub fn next(&mut self, now: SystemTime) -> Option<Version> {
-        let at = self.latest.at() + 1;
-        if at > Version::LAST.at() {
+        let at = self.latest.microseconds() + 1;
+        if at > Version::LAST.microseconds() {
             return None;
         }
         let reading = Version::from(now);
-        self.latest = if reading.at() >= at {
+        self.latest = if reading.microseconds() >= at {
             reading
         } else {
             let second = |at: i64| at.div_euclid(MICROSECONDS_PER_SECOND);
-            Version::new(at, second(reading.at()) == second(at))
+            Version::new(at, second(reading.microseconds()) == second(at))
         };
         Some(self.latest)
     }

@@ -7,7 +7,7 @@ use crate::endpoint::Endpoint;
 use crate::entity_tag::EntityTag;
 use crate::field::{list_members, trim};
 use crate::message::{Request, Response};
-use crate::resource::{Finished, Handler};
+use crate::resource::{Handler, Unperformed};
 use crate::target::Target;
 
 /// A file of the page, and its fields. The tag is computed once.
@@ -65,7 +65,7 @@ impl Handler<'_> {
     }
 
     /// Reads `/`: the page, or the service document. Vary tells caches that this depends on Accept.
-    pub(super) fn read_root(&self) -> Result<Response, Finished> {
+    pub(super) fn read_root(&self) -> Result<Response, Unperformed> {
         if !self.policy.browser_page {
             return self.read_service();
         }
@@ -77,12 +77,12 @@ impl Handler<'_> {
         let vary = |response: Response| response.with_vary("Accept");
         match read {
             Ok(response) => Ok(vary(response)),
-            Err(Finished::Response(unchanged)) => Err(Finished::Response(vary(unchanged))),
+            Err(Unperformed::Response(unchanged)) => Err(Unperformed::Response(vary(unchanged))),
             problem => problem,
         }
     }
 
-    pub(super) fn read_file(&self, file: &File) -> Result<Response, Finished> {
+    pub(super) fn read_file(&self, file: &File) -> Result<Response, Unperformed> {
         let content = file.content.as_bytes();
         let entity_tag = file.entity_tag.get_or_init(|| EntityTag::digest(content));
         let mut response = self.read_fixed(file.content_type, content, entity_tag.clone())?;

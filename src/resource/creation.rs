@@ -6,7 +6,7 @@ use crate::idempotency::IdempotencyKey;
 use crate::message::Response;
 use crate::precondition::Preconditions;
 use crate::problem::Problem;
-use crate::resource::{Finished, Handler};
+use crate::resource::{Handler, Unperformed};
 use crate::store::{StoreError, Swap};
 use crate::version::{Version, VersionClock};
 
@@ -25,14 +25,14 @@ impl Handler<'_> {
     ///
     /// If the request has a key, they are evaluated after the content is read: only the id in it shows
     /// whether the request is a repetition, for which they are not evaluated.
-    pub(super) fn select_for_creation<'c>(
+    pub(super) fn begin_creation<'c>(
         &self,
         collection: &'c Collection,
-    ) -> Result<Creation<'c>, Finished> {
+    ) -> Result<Creation<'c>, Unperformed> {
         let (key, preconditions) = (self.key()?, self.preconditions()?);
         let version = match key {
             Some(_) => None,
-            None => self.select_collection(&preconditions, collection)?,
+            None => self.evaluate_on_collection(&preconditions, collection)?,
         };
         Ok(Creation {
             collection,
@@ -42,7 +42,7 @@ impl Handler<'_> {
         })
     }
 
-    pub(super) fn create(&self, creation: &Creation<'_>) -> Result<Response, Finished> {
+    pub(super) fn create(&self, creation: &Creation<'_>) -> Result<Response, Unperformed> {
         let parsed = creation.collection.read_new(self.request.content);
         let id = match &parsed {
             Ok((Some(id), _)) => Some(id.clone()),
@@ -51,7 +51,7 @@ impl Handler<'_> {
             Err(_) => None,
         };
         let version = match creation.key {
-            Some(_) => self.select_unless_repeated(creation, id.as_ref())?,
+            Some(_) => self.evaluate_unless_repeated(creation, id.as_ref())?,
             None => creation.version,
         };
         let (_, document) = parsed.map_err(|error| self.not_admitted(error))?;
@@ -68,7 +68,7 @@ impl Handler<'_> {
         id: Id,
         document: Document,
         mut version: Option<Version>,
-    ) -> Result<Response, Finished> {
+    ) -> Result<Response, Unperformed> {
         let collection = creation.collection;
         loop {
             if let Some(version) = self.swap_new(creation, &id, &document, version)? {
@@ -80,7 +80,7 @@ impl Handler<'_> {
                 let current = record.version.entity_tag();
                 return Err(Problem::AlreadyExists { noun, id, current }.into());
             }
-            version = self.select_unless_repeated(creation, Some(&id))?;
+            version = self.evaluate_unless_repeated(creation, Some(&id))?;
         }
     }
 
@@ -90,7 +90,7 @@ impl Handler<'_> {
         creation: &Creation<'_>,
         document: Document,
         mut version: Option<Version>,
-    ) -> Result<Response, Finished> {
+    ) -> Result<Response, Unperformed> {
         let collection = creation.collection;
         let mut tried = Version::FIRST;
         loop {
@@ -100,7 +100,7 @@ impl Handler<'_> {
                 let record = Record::new(id, document, version);
                 return Ok(self.write_response(201, collection, &record));
             }
-            version = self.select_collection(&creation.preconditions, collection)?;
+            version = self.evaluate_on_collection(&creation.preconditions, collection)?;
         }
     }
 
@@ -125,12 +125,12 @@ impl Handler<'_> {
     ///
     /// The document is read after the version: if the first request was performed in between and has
     /// made the preconditions false, its document is found.
-    fn select_unless_repeated(
+    fn evaluate_unless_repeated(
         &self,
         creation: &Creation<'_>,
         id: Option<&Id>,
-    ) -> Result<Option<Version>, Finished> {
-        let selected = self.select_collection(&creation.preconditions, creation.collection);
+    ) -> Result<Option<Version>, Unperformed> {
+        let selected = self.evaluate_on_collection(&creation.preconditions, creation.collection);
         if let (Some(id), Some(_)) = (id, &creation.key) {
             self.get_unless_repeated(creation, id)?;
         }
@@ -143,7 +143,7 @@ impl Handler<'_> {
         &self,
         creation: &Creation<'_>,
         id: &Id,
-    ) -> Result<Option<Record>, Finished> {
+    ) -> Result<Option<Record>, Unperformed> {
         let (collection, key) = (creation.collection, creation.key.as_ref());
         let record = self.store.get(collection.name(), id)?;
         let earlier = self.earlier_write(key, collection, id, record.as_ref())?;

@@ -4,10 +4,10 @@ use serde_json::json;
 
 use crate::collection::Collection;
 use crate::endpoint::Endpoint;
-use crate::json::to_json;
+use crate::json::to_pretty_json;
 use crate::message::Response;
 use crate::problem::JSON;
-use crate::resource::{Finished, Handler, Policy};
+use crate::resource::{Handler, Policy, Unperformed};
 use crate::store::{Store, StoreError};
 use crate::target::Target;
 use crate::validators::Validators;
@@ -33,14 +33,8 @@ pub(crate) trait Monitor {
 
 /// A monitor that knows only the store.
 pub(super) struct StoreMonitor<'a> {
-    store: &'a dyn Store,
-    policy: &'a Policy,
-}
-
-impl<'a> StoreMonitor<'a> {
-    pub(super) fn new(store: &'a dyn Store, policy: &'a Policy) -> Self {
-        Self { store, policy }
-    }
+    pub(super) store: &'a dyn Store,
+    pub(super) policy: &'a Policy,
 }
 
 impl Monitor for StoreMonitor<'_> {
@@ -80,15 +74,15 @@ impl Handler<'_> {
     }
 
     /// Reads the health: 200 while the store answers.
-    pub(super) fn read_health(&self) -> Result<Response, Finished> {
+    pub(super) fn read_health(&self) -> Result<Response, Unperformed> {
         self.monitor.check_store()?;
         let response = self.uncacheable()?;
-        let content = to_json(&json!({"message": "The store answers"}));
+        let content = to_pretty_json(&json!({"message": "The store answers"}));
         Ok(response.with_content(JSON, content).unlogged())
     }
 
     /// Reads the counters.
-    pub(super) fn read_metrics(&self) -> Result<Response, Finished> {
+    pub(super) fn read_metrics(&self) -> Result<Response, Unperformed> {
         let content = self.monitor.metrics().unwrap_or_default();
         let response = self.uncacheable()?;
         Ok(response.with_content(PROMETHEUS, content.into_bytes()))
@@ -96,12 +90,12 @@ impl Handler<'_> {
 
     /// A response that caches may not store, without validators. `If-Match: *` and `If-None-Match: *`
     /// are evaluated as for any representation.
-    fn uncacheable(&self) -> Result<Response, Finished> {
+    fn uncacheable(&self) -> Result<Response, Unperformed> {
         let unstored = |status| Response::new(status).with_field("Cache-Control", "no-store");
-        match self.evaluate_on(&self.preconditions()?, Some(&Validators::default())) {
+        match self.evaluate(&self.preconditions()?, Some(&Validators::default())) {
             Ok(()) => Ok(unstored(200)),
-            Err(Finished::Response(unchanged)) => {
-                Err(Finished::Response(unstored(unchanged.status())))
+            Err(Unperformed::Response(unchanged)) => {
+                Err(Unperformed::Response(unstored(unchanged.status())))
             }
             Err(problem) => Err(problem),
         }

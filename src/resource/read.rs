@@ -6,14 +6,14 @@ use crate::collection::Collection;
 use crate::document::{Id, Record};
 use crate::endpoint::Endpoint;
 use crate::entity_tag::EntityTag;
-use crate::json::to_json;
+use crate::json::to_pretty_json;
 use crate::message::Response;
 use crate::page::Page;
 use crate::preference::Return;
 use crate::problem::{JSON, Profile};
 use crate::resource::browser::{SCRIPT, STYLE};
 use crate::resource::selection::validators;
-use crate::resource::{Finished, Handler, description};
+use crate::resource::{Handler, Unperformed, description};
 use crate::store::List;
 use crate::target::{Target, document_path, endpoint_path};
 use crate::validators::Validators;
@@ -21,7 +21,7 @@ use crate::version::Version;
 
 impl Handler<'_> {
     /// Answers GET and HEAD of a target that exists.
-    pub(super) fn read(&self, target: Target<'_>) -> Result<Response, Finished> {
+    pub(super) fn read(&self, target: Target<'_>) -> Result<Response, Unperformed> {
         match target {
             Target::Root => self.read_root(),
             Target::Endpoint(endpoint) => self.read_endpoint(endpoint),
@@ -31,7 +31,7 @@ impl Handler<'_> {
         }
     }
 
-    fn read_endpoint(&self, endpoint: Endpoint) -> Result<Response, Finished> {
+    fn read_endpoint(&self, endpoint: Endpoint) -> Result<Response, Unperformed> {
         match endpoint {
             Endpoint::OpenApi => {
                 let collections = &self.policy.collections;
@@ -46,7 +46,7 @@ impl Handler<'_> {
     }
 
     /// Reads the service document.
-    pub(super) fn read_service(&self) -> Result<Response, Finished> {
+    pub(super) fn read_service(&self) -> Result<Response, Unperformed> {
         let collections = &self.policy.collections;
         let link = |it: &Collection| (it.name().to_owned(), json!(collections.path(it)));
         let links: Map<String, Value> = collections.iter().map(link).collect();
@@ -59,7 +59,7 @@ impl Handler<'_> {
             // The older service answers with this member alone, and its clients check it.
             root.insert("foo".into(), json!("bar"));
         }
-        let content = to_json(&root);
+        let content = to_pretty_json(&root);
         let entity_tag = EntityTag::digest(&content);
         let response = self.read_fixed(JSON, &content, entity_tag)?;
         let openapi = endpoint_path(collections, Endpoint::OpenApi);
@@ -73,17 +73,17 @@ impl Handler<'_> {
         content_type: &'static str,
         content: &[u8],
         entity_tag: EntityTag,
-    ) -> Result<Response, Finished> {
+    ) -> Result<Response, Unperformed> {
         let validators = Validators::from(entity_tag);
-        self.evaluate_on(&self.preconditions()?, Some(&validators))?;
+        self.evaluate(&self.preconditions()?, Some(&validators))?;
         let response = self.cacheable(200, &validators);
         Ok(response.with_content(content_type, content.to_vec()))
     }
 
-    fn read_collection(&self, collection: &Collection) -> Result<Response, Finished> {
+    fn read_collection(&self, collection: &Collection) -> Result<Response, Unperformed> {
         let page = Page::from_target(self.request.target)?;
         let preconditions = self.preconditions()?;
-        self.select_collection(&preconditions, collection)?;
+        self.evaluate_on_collection(&preconditions, collection)?;
         let list = self.store.list(collection.name(), page.portion())?;
         // The list may be of a later version than the one that was evaluated.
         self.evaluate_on_version(&preconditions, collection, None, list.version)?;
@@ -92,7 +92,7 @@ impl Handler<'_> {
         Ok(self.with_list(response, collection, &page, list))
     }
 
-    fn read_document(&self, collection: &Collection, id: &str) -> Result<Response, Finished> {
+    fn read_document(&self, collection: &Collection, id: &str) -> Result<Response, Unperformed> {
         let selected = self.select_target(collection, id)?;
         let record = selected.existing()?;
         let entity_tag = record.version.entity_tag();

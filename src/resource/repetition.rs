@@ -8,7 +8,7 @@ use crate::idempotency::{IdempotencyKey, IdempotencyKeyError, KeyedWrite, digest
 use crate::message::Response;
 use crate::method::Method;
 use crate::problem::Problem;
-use crate::resource::{Finished, Handler};
+use crate::resource::{Handler, Unperformed};
 use crate::store::{StoreError, Swap};
 
 impl Handler<'_> {
@@ -54,7 +54,7 @@ impl Handler<'_> {
         id: &Id,
         record: Option<&Record>,
         earlier: Option<&KeyedWrite>,
-    ) -> Result<(), Finished> {
+    ) -> Result<(), Unperformed> {
         let Some(earlier) = earlier else {
             return Ok(());
         };
@@ -62,7 +62,7 @@ impl Handler<'_> {
             return Err(Problem::KeyReused.into());
         }
         let status = if earlier.created { 201 } else { 200 };
-        Err(Finished::Response(match record {
+        Err(Unperformed::Response(match record {
             Some(record) => self.write_response(status, collection, record),
             None => Response::new(204),
         }))

@@ -13,7 +13,7 @@ use crate::precondition::{
 };
 use crate::preference;
 use crate::problem::{Problem, Profile};
-use crate::resource::{Finished, Handler};
+use crate::resource::{Handler, Unperformed};
 use crate::validators::Validators;
 use crate::version::Version;
 
@@ -39,11 +39,11 @@ impl Selected<'_> {
 impl Handler<'_> {
     /// Evaluates the preconditions, if there are any, on the collection. Returns the version for which
     /// they are true.
-    pub(super) fn select_collection(
+    pub(super) fn evaluate_on_collection(
         &self,
         preconditions: &Preconditions,
         collection: &Collection,
-    ) -> Result<Option<Version>, Finished> {
+    ) -> Result<Option<Version>, Unperformed> {
         if preconditions.is_empty() {
             return Ok(None);
         }
@@ -60,7 +60,7 @@ impl Handler<'_> {
         &self,
         collection: &'c Collection,
         id: &str,
-    ) -> Result<Selected<'c>, Finished> {
+    ) -> Result<Selected<'c>, Unperformed> {
         let key = self.key()?;
         let preconditions = self.preconditions();
         let creates = preconditions.as_ref().is_ok_and(|it| self.creates(it));
@@ -87,7 +87,7 @@ impl Handler<'_> {
         preconditions: Preconditions,
         id: Id,
         key: Option<IdempotencyKey>,
-    ) -> Result<Selected<'c>, Finished> {
+    ) -> Result<Selected<'c>, Unperformed> {
         let record = self.store.get(collection.name(), &id)?;
         let earlier = self.earlier_write(key.as_ref(), collection, &id, record.as_ref())?;
         if record.is_none() && earlier.is_none() && !self.creates(&preconditions) {
@@ -132,20 +132,20 @@ impl Handler<'_> {
         collection: &Collection,
         id: Option<&Id>,
         version: Option<Version>,
-    ) -> Result<(), Finished> {
+    ) -> Result<(), Unperformed> {
         let selected = match (version, id) {
             (Some(version), _) => Some(validators(version)),
             // A collection exists even if the store keeps no version of it.
             (None, None) => Some(Validators::default()),
             (None, Some(_)) => None,
         };
-        let checked = self.evaluate_on(preconditions, selected.as_ref());
+        let checked = self.evaluate(preconditions, selected.as_ref());
         let (Some(version), Some(limit)) = (version, preference::wait(self.request)) else {
             return checked;
         };
         checked.map_err(|finished| match finished {
-            Finished::Response(unchanged) if preconditions.if_none_match().is_some() => {
-                Finished::Response(unchanged.with_wait(Wait {
+            Unperformed::Response(unchanged) if preconditions.if_none_match().is_some() => {
+                Unperformed::Response(unchanged.with_wait(Wait {
                     collection: collection.name().to_owned(),
                     id: id.cloned(),
                     version,
@@ -157,22 +157,26 @@ impl Handler<'_> {
     }
 
     /// Evaluates the preconditions. Finishes the request unless they are true.
-    pub(super) fn evaluate_on(
+    pub(super) fn evaluate(
         &self,
         preconditions: &Preconditions,
         selected: Option<&Validators>,
-    ) -> Result<(), Finished> {
+    ) -> Result<(), Unperformed> {
         let checked = preconditions.require_true(self.request.method, selected);
         checked.map_err(|reason| self.not_performed(reason, selected))
     }
 
     /// Finishes a request whose method is not performed.
-    pub(super) fn not_performed(&self, reason: Reason, selected: Option<&Validators>) -> Finished {
+    pub(super) fn not_performed(
+        &self,
+        reason: Reason,
+        selected: Option<&Validators>,
+    ) -> Unperformed {
         let current = selected.and_then(|validators| validators.entity_tag.clone());
         let problem = match reason {
             Reason::NotModified => {
                 let validators = selected.cloned().unwrap_or_default();
-                return Finished::Response(self.cacheable(304, &validators));
+                return Unperformed::Response(self.cacheable(304, &validators));
             }
             // The older service answers a malformed If-Match as one that is false.
             Reason::BadRequest(PreconditionsError::Malformed(field @ Precondition::IfMatch, _))
@@ -192,7 +196,7 @@ impl Handler<'_> {
             },
             Reason::PreconditionRequired => Problem::PreconditionRequired { current },
         };
-        Finished::Problem(problem)
+        Unperformed::Problem(problem)
     }
 }
 

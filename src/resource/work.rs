@@ -1,4 +1,4 @@
-//! How much the response to a request takes.
+//! Work: how long it takes to make a response, and whether it blocks.
 
 use crate::endpoint::Endpoint;
 use crate::message::Request;
@@ -16,7 +16,7 @@ const SHORT_PAGE: usize = 100;
 const SHORT_CONTENT: usize = 16 * 1024;
 
 /// How long it takes to make a response, and whether it blocks. A server with an event loop chooses the
-/// thread by it.
+/// thread by this value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     /// Some microseconds.
@@ -35,8 +35,8 @@ impl Work {
     /// The work for the response to this request. `store_blocks` says whether its calls of the store
     /// may block.
     ///
-    /// A client that sends If-None-Match mostly gets 304, which is short. `has_changed` says that it
-    /// does not, since its wait has ended by a change.
+    /// Most requests with If-None-Match get 304, which is short. `has_changed` says that this one does
+    /// not, since its wait has ended by a change.
     pub(crate) fn of(
         policy: &Policy,
         request: &Request<'_>,

@@ -12,12 +12,15 @@ use crate::problem::Problem;
 use crate::resource::creation::Creation;
 use crate::resource::read::with_document;
 use crate::resource::selection::{Selected, validators};
-use crate::resource::{Finished, Handler};
+use crate::resource::{Handler, Unperformed};
 use crate::store::{StoreError, Swap, SwapError};
 use crate::target::document_path;
 use crate::version::Version;
 
-/// A write whose preconditions are true, with the state they were evaluated on.
+/// A write that still needs its content, with the selected state.
+///
+/// Its preconditions are true, with two exceptions: a write that has the key of the last write of its
+/// document is not evaluated, and a POST with a key is evaluated in [`Handler::create`].
 pub(super) enum Write<'a> {
     Create(Creation<'a>),
     /// Replaces the document, or creates it where there is none.
@@ -28,7 +31,7 @@ pub(super) enum Write<'a> {
 
 impl Handler<'_> {
     /// Performs a write. If another client changes the state first, selects and evaluates again.
-    pub(super) fn perform(&self, write: Write<'_>) -> Result<Response, Finished> {
+    pub(super) fn perform(&self, write: Write<'_>) -> Result<Response, Unperformed> {
         if let Write::Replace(selected) | Write::Patch(selected) | Write::Remove(selected) = &write
         {
             self.stop_if_selected_repeated(selected)?;
@@ -42,13 +45,13 @@ impl Handler<'_> {
     }
 
     /// Finishes the request if it repeats the last write of the selected document.
-    fn stop_if_selected_repeated(&self, selected: &Selected<'_>) -> Result<(), Finished> {
+    fn stop_if_selected_repeated(&self, selected: &Selected<'_>) -> Result<(), Unperformed> {
         let (record, earlier) = (selected.record.as_ref(), selected.earlier.as_deref());
         self.stop_if_repeated(selected.collection, &selected.id, record, earlier)
     }
 
     /// Selects and evaluates the document again, after another client has changed it.
-    fn select_again<'c>(&self, outdated: Selected<'c>) -> Result<Selected<'c>, Finished> {
+    fn select_again<'c>(&self, outdated: Selected<'c>) -> Result<Selected<'c>, Unperformed> {
         let Selected {
             collection,
             preconditions,
@@ -61,7 +64,7 @@ impl Handler<'_> {
         Ok(selected)
     }
 
-    fn replace(&self, mut selected: Selected<'_>) -> Result<Response, Finished> {
+    fn replace(&self, mut selected: Selected<'_>) -> Result<Response, Unperformed> {
         let collection = selected.collection;
         let document = collection
             .read_state(&selected.id, self.request.content)
@@ -87,7 +90,7 @@ impl Handler<'_> {
     /// Applies the patch to the version for which the preconditions are true.
     ///
     /// [RFC 5789 section 2](https://www.rfc-editor.org/rfc/rfc5789#section-2)
-    fn patch(&self, mut selected: Selected<'_>) -> Result<Response, Finished> {
+    fn patch(&self, mut selected: Selected<'_>) -> Result<Response, Unperformed> {
         let (collection, format) = (selected.collection, selected.collection.format());
         let patch = format.read_patch(collection, &selected.id, self.request.content)?;
         loop {
@@ -106,7 +109,7 @@ impl Handler<'_> {
         }
     }
 
-    fn remove(&self, mut selected: Selected<'_>) -> Result<Response, Finished> {
+    fn remove(&self, mut selected: Selected<'_>) -> Result<Response, Unperformed> {
         let collection = selected.collection;
         loop {
             let (id, current) = (&selected.id, selected.existing()?);
@@ -166,7 +169,7 @@ impl Handler<'_> {
         &self,
         preconditions: &Preconditions,
         selected: Version,
-    ) -> Result<(), Finished> {
+    ) -> Result<(), Unperformed> {
         let without_if_match = if self.policy.unconditional_writes {
             WithoutIfMatch::Perform
         } else {

@@ -11,7 +11,7 @@ use crate::method::Method;
 use crate::problem::Problem;
 #[cfg(feature = "hyper")]
 use crate::resource::Work;
-use crate::resource::{self, Monitor, Policy};
+use crate::resource::{self, Handler, Monitor};
 use crate::server::health::{Health, HealthChecker};
 use crate::server::log::Log;
 #[cfg(feature = "hyper")]
@@ -91,7 +91,9 @@ impl Service {
         request: &Request<'_>,
         health: Option<Health>,
     ) -> Response {
-        self.catch_panic(resource::respond_monitored, health, request)
+        let monitor = self.monitor(health);
+        let handler = self.handler(&monitor, request);
+        self.catch_panic(request, || handler.respond())
             .unwrap_or_else(|panicked| panicked)
     }
 
@@ -137,10 +139,12 @@ impl Service {
         }
     }
 
-    /// Answers a request whose content has not been read, if the response does not depend on it.
-    pub(super) fn respond_early(&self, request: &Request<'_>) -> Option<Response> {
-        // An early response never depends on the health.
-        self.catch_panic(resource::respond_early, Some(Ok(())), request)
+    /// Refuses a request before its content is read, if that can be decided without the content.
+    pub(super) fn refuse_early(&self, request: &Request<'_>) -> Option<Response> {
+        // A refusal never depends on the health.
+        let monitor = self.monitor(Some(Ok(())));
+        let handler = self.handler(&monitor, request);
+        self.catch_panic(request, || handler.refuse_early())
             .unwrap_or_else(Some)
     }
 
@@ -162,23 +166,36 @@ impl Service {
         }
     }
 
+    fn monitor(&self, health: Option<Health>) -> ServiceMonitor<'_> {
+        ServiceMonitor {
+            service: self,
+            health,
+        }
+    }
+
+    fn handler<'a>(
+        &'a self,
+        monitor: &'a ServiceMonitor<'a>,
+        request: &'a Request<'a>,
+    ) -> Handler<'a> {
+        Handler {
+            store: &*self.store,
+            monitor,
+            policy: &self.options.policy,
+            request,
+            now: SystemTime::now(),
+        }
+    }
+
     /// Calls `respond`; answers 500 if it panics.
     fn catch_panic<R>(
         &self,
-        respond: fn(&dyn Store, &dyn Monitor, &Policy, &Request<'_>, SystemTime) -> R,
-        health: Option<Health>,
         request: &Request<'_>,
+        respond: impl FnOnce() -> R,
     ) -> Result<R, Response> {
-        let (policy, now) = (&self.options.policy, SystemTime::now());
-        let monitor = ServiceMonitor {
-            service: self,
-            health,
-        };
         // A store has to stay usable after a panic: it serves the next request.
-        catch_unwind(AssertUnwindSafe(|| {
-            respond(&*self.store, &monitor, policy, request, now)
-        }))
-        .map_err(|_| self.problem_response(Problem::Panicked, request))
+        catch_unwind(AssertUnwindSafe(respond))
+            .map_err(|_| self.problem_response(Problem::Panicked, request))
     }
 
     /// The current time; `None` without an access log, which alone needs it.

@@ -189,10 +189,10 @@ impl Responder {
         }
         if head.expects_continue() {
             let early = match self.service.work(request, false) {
-                Work::Short | Work::HealthCheck => self.service.respond_early(request),
+                Work::Short | Work::HealthCheck => self.service.refuse_early(request),
                 work => {
                     let early =
-                        |service: &Service, request: Request<'_>| service.respond_early(&request);
+                        |service: &Service, request: Request<'_>| service.refuse_early(&request);
                     let early = self.on_store_thread(work, head, early).await;
                     early.unwrap_or_else(|it| Some(self.service.problem_response(it, request)))
                 }

@@ -47,7 +47,7 @@ impl Responder {
         };
         let early = request
             .awaits_continue()
-            .then(|| self.service.respond_early(&request.head()));
+            .then(|| self.service.refuse_early(&request.head()));
         if let Some(response) = early.flatten() {
             // Chunks that have not been read may be malformed.
             let persistence = match framing {
