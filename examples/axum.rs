@@ -1,4 +1,4 @@
-//! Notes behind axum, on which no update is lost: `cargo run --example axum --features http`
+//! Notes in axum, without lost updates: `cargo run --example axum --features http`
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ struct Note {
     title: String,
 }
 
-/// The notes by id with their tags, and the number of writes so far, so that no tag is used twice.
+/// The notes by id with their tags, and the number of writes so far, which makes each tag unique.
 type Notes = Arc<Mutex<(HashMap<String, (EntityTag, Note)>, u64)>>;
 
 async fn note(
@@ -24,7 +24,7 @@ async fn note(
     headers: HeaderMap,
     content: Bytes,
 ) -> Result<Response, Response> {
-    // The lock is held until the method is performed: no other write comes between.
+    // The lock is held until the method is performed, so that no other write comes between.
     let (notes, writes) = &mut *notes.lock().unwrap_or_else(PoisonError::into_inner);
     let current = notes.get(&id).map(|(tag, _)| Validators::from(tag.clone()));
     let status = match (&current, &method) {

@@ -1,11 +1,11 @@
-//! Notes behind a blocking server, on which no update is lost: `cargo run --example blocking`
+//! Notes in a blocking server, without lost updates: `cargo run --example blocking`
 
 use std::{collections::HashMap, error::Error, io, time::SystemTime};
 
 use ifmatch::{EntityTag, Method, NotPerformed, Validators, WithoutIfMatch, judge};
 use tiny_http::{Header, Request, Response, Server};
 
-/// The notes by path with their tags, and the number of writes so far, so that no tag is used twice.
+/// The notes by path with their tags, and the number of writes so far, which makes each tag unique.
 type Notes = (HashMap<String, (EntityTag, String)>, u64);
 
 /// The status, the field lines and the content of a response.
@@ -38,14 +38,15 @@ fn perform(state: &mut Notes, request: &Request, note: String) -> Result<Parts, 
     })
 }
 
-/// Answers one request. They come one by one: no other write comes between judgement and write.
+/// Responds to one request. The caller handles one request at a time, so no other write comes
+/// between `judge` and the write.
 pub(crate) fn respond(notes: &mut Notes, mut request: Request) -> io::Result<()> {
     let note = io::read_to_string(request.as_reader())?;
     let (status, lines, content) = perform(notes, &request, note)
         .unwrap_or_else(|it| (it.status(), it.fields(), it.content()));
     let fields = lines.iter().flat_map(|it| Header::from_bytes(it.0, &*it.1));
     let content = io::Cursor::new(content);
-    // Without a length, because tiny_http would announce one of 0 in a 304.
+    // The response gets no length, because tiny_http would send Content-Length: 0 in a 304.
     let response = Response::new(status.into(), fields.collect(), content, None, None);
     request.respond(response)
 }

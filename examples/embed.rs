@@ -1,5 +1,5 @@
-//! A program with the server inside: notes of its own type, in a store of its own. It serves on a
-//! free port, asks itself, and stops.
+//! A program that embeds the server: notes of its own type, in a store of its own. It serves on a
+//! free port, sends requests to itself, and stops.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use ifmatch::{
 };
 use serde::Deserialize;
 
-/// What this program keeps. Clients send it as JSON, and may send more.
+/// A note. Clients send notes as JSON, which may have more members.
 #[derive(Deserialize)]
 struct Note {
     title: String,
@@ -26,7 +26,7 @@ struct Note {
 }
 
 impl Note {
-    /// Says what is wrong with a note, in the words that its client is sent.
+    /// Checks a note. The client gets the text of the error.
     fn check(self) -> Result<(), String> {
         if self.title.is_empty() || self.body.len() > 10_000 {
             return Err("A note needs a title, and a body of at most 10,000 bytes".to_owned());
@@ -38,7 +38,7 @@ impl Note {
     }
 }
 
-/// A store of one collection, in memory: the least that a store has to do.
+/// A store of one collection, in memory. It implements only the required methods.
 struct Notes(Mutex<(BTreeMap<Id, Record>, VersionClock)>);
 
 impl Store for Notes {
@@ -83,7 +83,7 @@ impl Store for Notes {
     }
 }
 
-/// Runs to its end and prints what the server answered.
+/// Runs the program, and prints the responses of the server.
 pub fn main() -> Result<(), Box<dyn Error>> {
     let notes = Collection::new("notes")?.admitting(Note::check);
     let mut options = Options::default();

@@ -1,5 +1,5 @@
 //! The properties that the tests of `ifmatch` check, for the fuzz targets.
-#![allow(unused, reason = "part of what is taken in is for the tests alone")]
+#![allow(unused, reason = "only the tests use some of this code")]
 
 #[path = "../tests/judgement/oracle.rs"]
 mod oracle;

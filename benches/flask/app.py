@@ -1,7 +1,7 @@
-"""GET and PUT of a person as one would write them with Flask.
+"""GET and PUT of a person in Flask, as a user of Flask would write them.
 
-The persons are in memory, so there can be one process only; a lock makes evaluation and write one
-step. Run by itself it is Flask's development server, without its log.
+The persons are in memory, so there must be only one process. A PUT is evaluated and performed under
+one lock. As a script, this starts Flask's development server, without its log.
 """
 
 import logging

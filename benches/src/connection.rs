@@ -4,24 +4,24 @@ use std::time::Duration;
 
 use crate::Result;
 
-/// No server that works takes longer for a response; with it, no bench waits for ever.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// The timeout of a read and of a write. No working server takes longer for a response.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A connection that is kept alive, and made again when the server ends it.
+/// A persistent connection. It connects again after the server has ended it.
 pub struct Connection {
     address: SocketAddr,
     stream: BufReader<TcpStream>,
     /// The status line and the fields of the last response.
     pub head: String,
-    /// Whether the server has said that it ends here.
+    /// Whether the last response had `Connection: close`.
     over: bool,
 }
 
-/// What of a response is of interest here.
+/// The parts of a response that the bench needs.
 #[derive(Default)]
 pub struct Response {
     pub status: u16,
-    /// How long the content is; it is thrown away.
+    /// The length of the content, which is discarded.
     pub length: usize,
     pub tag: Option<String>,
 }
@@ -30,8 +30,8 @@ impl Connection {
     pub fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         Ok(Self {
             address,
             stream: BufReader::with_capacity(128 * 1024, stream),
@@ -91,7 +91,7 @@ fn status(line: &str) -> Result<u16> {
 }
 
 impl Response {
-    /// Ends the bench if the response is not the one that is measured.
+    /// Returns an error, which ends the bench, if the response has another status.
     pub fn expect(self, status: u16) -> Result<Self> {
         if self.status == status {
             return Ok(self);
@@ -100,7 +100,7 @@ impl Response {
         Err(format!("a response had the status {other} instead of {status}").into())
     }
 
-    /// Notes what a field says. Gives back whether it says that the connection ends.
+    /// Records a field. Returns whether the field is `Connection: close`.
     fn note(&mut self, name: &str, value: &str) -> Result<bool> {
         if name.eq_ignore_ascii_case("content-length") {
             self.length = value.parse()?;

@@ -1,5 +1,6 @@
-//! The memory store without a server: how much several threads wait for its lock. A store for each
-//! thread shows the most that a lock for each collection could gain.
+//! The memory store without a server: how much throughput several threads lose because they wait
+//! for its lock. The row with a store for each thread shows the limit of what a lock for each
+//! collection could gain.
 
 use std::hint::black_box;
 use std::time::{Instant, SystemTime};
@@ -15,7 +16,7 @@ const THREADS: [usize; 4] = [1, 2, 4, 8];
 
 const COLLECTIONS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
-/// What the threads share, and how many collections and stores they use.
+/// What the threads share, the number of collections, and the number of stores.
 const SHARED: [(&str, usize, usize); 3] = [
     ("one collection", 1, 1),
     ("a collection for each", 8, 1),
@@ -55,14 +56,14 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// A thousand documents, which share nothing with others: not even a count of their users.
+/// A thousand documents, which share no memory with others, so not even a reference count.
 fn documents() -> Result<Vec<(Id, Document)>> {
     let content = br#"{"person_name": "Wim"}"#;
     let document = |id| Ok((Id::new(format!("{id:07}"))?, Document::from_json(content)?));
     (0..1000).map(document).collect()
 }
 
-/// Gets one document after the other, and swaps its own, which no other thread writes to.
+/// Gets one document after the other, and swaps one that no other thread writes to.
 fn work(
     store: &MemoryStore,
     collection: &str,
@@ -72,7 +73,9 @@ fn work(
 ) -> Result<u64> {
     let documents = documents()?;
     let (own, document) = documents.get(own).ok_or("there are too many threads")?;
-    let record = store.get(collection, own)?.ok_or("it is gone")?;
+    let record = store
+        .get(collection, own)?
+        .ok_or("the document is missing")?;
     let mut version = record.version;
     let mut operations = 0;
     while Instant::now() < end {

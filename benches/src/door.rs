@@ -3,7 +3,7 @@ use std::process::Command;
 use crate::Result;
 use crate::program::{Program, bound, built};
 
-/// What takes the connections.
+/// The part of the server that accepts connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
     TinyHttp,
@@ -32,8 +32,9 @@ impl Door {
         Program::start(&mut self.command(store, more)?)
     }
 
-    /// The least program behind the same door, whose content is so long. `head` is what its response
-    /// has beside: the status and the lines of the fields. Only that of hyper understands it.
+    /// The minimal program on the library of this door. `length` is the length of its content.
+    /// `head` has the status and the field lines of its response; only the program on hyper reads
+    /// it.
     pub fn floor(self, length: usize, head: &[String]) -> Result<Program> {
         let program = built(&format!("{}_floor", self.name()))?;
         Program::start(bound(&[], program).arg(length.to_string()).args(head))

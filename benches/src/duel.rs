@@ -7,11 +7,13 @@ use crate::request::{Ask, Client};
 use crate::table::Row;
 use crate::{Pace, Result};
 
-/// How many threads drive the clients. With two every floor and peer was at its fastest on two
-/// processors: one lets servers of several threads wait, four take the processors from them.
+/// The number of threads of the clients. On two processors, all floors and peers were fastest with
+/// two: one thread is too slow for servers with several threads, and four threads take processor
+/// time from the servers.
 const THREADS: usize = 2;
 
-/// A server under load: so many clients, each of which waits for its response before it asks again.
+/// A server under load, and its clients. Each client waits for its response before it sends the
+/// next request.
 pub struct Side<'a> {
     program: &'a Program,
     clients: Vec<Client>,
@@ -20,8 +22,8 @@ pub struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    /// Connects one client after the other, because `tiny_http` may leave some of a burst waiting.
-    /// `status` is what the server is to answer, which a floor does with 200 to everything.
+    /// Connects one client after the other, because `tiny_http` may delay some connections of a
+    /// burst. `status` is the expected status; a floor responds with 200 to every request.
     pub fn new(program: &'a Program, ask: Ask, clients: usize, status: u16) -> Result<Self> {
         let clients = (0..clients).map(|person| Client::new(program.address, person, ask, status));
         Ok(Self {
@@ -32,7 +34,7 @@ impl<'a> Side<'a> {
         })
     }
 
-    /// Asks for so long. Gives back how many requests were answered a second.
+    /// Sends requests for this duration. Returns the number of responses per second.
     fn run(&mut self, duration: Duration) -> Result<f64> {
         let share = self.clients.len().div_ceil(THREADS);
         let (requests, rate) = run(self.clients.chunks_mut(share), duration, drive)?;
@@ -40,15 +42,15 @@ impl<'a> Side<'a> {
         Ok(rate)
     }
 
-    /// Microseconds of processor time for a request, in all slices together.
+    /// Microseconds of processor time for a request, over all slices.
     fn cost(&self) -> Result<f64> {
         let spent = self.program.processor_time()?.saturating_sub(self.begun);
         Ok(spent.as_secs_f64() * 1e6 / quotient(self.requests, 1))
     }
 }
 
-/// Works on a thread for each part until so much time is over. Gives back how much was done, and how
-/// much a second.
+/// Works on a thread for each part, for this duration. Returns the sum of the counts, and that sum
+/// per second.
 pub fn run<T: Send>(
     parts: impl Iterator<Item = T>,
     duration: Duration,
@@ -68,8 +70,8 @@ pub fn run<T: Send>(
     Ok((done, quotient(done, 1) / begin.elapsed().as_secs_f64()))
 }
 
-/// Asks on all connections at once, and waits for the one that has waited longest: so as many
-/// requests are under way as there are clients, and one thread is enough for them.
+/// Sends a request on every connection, and then receives in turn, and sends the next request at
+/// once. So each client always has one request in progress, and one thread is enough for all.
 fn drive(clients: &mut [Client], end: Instant) -> Result<u64> {
     let mut requests = 0;
     for client in &mut *clients {
@@ -89,7 +91,8 @@ fn drive(clients: &mut [Client], end: Instant) -> Result<u64> {
     Ok(requests)
 }
 
-/// Loads servers in turn. Gives back a row for each but the first, which is compared with it.
+/// Loads the servers in turn. Returns a row for each server except the first one, which compares
+/// the first one with it.
 pub fn duel(names: &[String], mut sides: Vec<Side<'_>>, pace: Pace) -> Result<Vec<Row>> {
     for side in &mut sides {
         side.run(pace.slice / 2)?;

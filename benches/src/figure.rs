@@ -1,17 +1,17 @@
 use crate::Result;
 
-/// What was measured several times.
+/// The distribution of a figure that was measured several times.
 #[derive(Clone, Copy, Debug)]
 pub struct Spread {
     pub least: f64,
     pub median: f64,
-    /// What one figure in a hundred reaches, or exceeds.
+    /// One figure in a hundred is at least as high as this.
     pub p99: f64,
     pub most: f64,
 }
 
 impl Spread {
-    /// There must be one figure at least.
+    /// Needs at least one figure.
     pub fn of(figures: &[f64]) -> Self {
         let mut figures = figures.to_vec();
         figures.sort_by(f64::total_cmp);
@@ -25,8 +25,8 @@ impl Spread {
     }
 }
 
-/// Measures several things in turn, A B A B, so that what drifts, drifts for all of them. Gives
-/// back the figures of each.
+/// Measures several things in turn, A B A B, so that a change of the machine's speed affects all of
+/// them. Returns the figures of each.
 pub fn in_turn<T>(
     things: &mut [T],
     rounds: usize,
@@ -41,13 +41,13 @@ pub fn in_turn<T>(
     Ok(figures)
 }
 
-/// A quotient of counts, which are small enough for it.
-#[expect(clippy::cast_precision_loss, reason = "nothing here comes near 2^52")]
+/// The quotient of two counts.
+#[expect(clippy::cast_precision_loss, reason = "all counts are far below 2^52")]
 pub fn quotient(of: u64, by: u64) -> f64 {
     of as f64 / by as f64
 }
 
-/// Whole numbers, with commas.
+/// Formats a whole number with commas.
 pub fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut grouped = String::new();

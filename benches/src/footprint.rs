@@ -1,4 +1,4 @@
-//! How large the program is, how soon it answers, and what it takes to build it.
+//! The size of the program, the time to its first response, and the time to build it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::figure::{mebibytes, milliseconds};
-use crate::growth::first_answer;
+use crate::growth::first_response;
 use crate::place::Directory;
 use crate::program::{Program, bound, built, run};
 use crate::table::Row;
@@ -24,7 +24,7 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
         bench.add(Row::figure(what, crates(features)?.to_string()))?;
     }
     let directory = Directory::new()?;
-    // What has to be downloaded is here before.
+    // The time of the build must not include downloads.
     run(Command::new("cargo").args(["fetch", "--quiet", "--locked"]))?;
     let begin = Instant::now();
     let mut build = Command::new("cargo");
@@ -42,12 +42,12 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     let idle = server.memory()?;
     let row = Row::figure("idle memory, default build", mebibytes(idle));
     bench.add(row.goal("at most 4 MiB", idle <= 4 << 20))?;
-    let first = first_answer(&default, "memory", bench.pace)?;
+    let first = first_response(&default, "memory", bench.pace)?;
     let row = Row::figure("first response, default build", milliseconds(first));
     bench.add(row.goal("within 10 ms", first <= 0.01))
 }
 
-/// How many crates are built into the program, itself included.
+/// The number of crates in the program, including its own.
 fn crates(features: &str) -> Result<usize> {
     let mut tree = Command::new("cargo");
     tree.args("tree --locked --edges normal --prefix none --features".split(' '));

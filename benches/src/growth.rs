@@ -1,4 +1,4 @@
-//! What becomes of memory and speed with many persons, and how long the first response takes.
+//! Memory and speed with many persons, and the time to the first response.
 
 use std::path::Path;
 use std::process::Command;
@@ -35,11 +35,11 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     start_up(bench, most)
 }
 
-/// What is asked of a server with so many documents in these collections.
+/// Makes the request to a server with this number of documents in these collections.
 type Asks = fn(usize, Collections) -> Ask;
 
-/// What each of so many documents takes, and how much faster the same request is answered with few
-/// of them than with many.
+/// Measures the memory of each document, and compares the speed of each request with few documents
+/// to that with many.
 fn grow(bench: &mut Bench, of: Collections, sizes: &[usize], asks: &[Asks]) -> Result<()> {
     let name = match of {
         PERSONS => "persons",
@@ -79,10 +79,10 @@ fn grow(bench: &mut Bench, of: Collections, sizes: &[usize], asks: &[Asks]) -> R
     Ok(())
 }
 
-/// How long it takes from the start of the program to the end of its first response.
+/// Measures the time from the start of the program to the end of its first response.
 fn start_up(bench: &mut Bench, most: usize) -> Result<()> {
     let place = Place::new("sqlite normal")?.ok_or("SQLite is in every build")?;
-    let first = first_answer(&built("ifmatch")?, &place.argument, bench.pace)?;
+    let first = first_response(&built("ifmatch")?, &place.argument, bench.pace)?;
     let what = "first response, sqlite, empty";
     bench.add(Row::figure(what, milliseconds(first)))?;
     let begin = Instant::now();
@@ -91,7 +91,7 @@ fn start_up(bench: &mut Bench, most: usize) -> Result<()> {
     let rate = quotient(most as u64, 1) / begin.elapsed().as_secs_f64();
     let idle = mebibytes(server.memory()?);
     drop(server);
-    let first = first_answer(&built("ifmatch")?, &place.argument, bench.pace)?;
+    let first = first_response(&built("ifmatch")?, &place.argument, bench.pace)?;
     let what = |what: &str| format!("{what}, sqlite, {} persons", many(most));
     bench.add(Row::figure(what("first response"), milliseconds(first)))?;
     bench.add(Row::figure(what("created a second"), grouped(rate)))?;
@@ -99,10 +99,10 @@ fn start_up(bench: &mut Bench, most: usize) -> Result<()> {
 }
 
 /// The median of the seconds from the start of a program to the end of its first response.
-pub fn first_answer(program: &Path, store: &str, pace: Pace) -> Result<f64> {
+pub fn first_response(program: &Path, store: &str, pace: Pace) -> Result<f64> {
     let times = (0..pace.pairs).map(|_| {
         let begin = Instant::now();
-        // Nothing in between that would have to start, too.
+        // Starts the program directly: the start of `setpriv` must not be measured.
         let mut command = Command::new(program);
         command.args(["--listen", "127.0.0.1:0", "--store", store]);
         let _server = Program::start(&mut command)?;

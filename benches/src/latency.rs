@@ -1,4 +1,4 @@
-//! What becomes of small reads while another client reads everything.
+//! The latency of small reads while another client reads all documents.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
         let slice = bench.pace.slice;
         let figures = in_turn(&mut [true, false], bench.pace.pairs, |beside| {
             let reads = beside.then_some(persons);
-            Ok(beside_pages(address, reads, || answer_times(&mut client, slice))?.p99)
+            Ok(beside_pages(address, reads, || response_times(&mut client, slice))?.p99)
         })?;
         let (beside, alone) = figures.split_first().ok_or("nothing was measured")?;
         let alone = alone.concat();
@@ -35,8 +35,8 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// How many seconds responses take, one after the other for so long.
-pub fn answer_times(client: &mut Client, duration: Duration) -> Result<Spread> {
+/// Sends one request after the other for this duration. Returns the seconds until each response.
+pub fn response_times(client: &mut Client, duration: Duration) -> Result<Spread> {
     let end = Instant::now() + duration;
     let mut times = Vec::new();
     while times.is_empty() || Instant::now() < end {
@@ -47,7 +47,8 @@ pub fn answer_times(client: &mut Client, duration: Duration) -> Result<Spread> {
     Ok(Spread::of(&times))
 }
 
-/// Does something while another client reads so many persons, if any, page after page.
+/// Calls `work` while another client reads this number of persons, page after page. Without a
+/// number there is no other client.
 fn beside_pages<R>(
     address: SocketAddr,
     persons: Option<usize>,

@@ -1,14 +1,16 @@
-//! Measures `ifmatch`: speed against the least program behind the same door, latency beside a long
-//! read, memory, and growth. `make bench` builds everything and runs this; `make bench-peers` runs
-//! it with the argument `peers`, against what one would use instead.
+//! Measures `ifmatch`: the speed, compared with a minimal program on the same HTTP library (the
+//! floor), the latency during a long read, memory, and growth. `make bench` builds everything and
+//! runs this program. `make bench-peers` runs it with the argument `peers`, which compares the
+//! server with programs that do the same.
 //!
-//! The table goes to the standard output and to `target/bench.md`. Ratios compare requests a
-//! second, in slices that alternate between the two; the spread is that of the pairs. Goals are
-//! told, and nothing fails when one is missed; any status but the expected one ends the bench.
+//! The table goes to the standard output and to `target/bench.md`. Ratios compare requests per
+//! second, in slices that alternate between the two servers; the spread is that of the pairs of
+//! slices. The table shows the goals. The bench does not fail if a goal is missed. It ends with an
+//! error if a response has another status than the expected one.
 //!
-//! `BENCH_ONLY` is text that a row must have in its name to be measured; `p99`, `waiting`,
-//! `contention`, `growth` and `footprint` stand for all of a part. `BENCH_QUICK` leaves most of the rows
-//! out and makes the million a hundred thousand: for trying, not for figures.
+//! `BENCH_ONLY` selects the rows with this text in their name; `p99`, `waiting`, `contention`,
+//! `growth` and `footprint` each select a whole part. `BENCH_QUICK` leaves out most rows, and
+//! reduces the million to a hundred thousand. Use it to test the bench, not for figures.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
@@ -34,10 +36,10 @@ mod request;
 mod table;
 mod waiting;
 
-/// Whatever goes wrong ends the bench.
+/// Every error ends the bench.
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// How long and how often everything is measured.
+/// The duration and the number of the measurements.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     slice: Duration,
@@ -54,16 +56,16 @@ impl Pace {
         }
     }
 
-    /// How many persons are many.
+    /// The number of persons in rows about a million persons.
     fn million(self) -> usize {
         if self.quick { 100_000 } else { 1_000_000 }
     }
 }
 
-/// What the parts of the bench share.
+/// The data that all parts of the bench use.
 struct Bench {
     pace: Pace,
-    /// The text that a row must have in its name to be measured, if not all of them are.
+    /// Only rows with this text in their name are measured, if there is one.
     only: Option<String>,
     rows: Vec<Row>,
 }
@@ -73,7 +75,7 @@ impl Bench {
         self.only.as_ref().is_none_or(|only| what.contains(only))
     }
 
-    /// Adds a row, and tells how far it has come.
+    /// Adds a row, and prints its figure as progress.
     fn add(&mut self, row: Row) -> Result<()> {
         writeln!(io::stderr(), "{}: {}", row.what, row.figure)?;
         self.rows.push(row);
@@ -110,7 +112,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What has to be known about the figures.
+/// The conditions under which the figures were measured.
 fn note(pace: Pace, took: u64) -> Result<String> {
     let processors = std::thread::available_parallelism()?;
     let share = 100.0 * program::own_time()?.as_secs_f64() / quotient(took.max(1), 1);

@@ -1,5 +1,5 @@
-//! Every method, status and length, with few and many clients, behind each door and with each store;
-//! and against other servers.
+//! Every method, status and length, with few and many clients, with each door and each store; and
+//! the comparison with other servers.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,7 +23,7 @@ const ALL: [Ask; 8] = [
     Ask::List(1000),
 ];
 
-/// What is compared with other servers.
+/// The requests of the comparison with other servers.
 const COMPARED: [Ask; 4] = [Ask::Get, Ask::Unchanged, Ask::Put, Ask::PutChanged];
 
 pub fn measure(bench: &mut Bench) -> Result<()> {
@@ -43,7 +43,7 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
             }
         }
     }
-    // What one client alone waits for, beside the writes that wait together.
+    // The writes of one client alone. The writes of several clients share transactions.
     for store in ["sqlite", "sqlite normal"] {
         row(bench, Door::Hyper, store, Ask::Put, 1)?;
     }
@@ -61,7 +61,8 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// One row against each floor of the same door, if the machine has the store.
+/// Measures a request, compared with each floor of the same door. Adds no row if the store is not
+/// installed.
 fn row(bench: &mut Bench, door: Door, store: &str, ask: Ask, clients: usize) -> Result<()> {
     let what = format!("{}, {store}: {}, {clients}", door.name(), ask.name());
     let mut names = vec![what.clone()];
@@ -100,7 +101,8 @@ fn row(bench: &mut Bench, door: Door, store: &str, ask: Ask, clients: usize) -> 
     Ok(())
 }
 
-/// The length of the content of the right response, and its head without it.
+/// The length of the content of the expected response, and its status and field lines without that
+/// length.
 fn sample(server: &Program, ask: Ask) -> Result<(usize, Vec<String>)> {
     let mut client = Client::new(server.address, 0, ask, ask.status())?;
     let length = client.ask()?.length;
@@ -128,7 +130,7 @@ fn with_goals(row: Row, door: Door, ask: Ask) -> Row {
     }
 }
 
-/// One row of two servers that do the same.
+/// Compares two servers with the same routes.
 fn compare(
     bench: &mut Bench,
     name: &str,
@@ -159,13 +161,14 @@ fn compare(
     Ok(())
 }
 
-/// Against what one would use instead: the same routes with Flask, which `make bench-peers` installs.
+/// Compares the server with a program that has the same routes in Flask, which `make bench-peers`
+/// installs.
 pub fn measure_flask(bench: &mut Bench) -> Result<()> {
     let bin = Path::new("target/flask/bin");
     for ask in COMPARED {
         let mut development = bound(&[], bin.join("python"));
         development.arg("benches/flask/app.py");
-        // One process, because the persons are in it, with a few threads.
+        // One process, because its memory holds the persons, with a few threads.
         let mut gunicorn = bound(&[], bin.join("gunicorn"));
         gunicorn.args(["--chdir", "benches/flask", "--bind", "127.0.0.1:0"]);
         gunicorn.args("--workers 1 --threads 4 --keep-alive 30 app:app".split(' '));

@@ -8,17 +8,17 @@ use std::{env, fs};
 use crate::Result;
 use crate::program::{Process, bound, run};
 
-/// Where one server keeps its persons: no other server's, and gone with it.
+/// The place where one server keeps its persons. It is removed when it is dropped.
 pub struct Place {
-    /// What `--store` is given.
+    /// The argument of `--store`.
     pub argument: String,
-    /// Ends before its directory goes.
+    /// Must end before its directory is removed, so it comes first.
     _server: Option<Process>,
     _directory: Directory,
 }
 
 impl Place {
-    /// A new place, if the machine has that store.
+    /// A new place. `None` if the store is not installed.
     pub fn new(store: &str) -> Result<Option<Self>> {
         let directory = Directory::new()?;
         let path = directory.path.display().to_string();
@@ -41,10 +41,10 @@ impl Place {
     }
 }
 
-/// Starts a `PostgreSQL` from the installed package, with all it has in this directory. It is set up
-/// as it comes, but for the address: it flushes what is committed.
+/// Starts the installed `PostgreSQL` with all its files in this directory. Apart from the address
+/// it has the default configuration, so it flushes each commit to disk.
 ///
-/// None where it is not installed, which the output says.
+/// Returns `None` and prints a message if it is not installed.
 fn postgres(directory: &Path) -> Result<Option<Process>> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let bins = versions.flatten().map(|version| version.path().join("bin"));
@@ -53,7 +53,7 @@ fn postgres(directory: &Path) -> Result<Option<Process>> {
         writeln!(io::stderr(), "{why}")?;
         return Ok(None);
     };
-    // Root must not run its programs.
+    // The programs of PostgreSQL refuse to run as root.
     let mut options = &["--reuid=postgres", "--regid=postgres", "--clear-groups"][..];
     if fs::metadata(directory)?.uid() == 0 {
         run(Command::new("chown").arg("postgres").arg(directory))?;
@@ -76,7 +76,7 @@ fn postgres(directory: &Path) -> Result<Option<Process>> {
     Ok(Some(Process::start(&mut server, ready)?.0))
 }
 
-/// A directory that goes with its owner.
+/// A directory that is removed when it is dropped.
 pub struct Directory {
     pub path: PathBuf,
 }
@@ -93,7 +93,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // Others may have cleared up before.
+        // The directory may have been removed already.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

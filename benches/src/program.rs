@@ -11,18 +11,18 @@ use crate::Result;
 use crate::connection::Connection;
 use crate::request::page;
 
-/// What `/proc` counts processor time in: ticks, of which Linux tells 100 a second everywhere.
+/// The unit of processor time in `/proc`: Linux reports 100 ticks per second on every architecture.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A process beside this one, which ends with its owner, on every path.
+/// A child process, which is ended when it is dropped.
 pub struct Process {
     child: Child,
-    /// Kept open for what it may yet print.
+    /// Stays open, because the process may print more.
     output: BufReader<PipeReader>,
 }
 
 impl Process {
-    /// Starts it, and waits until it has printed what is looked for.
+    /// Starts the process, and waits until `find` finds a value in its output.
     pub fn start<T>(command: &mut Command, find: impl Fn(&str) -> Option<T>) -> Result<(Self, T)> {
         let (reader, writer) = io::pipe()?;
         command
@@ -33,7 +33,8 @@ impl Process {
             child: command.spawn()?,
             output: BufReader::new(reader),
         };
-        // What the command still holds of the pipe would keep it open after the program's end.
+        // The command must not keep its ends of the pipe: they would keep the pipe open after the
+        // end of the program.
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut printed = String::new();
         while process.output.read_line(&mut printed)? > 0 {
@@ -51,15 +52,15 @@ impl Drop for Process {
     }
 }
 
-/// A server, and where it serves.
+/// A server and its address.
 pub struct Program {
     process: Process,
     pub address: SocketAddr,
 }
 
 impl Program {
-    /// Starts it, waits for the line that tells where it serves, and for its first response: before
-    /// that, not all may be set up that later connections find.
+    /// Starts the server, and waits for the line with its address and for its first response.
+    /// Before that response the server may not have finished its start.
     pub fn start(command: &mut Command) -> Result<Self> {
         let (process, address) = Process::start(command, address_in)?;
         let mut request = Vec::new();
@@ -68,12 +69,12 @@ impl Program {
         Ok(Self { process, address })
     }
 
-    /// The processor time of all its threads and processes, those that have ended included.
+    /// The processor time of all its threads and processes, including those that have ended.
     pub fn processor_time(&self) -> Result<Duration> {
         processor_time(self.process.child.id())
     }
 
-    /// The memory it has, in bytes.
+    /// Its resident memory, in bytes.
     pub fn memory(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -82,16 +83,16 @@ impl Program {
     }
 }
 
-/// Ends a process. One with children of its own is told first, so that it ends them.
+/// Ends a process. A process with children gets SIGQUIT first, so that it ends them.
 fn end(child: &mut Child) {
     if !children(child.id()).is_empty() {
         let id = child.id().to_string();
-        let told = Command::new("kill").args(["-QUIT", &id]).status();
-        if told.is_ok_and(|status| status.success()) {
+        let sent = Command::new("kill").args(["-QUIT", &id]).status();
+        if sent.is_ok_and(|status| status.success()) {
             let _ = child.wait();
         }
     }
-    // It may have ended by itself.
+    // The process may have ended already.
     let _ = child.kill();
     let _ = child.wait();
 }
@@ -105,7 +106,7 @@ fn children(id: u32) -> Vec<u32> {
         .collect()
 }
 
-/// The processor time of a process and those that it has started.
+/// The processor time of a process and of its children.
 fn processor_time(id: u32) -> Result<Duration> {
     let below = children(id).into_iter().map(processor_time);
     below
@@ -115,7 +116,8 @@ fn processor_time(id: u32) -> Result<Duration> {
 
 fn time_of(id: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-    // The name, in brackets, may contain anything; the 14th and 15th field are user and system.
+    // The name, in brackets, may contain any character. The 14th and 15th fields are the user and
+    // the system time.
     let fields = stat.rsplit_once(") ").ok_or("/proc has no stat")?.1;
     let times = fields.split(' ').skip(11).take(2);
     let ticks = times
@@ -140,8 +142,8 @@ pub fn built(name: &str) -> Result<PathBuf> {
     Ok(env::current_exe()?.with_file_name(name))
 }
 
-/// A command that the kernel ends with this process, however that ends. `options` are those of
-/// `setpriv`.
+/// A command whose process the kernel ends when this process ends in any way. `options` are those
+/// of `setpriv`.
 pub fn bound(options: &[&str], program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command
@@ -151,7 +153,7 @@ pub fn bound(options: &[&str], program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Runs a command to its end, which is to be a good one. What it prints is of no interest.
+/// Runs a command without its output. An error if it fails.
 pub fn run(command: &mut Command) -> Result<()> {
     let command = command.stdin(Stdio::null()).stdout(Stdio::null());
     if command.status()?.success() {

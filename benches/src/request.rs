@@ -8,13 +8,13 @@ use crate::connection::{Connection, Response};
 /// A tag that no version has.
 const STALE: &str = "\"ffffffffffffffffffffffffffffffff\"";
 
-/// Over these collections documents are spread evenly.
+/// Collections over which documents are spread evenly.
 pub type Collections = &'static [&'static str];
 
 /// The one collection of most rows.
 pub const PERSONS: Collections = &["persons"];
 
-/// What is asked for, over and over.
+/// The request that a client repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
     Get,
@@ -27,13 +27,13 @@ pub enum Ask {
     /// PUT with an older tag in If-Match.
     PutChanged,
     Post,
-    /// The first page, of so many persons.
+    /// The first page, with this number of persons.
     List(usize),
-    /// Another of so many documents each time.
+    /// GET of one of this number of documents, another one each time.
     GetAny(usize, Collections),
-    /// PUT with If-Match: * to another of so many documents each time.
+    /// PUT with If-Match: * to one of this number of documents, another one each time.
     PutAny(usize, Collections),
-    /// A page of 100 persons that begins anywhere among so many of them.
+    /// A page of 100 persons, which begins anywhere among this number of persons.
     ListAny(usize, Collections),
 }
 
@@ -49,7 +49,7 @@ impl Ask {
         format!("{method} {}", self.status())
     }
 
-    /// The one status that is right.
+    /// The expected status.
     pub fn status(self) -> u16 {
         match self {
             Self::Unchanged => 304,
@@ -60,21 +60,21 @@ impl Ask {
     }
 }
 
-/// One that asks, gets its response, and asks again. It has a person of its own to write.
+/// A client that sends one request after the other, and writes to a person of its own.
 pub struct Client {
     pub connection: Connection,
     ask: Ask,
     status: u16,
     person: usize,
     pub tag: String,
-    /// How often it has asked.
+    /// The number of requests so far.
     count: usize,
     request: Vec<u8>,
 }
 
 impl Client {
-    /// Connects, and asks once, so that the server has taken the connection before the next one
-    /// comes, and the client knows the tag. `status` is what the server is to answer.
+    /// Connects and sends a first request, so that the server has accepted this connection before
+    /// the next one, and the client knows the tag. `status` is the expected status.
     pub fn new(address: SocketAddr, person: usize, ask: Ask, status: u16) -> Result<Self> {
         let mut connection = Connection::open(address)?;
         let mut first = Vec::new();
@@ -85,7 +85,7 @@ impl Client {
             ask,
             status,
             person,
-            // A floor has none, and wants none.
+            // The response of a floor has no tag, and a floor ignores preconditions.
             tag: known.tag.unwrap_or_else(|| STALE.into()),
             count: 0,
             request: Vec::new(),
@@ -136,7 +136,7 @@ impl Client {
     }
 }
 
-/// One of `count` persons, far from the last one.
+/// One of `count` persons, far from the previous one.
 fn any(turn: usize, salt: usize, count: usize) -> usize {
     (turn + salt * 1009).wrapping_mul(2_654_435_761) % count
 }
@@ -170,7 +170,7 @@ fn put(to: &mut Vec<u8>, of: Collections, id: usize, fields: &str) -> Result<()>
     write(to, line, fields, &content)
 }
 
-/// Asks for a page of persons; `after` is empty, or the rest of the query.
+/// Requests a page of persons. `after` is empty, or the rest of the query.
 pub fn page(to: &mut Vec<u8>, limit: usize, after: &str) -> Result<()> {
     let line = format_args!("GET /persons?limit={limit}{after}");
     write(to, line, "", "")
@@ -179,19 +179,19 @@ pub fn page(to: &mut Vec<u8>, limit: usize, after: &str) -> Result<()> {
 /// Creates the documents 0 to `count`, spread over these collections.
 pub fn fill(address: SocketAddr, of: Collections, count: usize) -> Result<()> {
     let mut connection = Connection::open(address)?;
-    // As many requests as a server takes before it has answered the first of them, where it matters.
-    // Flask's own server takes one.
-    let flight = if count > 1000 { 100 } else { 1 };
+    // Sends 100 requests before the first response if there are many, which is faster. Flask's own
+    // server accepts only one.
+    let batch = if count > 1000 { 100 } else { 1 };
     let mut requests = Vec::new();
-    for first in (0..count).step_by(flight) {
-        let flight = first..count.min(first + flight);
+    for first in (0..count).step_by(batch) {
+        let batch = first..count.min(first + batch);
         requests.clear();
-        for id in flight.clone() {
+        for id in batch.clone() {
             let fields = "If-None-Match: *\r\nPrefer: return=minimal\r\n";
             put(&mut requests, of, id, fields)?;
         }
         connection.send(&requests)?;
-        for _ in flight {
+        for _ in batch {
             connection.receive()?.expect(201)?;
         }
     }

@@ -3,23 +3,23 @@ use crate::figure::{Spread, grouped};
 /// A line of the table.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
-    /// What was measured, with how many clients, and against what.
+    /// What was measured, the number of clients, and the object of the comparison.
     pub what: String,
-    /// The ratio, or a figure of its own.
+    /// The ratio, or another figure.
     pub figure: String,
     /// The ratio as a number, for the goals.
     pub ratio: f64,
     pub spread: String,
-    /// Requests a second, and those of what it is compared with.
+    /// Requests per second, of the server and of the object of the comparison.
     pub rates: Option<[f64; 2]>,
-    /// Microseconds for a request, and those of what it is compared with: of processor time, where
-    /// the row does not name another time.
+    /// Microseconds for a request, of the server and of the object of the comparison. They are
+    /// processor time unless the row names another time.
     pub times: Option<[f64; 2]>,
     pub goals: Vec<String>,
 }
 
 impl Row {
-    /// A figure that is compared with nothing.
+    /// A figure without a comparison.
     pub fn figure(what: impl Into<String>, figure: impl Into<String>) -> Self {
         Self {
             what: what.into(),
@@ -28,8 +28,8 @@ impl Row {
         }
     }
 
-    /// The figures of one thing, and of another that was measured in turn with it: how they compare,
-    /// and the median of each as its rate.
+    /// The ratio of two series of figures that were measured in turn. The median of each is its
+    /// rate.
     pub fn ratio(what: impl Into<String>, of: &[f64], to: &[f64]) -> Self {
         let pairs: Vec<_> = of.iter().zip(to).map(|(of, to)| of / to).collect();
         let ratio = Spread::of(&pairs);
@@ -41,13 +41,13 @@ impl Row {
         }
     }
 
-    /// Has the figures, which are seconds, as times instead.
+    /// Shows the figures, which are seconds, as times instead of rates.
     pub fn of_times(mut self) -> Self {
         self.times = self.rates.take().map(|it| it.map(|seconds| seconds * 1e6));
         self
     }
 
-    /// Tells what the figure ought to be, and whether it is. Nothing depends on it.
+    /// Adds a goal, and whether it is met. A missed goal is not an error.
     pub fn goal(mut self, goal: &str, met: bool) -> Self {
         let verdict = if met { "met" } else { "**missed**" };
         self.goals.push(format!("{goal}: {verdict}"));
@@ -79,7 +79,7 @@ const HEAD: [&str; 8] = [
 ];
 const RULE: [&str; 8] = ["--", "-:", "-:", "-:", "-:", "-:", "-:", "--"];
 
-/// The rows, as Markdown that can be read as it is.
+/// The rows as Markdown, with aligned columns.
 pub fn table(rows: &[Row]) -> String {
     let mut lines = vec![HEAD.map(String::from), RULE.map(String::from)];
     lines.extend(rows.iter().map(Row::cells));
@@ -92,7 +92,7 @@ pub fn table(rows: &[Row]) -> String {
     let mut text = String::new();
     for line in &lines {
         for ((cell, width), rule) in line.iter().zip(widths).zip(RULE) {
-            // Text begins where its column does, and numbers end there.
+            // Text is aligned to the left, and numbers are aligned to the right.
             let space = " ".repeat(width - cell.len());
             let cell = if rule == "--" {
                 [cell, &*space]

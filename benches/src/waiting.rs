@@ -1,4 +1,4 @@
-//! Requests that wait for a change of one document: what they cost, and how late they hear of it.
+//! Requests that wait for a change of one document: their cost, and the delay of their responses.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,21 +10,21 @@ use tokio::net::TcpStream;
 
 use crate::door::Door;
 use crate::figure::{Spread, grouped, milliseconds, quotient};
-use crate::latency::answer_times;
+use crate::latency::response_times;
 use crate::request::{Ask, Client, PERSONS, fill, get};
 use crate::table::Row;
 use crate::{Bench, Result};
 
-/// How many wait, if the machine has descriptors for them.
+/// The number of requests that wait, if the process may have so many descriptors.
 const MANY: usize = 10_000;
 
-/// What a process needs descriptors for beside the requests that wait.
+/// The number of descriptors that a process needs for other purposes.
 const OTHERS: usize = 200;
 
-/// How long nothing happens.
+/// The duration of the measurement of idle processor time.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// How long GETs are timed.
+/// The duration of the measurement of GETs.
 const READS: Duration = Duration::from_millis(300);
 
 pub fn measure(bench: &mut Bench) -> Result<()> {
@@ -38,20 +38,20 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     fill(server.address, PERSONS, 1)?;
     let mut reader = Client::new(server.address, 0, Ask::Get, 200)?;
     let mut writer = Client::new(server.address, 0, Ask::Put, 200)?;
-    let alone = answer_times(&mut reader, READS)?.median;
+    let alone = response_times(&mut reader, READS)?.median;
     let before = server.memory()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let waiting = runtime.block_on(wait(server.address, &writer.tag, count))?;
-    // All of them wait before anything is measured.
+    // This gives the server time to receive all requests, so that all wait before the measurement.
     thread::sleep(Duration::from_secs(1));
     let each = server.memory()?.saturating_sub(before) / count as u64;
     let time = server.processor_time()?;
     thread::sleep(PAUSE);
     let idle = server.processor_time()?.saturating_sub(time).as_secs_f64() / PAUSE.as_secs_f64();
-    let beside = answer_times(&mut reader, READS)?.median;
-    let heard = runtime.block_on(hear(waiting, &mut writer))?;
+    let beside = response_times(&mut reader, READS)?.median;
+    let times = runtime.block_on(time_responses(waiting, &mut writer))?;
     let many = grouped(quotient(count as u64, 1));
     let what = |what: &str| format!("{many} waiting: {what}");
     let bytes = format!("{} bytes", grouped(quotient(each, 1)));
@@ -61,19 +61,19 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     let name = what("median of a GET beside them, to alone");
     let row = Row::ratio(name, &[beside], &[alone]);
     bench.add(row.of_times().at_most(1.1))?;
-    let times = [
-        ("first", heard.least),
-        ("median", heard.median),
-        ("last", heard.most),
+    let shown = [
+        ("first", times.least),
+        ("median", times.median),
+        ("last", times.most),
     ];
-    for (which, time) in times {
+    for (which, time) in shown {
         let what = what(&format!("from PUT to the {which} 200"));
         bench.add(Row::figure(what, milliseconds(time)))?;
     }
     Ok(())
 }
 
-/// How many descriptors this process, and those it starts, may have.
+/// The limit of descriptors of this process and of its children.
 fn descriptors() -> Result<usize> {
     let limits = fs::read_to_string("/proc/self/limits")?;
     let line = limits
@@ -83,7 +83,7 @@ fn descriptors() -> Result<usize> {
     Ok(soft.ok_or("no limits in /proc")?.parse()?)
 }
 
-/// Connections whose request waits.
+/// Opens connections and sends a request that waits on each.
 async fn wait(address: SocketAddr, tag: &str, count: usize) -> Result<Vec<TcpStream>> {
     let fields = format!("If-None-Match: {tag}\r\nPrefer: wait=55\r\n");
     let mut request = Vec::new();
@@ -97,8 +97,8 @@ async fn wait(address: SocketAddr, tag: &str, count: usize) -> Result<Vec<TcpStr
     Ok(waiting)
 }
 
-/// Changes the document, and gives back after how many seconds those that wait have their 200.
-async fn hear(waiting: Vec<TcpStream>, writer: &mut Client) -> Result<Spread> {
+/// Changes the document. Returns the seconds until the requests that wait have their 200.
+async fn time_responses(waiting: Vec<TcpStream>, writer: &mut Client) -> Result<Spread> {
     let tasks = waiting.into_iter().map(|mut stream| {
         tokio::spawn(async move {
             let mut response = [0; 1024];

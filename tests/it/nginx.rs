@@ -1,4 +1,5 @@
-//! The nginx of `docs/proxies.md` in front, with the faults that the `tiny_http` door leaves open.
+//! nginx as a reverse proxy, configured as in `docs/proxies.md`, and the faults of clients that the
+//! `tiny_http` door does not handle.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,8 +11,8 @@ use crate::support::client::{Client, request};
 use crate::support::proxy::{Proxy, block, skipped};
 use crate::support::serving::Program;
 
-/// The configuration of `docs/proxies.md`, with these servers each in a line of its own, in a file that says
-/// no more than nginx has to know.
+/// A complete nginx configuration around the block of `docs/proxies.md`. Each of `backends` gets a
+/// `server` line of its own.
 fn configuration(directory: &str, backends: &[SocketAddr], port: u16) -> String {
     let block = block("nginx");
     let server = "    server 127.0.0.1:5000 max_fails=0;\n";
@@ -31,7 +32,7 @@ fn configuration(directory: &str, backends: &[SocketAddr], port: u16) -> String 
         .iter()
         .map(|name| format!("    {name}_temp_path {directory}/{name};\n"))
         .collect();
-    // Many configurations compress whatever they can, for all servers.
+    // As in many installations, nginx compresses every response that it can.
     let gzip = "gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any;";
     format!(
         "daemon off;\nworker_processes 1;\npid {directory}/pid;\nerror_log {directory}/log;\n\
@@ -40,22 +41,23 @@ fn configuration(directory: &str, backends: &[SocketAddr], port: u16) -> String 
     )
 }
 
-/// nginx in front of these; nothing where it is not installed.
+/// Starts nginx in front of these programs. `None` if nginx is not installed.
 fn in_front(programs: &[&Program]) -> Option<Proxy> {
     in_front_below("/", programs)
 }
 
-/// The same, with what it passes on below this path, which the servers do not see.
-pub fn in_front_below(place: &str, programs: &[&Program]) -> Option<Proxy> {
+/// Starts nginx in front of these programs. It forwards the requests below `prefix`, and removes
+/// `prefix` from their targets.
+pub fn in_front_below(prefix: &str, programs: &[&Program]) -> Option<Proxy> {
     Proxy::start("nginx", Duration::from_secs(20), |address, directory| {
         let path = directory.0.to_str().unwrap();
         let file = directory.0.join("nginx.conf");
         let backends: Vec<_> = programs.iter().map(|program| program.address).collect();
         let text = configuration(path, &backends, address.port());
-        let text = match place {
+        let text = match prefix {
             "/" => text,
             _ => text
-                .replace("location / {", &format!("location {place} {{"))
+                .replace("location / {", &format!("location {prefix} {{"))
                 .replace("http://ifmatch;", "http://ifmatch/;"),
         };
         fs::write(&file, text).unwrap();
@@ -66,7 +68,7 @@ pub fn in_front_below(place: &str, programs: &[&Program]) -> Option<Proxy> {
 }
 
 #[test]
-fn nginx_in_front_closes_what_tiny_http_leaves_open() {
+fn nginx_closes_connections_that_tiny_http_leaves_open() {
     let program = Program::start(&[]);
     let Some(nginx) = in_front(&[&program]) else {
         return skipped("nginx");
@@ -77,7 +79,7 @@ fn nginx_in_front_closes_what_tiny_http_leaves_open() {
     drop(announce_terabytes(address));
     drip(address);
     send_without_end(address);
-    // None of that has come through.
+    // nginx has not forwarded any of these requests.
     let after = crate::faults::footprint(&program);
     assert!(
         after.1 <= threads + 32 && after.2 <= descriptors + 64,
@@ -87,13 +89,13 @@ fn nginx_in_front_closes_what_tiny_http_leaves_open() {
 }
 
 #[test]
-fn nginx_in_front_reads_what_others_do_not() {
+fn nginx_buffers_responses_that_a_client_does_not_read() {
     let program = Program::start(&[]);
     let Some(nginx) = in_front(&[&program]) else {
         return skipped("nginx");
     };
     drop(do_not_read(nginx.address));
-    // The preconditions come through, and so do the responses.
+    // nginx forwards the preconditions and the responses.
     let mut client = Client::connect(nginx.address);
     let fetched = client.ask(request("GET /persons/1", "", ""));
     let tag = fetched.field("ETag").unwrap();
@@ -108,9 +110,9 @@ fn nginx_in_front_reads_what_others_do_not() {
     assert_eq!(client.ask(&put).status, 412);
 }
 
-/// The server of a page may set a cookie in any bytes, and then the browser sends them.
+/// A field value may have bytes outside ASCII: a site may set such a cookie, and browsers send it.
 #[test]
-fn nginx_in_front_serves_all_but_what_tiny_http_cannot_read() {
+fn nginx_serves_all_requests_that_the_door_can_read() {
     let start = |door: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
         Program::spawn(command.args(["--door", door, "--listen", "127.0.0.1:0"]))
@@ -126,7 +128,8 @@ fn nginx_in_front_serves_all_but_what_tiny_http_cannot_read() {
             return skipped("nginx");
         };
         for field in ["X-Name: \u{e9}\r\n", "Cookie: name=\u{e9}\r\n"] {
-            // nginx sends it to the one, and because that does not answer, to the other.
+            // nginx sends the request to one server and, because that server does not respond, to
+            // the other.
             let mut client = Client::connect(nginx.address);
             let response = client.ask(request("GET /persons", field, ""));
             assert_eq!(response.status, status, "{door} {field}");
@@ -139,9 +142,10 @@ fn nginx_in_front_serves_all_but_what_tiny_http_cannot_read() {
     }
 }
 
-/// nginx makes the tag of what it compresses weak, and If-Match is never true for a weak tag.
+/// nginx makes the tag of a response weak if it compresses the response, and If-Match is never true
+/// for a weak tag.
 #[test]
-fn nginx_in_front_leaves_the_tags_strong() {
+fn nginx_leaves_the_tags_strong() {
     let program = Program::start(&[]);
     let Some(nginx) = in_front(&[&program]) else {
         return skipped("nginx");
@@ -157,7 +161,8 @@ fn nginx_in_front_leaves_the_tags_strong() {
     assert_eq!(client.ask(put).status, 200, "{tag}");
 }
 
-/// Everybody adds to a number, whichever server gets it; one of them is killed meanwhile.
+/// Eight clients increment one number through nginx. After the first round one of the three servers
+/// is killed.
 #[cfg(feature = "postgres")]
 #[test]
 fn nginx_in_front_of_three_servers() {

@@ -1,4 +1,4 @@
-//! The description of the API, held against the responses.
+//! The description of the API, compared with the responses.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -15,7 +15,7 @@ use crate::support::client::{RawResponse, request};
 use crate::support::serving::{Serving, options};
 use crate::support::watched::{Call, Watched};
 
-/// What is served where a description is held against the responses.
+/// The collections of the servers whose responses are compared with the description.
 fn collections() -> Collections {
     let notes = Collection::new("notes").unwrap();
     Collections::new([Collection::persons(), notes]).unwrap()
@@ -38,7 +38,7 @@ fn document() -> &'static Value {
     DOCUMENT.get_or_init(|| serde_json::from_str(&served("")).unwrap())
 }
 
-/// The value itself, or what its `$ref` leads to.
+/// The value that `$ref` refers to, or `value` itself if it has no `$ref`.
 fn resolved(value: &'static Value) -> &'static Value {
     match value.get("$ref").and_then(Value::as_str) {
         Some(reference) => document()
@@ -48,7 +48,7 @@ fn resolved(value: &'static Value) -> &'static Value {
     }
 }
 
-/// The path of the document that a request target belongs to.
+/// The path in the description that matches a request target.
 fn path(target: &str) -> Option<&'static str> {
     let target = target.split_once('?').map_or(target, |(path, _)| path);
     let paths = document()["paths"].as_object().unwrap();
@@ -62,8 +62,8 @@ fn path(target: &str) -> Option<&'static str> {
     Some(path)
 }
 
-/// Framing, and what every response has, is not for a description of the API.
-const OF_EVERY_ANSWER: [&str; 5] = [
+/// Fields of the framing, and fields that every response has. The description leaves them out.
+const FIELDS_OF_EVERY_RESPONSE: [&str; 5] = [
     "Date",
     "Server",
     "Content-Length",
@@ -71,9 +71,9 @@ const OF_EVERY_ANSWER: [&str; 5] = [
     "Connection",
 ];
 
-/// Fails unless the document has this response to this request line. Answers that `tiny_http` gives
-/// by itself, the 408 of the other door, and those to methods and targets that there are not, are
-/// not in it.
+/// Panics if the description lacks this response to this request. Ignores the responses that the
+/// description leaves out: those that `tiny_http` itself makes, the 408 of the hyper door, and
+/// those to unknown methods and targets.
 #[track_caller]
 pub fn is_documented(request: &[u8], response: &RawResponse) {
     let text = String::from_utf8_lossy(request);
@@ -94,7 +94,7 @@ pub fn is_documented(request: &[u8], response: &RawResponse) {
     let documented = operation["responses"].get(&status);
     let documented = resolved(documented.unwrap_or_else(|| panic!("{method} {target} {status}")));
     for (name, value) in &response.fields {
-        if OF_EVERY_ANSWER.contains(&name.as_str()) || name == "Upgrade" {
+        if FIELDS_OF_EVERY_RESPONSE.contains(&name.as_str()) || name == "Upgrade" {
             continue;
         }
         let headers = documented["headers"].as_object().into_iter().flatten();
@@ -126,7 +126,7 @@ pub fn is_documented(request: &[u8], response: &RawResponse) {
     }
 }
 
-/// As much of JSON Schema as the document uses.
+/// Panics if the value does not match the schema. Knows the keywords that the description uses.
 #[track_caller]
 fn check(schema: &'static Value, value: &Value, place: &str) {
     assert!(fits(schema, value), "{place}: {value} is not {schema}");
@@ -182,7 +182,7 @@ fn fits(schema: &'static Value, value: &Value) -> bool {
                 .iter()
                 .any(|schema| fits(schema, value)),
             "pattern" => {
-                // The one that there is.
+                // The only pattern in the description.
                 assert_eq!(wanted, "^wait=[1-9][0-9]?$");
                 let seconds = value.as_str().and_then(|it| it.strip_prefix("wait="));
                 seconds.is_some_and(|it| (1..100).any(|number| number.to_string() == it))
@@ -201,7 +201,7 @@ fn serve(profile: Profile, configure: impl FnOnce(&mut Access)) -> Serving {
     })
 }
 
-/// Serves from a store that fails, or panics, once it has a document.
+/// Serves from a store whose calls fail, or panic, as soon as it has a document.
 fn broken(fail: fn() -> StoreError) -> Serving {
     let store = Arc::new(MemoryStore::new());
     let watched = Arc::clone(&store);
@@ -214,7 +214,7 @@ fn broken(fail: fn() -> StoreError) -> Serving {
     Serving::with(Watched::new(store, before), options)
 }
 
-/// Content that a collection admits, without the id, and with this one.
+/// Content that the collection accepts, with this id or without an id.
 fn content(path: &str, id: Option<&str>) -> String {
     let (id_member, name) = if path.starts_with("/persons") {
         ("person_id", "person_name")
@@ -232,7 +232,7 @@ const MERGE_PATCH: &str = "Content-Type: application/merge-patch+json\r\n";
 
 const KEY: &str = "Idempotency-Key: \"key\"\r\n";
 
-/// A request that must be answered with this status, and the server that answers it so.
+/// A server, and a request to which its response must have this status.
 fn provoke(method: &str, path: &str, status: u16) -> (Serving, String) {
     let serving = match status {
         401 => serve(Profile::Compatible, |access| {
@@ -246,7 +246,7 @@ fn provoke(method: &str, path: &str, status: u16) -> (Serving, String) {
         503 => broken(|| StoreError::new("out of order")),
         _ => serve(Profile::Compatible, |_| ()),
     };
-    // The store behind the health has documents, too.
+    // `/health` fails only if the store has a document.
     let stored = if path == "/health" { "/persons" } else { path };
     let collection = stored.trim_end_matches("/{id}");
     if !matches!(status, 401 | 421) && !["/", "/openapi.json"].contains(&path) {
@@ -306,11 +306,12 @@ fn provoke(method: &str, path: &str, status: u16) -> (Serving, String) {
     (serving, other)
 }
 
-/// How many answers are provoked at once: each waits for a server to start and to stop.
-const PROVOKED_AT_ONCE: usize = 16;
+/// How many threads send the requests. Each request has a server of its own, and most of the time
+/// passes while that starts and stops.
+const THREADS: usize = 16;
 
 #[test]
-fn every_documented_response_can_be_had() {
+fn every_documented_response_can_be_provoked() {
     let mut documented: Vec<(String, &str, u16)> = Vec::new();
     for (path, item) in document()["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
@@ -322,7 +323,7 @@ fn every_documented_response_can_be_had() {
     }
     assert!(documented.len() > 200, "{}", documented.len());
     thread::scope(|scope| {
-        for part in documented.chunks(documented.len().div_ceil(PROVOKED_AT_ONCE)) {
+        for part in documented.chunks(documented.len().div_ceil(THREADS)) {
             scope.spawn(move || {
                 for (method, path, status) in part {
                     let (serving, request) = provoke(method, path, *status);
@@ -334,7 +335,7 @@ fn every_documented_response_can_be_had() {
     });
 }
 
-/// Each method of each path is in the document, and no other.
+/// For each path the description has exactly the methods in `Allow`.
 #[test]
 fn the_methods_are_those_of_allow() {
     let serving = serve(Profile::Compatible, |_| ());
@@ -358,7 +359,7 @@ fn the_methods_are_those_of_allow() {
 }
 
 #[test]
-fn it_is_served_and_linked() {
+fn the_description_is_served_and_linked() {
     let serving = serve(Profile::Compatible, |_| ());
     let root = serving.ask("GET /", "", "");
     assert_eq!(
@@ -379,9 +380,9 @@ fn it_is_served_and_linked() {
     assert_eq!(document()["info"]["version"], env!("CARGO_PKG_VERSION"));
 }
 
-/// What is defined is used, and what is used is defined; and no placeholder is left.
+/// Each component is referenced, each reference has a component, and no placeholder is left.
 #[test]
-fn no_component_is_left_over() {
+fn every_component_is_used() {
     let text = served("");
     assert!(!text.contains('@'), "{text}");
     for (kind, components) in document()["components"].as_object().unwrap() {
@@ -404,7 +405,7 @@ fn no_component_is_left_over() {
     assert!(ids.len() > 20, "{ids:?}");
 }
 
-/// What an embedder says of the documents is shown, with what the server adds.
+/// The description has the schema that an embedder gives, and the members that the server adds.
 #[test]
 fn the_schema_is_that_of_the_collection() {
     let schema = serde_json::json!({
@@ -424,7 +425,7 @@ fn the_schema_is_that_of_the_collection() {
     let response = respond(&MemoryStore::new(), &policy, &request, SystemTime::now());
     let described: Value = serde_json::from_slice(response.content()).unwrap();
     let schemas = &described["components"]["schemas"];
-    // What was read can be sent back.
+    // A client may send back the members that the server manages.
     let mut state = schema.clone();
     for managed in ["_change_date", "_etag", "slug"] {
         state["properties"][managed] = schemas["notes.state"]["properties"][managed].clone();
@@ -444,7 +445,8 @@ fn the_schema_is_that_of_the_collection() {
     assert!(schemas.get("persons.document").is_none());
 }
 
-/// Members may have the names of parts of a description, and be required twice over.
+/// The members of a schema may have names such as `responses` and `headers`, which are keywords of
+/// a description. The schema may require members that the server requires, too.
 #[test]
 fn a_schema_stays_as_it_was_given() {
     let responses = serde_json::json!({
@@ -487,14 +489,14 @@ fn a_schema_stays_as_it_was_given() {
                 assert!(names.contains(member), "{kind}: {required:?}");
             }
         }
-        // The responses themselves are still described with what any response may have.
+        // The responses in the description still have the fields that any response may have.
         let response = described.pointer(&format!("/paths/~1{name}/get/responses/200/headers"));
         assert!(response.unwrap().get("Vary").is_some());
     }
 }
 
 #[test]
-fn a_prefix_is_that_of_the_server() {
+fn the_prefix_is_in_the_url_of_the_server() {
     let described: Value = serde_json::from_str(&served("/api/v1")).unwrap();
     assert_eq!(described["servers"][0]["url"], "/api/v1");
     assert!(described["paths"].get("/notes").is_some());

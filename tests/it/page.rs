@@ -42,7 +42,7 @@ fn follow(api: &Api, target: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn pages_are_of_any_size_and_leave_nobody_out() {
+fn pages_of_any_size_list_every_person_once() {
     let api = Api::compatible();
     let mut all = vec![
         "a",
@@ -73,7 +73,7 @@ fn pages_are_of_any_size_and_leave_nobody_out() {
         assert_eq!(pages.concat(), all, "{size}");
         let (last, full) = pages.split_last().unwrap();
         assert!(full.iter().all(|page| page.len() == size) && last.len() <= size);
-        assert!(!last.is_empty(), "a next link leads to somebody");
+        assert!(!last.is_empty(), "a next link leads to an empty page");
     }
     assert_eq!(follow(&api, "/persons"), [all]);
     assert_eq!(
@@ -136,7 +136,7 @@ fn a_page_begins_after_any_text() {
 }
 
 #[test]
-fn at_most_a_thousand_at_once() {
+fn a_page_has_at_most_a_thousand_persons() {
     let api = Api::compatible();
     for id in 0..1001 {
         api.create(&format!("{id:04}"), "x");
@@ -147,7 +147,7 @@ fn at_most_a_thousand_at_once() {
 }
 
 #[test]
-fn parameters_that_are_none() {
+fn invalid_parameters_are_refused() {
     let api = Api::compatible();
     api.create("1", "x");
     let limit = |value: &str| {
@@ -192,11 +192,11 @@ fn parameters_that_are_none() {
             );
         }
     }
-    // Elsewhere a query means nothing.
+    // The query of any other target is ignored.
     assert_eq!(api.ask("GET /persons/1?limit=x", &[], "").status(), 200);
 }
 
-/// One tag is right for every page: it changes with the whole list.
+/// Every page has the tag of the whole list, which changes with each write to the collection.
 #[test]
 fn s13_1_2_every_page_is_revalidated_by_the_tag_of_the_list() {
     let api = Api::compatible();
@@ -223,7 +223,7 @@ fn s13_1_2_every_page_is_revalidated_by_the_tag_of_the_list() {
     assert_eq!(response.status(), 200);
 }
 
-/// A page of long names would be long.
+/// A page has fewer persons than `limit` if their names are long, so that its length is limited.
 #[test]
 fn a_page_ends_early_where_names_are_long() {
     let api = Api::compatible();

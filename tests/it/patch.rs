@@ -17,7 +17,7 @@ fn patch(api: &Api, target: &str, fields: &[(&str, &str)], content: &str) -> Res
     api.ask(&format!("PATCH {target}"), fields, content)
 }
 
-/// The table of appendix A: what there is, the patch, and what becomes of it.
+/// The table of appendix A: the original, the patch and the result.
 const APPENDIX_A: [(&str, &str, &str); 15] = [
     (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
     (r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#),
@@ -40,7 +40,8 @@ const APPENDIX_A: [(&str, &str, &str); 15] = [
     ("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
 ];
 
-/// As a member of a document, where `null` removes it; and where they are objects, as documents.
+/// Each row is patched as a member of a document, which a patch of `null` removes. Each row whose
+/// original is an object is also patched as a document.
 #[test]
 fn s7396_appendix_a() {
     let api = serving(&["notes"]);
@@ -89,9 +90,9 @@ fn s7396_appendix_a() {
     }
 }
 
-/// Numbers and strings that the patch does not touch stay as they are, and so do those it brings.
+/// Numbers and strings keep their spelling, both those of the document and those of the patch.
 #[test]
-fn what_is_merged_is_text() {
+fn a_merge_keeps_the_spelling_of_numbers_and_strings() {
     let api = serving(&["notes"]);
     let before = r#"{"id": "1", "n": 1.0, "o": {"z": 1e400, "a": "\u00e9"}, "gone": 1}"#;
     assert_eq!(api.ask("POST /notes", &[], before).status(), 201);
@@ -159,7 +160,7 @@ fn s5789_2_2_other_types_are_refused() {
 }
 
 #[test]
-fn s13_1_1_a_patch_says_what_it_has_seen() {
+fn s13_1_1_a_patch_needs_if_match() {
     for (api, missing) in [(serving(&["notes"]), 412), (strict(&["notes"]), 428)] {
         let created = api.ask("POST /notes", &[], r#"{"id": "1", "n": 1}"#);
         let first = tag(&created);
@@ -182,7 +183,7 @@ fn s13_1_1_a_patch_says_what_it_has_seen() {
     assert_eq!(patch(&api, "/notes/1", &[TYPE], "{}").status(), 200);
 }
 
-/// What the server keeps cannot be patched, and what is sent back of it does no harm.
+/// A patch cannot change the id, and the server ignores its other own members in a patch.
 #[test]
 fn managed_members() {
     let api = serving(&["notes"]);
@@ -264,7 +265,8 @@ fn persons() {
     assert_ne!(tag(&untouched), tag(&patched));
 }
 
-/// Members that persons do not have may have any value. The error of malformed JSON has its place.
+/// A patch may give any value to members that persons do not have. The error for malformed JSON has
+/// the line and the column.
 #[test]
 fn members_that_persons_do_not_have() {
     let api = Api::compatible();
@@ -308,9 +310,10 @@ fn members_that_persons_do_not_have() {
     }
 }
 
-/// Another client changes the document between the judgement and the swap, once.
+/// Another client changes the document once, after the preconditions are evaluated and before the
+/// swap.
 #[test]
-fn a_patch_is_applied_again_to_what_another_writer_left() {
+fn a_patch_is_applied_again_after_another_write() {
     for (if_match, status) in [("*", 200), ("first", 412)] {
         let store = Arc::new(MemoryStore::new());
         let mut policy = Policy::default();

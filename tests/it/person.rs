@@ -1,4 +1,4 @@
-//! The content rules, with their messages word for word.
+//! The rules for the content of a person, with their exact messages.
 
 use crate::support::api::{Api, message, text};
 
@@ -19,7 +19,7 @@ fn put(content: impl AsRef<[u8]>, expected: &str) {
     let api = Api::compatible();
     let tag = api.create("1", "Wim");
     let before = api.state();
-    // Without If-Match, too: the content is looked at before its absence is.
+    // The content is checked before a missing If-Match is reported.
     for fields in [&[("If-Match", &*tag)][..], &[]] {
         let response = api.ask_bytes("PUT /persons/1", fields, content.as_ref());
         assert_eq!(
@@ -33,7 +33,7 @@ fn put(content: impl AsRef<[u8]>, expected: &str) {
 const MISSING: &str = "Missing JSON data in request";
 
 #[test]
-fn content_that_says_nothing() {
+fn empty_values_are_missing_content() {
     for content in [
         "", "null", "{}", "[]", r#""""#, "0", "0.0", "-0", "false", " {} ",
     ] {
@@ -43,7 +43,7 @@ fn content_that_says_nothing() {
 }
 
 #[test]
-fn content_that_is_no_json() {
+fn content_must_be_json() {
     let deep = "[".repeat(100_000);
     for content in [
         "x",
@@ -71,7 +71,7 @@ fn content_that_is_no_json() {
 }
 
 #[test]
-fn malformed_json_is_told_with_its_place() {
+fn the_error_for_malformed_json_has_the_line_and_the_column() {
     let api = Api::compatible();
     let response = api.ask("POST /persons", &[], "{\"person_id\": }");
     assert_eq!(
@@ -91,7 +91,7 @@ fn malformed_json_is_told_with_its_place() {
 }
 
 #[test]
-fn content_that_is_no_object() {
+fn content_must_be_an_object() {
     for (content, found) in [
         ("[1]", "an array"),
         (r#""x""#, "a string"),
@@ -156,7 +156,7 @@ fn members() {
 }
 
 #[test]
-fn ids_that_no_url_could_name() {
+fn ids_that_a_url_cannot_have() {
     let with = |id: &str| serde_json::json!({"person_id": id, "person_name": "x"}).to_string();
     for id in ["\0", "a\nb", "\r\n", "\u{1b}[0m", "\u{7f}", "\u{85}"] {
         posted(with(id), "Person ID must not contain control characters");
@@ -220,7 +220,7 @@ fn every_id_that_is_accepted_can_be_fetched_at_its_location() {
         assert_eq!(fetched.status(), 200, "{location}");
         assert_eq!(fetched.content(), created.content());
         assert_eq!(fetched.field("ETag"), created.field("ETag"));
-        // A client that escapes more, or in lower case, means the same.
+        // A client may escape more characters, and may write the escapes in lower case.
         let escaped: String = id.bytes().map(|byte| format!("%{byte:02x}")).collect();
         assert_eq!(
             api.ask(&format!("GET /persons/{escaped}"), &[], "")
@@ -231,7 +231,7 @@ fn every_id_that_is_accepted_can_be_fetched_at_its_location() {
 }
 
 #[test]
-fn what_is_ignored() {
+fn the_query_the_content_type_and_other_members_are_ignored() {
     let api = Api::compatible();
     let content = r#"{"person_id": "1", "person_name": "Wim", "change_date": "x", "y": [1]}"#;
     let created = api.ask(

@@ -1,4 +1,5 @@
-//! The pgbouncer of `docs/postgresql.md` in front of the database: transactions share its connections.
+//! The `PostgreSQL` store behind pgbouncer, configured as in `docs/postgresql.md`: the connections
+//! of the stores share fewer connections to the database, each for one transaction at a time.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -21,16 +22,16 @@ struct Pooled {
 }
 
 impl Pooled {
-    /// In the server that tests share.
+    /// On the database server that tests share.
     fn new() -> Option<Self> {
         Self::on(Cluster::shared()?, "")
     }
 
-    /// With these lines more in the configuration.
+    /// On this database server, with these lines added to the configuration.
     fn on(cluster: &Cluster, lines: &str) -> Option<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let role = format!("pooled{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        // The schema of the same name is the first that is looked into.
+        // PostgreSQL looks for tables in the schema with the name of the role first.
         cluster.sql(&format!(
             "CREATE ROLE {role} LOGIN PASSWORD 'secret'; \
              CREATE SCHEMA {role} AUTHORIZATION {role}; \
@@ -38,8 +39,8 @@ impl Pooled {
              ALTER ROLE {role} SET idle_in_transaction_session_timeout = '5s'"
         ));
         let host = cluster.socket_directory();
-        let patience = Duration::from_secs(20);
-        let Some(pgbouncer) = Proxy::start("pgbouncer", patience, |address, directory| {
+        let timeout = Duration::from_secs(20);
+        let Some(pgbouncer) = Proxy::start("pgbouncer", timeout, |address, directory| {
             let path = directory.0.to_str().unwrap();
             let mut text = block("ini").to_owned();
             for (shown, here) in [
@@ -53,7 +54,7 @@ impl Pooled {
                 assert!(text.contains(shown), "{shown}");
                 text = text.replace(shown, &here);
             }
-            // Fewer than there are clients.
+            // Fewer connections than there are clients.
             text += &format!("default_pool_size = 3\n{lines}\n");
             let file = directory.0.join("pgbouncer.ini");
             fs::write(&file, text).unwrap();
@@ -99,7 +100,7 @@ mod pooled {
     suite!(Pooled::new());
 }
 
-/// Now and then the connections between pgbouncer and the database are lost.
+/// Every tenth round ends the connections between pgbouncer and the database.
 #[test]
 fn of_clients_of_three_servers_exactly_one_wins_through_pgbouncer() {
     let Some(cluster) = Cluster::start() else {

@@ -1,4 +1,4 @@
-//! The documents in `PostgreSQL`: what holds of it beyond what holds of every store.
+//! The `PostgreSQL` store: the tests that are not among those of every store.
 
 mod batches;
 mod migration;
@@ -22,24 +22,24 @@ fn open(url: &str) -> Result<PostgresStore, OpenError> {
     PostgresStore::open(url.parse().unwrap())
 }
 
-/// What went wrong, without the name of the store.
+/// The reason of an error, without the name of the store.
 #[track_caller]
-fn told(error: &StoreError) -> String {
-    let told = error.to_string();
-    let (_, reason) = told.split_once(" failed: ").expect(&told);
+fn reason_of(error: &StoreError) -> String {
+    let text = error.to_string();
+    let (_, reason) = text.split_once(" failed: ").expect(&text);
     reason.to_owned()
 }
 
 #[track_caller]
-fn swap_told(error: SwapError) -> String {
+fn reason_of_swap(error: SwapError) -> String {
     let SwapError::Store(error) = error else {
         panic!("{error}");
     };
-    told(&error)
+    reason_of(&error)
 }
 
 #[test]
-fn everything_is_there_when_it_is_opened_again() {
+fn a_store_that_is_opened_again_has_all_documents() {
     let Some(schema) = Schema::new() else { return };
     let store = schema.store();
     for id in ["1", "2", "3"] {
@@ -56,9 +56,9 @@ fn everything_is_there_when_it_is_opened_again() {
     assert_eq!(all(&*schema.store()), before);
 }
 
-/// Whoever comes first makes the tables, and the others find them whole.
+/// The first server creates the tables, and the others find them complete.
 #[test]
-fn several_servers_begin_with_one_database() {
+fn several_servers_open_an_empty_database() {
     for _ in 0..10 {
         let Some(schema) = Schema::new() else { return };
         let stores: Vec<_> = thread::scope(|scope| {
@@ -72,7 +72,7 @@ fn several_servers_begin_with_one_database() {
     }
 }
 
-/// A person that was written by a server whose clock is ahead is not overtaken by the others.
+/// Versions increase even if the clocks of the servers differ by years.
 #[test]
 fn clocks_of_servers_may_differ() {
     for tagged in [true, false] {
@@ -113,7 +113,8 @@ fn clocks_differ(stores: &[Arc<dyn Store>; 3], tagged: bool) {
     assert!(!last.is_dated());
 }
 
-/// It is decided by who begins, and all others are told.
+/// The first server decides whether lists have a tag. A server that is configured otherwise does
+/// not start.
 #[test]
 fn lists_have_a_tag_at_all_servers_or_at_none() {
     for tagged in [true, false] {
@@ -139,8 +140,8 @@ fn lists_have_a_tag_at_all_servers_or_at_none() {
     }
 }
 
-/// Where the list has no tag, writes of different persons do not wait for each other, and what is
-/// left of a person who was removed is its last change date.
+/// Without a tag of the list, writes to different persons do not wait for each other. The row of a
+/// removed person stays, with its last change date.
 #[test]
 fn without_a_tag_of_the_list() {
     let Some(schema) = Schema::new() else { return };
@@ -158,7 +159,7 @@ fn without_a_tag_of_the_list() {
         .unwrap();
     let late = store.swap(&Swap::remove(PERSONS, &id("2"), second), now());
     let reason = "canceling statement due to statement timeout";
-    assert_eq!(late.map_err(swap_told), Err(reason.to_owned()));
+    assert_eq!(late.map_err(reason_of_swap), Err(reason.to_owned()));
     drop(lock);
 
     let earlier = at("2016-11-23T12:00:00.000000");
@@ -193,10 +194,10 @@ fn without_a_tag_of_the_list() {
     assert_eq!(swap.unwrap_err().to_string(), reason);
 }
 
-/// Those who create a person and those who remove it meet at its row: of the ones who look at the
-/// same state exactly one goes on, and no version comes twice.
+/// In each round four writers create the same person, or remove it. The lock on its row lets
+/// exactly one of them succeed, and no version occurs twice.
 #[test]
-fn who_was_removed_is_created_once() {
+fn a_removed_person_is_created_again_only_once() {
     for tagged in [true, false] {
         let Some(schema) = Schema::new() else { return };
         let schema = schema.tagged(tagged);
@@ -225,8 +226,8 @@ fn who_was_removed_is_created_once() {
 }
 
 #[test]
-fn what_is_not_ours_is_refused_and_left_as_it_is() {
-    let ours = "SELECT table_name, column_name, data_type FROM information_schema.columns \
+fn tables_of_other_programs_are_refused_and_not_changed() {
+    let columns = "SELECT table_name, column_name, data_type FROM information_schema.columns \
         WHERE table_schema = current_schema() ORDER BY 1, ordinal_position";
     let old = "CREATE TABLE collection \
         (only_row boolean, change_date text, dated boolean, tagged boolean)";
@@ -293,16 +294,20 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
     ] {
         let Some(schema) = Schema::new() else { return };
         schema.sql(&sql);
-        let before = schema.rows(ours);
+        let before = schema.rows(columns);
         let url: PostgresUrl = schema.url.parse().unwrap();
         let error = PostgresStore::open(url.clone()).unwrap_err();
         let sentence = format!("cannot use the store {url}: {reason}");
         assert_eq!(error.to_string(), sentence);
-        assert_eq!(schema.rows(ours), before, "{reason}: it was touched");
+        assert_eq!(
+            schema.rows(columns),
+            before,
+            "{reason}: the tables have changed"
+        );
     }
 }
 
-/// psql shows what there is, and what it writes that is no document is told of.
+/// psql shows the documents. If psql writes an invalid document, reads fail with the reason.
 #[test]
 fn what_psql_reads_and_writes() {
     let Some(schema) = Schema::new() else { return };
@@ -335,13 +340,13 @@ fn what_psql_reads_and_writes() {
     );
     let refused = |change: &str, sentence: &str| {
         schema.sql(&format!("UPDATE document SET {change} WHERE id = '2'"));
-        let told_so = Err(sentence.to_owned());
+        let expected = Err(sentence.to_owned());
         assert_eq!(
-            store.get(PERSONS, &two).map_err(|it| told(&it)),
-            told_so.clone().map(|()| None)
+            store.get(PERSONS, &two).map_err(|it| reason_of(&it)),
+            expected.clone().map(|()| None)
         );
         let list = store.list(PERSONS, Portion::ALL);
-        assert_eq!(list.map_err(|it| told(&it)).map(|_| ()), told_so);
+        assert_eq!(list.map_err(|it| reason_of(&it)).map(|_| ()), expected);
         assert!(store.get(PERSONS, &id("1")).unwrap().is_some());
     };
     refused("content = 'Wim'", "the content of `2` is not a JSON object");
@@ -353,7 +358,7 @@ fn what_psql_reads_and_writes() {
     assert_eq!(all(&*store).records.len(), 1);
 }
 
-/// A text of the database holds all that a document can, and nothing has to be escaped.
+/// A text of the database may have all characters that a document may have.
 #[test]
 fn a_content_is_kept_as_it_is() {
     let Some(schema) = Schema::new() else { return };
@@ -372,7 +377,7 @@ fn a_content_is_kept_as_it_is() {
     assert_eq!(record.document, document);
 }
 
-/// Another program may hold the row of one collection, and the others are written to.
+/// While another program locks the row of one collection, the other collections can be written to.
 #[test]
 fn collections_do_not_wait_for_each_other() {
     let Some(schema) = Schema::new() else { return };
@@ -404,7 +409,8 @@ fn collections_do_not_wait_for_each_other() {
     });
 }
 
-/// A page costs no more in the middle of many documents, in a collection that is new.
+/// A page in the middle of many documents is read from the index, also before the database has
+/// statistics of the table.
 #[test]
 fn a_page_is_read_from_the_index() {
     let Some(cluster) = Cluster::start() else {
@@ -434,7 +440,7 @@ fn a_page_is_read_from_the_index() {
     assert_eq!(after("05", 1, 1), (1, "050000".to_owned()));
     assert_eq!(after("05", 0, 1), (0, String::new()));
     drop(store);
-    // The connections tell what they have read when they end.
+    // A connection reports how many rows it has read when it ends.
     let read = "SELECT seq_tup_read, idx_tup_fetch FROM pg_stat_user_tables \
         WHERE relname = 'document'";
     for _ in 0..200 {
@@ -450,7 +456,7 @@ fn a_page_is_read_from_the_index() {
     panic!("nothing was read");
 }
 
-/// That many documents, with ids of six digits.
+/// `count` documents, with ids of six digits.
 fn documents(count: usize) -> Vec<(Id, Document)> {
     let numbers = 0..count;
     numbers
@@ -458,7 +464,7 @@ fn documents(count: usize) -> Vec<(Id, Document)> {
         .collect()
 }
 
-/// A visit that has begun is not begun again, and may take longer than a write.
+/// A visit is not repeated if its connection is lost, and may take longer than a write.
 #[test]
 fn a_visit_shows_no_document_twice() {
     let Some(cluster) = Cluster::start() else {
@@ -488,14 +494,15 @@ fn a_visit_shows_no_document_twice() {
         ControlFlow::Continue(())
     });
     let reason = "terminating connection due to administrator command";
-    assert_eq!(lost.map_err(|it| told(&it)), Err(reason.to_owned()));
+    assert_eq!(lost.map_err(|it| reason_of(&it)), Err(reason.to_owned()));
     assert!(seen.is_sorted_by(|one, next| one < next) && (7..2500).contains(&seen.len()));
     assert_eq!(store.collections(), Ok(vec!["notes".to_owned()]));
 }
 
-/// Where lists have no tag, other writes do not wait for a fill, which finds what they leave.
+/// Without a tag of the list, a fill waits for a write that creates one of its documents, and then
+/// fails with a conflict.
 #[test]
-fn a_fill_meets_other_writes_without_a_tag_of_the_list() {
+fn a_fill_conflicts_with_a_write_without_a_tag_of_the_list() {
     let Some(schema) = Schema::new() else { return };
     let schema = schema.tagged(false);
     let store = schema.store();
@@ -531,7 +538,7 @@ fn a_fill_meets_other_writes_without_a_tag_of_the_list() {
 }
 
 #[test]
-fn somebody_else_keeps_the_lock() {
+fn a_swap_fails_if_another_program_keeps_the_lock() {
     let Some(schema) = Schema::new() else { return };
     let store = schema.store();
     let version = create(&*store, "1");
@@ -543,10 +550,10 @@ fn somebody_else_keeps_the_lock() {
     let (one, wim) = (id("1"), person("Wim"));
     let late = store.swap(&Swap::replace(PERSONS, &one, version, &wim), now());
     assert_eq!(
-        late.map_err(swap_told),
+        late.map_err(reason_of_swap),
         Err("canceling statement due to statement timeout".to_owned())
     );
-    assert_eq!(all(&*store), before, "reads go on");
+    assert_eq!(all(&*store), before, "reads are not blocked");
     lock.rollback().unwrap();
     assert!(
         store
@@ -555,9 +562,8 @@ fn somebody_else_keeps_the_lock() {
     );
 }
 
-/// Ends all connections of a store but the one that does it.
+/// Ends all connections to the database except its own.
 fn end_connections(schema: &Schema) {
-    // Who has set the timeout is a store.
     let mut shell = schema.shell();
     let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
         WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
@@ -566,7 +572,7 @@ fn end_connections(schema: &Schema) {
 }
 
 #[test]
-fn a_connection_that_was_lost_is_made_again() {
+fn a_lost_connection_is_replaced() {
     let Some(cluster) = Cluster::start() else {
         return;
     };
@@ -588,7 +594,8 @@ fn a_connection_that_was_lost_is_made_again() {
     }
 }
 
-/// A trigger that fails in some way, the first `times` times that it comes to that.
+/// Creates a trigger that runs the statement `how` for the first `times` updates of a document.
+/// `IMMEDIATE` is during the update, `DEFERRED` is during the commit.
 fn fail(schema: &Schema, times: usize, when: &str, how: &str) {
     schema.sql(&format!(
         "CREATE SEQUENCE fails;
@@ -601,9 +608,9 @@ fn fail(schema: &Schema, times: usize, when: &str, how: &str) {
     ));
 }
 
-/// As a database does that lets another transaction pass, in the middle or at the end.
+/// The database aborts the transaction in favour of another one, in the middle or at the end.
 #[test]
-fn what_was_overtaken_is_done_again() {
+fn an_aborted_transaction_is_repeated() {
     for when in ["IMMEDIATE", "DEFERRED"] {
         for code in ["40001", "40P01"] {
             let Some(schema) = Schema::new() else { return };
@@ -616,20 +623,20 @@ fn what_was_overtaken_is_done_again() {
             let version = store.swap(&swap, now()).unwrap();
             assert_eq!(store.get(PERSONS, &one).unwrap().unwrap().version, version);
             assert_eq!(schema.rows("SELECT last_value FROM fails"), "4");
-            // Not for ever.
+            // The number of repetitions is limited.
             schema.sql("ALTER SEQUENCE fails RESTART MINVALUE -1000 START -1000");
             let swap = store.swap(&Swap::replace(PERSONS, &one, version, &wim), now());
-            assert_eq!(swap.map_err(swap_told), Err("too slow".to_owned()));
+            assert_eq!(swap.map_err(reason_of_swap), Err("too slow".to_owned()));
             assert_eq!(schema.rows("SELECT last_value FROM fails"), "-990");
             assert_eq!(store.collection_version(PERSONS), Ok(Some(version)));
         }
     }
 }
 
-/// The connection is lost while the commit is under way, which is not tried a second time; before
-/// that it is.
+/// If the connection is lost during the commit, the write may have been performed and is not
+/// repeated. If the connection is lost before that, the write is repeated.
 #[test]
-fn what_was_not_confirmed_is_not_done_again() {
+fn a_write_whose_commit_was_not_confirmed_is_not_repeated() {
     for (when, tries) in [("IMMEDIATE", 2), ("DEFERRED", 1)] {
         let Some(schema) = Schema::new() else { return };
         let store = schema.store();
@@ -643,19 +650,20 @@ fn what_was_not_confirmed_is_not_done_again() {
         let (one, wim) = (id("1"), person("Wim"));
         let swap = store.swap(&Swap::replace(PERSONS, &one, version, &wim), now());
         if tries == 1 {
-            // The database says why, or is gone before that is read.
-            let told = swap_told(swap.unwrap_err());
-            let (why, when) = told.split_once(", ").expect(&told);
-            let whys = [
+            // The store may read the reason that the database sends, or the connection ends before
+            // that.
+            let text = reason_of_swap(swap.unwrap_err());
+            let (reason, when) = text.split_once(", ").expect(&text);
+            let reasons = [
                 "terminating connection due to administrator command",
                 "connection closed",
             ];
-            assert!(whys.contains(&why), "{told}");
+            assert!(reasons.contains(&reason), "{text}");
             assert_eq!(when, "while a write was being confirmed");
             assert_eq!(
                 store.collection_version(PERSONS),
                 Ok(Some(version)),
-                "the next read tells"
+                "the write was not performed"
             );
         } else {
             assert_eq!(store.collection_version(PERSONS), Ok(Some(swap.unwrap())));
@@ -666,7 +674,7 @@ fn what_was_not_confirmed_is_not_done_again() {
 }
 
 #[test]
-fn no_more_connections_are_made_than_there_may_be() {
+fn the_number_of_connections_is_limited() {
     let Some(cluster) = Cluster::start() else {
         return;
     };
@@ -694,9 +702,10 @@ fn no_more_connections_are_made_than_there_may_be() {
     assert_eq!(all(&*store).records.len(), 640);
 }
 
-/// While the database is gone everybody is told so at once, and when it is back all goes on.
+/// While the database is stopped, every call fails at once. After the database has started again,
+/// every call succeeds.
 #[test]
-fn a_database_that_goes_and_comes_back() {
+fn a_database_that_crashes_and_starts_again() {
     let Some(cluster) = Cluster::start() else {
         return;
     };
@@ -706,7 +715,7 @@ fn a_database_that_goes_and_comes_back() {
     let (one, wim) = (id("1"), person("Wim"));
     for _ in 0..3 {
         thread::scope(|scope| {
-            // So that there are several connections to lose.
+            // This opens several connections, which the crash ends.
             for _ in 0..8 {
                 scope.spawn(|| assert_eq!(store.collection_version(PERSONS), Ok(Some(version))));
             }
@@ -717,11 +726,13 @@ fn a_database_that_goes_and_comes_back() {
             let reason = "error connecting to server: No such file or directory (os error 2)";
             let reason = reason.to_owned();
             assert_eq!(
-                store.collection_version(PERSONS).map_err(|it| told(&it)),
+                store
+                    .collection_version(PERSONS)
+                    .map_err(|it| reason_of(&it)),
                 Err(reason.clone())
             );
             let swap = store.swap(&Swap::replace(PERSONS, &one, version, &wim), now());
-            assert_eq!(swap.map_err(swap_told), Err(reason));
+            assert_eq!(swap.map_err(reason_of_swap), Err(reason));
         }
         assert!(since.elapsed() < Duration::from_secs(2), "{since:?}");
         let error = open(&schema.url).unwrap_err().to_string();
@@ -798,7 +809,7 @@ fn urls() {
 }
 
 #[test]
-fn what_is_no_url() {
+fn invalid_urls_are_refused() {
     use ParsePostgresUrlError::{SslMode, SslRootCert, Url};
     for (url, error) in [
         ("", Url),
@@ -841,7 +852,7 @@ fn what_is_no_url() {
 }
 
 #[test]
-fn what_cannot_be_opened() {
+fn databases_that_cannot_be_opened() {
     let Some(cluster) = Cluster::shared() else {
         return;
     };
@@ -891,13 +902,13 @@ fn what_cannot_be_opened() {
         "ann@[::1]:1,127.0.0.1:2/persons",
         "error connecting to server: Connection refused (os error 111)",
     );
-    // No resolver is asked for it.
+    // The name is invalid, so no resolver is asked.
     refused(
         "postgres://ann:secret@db..example/persons",
         "ann@db..example:5432/persons",
         "error connecting to server: failed to lookup address information: Name or service not known",
     );
-    // With tables that are there already, no right to create any is needed.
+    // If the tables exist, the role needs no right to create tables.
     let store: Arc<dyn Store> = schema.store();
     create(&*store, "1");
     schema.sql(

@@ -26,7 +26,7 @@ fn minimal_leaves_the_content_out() {
         assert_eq!(replaced.field("Content-Length"), None);
         assert_eq!(replaced.field("Preference-Applied"), Some("return=minimal"));
         let fetched = api.ask("GET /persons/1", &[], "");
-        assert_eq!(tag(&fetched), tag(&replaced), "the tag to go on with");
+        assert_eq!(tag(&fetched), tag(&replaced), "the tag for the next write");
         assert!(text(&fetched).contains("Tim"));
 
         let created = api.ask("PUT /persons/2", &[MINIMAL, ("If-None-Match", "*")], TIM);
@@ -69,7 +69,6 @@ fn representation_is_enclosed_in_a_412() {
             );
             assert_eq!(failed.field("Cache-Control"), Some("no-store"));
             assert_eq!(api.state(), before, "nothing has changed");
-            // One round trip later the write is done.
         }
         let failed = api.ask(
             "PUT /persons/a%20b",
@@ -111,7 +110,7 @@ fn representation_is_enclosed_in_a_412() {
         );
         assert!(message(&absent).starts_with("Data already changed"));
     }
-    // A missing If-Match is a 412 in the compatible profile alone.
+    // Only in the compatible profile a missing If-Match gets 412.
     let api = Api::compatible();
     api.create("1", "Wim");
     let failed = api.ask("PUT /persons/1", &[REPRESENTATION], TIM);
@@ -129,7 +128,7 @@ fn representation_is_enclosed_in_a_412() {
 }
 
 #[test]
-fn representation_is_what_a_write_answers_anyway() {
+fn a_write_responds_with_the_representation_anyway() {
     let api = Api::compatible();
     let content = r#"{"person_id": "1", "person_name": "Wim"}"#;
     let created = api.ask("POST /persons", &[REPRESENTATION], content);
@@ -141,7 +140,7 @@ fn representation_is_what_a_write_answers_anyway() {
 }
 
 #[test]
-fn rfc7240_2_how_preferences_are_written() {
+fn rfc7240_2_the_syntax_of_preferences() {
     let api = Api::compatible();
     for (number, (lines, applied)) in [
         (&["return=minimal"][..], Some("return=minimal")),

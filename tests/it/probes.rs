@@ -1,26 +1,27 @@
-//! Messages on the wire, right and wrong, and what RFC 9110 and RFC 9112 say of each.
+//! Valid and invalid messages, and the responses that RFC 9110 and RFC 9112 allow.
 //!
-//! The tables below `probes/` say nothing of this server, but for their departures. A probe is
+//! The tables in `probes/` hold for any server, except for the departures. A probe is
 //!
 //! ```text
-//! NAME: LEVEL ANSWERS THEN
+//! NAME: LEVEL RESPONSES THEN
 //! > BYTES
-//! ! DOOR: ANSWER THEN: REASON
+//! ! DOOR: RESPONSES THEN: REASON
 //! ```
 //!
-//! - LEVEL is `must`, if the RFC says so, or if two readers could end the message at two places
-//!   otherwise; `should`; or `may`, where every reasonable response is right.
-//! - ANSWERS are the statuses that are right, with `/` between them; `refuse` is any status from 400
-//!   on, and the end of the connection without a response. `200,404` are the responses to two requests.
-//! - THEN is what becomes of the connection: it `stays`, it `ends`, or `either`. Another request
-//!   follows the bytes at once, and is performed if the connection stays.
+//! - LEVEL is `must`, if the RFC says so, or if two parsers could otherwise disagree about the end
+//!   of the message; `should`; or `may`, if every reasonable response is right.
+//! - RESPONSES are the statuses that are right, with `/` between them; `refuse` is any status from
+//!   400 on, and the end of the connection without a response. `200,404` are the responses to two
+//!   requests.
+//! - THEN says whether the connection `stays` open, `ends`, or may do `either`. Another request
+//!   follows the bytes at once, and is performed if the connection stays open.
 //! - In BYTES `\r`, `\n`, `\t`, `\0`, `\xHH` and `\\` are escapes. `<end>` means that no request
 //!   follows; `<90 x>` is 90 times x; `<get>`, `<put>`, `<chunked>`, `<tim>` and `<tag>` are below.
-//! - A departure is what a door answers instead, and why. One that no longer occurs must go. `open`
-//!   is a connection that is neither served nor ended.
+//! - A departure is the different behaviour of one door, and the reason. The test fails if a
+//!   departure no longer occurs. `open` is a connection that is neither served nor ended.
 //!
-//! After its bytes a client says that it sends no more. So a server ends every connection, and no
-//! probe waits for a timeout.
+//! After the bytes the client shuts down its half of the connection. So the server ends every
+//! connection, and no probe waits for a timeout.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -44,7 +45,7 @@ const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n";
 const PUT: &str = "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\n";
 const TIM: &str = r#"{"person_name": "Tim"}"#;
 
-/// How many probes are made at once. Most of their time they wait for their server to stop.
+/// How many probes run at once. Most of the time each waits for its server to stop.
 const THREADS: usize = 32;
 
 #[derive(Debug)]
@@ -55,7 +56,7 @@ struct Probe {
     responses: Vec<Vec<&'static str>>,
     then: &'static str,
     bytes: &'static str,
-    /// What the door under test answers instead.
+    /// The different behaviour of the door under test.
     departure: Option<&'static str>,
 }
 
@@ -96,7 +97,7 @@ fn probes() -> Vec<Probe> {
 }
 
 impl Probe {
-    /// What is sent, and whether another request follows.
+    /// The bytes to send, and whether another request follows.
     fn message(&self, tag: &str) -> (Vec<u8>, bool) {
         let mut text = self.bytes.replace("<chunked>", CHUNKED);
         for (name, meaning) in [("get", GET), ("put", PUT), ("tim", TIM), ("tag", tag)] {
@@ -118,7 +119,7 @@ impl Probe {
         (message, is_followed)
     }
 
-    /// Whether this response is one of the right ones.
+    /// Whether the responses, and the end of the connection, are right.
     fn is_met(&self, seen: &Seen) -> bool {
         let is_right = |(right, status): (&Vec<&str>, &String)| {
             let is_refusal = status == "nothing" || **status >= *"400" && status.len() == 3;
@@ -155,12 +156,13 @@ fn unescaped(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// What a door answered.
+/// What the client received.
 struct Seen {
-    /// The statuses to as many requests as the probe has, or `nothing`.
+    /// The statuses of the responses, one for each request of the probe. `nothing` if there is no
+    /// response.
     responses: Vec<String>,
     then: &'static str,
-    /// Whether nothing but refusals came beside that, and all of it was well-formed.
+    /// Whether all responses are well-formed, and all further responses are refusals.
     is_sound: bool,
 }
 
@@ -171,13 +173,13 @@ impl std::fmt::Display for Seen {
     }
 }
 
-/// One response, by its fields and its length.
+/// One of the responses that were received.
 struct Part {
     status: String,
     is_sound: bool,
 }
 
-/// Splits what came into its answers, by RFC 9112 section 6.3.
+/// Splits the received bytes into responses, by RFC 9112 section 6.3.
 fn parts(mut bytes: &[u8], is_head: bool, is_http_1_0: bool) -> Vec<Part> {
     let mut parts = Vec::new();
     while !bytes.is_empty() {
@@ -215,7 +217,7 @@ fn parts(mut bytes: &[u8], is_head: bool, is_http_1_0: bool) -> Vec<Part> {
     parts
 }
 
-/// A probe on its way, at a server of its own.
+/// A probe that was sent, to a server of its own.
 struct Sent<'a> {
     probe: &'a Probe,
     serving: Serving,
@@ -250,14 +252,15 @@ impl<'a> Sent<'a> {
         }
     }
 
-    /// A new connection. From the same address as the probe it might be taken for that one.
+    /// A new connection, from another address than that of the probe: the server might confuse two
+    /// connections from one address.
     fn observer(&self) -> Client {
         let clients = std::iter::repeat_with(|| self.serving.client());
         let mut others = clients.filter(|client| client.local_addr() != self.address);
         others.next().unwrap()
     }
 
-    /// What the door has answered, and the state that this leaves.
+    /// Evaluates the received bytes and the state of the server after them.
     fn see(&self, (received, has_ended): (Vec<u8>, bool)) -> Seen {
         let is_head = self.probe.bytes.starts_with("HEAD ");
         let parts = parts(&received, is_head, self.is_http_1_0);
@@ -267,7 +270,7 @@ impl<'a> Sent<'a> {
         let count = self.probe.responses.len();
         let mut statuses = parts.iter().map(|part| part.status.clone());
         let mut responses: Vec<_> = statuses.by_ref().take(count).collect();
-        // An interim response is seen where there must be none.
+        // An interim response must not be there, so it is shown together with the final one.
         if responses
             .first()
             .is_some_and(|first| first.starts_with('1'))
@@ -302,8 +305,7 @@ impl<'a> Sent<'a> {
     }
 }
 
-/// Makes the probe, and says what the door answered; the probe itself if its connection is not
-/// expected to end.
+/// Runs the probe. Returns the probe that was sent if its connection is expected to stay `open`.
 fn run(probe: &Probe) -> Result<Seen, Box<Sent<'_>>> {
     let mut sent = Box::new(Sent::new(probe));
     if probe.departure.is_some_and(|it| it.ends_with("open")) {
@@ -332,7 +334,7 @@ fn http_1_1_probes_are_answered_as_listed() {
     let (mut met, mut met_musts, mut musts) = (0, 0, 0);
     for (probe, seen) in seen.into_inner().unwrap() {
         let seen = seen.unwrap_or_else(|mut sent| {
-            // All others have been answered meanwhile.
+            // All other probes have their responses, so this one has had time enough.
             let received = sent.client.received();
             sent.see(received)
         });

@@ -1,4 +1,4 @@
-//! Writers who really write at once.
+//! Writers that write at the same time.
 
 use std::sync::{Barrier, Mutex};
 use std::thread;
@@ -11,7 +11,7 @@ use crate::support::serving::Serving;
 
 pub const WRITERS: usize = 16;
 
-/// Lets every writer loose at the same moment.
+/// Calls `write` on a thread for each writer, on all of them at the same moment.
 pub fn race<A: Send>(write: impl Fn(usize) -> A + Sync) -> Vec<A> {
     let barrier = Barrier::new(WRITERS);
     thread::scope(|scope| {
@@ -47,11 +47,7 @@ fn s13_2_2_of_writers_with_one_tag_exactly_one_wins() {
         assert_eq!(text(&fetched), text(won[0]), "the state is the winner's");
         for loser in lost {
             assert_eq!(loser.status(), 412);
-            assert_eq!(
-                tag(loser),
-                tag(won[0]),
-                "the loser is told the winner's tag"
-            );
+            assert_eq!(tag(loser), tag(won[0]), "the loser gets the winner's tag");
         }
         current = tag(won[0]);
     }
@@ -68,9 +64,9 @@ fn s13_1_2_of_creators_exactly_one_creates() {
     }
 }
 
-/// A POST that wants the list unchanged does not get through beside another one.
+/// Of several POSTs with the tag of the list in If-Match, exactly one succeeds.
 #[test]
-fn s13_1_1_the_collection_is_guarded_too() {
+fn s13_1_1_of_creators_with_one_tag_of_the_list_exactly_one_creates() {
     let api = Api::compatible();
     for round in 0..100 {
         let current = api.state().0;
@@ -82,7 +78,7 @@ fn s13_1_1_the_collection_is_guarded_too() {
     }
 }
 
-/// One has created, and all the others were told that they are late.
+/// Panics unless one response is 201 and all others are 412.
 #[track_caller]
 fn exactly_one_creates(responses: &[Response]) {
     let count = |status| {
@@ -123,7 +119,8 @@ fn s13_2_2_of_clients_with_one_tag_exactly_one_wins() {
     }
 }
 
-/// Everybody adds to a number by reading it, writing it and, when told so, trying again.
+/// Each writer increments a number: it reads the number, writes the next one, and starts again if
+/// the response is 412.
 #[test]
 fn no_update_is_lost() {
     let api = Api::compatible();

@@ -17,7 +17,7 @@ const PAGES: [&str; 4] = [
     include_str!("../../docs/operation.md"),
 ];
 
-/// A command and the lines that it is shown to print.
+/// A command, and its output in the transcript.
 struct Step<'a> {
     command: &'a str,
     printed: Vec<&'a str>,
@@ -92,8 +92,9 @@ fn curl(program: &Program, command: &str) -> Vec<String> {
     client.print()
 }
 
-/// Holds shown lines against printed ones. `...` stands for any lines; tags and dates are others
-/// on every run, but the same shown ones are the same printed ones.
+/// Compares the shown lines with the printed ones. `...` stands for any lines. Tags and dates
+/// differ on every run, but where the page shows one value twice, the same value must be printed
+/// twice.
 fn compare(shown: &[&str], printed: &[String], known: &mut HashMap<String, String>) {
     let mut printed = printed.iter();
     let mut skip = false;
@@ -143,7 +144,7 @@ fn same(shown: &str, printed: &str, known: &mut HashMap<String, String>) -> bool
 #[test]
 fn the_transcripts_are_true() {
     let pages = PAGES.concat();
-    // As `make run` starts it, with the same flags.
+    // With the flags that the transcript gives to `make run`.
     let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
     let flags = [
         "--listen",
@@ -187,13 +188,13 @@ fn the_transcripts_are_true() {
     assert_eq!(
         distinct.len(),
         known.len(),
-        "different shown ones are different printed ones"
+        "different values on the pages are different in the output"
     );
 }
 
 /// The two scripts that print a note whenever it changes.
 #[test]
-#[expect(clippy::print_stderr, reason = "what is skipped has to be known")]
+#[expect(clippy::print_stderr, reason = "the output names what is skipped")]
 fn the_scripts_print_each_change() {
     let page = include_str!("../../docs/waiting.md");
     let directory = Directory::new("scripts");
@@ -254,9 +255,9 @@ fn the_flags_are_those_of_the_program() {
     assert!(page.contains(&table), "the table should be:\n{table}");
 }
 
-/// Links between the pages lead to files and headings that there are.
+/// Links between the pages lead to files and headings that exist.
 #[test]
-fn links_lead_somewhere() {
+fn links_lead_to_files_and_headings_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = fs::read_dir(root.join("docs")).unwrap();
     let docs = docs.map(|entry| entry.unwrap().path());

@@ -1,4 +1,4 @@
-//! What each target answers, rule by rule.
+//! The responses of each target, rule by rule.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -180,12 +180,12 @@ fn s9_3_4_put_replaces() {
         (status(&created), created.field("Location")),
         (201, Some("/persons/2"))
     );
-    // Only `*` asks to create.
+    // Only `If-None-Match: *` creates a person.
     for tags in ["\"x\"", "", "x y"] {
         let missing = api.ask("PUT /persons/3", &[("If-None-Match", tags)], content);
         assert_eq!(status(&missing), 404);
     }
-    // An id that no person can have is not created, and not found otherwise.
+    // A person with an invalid id cannot be created, and is not found.
     let created = api.ask("PUT /persons/%00", &[("If-None-Match", "*")], content);
     assert_eq!(status(&created), 400);
     assert_eq!(
@@ -197,9 +197,9 @@ fn s9_3_4_put_replaces() {
     }
 }
 
-/// A cache may keep what a write made, and must ask about it each time, as with GET.
+/// A cache may store the response to a write, and must revalidate it before each use, as with GET.
 #[test]
-fn s9111_5_2_2_4_answers_to_writes_are_asked_about() {
+fn s9111_5_2_2_4_responses_to_writes_must_be_revalidated() {
     for api in [Api::compatible(), Api::strict()] {
         let create = r#"{"person_id": "1", "person_name": "Wim"}"#;
         let other = r#"{"person_id": "2", "person_name": "Wim"}"#;
@@ -233,7 +233,7 @@ fn s9_3_5_delete() {
         status(&api.ask("DELETE /persons/1", &[("If-Match", &tag)], "")),
         404
     );
-    // Created again with the same content, it is another version.
+    // A person that is created again has a new version, even with the same content.
     assert_ne!(api.create("1", "Wim"), tag);
     let before = api.state();
     let late = api.ask(
@@ -299,7 +299,7 @@ fn s15_6_2_methods_that_are_not_known() {
     }
 }
 
-/// The methods of the IANA HTTP Method Registry that no target has.
+/// The methods of the IANA HTTP Method Registry that no target supports.
 const REGISTERED: [&str; 33] = [
     "ACL",
     "BASELINE-CONTROL",
@@ -355,8 +355,12 @@ fn s15_5_6_registered_methods_are_not_allowed() {
         ] {
             let line = format!("{method} {target}");
             let response = serving.ask(&line, "If-Match: \"old\"\r\n", "");
-            let told = format!("This resource does not allow that method; it allows {allow}");
-            assert_eq!((response.status, response.message()), (405, told), "{line}");
+            let sentence = format!("This resource does not allow that method; it allows {allow}");
+            assert_eq!(
+                (response.status, response.message()),
+                (405, sentence),
+                "{line}"
+            );
             assert_eq!(response.field("Allow"), Some(allow), "{line}");
         }
         let line = format!("{method} /nothing");
@@ -460,7 +464,7 @@ fn the_service_document() {
     let strict = Api::strict().ask("GET /", &[], "");
     let strict: serde_json::Value = serde_json::from_slice(strict.content()).unwrap();
     assert_eq!(strict, expected);
-    // What clients of the older service look for.
+    // Clients of the older service compare this text.
     expected["foo"] = "bar".into();
     assert_eq!(value, expected);
     let tag = tag(&document);
@@ -473,7 +477,7 @@ fn the_service_document() {
         status(&api.ask("GET /", &[("If-None-Match", "*")], "")),
         304
     );
-    // It has no modification date to compare with.
+    // The service document has no modification date.
     let since = [("If-Modified-Since", "Mon, 23 Nov 2026 12:00:00 GMT")];
     assert_eq!(status(&api.ask("GET /", &since, "")), 200);
 }
@@ -487,7 +491,7 @@ fn s15_4_5_not_modified() {
         let weak = format!("W/{}", tag(&full));
         let unmodified = api.ask(&format!("GET {target}"), &[("If-None-Match", &weak)], "");
         assert_eq!((status(&unmodified), unmodified.content()), (304, &b""[..]));
-        // As the 200 has them; the tag is the server's own; no length, no type.
+        // The 304 has the fields of the 200, except for the length and the type.
         assert_eq!(
             names(&unmodified),
             ["Cache-Control", "ETag", "Last-Modified"]
@@ -529,9 +533,9 @@ fn s15_5_13_precondition_failed() {
     );
 }
 
-/// The older service had one sentence for both, and its clients compare it.
+/// The message is the same for both, because clients of the older service compare it.
 #[test]
-fn rfc6585_a_missing_if_match_is_told_from_a_false_one() {
+fn rfc6585_the_detail_distinguishes_a_missing_if_match_from_a_false_one() {
     let api = Api::compatible();
     let current = api.create("1", "Wim");
     for (line, fields) in [
@@ -557,39 +561,39 @@ fn rfc6585_a_missing_if_match_is_told_from_a_false_one() {
 
 /// A proxy that compresses a response makes its tag weak, and If-Match is never true for a weak tag.
 #[test]
-fn s13_1_1_a_weak_tag_is_told_why() {
+fn s13_1_1_the_detail_for_a_weak_tag_has_the_reason() {
     let why = "If-Match compares strongly, so a weak tag (W/) never matches; \
                a proxy that compresses a response makes its tag weak, until its compression is \
                switched off for this server (in nginx: gzip off)";
     let strict = format!("{CHANGED}: {why}");
-    for (api, told) in [(Api::compatible(), CHANGED), (Api::strict(), &strict)] {
+    for (api, sentence) in [(Api::compatible(), CHANGED), (Api::strict(), &strict)] {
         let current = api.create("1", "Wim");
         let before = api.state();
         let detail = |response: &Response| {
             let value: serde_json::Value = serde_json::from_slice(response.content()).unwrap();
             value["detail"].as_str().map(str::to_owned)
         };
-        let is_strict = told != CHANGED;
+        let is_strict = sentence != CHANGED;
         let weak = format!("W/{current}");
         for tags in [&*weak, &format!("\"old\", {weak}"), &format!("{weak}, x y")] {
             for line in ["PUT /persons/1", "DELETE /persons/1", "GET /persons/1"] {
                 let failed = api.ask(line, &[("If-Match", tags)], "{}");
                 assert_eq!((status(&failed), tag(&failed)), (412, current.clone()));
-                assert_eq!(message(&failed), told);
+                assert_eq!(message(&failed), sentence);
                 let expected = if is_strict { &strict } else { why };
                 assert_eq!(detail(&failed).as_deref(), Some(expected));
             }
         }
         let collection = format!("W/{}", before.0);
         let failed = api.ask("POST /persons", &[("If-Match", &collection)], "{}");
-        assert_eq!((status(&failed), &*message(&failed)), (412, told));
-        // Another tag, weak or not, has simply changed.
+        assert_eq!((status(&failed), &*message(&failed)), (412, sentence));
+        // For another tag, weak or not, the detail does not mention weak tags.
         for tags in ["W/\"old\"", "\"old\"", "W/\"\""] {
             let failed = api.ask("PUT /persons/1", &[("If-Match", tags)], "{}");
             let expected = is_strict.then(|| format!("{CHANGED}: If-Match is false"));
             assert_eq!((status(&failed), detail(&failed)), (412, expected));
         }
-        // So has a tag in another field.
+        // The same is true of a weak tag in another field.
         let fields = [("If-Match", &*current), ("If-None-Match", &weak)];
         let failed = api.ask("PUT /persons/1", &fields, "{}");
         let expected = is_strict.then(|| format!("{CHANGED}: If-None-Match is false"));
@@ -609,7 +613,7 @@ fn a_write_without_if_match() {
     let date = ("If-Unmodified-Since", "Mon, 23 Nov 2026 12:00:00 GMT");
     let other = ("If-None-Match", "\"other\"");
     let missing = "If-Match is missing: get the resource, then repeat the request with its ETag";
-    for (api, expected, told) in [
+    for (api, expected, sentence) in [
         (Api::compatible(), 412, CHANGED),
         (Api::strict(), 428, missing),
     ] {
@@ -619,7 +623,10 @@ fn a_write_without_if_match() {
             // A date has a resolution of one second, so it does not replace a tag.
             for fields in [&[][..], &[date], &[other], &[date, other]] {
                 let refused = api.ask(line, fields, content);
-                assert_eq!((status(&refused), &*message(&refused)), (expected, told));
+                assert_eq!(
+                    (status(&refused), &*message(&refused)),
+                    (expected, sentence)
+                );
                 assert_eq!(refused.field("Cache-Control"), Some("no-store"));
                 assert_eq!(tag(&refused), current);
             }
@@ -637,7 +644,7 @@ fn a_write_without_if_match() {
 }
 
 #[test]
-fn bare_tags_are_understood_by_the_compatible_profile_alone() {
+fn only_the_compatible_profile_accepts_bare_tags() {
     for (api, expected) in [(Api::compatible(), 200), (Api::strict(), 400)] {
         let tag = api.create("1", "Wim");
         let bare = tag.trim_matches('"');
@@ -665,7 +672,7 @@ fn malformed_if_none_match() {
             ("PUT /persons/1", 400),
             ("DELETE /persons/1", 400),
             ("POST /persons", 400),
-            // What would not have been performed anyway says so first.
+            // A missing person is reported before a malformed field.
             ("PUT /persons/2", 404),
         ] {
             let before = api.state();
@@ -682,7 +689,7 @@ fn malformed_if_none_match() {
     }
 }
 
-/// One member that cannot be read makes a write fail. A read uses the others.
+/// A write fails because of one malformed member. A read uses the other members.
 #[test]
 fn one_malformed_member_of_if_none_match() {
     let api = Api::strict();
@@ -690,7 +697,7 @@ fn one_malformed_member_of_if_none_match() {
     let before = api.state();
     let bare = tag.trim_matches('"');
     let first = bare.chars().next().unwrap();
-    let told =
+    let sentence =
         format!("If-None-Match is malformed: expected a quoted tag at byte 0, found '{first}'");
     let good_and_bad = format!("\"zzz\", {bare}");
     let current_and_bad = format!("x, {tag}, \"zzz\"");
@@ -701,7 +708,7 @@ fn one_malformed_member_of_if_none_match() {
             let response = api.ask(line, &fields, content);
             assert_eq!((status(&response), api.state()), (400, before.clone()));
             if read == 200 {
-                assert_eq!(message(&response), told);
+                assert_eq!(message(&response), sentence);
             }
         }
         for line in ["GET /persons/1", "HEAD /persons/1"] {
@@ -712,10 +719,10 @@ fn one_malformed_member_of_if_none_match() {
     }
 }
 
-/// Section 14.5 of RFC 9110: a server that does not support partial PUT answers 400.
+/// Section 14.5 of RFC 9110: a server that does not support partial PUT responds with 400.
 #[test]
 fn s14_5_put_with_content_range() {
-    let told =
+    let sentence =
         "A partial PUT is not supported: send the whole representation without Content-Range";
     for api in [Api::compatible(), Api::strict()] {
         let tag = api.create("1", "Wim");
@@ -731,12 +738,13 @@ fn s14_5_put_with_content_range() {
         ] {
             for target in ["/persons/1", "/persons/2"] {
                 let response = api.ask(&format!("PUT {target}"), fields, content);
-                assert_eq!((status(&response), &*message(&response)), (400, told));
+                assert_eq!((status(&response), &*message(&response)), (400, sentence));
                 assert_eq!(response.field("Cache-Control"), Some("no-store"));
                 assert_eq!(api.state(), before);
             }
         }
-        // The field is ignored with another method. Another target is refused before it is read.
+        // Other methods ignore the field. A PUT to another target is refused before the field is
+        // read.
         for (line, expected) in [
             ("GET /persons/1", 200),
             ("POST /persons", 201),
@@ -764,7 +772,7 @@ fn too_many_tags() {
             "If-Match lists more than 256 entity tags"
         );
     }
-    // What would not have been performed anyway says so first.
+    // A missing person is reported before too many tags.
     for line in [
         "GET /persons/2",
         "PUT /persons/2",
@@ -792,7 +800,7 @@ fn s13_1_the_collection_has_a_version() {
     api.ask("DELETE /persons/1", &[("If-Match", "*")], "");
     tags.push(api.state().0);
     for (index, tag) in tags.iter().enumerate() {
-        assert!(!tags[..index].contains(tag), "a tag came back");
+        assert!(!tags[..index].contains(tag), "a tag occurs twice");
         let expected = if index + 1 == tags.len() { 304 } else { 200 };
         let response = api.ask("GET /persons?limit=1", &[("If-None-Match", tag)], "");
         assert_eq!(status(&response), expected);
@@ -839,7 +847,7 @@ impl Store for Untagged {
     }
 }
 
-/// It is there, so `*` matches it, and no tag and no date does.
+/// The collection exists, so `*` matches it. Tags and dates do not match it.
 #[test]
 fn s13_1_a_collection_without_a_version() {
     let serving = Serving::with(Untagged(MemoryStore::new()), options());
@@ -882,7 +890,7 @@ fn s13_1_a_collection_without_a_version() {
     );
 }
 
-/// The clock is all there is to make ids of; those that are taken are passed over.
+/// The server makes ids of the clock only, and skips the ids that exist.
 #[test]
 fn s9_3_3_ids_are_made_without_a_version_of_the_collection() {
     let mut api = crate::documents::serving(&["notes"]);
@@ -916,12 +924,13 @@ fn s9_3_3_ids_are_made_without_a_version_of_the_collection() {
     }
     let notes = store.list("notes", Portion::ALL).unwrap().records;
     let places = notes.iter().map(|record| format!("/notes/{}", record.id));
-    assert!(places.eq(made), "none is in the place of another");
+    assert!(places.eq(made), "each note has an id of its own");
 }
 
-/// A server that was started again has an empty list, too, whose date is not known.
+/// An empty list may be that of a server that was started again, so the date of its last change is
+/// unknown.
 #[test]
-fn s13_1_3_what_never_changed_has_no_date() {
+fn s13_1_3_a_list_that_never_changed_has_no_date() {
     let api = Api::compatible();
     let list = api.ask("GET /persons", &[], "");
     assert_eq!(list.field("Last-Modified"), None);
@@ -936,7 +945,7 @@ fn s13_1_3_what_never_changed_has_no_date() {
 }
 
 #[test]
-fn a_clock_set_back_makes_no_response_wrong() {
+fn responses_are_right_after_the_clock_was_set_back() {
     let mut api = Api::compatible();
     let first = api.create("1", "Wim");
     api.set_clock("2016-11-23T12:00:00.000000");
@@ -963,8 +972,8 @@ fn a_clock_set_back_makes_no_response_wrong() {
     );
 }
 
-/// What a client saw before the clock was set back and forth shares its second with what was
-/// written meanwhile. No date may pass for having seen that.
+/// The clock is set back and forth, so that a later version may have the second of a version that a
+/// client has seen. The date of the older version must not match the later one.
 #[test]
 fn s13_1_3_a_clock_set_back_and_forth_gives_no_wrong_304() {
     let mut api = Api::compatible();
@@ -1022,7 +1031,7 @@ fn problem_details() {
     }
 }
 
-/// What a request for a person must be answered with, by the naive evaluation.
+/// The status of the response to a request for a person, by the naive evaluation.
 fn expected(
     method: Method,
     exists: bool,
@@ -1074,7 +1083,7 @@ fn expected(
 /// Monday, 23 November 2026, 11:00, an hour before the oracle's noon.
 const MODIFIED: i64 = oracle::NOON - 3600;
 
-/// The whole space once more, this time with a store and statuses.
+/// The whole space of preconditions, with a store and with statuses.
 #[test]
 fn s13_2_the_whole_space_on_a_person() {
     let mut changed = 0;
@@ -1135,7 +1144,7 @@ fn s13_2_the_whole_space_on_a_person() {
         }
     }
     assert!(changed > 1000, "writes were performed, too: {changed}");
-    // The oracle's noon and this test's are one.
+    // The oracle and this test use the same noon.
     assert_eq!(
         HttpDate::from(oracle::at(oracle::NOON)).to_string(),
         "Mon, 23 Nov 2026 12:00:00 GMT"

@@ -25,18 +25,18 @@ const LENGTH: &str = "Idempotency-Key must have 1 to 255 characters";
 
 const REPEATED: &str = "Idempotency-Key must be sent in one field line";
 
-/// A write, and what it gets: without a key its repetition gets another status.
+/// A write, the status of its response, and the statuses of a repetition without a key.
 struct Write {
     line: &'static str,
     /// `$1` is the tag of the document 1, and `$c` that of the collection.
     fields: Vec<(&'static str, String)>,
     content: &'static str,
     first: u16,
-    /// What a repetition without a key gets, in the compatible profile and in the strict one.
+    /// The status of a repetition without a key, in the compatible profile and in the strict one.
     again: [u16; 2],
 }
 
-/// Every kind of write to a collection, in which there is the document 1.
+/// Every kind of write to a collection that has the document 1.
 fn writes(api: &Api, collection: &str) -> Vec<Write> {
     let one = tag(&api.ask(&format!("GET /{collection}/1"), &[], ""));
     let all = tag(&api.ask(&format!("GET /{collection}"), &[], ""));
@@ -72,7 +72,7 @@ fn writes(api: &Api, collection: &str) -> Vec<Write> {
         write(delete, &[if_match], "", 204, [404, 404]),
     ];
     if !is_persons {
-        // Without a key it is created twice.
+        // Without a key the repetition creates a second document.
         writes.push(write(post, &[], state, 201, [201, 201]));
     }
     writes
@@ -90,7 +90,7 @@ impl Write {
     }
 }
 
-/// A api with one document in each of the two collections.
+/// An API of each profile, with one document in each of two collections.
 fn apis() -> [Api; 2] {
     [serving, strict].map(|serving| {
         let api = serving(&["persons", "notes"]);
@@ -101,7 +101,7 @@ fn apis() -> [Api; 2] {
     })
 }
 
-/// Calls `check` with every kind of write, each at a new api.
+/// Calls `check` with every kind of write, each with a new API.
 fn each(check: impl Fn(&Api, &Write, &str)) {
     for profile in 0..2 {
         for collection in ["persons", "notes"] {
@@ -142,9 +142,9 @@ fn without_a_key_a_repetition_is_a_new_request() {
     });
 }
 
-/// Not how the first try preferred it.
+/// The Prefer field of the first try does not matter.
 #[test]
-fn the_repetition_is_answered_as_it_prefers() {
+fn the_response_to_a_repetition_follows_its_own_prefer_field() {
     each(|api, write, _| {
         let first = write.ask(api, &[KEY]);
         let minimal = write.ask(api, &[KEY, ("Prefer", "return=minimal")]);
@@ -171,7 +171,7 @@ fn a_key_is_not_sent_with_another_request() {
             assert_eq!(response.field("Content-Type"), Some(content_type));
             assert_eq!(state(api, collection), after);
         };
-        // Other content: another document, what is no document, and another white space.
+        // Other content: another document, other white space, and malformed JSON.
         let new = format!(" {}", write.content);
         let spaced = new.replace("Kim", "Tim").replace("Milk", "Tea");
         refused(write.ask_with(api, &[KEY], &spaced));
@@ -217,9 +217,10 @@ fn a_key_is_not_sent_with_another_request() {
     });
 }
 
-/// A key in another collection, or a last write with another key, is not a repetition.
+/// Another collection may use the same key. Within a collection a key is taken as long as the last
+/// write to a document has it.
 #[test]
-fn keys_are_those_of_one_collection() {
+fn a_key_belongs_to_one_collection() {
     let [api, _] = apis();
     let any = ("If-Match", "*");
     let put = |line: &str, key, content: &str| api.ask(line, &[any, key], content).status();
@@ -227,13 +228,13 @@ fn keys_are_those_of_one_collection() {
     assert_eq!(put("PUT /notes/1", KEY, r#"{"x": 1}"#), 200);
     assert_eq!(api.ask("POST /notes", &[], r#"{"id": "2"}"#).status(), 201);
     assert_eq!(put("PUT /notes/2", KEY, r#"{"x": 1}"#), 422);
-    // The next write of the first document sets the key free.
+    // After the next write to the first document the key can be used again.
     assert_eq!(put("PUT /notes/1", OTHER_KEY, r#"{"x": 1}"#), 200);
     assert_eq!(put("PUT /notes/2", KEY, r#"{"x": 1}"#), 200);
     assert_eq!(put("PUT /notes/1", KEY, r#"{"x": 1}"#), 422);
 }
 
-/// After another write of the document a repetition is a new request.
+/// After another write to the document a repetition is a new request.
 #[test]
 fn a_key_holds_until_the_next_write_of_the_document() {
     for between in [&[("If-Match", "*")][..], &[("If-Match", "*"), OTHER_KEY]] {
@@ -258,7 +259,7 @@ fn a_key_holds_until_the_next_write_of_the_document() {
                 let put = api.ask(&format!("PUT {path}"), between, content);
                 assert_eq!(put.status(), 200, "{path}");
                 match write.again[usize::from(strict)] {
-                    // The id is made of the key.
+                    // The id is derived from the key, so the document exists.
                     201 if strict => 409,
                     201 => 400,
                     status => status,
@@ -285,7 +286,7 @@ fn a_removal_is_known_for_24_hours() {
         ("2026-11-23T12:00:00.000000", 204),
         ("2026-11-24T11:59:59.000000", 204),
         ("2026-11-24T12:00:01.000000", 404),
-        // A clock that was set back does not end it.
+        // A clock that was set back does not end the 24 hours.
         ("2025-11-24T12:00:01.000000", 204),
     ] {
         for mut api in apis() {
@@ -306,7 +307,7 @@ fn a_removal_is_known_for_24_hours() {
     }
 }
 
-/// Field values, and what is wrong with them.
+/// Field values, and the sentences about their errors.
 #[test]
 fn malformed_keys() {
     let long = [255, 256].map(|length| format!("\"{}\"", "x".repeat(length)));
@@ -375,9 +376,9 @@ fn malformed_keys() {
     }
 }
 
-/// Two values that mean one key, and one document by two spellings of its target.
+/// Two spellings of one key, and two spellings of one target.
 #[test]
-fn a_key_is_what_the_field_value_means() {
+fn equivalent_field_values_are_one_key() {
     let [api, _] = apis();
     let create = ("If-None-Match", "*");
     let put = |target: &str, key: &str| {
@@ -390,7 +391,7 @@ fn a_key_is_what_the_field_value_means() {
     assert_eq!(
         put("/notes/a", r#""A\"""#).status(),
         412,
-        "keys have a case"
+        "keys are case-sensitive"
     );
 }
 
@@ -402,17 +403,18 @@ fn the_id_is_made_from_the_key() {
     let path = one.field("Location").unwrap();
     assert_eq!(other.field("Location"), Some(path));
     let id = path.strip_prefix("/notes/").unwrap();
-    assert_eq!(id, "7sfhejk50vzcdjzpnggx4gdaw2", "for ever");
+    assert_eq!(id, "7sfhejk50vzcdjzpnggx4gdaw2", "the id must never change");
     let two = post(&apis[0], OTHER_KEY);
     assert_ne!(two.field("Location"), Some(path));
-    // Persons have the id that they are given.
+    // Clients choose the ids of persons.
     let missing = apis[0].ask("POST /persons", &[KEY], r#"{"person_name": "x"}"#);
     assert_eq!(missing.status(), 400);
 }
 
-/// Those of the first try are still false, malformed or missing.
+/// A key does not change the errors of a first try: its preconditions may be false, malformed or
+/// missing.
 #[test]
-fn a_first_try_is_judged_as_without_a_key() {
+fn a_first_try_has_the_same_response_as_without_a_key() {
     for (api, missing) in apis().into_iter().zip([412, 428]) {
         let before = state(&api, "notes");
         let old = ("If-Match", "\"old\"");
@@ -439,7 +441,7 @@ fn a_first_try_is_judged_as_without_a_key() {
             }
         }
         assert_eq!(state(&api, "notes"), before);
-        // After that the key is still new.
+        // The failed requests have not used the key.
         let put = api.ask("PUT /notes/1", &[("If-Match", "*"), KEY], "{}");
         assert_eq!(put.status(), 200);
     }
@@ -449,7 +451,7 @@ fn a_first_try_is_judged_as_without_a_key() {
 fn of_repetitions_at_once_exactly_one_is_performed() {
     each(|api, write, collection| {
         for round in 0..10 {
-            // Each round begins with the document as it was.
+            // Each round takes the current tags for its write.
             let key = format!("\"{round}\"");
             let fresh = &writes(api, collection);
             let write = fresh
@@ -486,7 +488,7 @@ fn of_repetitions_at_once_exactly_one_is_performed() {
     });
 }
 
-/// Equal content proves nothing: each client has a key of its own, and one of them the lock.
+/// All clients send equal content, each with a key of its own. Exactly one client creates the lock.
 #[test]
 fn of_clients_that_create_one_lock_exactly_one_wins() {
     for (api, taken) in apis().into_iter().zip([400, 409]) {
@@ -500,7 +502,7 @@ fn of_clients_that_create_one_lock_exactly_one_wins() {
                 let responses = race(|client| {
                     let key = format!("\"{round} {client}\"");
                     let fields = [fields, &[("Idempotency-Key", &*key)]].concat();
-                    // Each repeats it, as if the response was lost.
+                    // Each client repeats its write, as if the response was lost.
                     let responses = [0; 2].map(|_| api.ask(line, &fields, &content).status());
                     assert_eq!(responses[0], responses[1], "{line}");
                     responses[0]
@@ -515,7 +517,8 @@ fn of_clients_that_create_one_lock_exactly_one_wins() {
     }
 }
 
-/// A false If-Match spares the upload, unless this may be a repetition.
+/// The server responds to a false If-Match before it reads the content, unless the request may be a
+/// repetition.
 #[test]
 fn s13_2_1_the_content_of_a_repetition_is_read() {
     let serving = Serving::start();
@@ -558,7 +561,7 @@ fn s13_2_1_the_content_of_a_repetition_is_read() {
     client.send(&content);
     let again = client.receive();
     assert_eq!((again.status, &again.content), (200, &first.content));
-    // It is only now that the collection is looked at.
+    // The server evaluates If-Match of the collection only after it has read the content.
     let mut client = serving.client();
     client.send(head("POST /persons", "\"new\""));
     assert_eq!(client.receive_head().status, 100);
@@ -566,7 +569,7 @@ fn s13_2_1_the_content_of_a_repetition_is_read() {
     assert_eq!(client.receive().status, 412);
 }
 
-/// The program is killed after the write; another one is started, and gets the repetition.
+/// The program is killed after the write, and the repetition is sent to another one.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 fn survives_a_restart(arguments: &[&str]) {
     use crate::support::client::Client;
@@ -588,7 +591,7 @@ fn survives_a_restart(arguments: &[&str]) {
         ("DELETE /notes/1", "If-Match: *\r\n", "", 204),
         ("DELETE /notes/2", "If-Match: *\r\n", "", 204),
     ] {
-        // Each has a key of its own.
+        // Each write has a key of its own.
         let key = key.replace("one", &format!("{line} {content}").replace('"', ""));
         let write = request(line, &format!("{fields}{key}"), content);
         let first = Client::connect(start().address).ask(&write);

@@ -1,5 +1,5 @@
-//! The properties, on inputs that look random and are the same each time; and on those that
-//! fuzzing found worth keeping.
+//! The properties, with pseudo-random inputs, which are the same in each run, and with the inputs
+//! of the fuzzing corpus.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::support::dice::Dice;
 
 const INPUTS: usize = 5_000;
 
-/// An example with a few mistakes in it.
+/// An example with a few random changes.
 fn input(examples: &[&str], seed: u64) -> Vec<u8> {
     let mut dice = Dice::new(seed);
     let mut input = examples[dice.roll(examples.len())].as_bytes().to_vec();
@@ -29,7 +29,7 @@ fn mutate(input: &mut Vec<u8>, examples: &[&str], dice: &mut Dice) {
         1 if !place.is_empty() => input[place.start] ^= 1 << dice.roll(8),
         2 => drop(input.drain(place)),
         3 => {
-            // Now and then so often that limits are reached.
+            // One in twenty is repeated until it exceeds limits.
             let times = if dice.roll(20) == 0 {
                 9000 / (place.len() + 1)
             } else {
@@ -43,7 +43,7 @@ fn mutate(input: &mut Vec<u8>, examples: &[&str], dice: &mut Dice) {
     }
 }
 
-/// A place in `data`, more often short than long.
+/// A random range of `data`, more often short than long.
 fn slice(data: &[u8], dice: &mut Dice) -> std::ops::Range<usize> {
     let start = dice.roll(data.len() + 1);
     let most = dice.roll(data.len() - start + 1);
@@ -55,14 +55,15 @@ fn slice(data: &[u8], dice: &mut Dice) -> std::ops::Range<usize> {
 fn hold(property: &Property, name: &str, data: &[u8]) -> Reached {
     panic::catch_unwind(|| (property.check)(data)).unwrap_or_else(|_| {
         panic!(
-            "{} does not hold of {name}: {}",
+            "{} does not hold for {name}: {}",
             property.name,
             data.escape_ascii()
         )
     })
 }
 
-/// Runs the seeds, and sees to it that each of `places` is reached by so many inputs in a hundred.
+/// Checks a property with all seeds, and that at least this percentage of the inputs reaches each
+/// of `places`.
 fn seeds(name: &str, places: &[(&str, usize)]) {
     let property = property::ALL.iter().find(|property| property.name == name);
     let property = property.expect(name);
@@ -83,7 +84,7 @@ fn seeds(name: &str, places: &[(&str, usize)]) {
         let inputs = reached.get(place).copied().unwrap_or_default();
         assert!(
             inputs >= percent * INPUTS,
-            "{place} is hardly reached: {reached:?}"
+            "too few inputs reach {place}: {reached:?}"
         );
     }
 }
@@ -152,9 +153,9 @@ fn merges() {
 }
 
 #[test]
-fn what_fuzzing_found_worth_keeping() {
+fn the_properties_hold_for_the_corpus() {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
-    // A package is without it.
+    // The package does not contain the corpus.
     if !fuzz.exists() {
         return;
     }

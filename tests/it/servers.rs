@@ -1,4 +1,4 @@
-//! Three built programs on one database, and what befalls them and it in the middle of a race.
+//! Three programs that share one database. Programs and database are killed while clients write.
 
 use std::io;
 use std::process::Stdio;
@@ -31,7 +31,7 @@ fn name(response: &RawResponse) -> String {
     value["person_name"].as_str().unwrap().to_owned()
 }
 
-/// A program that can be killed and comes back, at another address.
+/// A program that can be killed and started again, at another address.
 pub struct Server<'a> {
     schema: &'a Schema,
     program: Mutex<Option<Program>>,
@@ -51,7 +51,7 @@ impl<'a> Server<'a> {
         let mut command = program();
         command.args(["--listen", "127.0.0.1:0"]);
         command.args(self.schema.arguments());
-        // What they tell of the gap is of no interest here.
+        // While the database is down, the program prints errors, which do not matter here.
         command.stderr(Stdio::null());
         *self.program.lock().unwrap() = Some(Program::spawn(&mut command));
     }
@@ -63,13 +63,13 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// SIGKILL.
+    /// Ends the program with SIGKILL.
     fn kill(&self) {
         drop(self.program.lock().unwrap().take());
     }
 }
 
-/// A client of one of the servers, which comes back when it was shown out.
+/// A client of one of the servers. It connects again after its connection was closed.
 struct Caller<'a> {
     server: &'a Server<'a>,
     client: Option<Client>,
@@ -95,8 +95,8 @@ impl<'a> Caller<'a> {
         response
     }
 
-    /// Asks until there is a response that is not 503.
-    fn insist(&mut self, request: &str) -> RawResponse {
+    /// Repeats the request until the response is not a 503.
+    fn ask_until_available(&mut self, request: &str) -> RawResponse {
         for _ in 0..2000 {
             match self.ask(request) {
                 Ok(response) if response.status != 503 => return response,
@@ -105,11 +105,11 @@ impl<'a> Caller<'a> {
             }
             thread::sleep(Duration::from_millis(10));
         }
-        panic!("nobody answers");
+        panic!("no server is available");
     }
 }
 
-/// What came of one round.
+/// The outcomes of one round.
 #[derive(Default)]
 struct Round {
     won: Vec<String>,
@@ -118,20 +118,20 @@ struct Round {
     cut_off: usize,
 }
 
-/// Everybody writes to one person, with the tag that all of them have, while `befalls` happens to
-/// the servers. What was acknowledged is there, or was replaced by what was.
+/// All clients write to one person with the same tag, while `disturb` kills servers. At most one write
+/// succeeds in each round, and no acknowledged write is lost. Returns the sums of the outcomes.
 pub fn race(
     servers: &[Server<'_>; 3],
     rounds: usize,
-    befalls: impl Fn(usize) + Sync,
+    disturb: impl Fn(usize) + Sync,
 ) -> [usize; 4] {
     let created = request(
         "POST /persons",
         "",
         r#"{"person_id": "1", "person_name": "0"}"#,
     );
-    let mut witness = Caller::new(&servers[0]);
-    let mut current = witness.insist(&created);
+    let mut first = Caller::new(&servers[0]);
+    let mut current = first.ask_until_available(&created);
     assert_eq!(current.status, 201);
     let mut callers: Vec<_> = (0..CLIENTS)
         .map(|client| Caller::new(&servers[client % 3]))
@@ -162,23 +162,23 @@ pub fn race(
                     }
                 });
             }
-            befalls(round);
+            disturb(round);
         });
         let seen = seen.into_inner().unwrap();
         let asked: Vec<_> = servers
             .iter()
-            .map(|server| Caller::new(server).insist(&get()))
+            .map(|server| Caller::new(server).ask_until_available(&get()))
             .collect();
         let after = &asked[0];
         for other in &asked {
             assert_eq!((tag(other), &other.content), (tag(after), &after.content));
         }
         match seen.won.as_slice() {
-            [winner] => assert_eq!(&name(after), winner, "what was acknowledged is lost"),
+            [winner] => assert_eq!(&name(after), winner, "an acknowledged write is lost"),
             [] if tag(after) == tag_seen => {
                 assert_eq!(seen.lost, 0, "412 though nothing has changed");
             }
-            // It was done, and nobody was told so.
+            // A write was performed, and its response was lost.
             [] => assert!(name(after).starts_with(&format!("{round}/"))),
             several => panic!("{several:?} have all won"),
         }
@@ -198,7 +198,8 @@ pub fn start(schema: &Schema) -> [Server<'_>; 3] {
     [0; 3].map(|_| Server::start(schema))
 }
 
-/// Now and then one of the servers is killed and started again, and now and then the database.
+/// One in twenty rounds kills one of the servers and starts it again, and another one in twenty the
+/// database.
 fn of_clients_of_three_servers_exactly_one_wins(tagged: bool) {
     const ROUNDS: usize = 500;
     let Some(cluster) = Cluster::start() else {
@@ -207,7 +208,7 @@ fn of_clients_of_three_servers_exactly_one_wins(tagged: bool) {
     let schema = Schema::on(&cluster).tagged(tagged);
     let servers = start(&schema);
     let counts = race(&servers, ROUNDS, |round| {
-        // At another moment of the round each time.
+        // The moment differs from round to round.
         thread::sleep(Duration::from_millis(round as u64 % 17));
         match round % 20 {
             9 => {
@@ -225,7 +226,7 @@ fn of_clients_of_three_servers_exactly_one_wins(tagged: bool) {
     });
     let [won, lost, unavailable, cut_off] = counts;
     assert_eq!(won + lost + unavailable + cut_off, ROUNDS * CLIENTS);
-    // In every round that nothing befell, and in some of the others.
+    // One client wins in every round without a crash, and in some of the others.
     assert!(won >= ROUNDS * 9 / 10, "{counts:?}");
     assert!(unavailable > 0 && cut_off > 0, "{counts:?}");
 }
@@ -240,8 +241,8 @@ fn of_clients_of_three_servers_exactly_one_wins_where_lists_have_none() {
     of_clients_of_three_servers_exactly_one_wins(false);
 }
 
-/// Everybody adds to a number, on whichever server, while servers and database come and go. What
-/// was acknowledged is counted once, and what was not, at most once.
+/// Eight writers increment one number through all servers, while a server and the database crash.
+/// Each acknowledged write counts once, and each write without a response at most once.
 #[test]
 fn no_update_is_lost_between_three_servers() {
     const EACH: usize = 40;
@@ -255,7 +256,12 @@ fn no_update_is_lost_between_three_servers() {
         "",
         r#"{"person_id": "1", "person_name": "0"}"#,
     );
-    assert_eq!(Caller::new(&servers[0]).insist(&created).status, 201);
+    assert_eq!(
+        Caller::new(&servers[0])
+            .ask_until_available(&created)
+            .status,
+        201
+    );
     let (done, unknown) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         let writers: Vec<_> = (0..8)
@@ -266,7 +272,7 @@ fn no_update_is_lost_between_three_servers() {
                     let mut mine = 0;
                     for turn in writer.. {
                         let caller = &mut callers[turn % 3];
-                        let read = caller.insist(&get());
+                        let read = caller.ask_until_available(&get());
                         let next = name(&read).parse::<usize>().unwrap() + 1;
                         match caller.ask(&put(&tag(&read), &next.to_string())) {
                             Ok(response) if response.status == 200 => mine += 1,
@@ -291,7 +297,7 @@ fn no_update_is_lost_between_three_servers() {
             cluster.go_on();
         }
     });
-    let last = name(&Caller::new(&servers[0]).insist(&get()));
+    let last = name(&Caller::new(&servers[0]).ask_until_available(&get()));
     let last: usize = last.parse().unwrap();
     let (done, unknown) = (done.into_inner(), unknown.into_inner());
     assert_eq!(done, 8 * EACH);
@@ -301,8 +307,9 @@ fn no_update_is_lost_between_three_servers() {
     );
 }
 
-/// Everybody sends one write with one key, to whichever server, and all are told of the same state.
-fn a_write_is_performed_once_whichever_servers_are_asked(tagged: bool) {
+/// All clients send the same write with the same key to different servers, and all get the same
+/// response.
+fn a_write_to_several_servers_is_performed_once(tagged: bool) {
     const ROUNDS: usize = 30;
     let Some(schema) = Schema::new() else { return };
     let schema = schema.tagged(tagged);
@@ -314,7 +321,7 @@ fn a_write_is_performed_once_whichever_servers_are_asked(tagged: bool) {
     );
     let mut tag_seen = String::new();
     for server in &servers {
-        let response = Caller::new(server).insist(&created);
+        let response = Caller::new(server).ask_until_available(&created);
         assert_eq!(response.status, 201);
         tag_seen = tag(&response);
     }
@@ -332,7 +339,7 @@ fn a_write_is_performed_once_whichever_servers_are_asked(tagged: bool) {
                     let (barrier, put) = (&barrier, &put);
                     scope.spawn(move || {
                         barrier.wait();
-                        caller.insist(put)
+                        caller.ask_until_available(put)
                     })
                 })
                 .collect();
@@ -342,11 +349,11 @@ fn a_write_is_performed_once_whichever_servers_are_asked(tagged: bool) {
             assert_eq!(response.status, 200, "{response:?}");
             assert_eq!(response.content, responses[0].content);
         }
-        let current = Caller::new(&servers[round % 3]).insist(&get());
+        let current = Caller::new(&servers[round % 3]).ask_until_available(&get());
         assert_eq!(
             tag(&current),
             tag(&responses[0]),
-            "no other version was made"
+            "the write was performed once"
         );
         tag_seen = tag(&current);
         // A server that has just started knows the key, too.
@@ -356,7 +363,7 @@ fn a_write_is_performed_once_whichever_servers_are_asked(tagged: bool) {
             callers = (0..CLIENTS)
                 .map(|client| Caller::new(&servers[client % 3]))
                 .collect();
-            let again = Caller::new(&servers[0]).insist(&put);
+            let again = Caller::new(&servers[0]).ask_until_available(&put);
             assert_eq!((again.status, tag(&again)), (200, tag_seen.clone()));
         }
     }
@@ -367,7 +374,7 @@ fn a_write_is_performed_once_whichever_servers_are_asked(tagged: bool) {
     );
     for _ in 0..2 {
         for server in &servers {
-            assert_eq!(Caller::new(server).insist(&delete).status, 204);
+            assert_eq!(Caller::new(server).ask_until_available(&delete).status, 204);
         }
         servers[1].kill();
         servers[1].go_on();
@@ -375,11 +382,11 @@ fn a_write_is_performed_once_whichever_servers_are_asked(tagged: bool) {
 }
 
 #[test]
-fn a_write_is_performed_once_whichever_servers_are_asked_where_lists_have_a_tag() {
-    a_write_is_performed_once_whichever_servers_are_asked(true);
+fn a_write_to_several_servers_is_performed_once_where_lists_have_a_tag() {
+    a_write_to_several_servers_is_performed_once(true);
 }
 
 #[test]
-fn a_write_is_performed_once_whichever_servers_are_asked_where_lists_have_none() {
-    a_write_is_performed_once_whichever_servers_are_asked(false);
+fn a_write_to_several_servers_is_performed_once_where_lists_have_none() {
+    a_write_to_several_servers_is_performed_once(false);
 }

@@ -1,4 +1,5 @@
-//! Load and faults at once, for as long as one likes; in the end every update is accounted for.
+//! Load and faults at the same time, for any duration. At the end no acknowledged update may be
+//! missing.
 
 use std::collections::{HashMap, HashSet};
 use std::env;
@@ -30,15 +31,15 @@ fn a_short_soak() {
     soak(Duration::from_secs(2));
 }
 
-/// What is counted.
+/// The figures of the report.
 #[derive(Default)]
 struct Counts {
     requests: AtomicU64,
     updates: AtomicU64,
     conflicts: AtomicU64,
     unmodified: AtomicU64,
-    /// Clients that went away in the middle of a request.
-    gone: AtomicU64,
+    /// Clients that disconnected during a request.
+    disconnected: AtomicU64,
     faults: AtomicU64,
     over: AtomicBool,
 }
@@ -47,8 +48,9 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// What one client knows at the end: which states it was told it had made, and for every state
-/// that it saw, which one that replaced. A person's name says so.
+/// The observations of one client: the states that the server has acknowledged and, for every state
+/// that the client has seen, the state before it. The name of a person is the tag of the state
+/// before.
 #[derive(Default)]
 struct Notes {
     acknowledged: Vec<(usize, String)>,
@@ -91,14 +93,15 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// The response, unless this client is one that goes away now, or was shown out.
+    /// The response. `None` if the client disconnects on purpose, or the server has closed the
+    /// connection.
     fn ask(&mut self, request: &str) -> Option<RawResponse> {
         count(&self.counts.requests);
         let asked = if self.dice.roll(200) == 0 {
-            // In the middle of the request, or without waiting for the response.
+            // Disconnects within the request, or before the response.
             let cut = request.len() * (1 + self.dice.roll(10)) / 10;
             let _ = self.client.try_send(&request[..cut]);
-            count(&self.counts.gone);
+            count(&self.counts.disconnected);
             Err(ErrorKind::ConnectionAborted.into())
         } else {
             self.client.try_ask(request)
@@ -156,7 +159,7 @@ impl<'a> Caller<'a> {
         self.tags.insert(person, now);
     }
 
-    /// Now and then content that has to be waited for.
+    /// One in ten contents is so long that the server has to wait for it.
     fn padding(&mut self) -> String {
         "x".repeat(if self.dice.roll(10) == 0 { 3000 } else { 0 })
     }
@@ -174,12 +177,12 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// Whether nothing came for longer than anything takes that is not stuck.
+/// Whether the client has waited longer than a working server takes.
 fn is_starved(error: &io::Error) -> bool {
     [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind())
 }
 
-/// The faults 1 to 5, one after the other, as the dice will have it.
+/// Causes the faults 1 to 5 in random order.
 fn disturb(address: SocketAddr, mut dice: Dice, counts: &Counts) {
     let connect = |most: usize| (0..most).filter_map(|_| TcpStream::connect(address).ok());
     while !counts.over.load(Ordering::Relaxed) {
@@ -207,7 +210,8 @@ fn disturb(address: SocketAddr, mut dice: Dice, counts: &Counts) {
                 }
             }
             2 => {
-                // More than there are descriptors, if not more than the kernel keeps waiting.
+                // More connections than the server has descriptors. The kernel may queue some of
+                // them.
                 let idle: Vec<_> = connect(250).collect();
                 thread::sleep(pause);
                 drop(idle);
@@ -255,14 +259,14 @@ fn soak(duration: Duration) {
             .collect()
     });
     let line = account(&program, &first, notes);
-    // tiny_http keeps a thread for some seconds after its connection.
+    // tiny_http keeps a thread for some seconds after its connection has ended.
     thread::sleep(duration.min(Duration::from_secs(10)));
     let after = footprint(&program);
     report(duration, seed, &counts, line, [before, after]);
 }
 
-/// Follows every person back from the last state to the first. All that was acknowledged must lie
-/// on that one line. Returns how many updates there were.
+/// Follows the states of every person from the last one back to the first one. All acknowledged
+/// updates must be among these states. Returns the number of updates.
 fn account(program: &Program, first: &[String], notes: Vec<Notes>) -> usize {
     let mut all = Notes::default();
     for notes in notes {
@@ -278,7 +282,7 @@ fn account(program: &Program, first: &[String], notes: Vec<Notes>) -> usize {
         let mut tag = all.state(&Client::connect(program.address).ask(get));
         let mut line = HashSet::new();
         while tag != *first {
-            assert!(line.insert(tag.clone()), "the line turns back at {tag}");
+            assert!(line.insert(tag.clone()), "the state {tag} occurs twice");
             tag.clone_from(&all.replaced[&tag]);
         }
         for (_, made) in all
@@ -293,7 +297,7 @@ fn account(program: &Program, first: &[String], notes: Vec<Notes>) -> usize {
     updates
 }
 
-#[expect(clippy::print_stdout, reason = "what it is run for")]
+#[expect(clippy::print_stdout, reason = "the report is the purpose of the test")]
 fn report(
     duration: Duration,
     seed: u64,
@@ -309,7 +313,7 @@ fn report(
     println!("412            {}", read(&counts.conflicts));
     println!("updates        {} acknowledged", read(&counts.updates));
     println!("               {line} performed, in one line for each person");
-    println!("clients gone   {}", read(&counts.gone));
+    println!("clients gone   {}", read(&counts.disconnected));
     println!("faults         {}", read(&counts.faults));
     for (when, (memory, threads, descriptors)) in [("start", before), ("end", after)] {
         let kibibytes = memory / 1024;

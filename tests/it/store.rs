@@ -11,7 +11,7 @@ mod broken;
 mod broken_keys;
 mod foreign;
 
-/// One store in this process: every handle is the same.
+/// A store in this process. Every handle is the same store.
 struct InProcess(Arc<dyn Store>);
 
 impl InProcess {
@@ -43,7 +43,7 @@ mod postgres {
     suite!(crate::support::cluster::Schema::new());
 }
 
-/// Without a version of each collection.
+/// This store has no versions of collections.
 #[cfg(feature = "postgres")]
 mod untagged {
     use super::*;
@@ -54,7 +54,7 @@ mod untagged {
 }
 
 #[test]
-fn our_stores_say_that_the_calendar_is_at_its_end() {
+fn the_stores_report_the_end_of_the_calendar() {
     check_sentence(&InProcess::new(MemoryStore::new()));
     #[cfg(feature = "sqlite")]
     check_sentence(&crate::sqlite::File::default());

@@ -1,4 +1,4 @@
-//! The invariants of the crate documentation, kept by reading the source.
+//! Checks the source for the invariants of the crate documentation.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ fn sources(directory: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The text without comments and tests, which may speak of anything.
+/// The text without comments and tests, for which the invariants do not hold.
 fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]").next().unwrap();
     let lines = text.lines().map(|line| line.split("//").next().unwrap());
@@ -46,7 +46,7 @@ fn is_door(file: &str) -> bool {
 }
 
 #[test]
-fn only_the_doors_know_sockets_the_clock_and_the_terminal() {
+fn only_the_doors_use_sockets_the_clock_and_the_terminal() {
     let words = [
         "tiny_http",
         "hyper::",
@@ -64,9 +64,9 @@ fn only_the_doors_know_sockets_the_clock_and_the_terminal() {
     for (file, text) in sources("src") {
         let text = code(&text);
         for word in words.iter().filter(|word| text.contains(**word)) {
-            // An IP address is a value.
+            // An IP address is a value, not a socket.
             let has_address = file == "store/postgres/ssl_mode.rs" && *word == "std::net";
-            // The client bounds the time of each call, also if the database hangs.
+            // The client limits the time of each call, also if the database hangs.
             let is_client = file == "store/postgres/client.rs" && *word == "::now()";
             let is_client = is_client || file.starts_with("store/postgres") && *word == "tokio::";
             assert!(
@@ -76,11 +76,11 @@ fn only_the_doors_know_sockets_the_clock_and_the_terminal() {
             doors += 1;
         }
     }
-    assert!(doors > 10, "the words are still those that the doors use");
+    assert!(doors > 10, "the doors no longer use these words");
 }
 
 #[test]
-fn only_the_stores_have_a_mutex_behind_the_doors() {
+fn only_the_doors_and_the_stores_have_a_mutex() {
     for (file, text) in sources("src") {
         let locks = code(&text).contains("Mutex");
         let may = is_door(&file) || module(&file) == "store";
@@ -89,7 +89,7 @@ fn only_the_stores_have_a_mutex_behind_the_doors() {
 }
 
 #[test]
-fn a_database_is_known_to_its_store_alone() {
+fn only_the_store_of_a_database_uses_its_crate() {
     for (file, text) in sources("src") {
         for (name, store) in [("rusqlite", "store/sqlite"), ("rustls", "store/postgres")] {
             let names = code(&text).contains(name);
@@ -151,7 +151,7 @@ fn there_is_no_unsafe_code_and_no_unwrap() {
 }
 
 #[test]
-fn files_can_be_held_in_the_head() {
+fn files_have_at_most_400_lines() {
     for directory in ["src", "examples"] {
         for (file, text) in sources(directory) {
             assert!(
@@ -163,13 +163,13 @@ fn files_can_be_held_in_the_head() {
     }
     for (file, _) in sources("src") {
         for bag in ["util", "common", "helper", "misc", "types"] {
-            assert!(!file.contains(bag), "{file} is named for no noun");
+            assert!(!file.contains(bag), "the name of {file} says nothing");
         }
     }
 }
 
 #[test]
-fn functions_fit_on_a_screen() {
+fn functions_have_at_most_50_lines() {
     for (file, text) in sources("src") {
         let mut start = None;
         for (number, line) in text.lines().enumerate() {
@@ -218,7 +218,7 @@ fn the_version_is_in_the_changelog_once() {
 #[test]
 fn the_default_build_has_five_dependencies() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // In a package, cargo's own version of the manifest stands beside it.
+    // In a package, the manifest of the repository is beside the one that cargo has made.
     let manifest = fs::read_to_string(root.join("Cargo.toml.orig"))
         .or_else(|_| fs::read_to_string(root.join("Cargo.toml")))
         .unwrap();
@@ -235,7 +235,7 @@ fn the_default_build_has_five_dependencies() {
         .partition(|line| line.contains("optional = true"));
     let name = |line: &&str| line.split(' ').next().unwrap().to_owned();
     let always: Vec<_> = always.iter().map(name).collect();
-    assert_eq!(always, ["time"], "all that the judgement needs");
+    assert_eq!(always, ["time"], "the only dependency without features");
     assert!(manifest.contains("\ndefault = [\"server\"]\n"));
     let server = manifest.split("\nserver = [").nth(1).unwrap();
     let server = server.split(']').next().unwrap();

@@ -25,7 +25,7 @@ fn connection(response: &RawResponse) -> Vec<&str> {
         .collect()
 }
 
-/// Each gets a response if there is one to give; then the connection ends.
+/// The server responds if it can, and then ends the connection.
 #[test]
 fn silent_clients_time_out() {
     let serving = serve(1);
@@ -70,8 +70,8 @@ fn silent_clients_time_out() {
     assert_eq!(serving.client().ask(GET).status, 200);
 }
 
-/// With a shorter one the watchdog could not keep the acceptor from timing out; a longer one could not
-/// be added to the current time.
+/// With a shorter timeout the watchdog could not keep the acceptor from timing out. A longer
+/// timeout could not be added to the current time.
 #[test]
 fn timeouts_are_between_a_second_and_a_year() {
     for timeout in [Duration::ZERO, Duration::MAX] {
@@ -85,7 +85,7 @@ fn timeouts_are_between_a_second_and_a_year() {
     }
 }
 
-/// Its job thread ends, and the connection with it.
+/// The job thread of the client ends, and so does the connection.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_client_that_does_not_read_times_out() {
@@ -93,7 +93,8 @@ fn a_client_that_does_not_read_times_out() {
     // A database opens files of its own later.
     let program = crate::support::serving::Program::start(&["--timeout", "1", "--store", "memory"]);
     let descriptors = || footprint(&program).2;
-    // After a response it has opened all that it needs; a probe of the watchdog may take more.
+    // After a response the program has opened all its files. A probe of the watchdog may open one
+    // more for a moment.
     assert_eq!(Client::connect(program.address).ask(GET).status, 404);
     let before = (0..50).map(|_| {
         thread::sleep(Duration::from_millis(7));
@@ -118,13 +119,13 @@ fn probes_keep_an_acceptor_from_timing_out() {
     let receivers = || crate::faults::threads(&program, "ifmatch-receive");
     assert_eq!(Client::connect(program.address).ask(GET).status, 404);
     let before = receivers();
-    // At the tiny_http door this connection ends after three timeouts.
+    // The tiny_http door ends this connection after three timeouts.
     let mut client = Client::connect(program.address);
     client.send(format!("{PUT}Content-Length: 70000000\r\n\r\n"));
     assert_eq!(client.receive().status, 413);
     assert!(client.is_closed());
     assert_eq!(Client::connect(program.address).ask(GET).status, 404);
-    assert_eq!(receivers(), before, "there was another acceptor");
+    assert_eq!(receivers(), before, "another acceptor was started");
 }
 
 /// All content is read, since a client may send it before it reads the response.
@@ -136,7 +137,7 @@ fn too_much_content_is_refused_and_the_connection_ends() {
     }
     let serving = serve(1);
     let mebibyte = vec![b' '; 1024 * 1024];
-    for (mebibytes, fields, told) in [
+    for (mebibytes, fields, option) in [
         (2, "Content-Length: 2097152", None),
         (17, "Content-Length: 17825792", Some("close")),
         (70, "Content-Length: 73400320", Some("close")),
@@ -165,8 +166,11 @@ fn too_much_content_is_refused_and_the_connection_ends() {
         let response = client.receive();
         assert_eq!(response.status, 413, "{fields}");
         assert_eq!(response.message(), "The content is longer than 65536 bytes");
-        assert_eq!(connection(&response), told.into_iter().collect::<Vec<_>>());
-        if told.is_none() {
+        assert_eq!(
+            connection(&response),
+            option.into_iter().collect::<Vec<_>>()
+        );
+        if option.is_none() {
             assert_eq!(client.ask(GET).status, 200, "the connection goes on");
         }
         assert!(client.is_closed());
@@ -179,13 +183,13 @@ fn a_wait_beyond_the_timeout_ends_the_connection() {
     let serving = serve(1);
     let mut client = serving.client();
     let tag = client.ask(GET).field("ETag").unwrap().to_owned();
-    for (seconds, told) in [(1, None), (2, Some("close"))] {
+    for (seconds, option) in [(1, None), (2, Some("close"))] {
         let fields = format!("If-None-Match: {tag}\r\nPrefer: wait={seconds}\r\n");
         let mut client = serving.client();
         let response = client.ask(request("GET /persons/1", &fields, ""));
         assert_eq!(response.status, 304);
         if !is_hyper() && seconds == 2 {
-            assert_eq!(response.field("Connection"), told);
+            assert_eq!(response.field("Connection"), option);
         }
         assert!(client.is_closed());
     }

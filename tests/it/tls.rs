@@ -1,4 +1,5 @@
-//! Connections to `PostgreSQL` over TLS. 0.0.0.0 leads to this machine and is no loopback address.
+//! Connections to `PostgreSQL` over TLS. A connection to 0.0.0.0 reaches this machine, but the
+//! store does not treat that as a loopback address.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ const WRONG_NAME: &str = "error performing TLS handshake: invalid peer certifica
 
 const WRONG_PASSWORD: &str = "password authentication failed for user \"ann\"";
 
-/// What is said when nothing else decided that the certificate is verified.
+/// The part of the error that explains why the certificate is verified by default.
 fn by_default(mode: &str, host: &str) -> String {
     format!(
         " (sslmode={mode} is the default for {host}; `sslmode=` in the URL sets another one, \
@@ -30,7 +31,7 @@ fn by_default(mode: &str, host: &str) -> String {
     )
 }
 
-#[expect(clippy::print_stderr, reason = "what is skipped has to be known")]
+#[expect(clippy::print_stderr, reason = "the output names what is skipped")]
 fn has_openssl() -> bool {
     let has = Command::new("openssl").arg("version").output().is_ok();
     if !has {
@@ -39,14 +40,14 @@ fn has_openssl() -> bool {
     has
 }
 
-/// Makes a certificate for `db.example` of an authority that `ca.pem` has, and `other.pem` has not.
+/// Makes a certificate for `db.example`. Its authority is in `ca.pem`, and not in `other.pem`.
 fn certify(directory: &Path) {
     let openssl = |arguments: &str| {
         let mut command = Command::new("openssl");
         let command = command.args(arguments.split_whitespace());
         let output = command.current_dir(directory).output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments}: {told}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments}: {errors}");
     };
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     for name in ["ca", "other"] {
@@ -66,12 +67,12 @@ fn certify(directory: &Path) {
 struct Server {
     cluster: Cluster,
     port: u16,
-    /// Where the certificates are.
+    /// The directory of the certificates.
     directory: PathBuf,
 }
 
 impl Server {
-    /// The one with TLS.
+    /// The shared server with TLS.
     fn with_tls() -> Option<&'static Self> {
         static SERVER: OnceLock<Option<Server>> = OnceLock::new();
         let start =
@@ -79,7 +80,7 @@ impl Server {
         SERVER.get_or_init(start).as_ref()
     }
 
-    /// The one without.
+    /// The shared server without TLS.
     fn without_tls() -> Option<&'static Self> {
         static SERVER: OnceLock<Option<Server>> = OnceLock::new();
         SERVER.get_or_init(|| Self::start("-c ssl=off")).as_ref()
@@ -120,7 +121,8 @@ impl Server {
         postgres::Client::connect(&url, NoTls).unwrap()
     }
 
-    /// With `CA` and `OTHER` for the files of these authorities.
+    /// A URL of the server. In the parameters, `CA` and `OTHER` stand for the files of these
+    /// authorities.
     fn url(&self, host: &str, parameters: &str) -> String {
         let directory = self.directory.to_str().unwrap();
         let parameters = parameters
@@ -130,7 +132,7 @@ impl Server {
         format!("postgres://ann:right@{host}:{port}/data?hostaddr={parameters}")
     }
 
-    /// Opens the store there, and looks whether the connection is encrypted.
+    /// Opens the store, and checks whether the connection is encrypted.
     #[track_caller]
     fn check(&self, host: &str, parameters: &str, expected: Result<bool, &str>) {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -272,7 +274,7 @@ fn a_server_without_tls() {
     }
 }
 
-/// Versions of TLS that are no longer safe.
+/// The server knows only versions of TLS that are no longer safe.
 #[test]
 fn a_server_with_old_tls() {
     let Some(server) = Server::start(
@@ -296,7 +298,8 @@ fn a_server_with_old_tls() {
     }
 }
 
-/// The last one of several hosts counts for the error, and the one that decides is named.
+/// If the store can connect to none of several hosts, the error is that of the last one. The error
+/// also names the host because of which certificates are verified.
 #[test]
 fn several_hosts() {
     let Some(server) = Server::with_tls() else {
@@ -366,13 +369,13 @@ fn roots_that_cannot_be_read() {
     }
 }
 
-/// Of the system, or of the variables that OpenSSL takes in their place.
+/// The root certificates of the system, or of the variables that replace them for OpenSSL.
 #[test]
 fn the_roots_of_the_system() {
     let Some(server) = Server::with_tls() else {
         return;
     };
-    let tell = |command: &mut Command, host: &str, roots: &str| {
+    let configure = |command: &mut Command, host: &str, roots: &str| {
         let url = server.url(host, "0.0.0.0").replace(":right", "");
         command.args(["--store", &url]).env("PGPASSWORD", "right");
         command.env("SSL_CERT_FILE", server.directory.join(roots));
@@ -380,7 +383,7 @@ fn the_roots_of_the_system() {
     };
     let mut serve = program();
     serve.args(["--collection", "notes", "--listen", "127.0.0.1:0"]);
-    tell(&mut serve, "db.example", "ca.pem");
+    configure(&mut serve, "db.example", "ca.pem");
     let started = Program::spawn(&mut serve);
     let mut client = Client::connect(started.address);
     let put = request(
@@ -409,7 +412,7 @@ fn the_roots_of_the_system() {
         ),
     ] {
         let mut dump = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
-        tell(dump.arg("dump"), host, roots);
+        configure(dump.arg("dump"), host, roots);
         let output = dump.output().unwrap();
         let port = server.port;
         let store = format!("postgres://ann@{host}:{port}/data?hostaddr=0.0.0.0");

@@ -20,7 +20,8 @@ fn serve(socket: &Path) -> Result<Running, ServeError> {
     .spawn()
 }
 
-/// Sends requests on one connection, the last of which ends it, and returns the statuses.
+/// Sends requests on one connection, and returns the statuses. The last request must end the
+/// connection.
 fn ask(socket: &Path, requests: &str) -> Vec<String> {
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.write_all(requests.as_bytes()).unwrap();
@@ -84,7 +85,7 @@ fn only_a_stale_socket_is_replaced() {
     let socket = directory.0.join("sock");
     let name = format!("unix:{}", socket.display());
 
-    // A server that was killed has left its file.
+    // The file of a server that was killed.
     drop(UnixListener::bind(&socket).unwrap());
     assert!(socket.exists());
     let running = serve(&socket).unwrap();
@@ -95,7 +96,7 @@ fn only_a_stale_socket_is_replaced() {
         taken,
         format!("another program is already listening on {name}; stop it, or use another address")
     );
-    assert_eq!(ask(&socket, LAST), ["200"], "and goes on doing so");
+    assert_eq!(ask(&socket, LAST), ["200"], "the first server still serves");
     running.stop();
 
     fs::write(&socket, "a letter").unwrap();
@@ -107,7 +108,7 @@ fn only_a_stale_socket_is_replaced() {
     assert_eq!(fs::read_to_string(&socket).unwrap(), "a letter");
     fs::remove_file(&socket).unwrap();
     std::os::unix::fs::symlink("nowhere", &socket).unwrap();
-    assert!(serve(&socket).is_err(), "nor is a link");
+    assert!(serve(&socket).is_err(), "a link is not replaced");
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn the_program_listens_on_a_unix_socket() {
     let socket = directory.0.join("sock");
     let name = format!("unix:{}", socket.display());
     for _ in 0..2 {
-        // The killed program leaves its file, which the next one replaces.
+        // The killed program leaves its file, and the next program replaces it.
         let mut child = program()
             .args(["--listen", &name])
             .stdout(Stdio::piped())
@@ -143,7 +144,7 @@ fn the_program_listens_on_a_unix_socket() {
     }
 }
 
-/// A Unix-domain socket has no timeout of the kernel.
+/// The kernel has no timeout for a Unix-domain socket.
 #[cfg(feature = "hyper")]
 #[test]
 fn a_client_that_does_not_read_times_out_at_the_hyper_door() {
@@ -158,7 +159,7 @@ fn a_client_that_does_not_read_times_out_at_the_hyper_door() {
     let server = Server::bind(address, MemoryStore::new(), options).unwrap();
     let running = server.spawn().unwrap();
     let mut blocked = UnixStream::connect(&socket).unwrap();
-    // The server reads as many requests as it can write answers.
+    // The server reads only as many requests as it can write responses.
     let requests = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100_000);
     assert!(blocked.write_all(requests.as_bytes()).is_err());
     assert_eq!(ask(&socket, LAST), ["200"]);

@@ -1,4 +1,5 @@
-//! The Varnish of `docs/proxies.md` in front: it asks the server each time, and is spared what it has.
+//! Varnish as a cache, configured as in `docs/proxies.md`: it revalidates a stored response for
+//! each request.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -11,17 +12,18 @@ use crate::support::client::{Client, RawResponse, request};
 use crate::support::proxy::{Proxy, block, skipped};
 use crate::support::serving::{Program, program};
 
-/// Longer than anything takes that is not stuck, and shorter than Varnish keeps what it is told
-/// nothing about.
+/// A test that waits longer than this has failed. Without a Cache-Control field, Varnish would
+/// store a response longer than this.
 const STUCK: Duration = Duration::from_secs(30);
 
-/// The response, with fields of Varnish that the description of the API does not have.
+/// Sends a request and returns the response. Does not compare the response with the description of
+/// the API, which lacks the fields of Varnish.
 fn ask(client: &mut Client, request: impl AsRef<[u8]>) -> RawResponse {
     client.send(request);
     client.receive()
 }
 
-/// Varnish in front of it; nothing where it is not installed.
+/// Starts Varnish in front of this program. `None` if Varnish is not installed.
 fn in_front(program: &Program) -> Option<Proxy> {
     let block = block("vcl");
     assert!(block.contains("\"5000\""));
@@ -38,12 +40,12 @@ fn in_front(program: &Program) -> Option<Proxy> {
     })
 }
 
-/// A server, and what it tells of each response: the request line and the status.
+/// A server, and the request line and the status of each response in its access log.
 fn logged() -> (Program, Receiver<String>) {
     let mut command = program();
     command.args(["--listen", "127.0.0.1:0", "--access-log"]);
     let mut program = Program::spawn(command.stderr(Stdio::piped()));
-    let (tell, told) = channel();
+    let (sender, receiver) = channel();
     let lines = BufReader::new(program.child.stderr.take().unwrap()).lines();
     thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
@@ -51,16 +53,16 @@ fn logged() -> (Program, Receiver<String>) {
             let asked = parts.next().unwrap_or_default().to_owned();
             let status = parts.next().unwrap_or_default().trim_start();
             let status = status.split(' ').next().unwrap_or_default();
-            if tell.send(format!("{asked} {status}")).is_err() {
+            if sender.send(format!("{asked} {status}")).is_err() {
                 return;
             }
         }
     });
-    (program, told)
+    (program, receiver)
 }
 
 #[test]
-fn varnish_in_front_revalidates() {
+fn varnish_revalidates_each_response() {
     let (program, log) = logged();
     let Some(varnish) = in_front(&program) else {
         return skipped("varnish");
@@ -77,9 +79,9 @@ fn varnish_in_front_revalidates() {
     let first = get("");
     assert_eq!(next(), "GET /persons/1 HTTP/1.1 200");
     let tag = first.field("ETag").unwrap().to_owned();
-    // From now on the server is asked whether it has changed; what has not, it does not send. Within
-    // the first millisecond it is not asked, and at the instant of its end Varnish 7.1 asks without
-    // a precondition.
+    // From now on Varnish sends the tag, and the server responds with 304 without content. Within
+    // the first millisecond Varnish does not ask the server, and exactly at its end Varnish 7.1
+    // asks without a precondition.
     for (fields, status, content) in [
         (String::new(), 200, &*first.content),
         (format!("If-None-Match: {tag}\r\n"), 304, ""),
@@ -91,7 +93,7 @@ fn varnish_in_front_revalidates() {
         assert_eq!(again.field("ETag"), Some(&*tag));
         assert_eq!(next(), "GET /persons/1 HTTP/1.1 304");
     }
-    // The preconditions of a write come through, and everybody sees what it did.
+    // Varnish forwards the preconditions of a write, and later reads get the new state.
     let guard = format!("If-Match: {tag}\r\n");
     let put = request("PUT /persons/1", &guard, r#"{"person_name": "Tim"}"#);
     let mut writer = Client::connect(varnish.address);
@@ -100,16 +102,19 @@ fn varnish_in_front_revalidates() {
     let deadline = Instant::now() + STUCK;
     let mut changed = get("");
     while changed.field("ETag") == Some(&*tag) {
-        assert!(Instant::now() < deadline, "the old one is kept");
+        assert!(
+            Instant::now() < deadline,
+            "Varnish still serves the old state"
+        );
         changed = get("");
     }
     assert!(changed.content.contains("Tim"), "{changed:?}");
     assert_eq!(get(&guard).status, 412);
 }
 
-/// Varnish asks once for all that ask for the same; a request that waits must not hold up others.
+/// Varnish merges equal requests into one. A request that waits must not delay other requests.
 #[test]
-fn varnish_in_front_lets_a_reader_wait() {
+fn varnish_does_not_delay_reads_behind_one_that_waits() {
     let (program, log) = logged();
     let Some(varnish) = in_front(&program) else {
         return skipped("varnish");

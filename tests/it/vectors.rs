@@ -27,7 +27,7 @@ fn s13_the_vectors() {
         let notes = Collection::new("notes").unwrap();
         options.policy.collections = Collections::new([notes]).unwrap();
         let serving = Serving::with(store.clone(), options);
-        // No document of this server is in another state.
+        // No document of this server can be in the other states.
         let cases: Vec<_> = cases()
             .into_iter()
             .filter(|it| ["strong", "absent"].contains(&it.state.as_str()))
@@ -40,14 +40,14 @@ fn s13_the_vectors() {
         }
         let mut client = serving.client();
         let run = cases.iter().zip(&ids);
-        let run = run.filter(|(case, id)| answers_as_allowed(&mut client, &*store, id, case));
+        let run = run.filter(|(case, id)| responds_as_allowed(&mut client, &*store, id, case));
         let run = run.count();
         assert!(run > 350, "{run}");
         drop((serving, kept));
     }
 }
 
-/// So that a second later is not in the future.
+/// Some cases have a date one second after the change, which must not be in the future.
 fn create_an_hour_ago(store: &dyn Store, id: &Id) {
     let document = Document::from_stored(r#"{"title":"Milk"}"#).unwrap();
     let hour_ago = SystemTime::now() - Duration::from_secs(3600);
@@ -55,8 +55,9 @@ fn create_an_hour_ago(store: &dyn Store, id: &Id) {
     store.swap(&swap, hour_ago).unwrap();
 }
 
-/// Sends the request of the case; whether it can be sent.
-fn answers_as_allowed(client: &mut Client, store: &dyn Store, id: &Id, case: &Case) -> bool {
+/// Sends the request of the case and checks the response. Returns `false` if the door cannot read
+/// the request.
+fn responds_as_allowed(client: &mut Client, store: &dyn Store, id: &Id, case: &Case) -> bool {
     let state = || store.get("notes", id).unwrap().map(|it| it.version);
     let seconds = |at: SystemTime| {
         let seconds = at.duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -67,7 +68,7 @@ fn answers_as_allowed(client: &mut Client, store: &dyn Store, id: &Id, case: &Ca
     let modified = before.map_or(now - 3600, |it| seconds(it.into()));
     let lines = case.lines(tag.as_deref().unwrap_or("never"), modified, now);
     if !is_hyper() && !lines.iter().all(|(_, value)| value.is_ascii()) {
-        // tiny_http closes the connection on such a line.
+        // tiny_http closes the connection if a field line is not ASCII.
         return false;
     }
     let content = if case.method == "PUT" {
@@ -95,11 +96,11 @@ fn answers_as_allowed(client: &mut Client, store: &dyn Store, id: &Id, case: &Ca
     true
 }
 
-/// No case fails, whether a write without If-Match gets 428 or is performed; and the README shows what
-/// is printed.
+/// No case fails, whether a write without If-Match gets 428 or is performed. The README shows lines
+/// of the output.
 #[cfg(feature = "hyper")]
 #[test]
-#[expect(clippy::print_stderr, reason = "what is skipped has to be known")]
+#[expect(clippy::print_stderr, reason = "the output names what is skipped")]
 fn run_py_finds_nothing() {
     let python = Command::new("python3").arg("--version").output();
     if !python.is_ok_and(|it| it.status.success()) {

@@ -78,7 +78,7 @@ fn s8_8_2_1_last_modified_is_cut_to_seconds() {
     assert_eq!(
         Version::FIRST.last_modified(),
         None,
-        "nobody knows since when it is so"
+        "the date of the last change is unknown"
     );
 }
 
@@ -122,13 +122,16 @@ fn s8_8_1_versions_increase_whatever_the_clock_does() {
             let version = clock.next(now(tick)).unwrap();
             assert!(version > before, "{name}");
             assert_eq!(version, clock.latest());
-            assert!(tags.insert(version.entity_tag()), "{name}: a tag came back");
+            assert!(
+                tags.insert(version.entity_tag()),
+                "{name}: a tag occurs twice"
+            );
         }
     }
 }
 
 #[test]
-fn a_clock_that_goes_right_is_followed() {
+fn a_version_is_the_time_of_the_clock() {
     let mut clock = VersionClock::after(Version::FIRST);
     for text in ["2020-12-24T10:11:52.200311", "2020-12-24T10:11:52.200312"] {
         assert_eq!(clock.next(version(text).into()), Some(version(text)));
@@ -139,9 +142,10 @@ fn a_clock_that_goes_right_is_followed() {
     );
 }
 
-/// A version between two moments has no second of its own to be known by.
+/// Several versions may share a second, so that a date does not identify a version that a wrong
+/// clock made.
 #[test]
-fn s8_8_2_2_what_a_wrong_clock_made_is_undated() {
+fn s8_8_2_2_versions_of_a_wrong_clock_are_undated() {
     let mut clock = VersionClock::after(version("2026-11-23T12:00:01.500000"));
     for (now, made, dated) in [
         (

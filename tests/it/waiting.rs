@@ -61,8 +61,8 @@ impl Observed {
         response.field("ETag").unwrap().to_owned()
     }
 
-    /// A client whose request waits: the store has answered twice, before and after the request
-    /// subscribed.
+    /// A client whose request waits: the server has read the store twice, before and after the
+    /// request subscribed.
     fn waiting(&self, target: &str, tag: &str, seconds: u32) -> Client {
         let mut client = self.serving.client();
         client.send(get(target, tag, seconds));
@@ -110,7 +110,7 @@ fn a_change_of_the_document_ends_the_wait() {
     );
     assert_eq!(response.field("ETag"), changed.field("ETag"));
     assert_eq!(response.content, changed.content);
-    // The connection goes on.
+    // The connection stays open.
     let response = waiting.ask(request("GET /persons/1", "", ""));
     assert_eq!((response.status, applied(&response)), (200, None));
 }
@@ -230,7 +230,7 @@ fn s4_3_which_responses_may_wait() {
         }
     }
     let wait = ("Prefer", "wait=10");
-    // What is not a 304 to If-None-Match is answered at once.
+    // Only a 304 because of If-None-Match waits.
     let date = ("If-Modified-Since", "Mon, 23 Nov 2026 12:00:00 GMT");
     for (line, field) in [
         ("GET /persons/1", ("If-None-Match", "\"other\"")),
@@ -249,7 +249,7 @@ fn s4_3_which_responses_may_wait() {
     assert_eq!(seconds("GET /persons/1", &[wait]), None);
 }
 
-/// The response has what an embedder needs to delay it.
+/// The response has the data with which an embedder can delay it.
 #[test]
 fn the_response_says_what_it_waits_for() {
     let store = MemoryStore::new();
@@ -271,7 +271,7 @@ fn the_response_says_what_it_waits_for() {
 }
 
 #[test]
-fn a_stopping_server_answers_those_that_wait() {
+fn a_stopping_server_responds_to_requests_that_wait() {
     let mut observed = Observed::start(options());
     let tag = observed.tag("/persons/1");
     let mut waiting: Vec<_> = (0..5)
@@ -286,7 +286,7 @@ fn a_stopping_server_answers_those_that_wait() {
     stopping.join().unwrap();
 }
 
-/// Requests beyond the limit get their 304 at once, and other requests are answered.
+/// Requests beyond the limit get their 304 at once, and other requests get their responses.
 #[test]
 fn requests_beyond_the_limit_do_not_wait() {
     let mut options = options();
@@ -307,7 +307,8 @@ fn requests_beyond_the_limit_do_not_wait() {
     }
 }
 
-/// Sets the limit of the hyper door; returns the fixed one of the `tiny_http` door.
+/// Sets the limit of the hyper door to `most`. Returns the limit, which is fixed at the `tiny_http`
+/// door.
 fn set_waiting_limit(options: &mut Options, most: u32) -> u32 {
     #[cfg(feature = "hyper")]
     if let ifmatch::Door::Hyper(limits) = &mut options.door {
@@ -319,7 +320,8 @@ fn set_waiting_limit(options: &mut Options, most: u32) -> u32 {
     64
 }
 
-/// Each reader sees only newer states, and the last one, though changes happen between its requests.
+/// Each reader sees the states in their order, and the last state, although changes happen between
+/// its requests.
 #[test]
 fn no_change_is_missed() {
     const CHANGES: usize = 100;
@@ -358,7 +360,7 @@ fn no_change_is_missed() {
     });
 }
 
-/// Requests after one that waits on the same connection are answered after it, in order.
+/// The responses to later requests on the same connection follow the response that waits, in order.
 #[test]
 fn a_pipelined_request_is_answered_afterwards() {
     let observed = Observed::start(options());
@@ -374,7 +376,8 @@ fn a_pipelined_request_is_answered_afterwards() {
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 fn a_change_by_another_process_ends_the_wait(place: &dyn crate::conformance::Place) {
     let observed = Observed::on(place.open(), options());
-    // It has a store of its own, so that the poller of one server reads nothing for the other.
+    // This server has a store of its own, so that the poller of one server does not read for the
+    // other.
     let lists = Observed::beside(place.open(), options());
     let other = place.open();
     for name in ["Tim", "Tom", "Wim"] {
@@ -402,7 +405,7 @@ fn a_change_by_another_process_ends_the_wait(place: &dyn crate::conformance::Pla
         .unwrap();
     assert_eq!(removed.receive().status, 404);
     if !place.tags_lists() {
-        // Without a tag a change cannot be recognised.
+        // Without a tag the server cannot recognise a change.
         let fields = "If-None-Match: *\r\nPrefer: wait=50\r\n";
         let response = observed.serving.ask("GET /persons", fields, "");
         assert_eq!((response.status, applied(&response)), (304, None));
@@ -429,7 +432,7 @@ mod postgres {
         }
     }
 
-    /// The database crashes and comes back while requests wait.
+    /// The database crashes and starts again while requests wait.
     #[test]
     fn a_wait_continues_after_a_crash_of_the_database() {
         let Some(cluster) = Cluster::start() else {
@@ -481,7 +484,7 @@ mod hyper {
             let response = client.receive();
             let tag = response.field("ETag").unwrap().to_owned();
             assert_eq!(response.status, 200);
-            // They continue and may wait again, although no permit for connections is free.
+            // The requests continue and may wait again, although no permit for connections is free.
             client.send(get("/persons/1", &tag, 1));
         }
         for client in &mut waiting {
@@ -490,7 +493,7 @@ mod hyper {
         }
     }
 
-    /// Its permit to wait goes to another request.
+    /// The server gives its permit to another request.
     #[test]
     fn a_client_that_disconnects_ends_its_wait() {
         let observed = Observed::start(limits(8, 1));
@@ -502,7 +505,7 @@ mod hyper {
             let mut response = client.ask(get("/persons/1", &tag, 1));
             while applied(&response).is_none() {
                 assert_eq!(response.status, 304);
-                assert!(start.elapsed() < STUCK, "it is waited for");
+                assert!(start.elapsed() < STUCK, "the permit is not returned");
                 response = client.ask(get("/persons/1", &tag, 1));
             }
             while observed.reads.try_recv().is_ok() {}

@@ -1,4 +1,4 @@
-//! The judgement against the vectors, in every state that there is.
+//! `judge` with the vectors, in each state.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::vectors::{Case, cases};
 
 const MODIFIED: i64 = NOON - 3600;
 
-/// The validators in a state; none where there is no representation.
+/// The validators in a state. `None` if there is no representation.
 fn validators(state: &str) -> Option<Validators> {
     let tag = EntityTag::strong("a1B2c3").unwrap();
     let weak = EntityTag::weak("a1B2c3").unwrap();
@@ -29,7 +29,7 @@ fn validators(state: &str) -> Option<Validators> {
     })
 }
 
-/// Judges the request of the case as a handler does, and checks the response.
+/// Calls `judge` for the request of the case, as a handler does, and checks the response.
 fn check(case: &Case, selected: Option<&Validators>, rule: WithoutIfMatch) {
     let method = Method::from_name(&case.method);
     let tag = selected.and_then(|it| it.entity_tag.as_ref());
@@ -55,7 +55,7 @@ fn check(case: &Case, selected: Option<&Validators>, rule: WithoutIfMatch) {
     case.allows(status, true, &fields.unwrap_or_default());
 }
 
-/// Whether a case can be run where there is no date, too.
+/// Whether a case can also run without a date of modification.
 fn needs_no_date(case: &Case) -> bool {
     let is_free = |(name, value): &(String, String)| {
         !name.to_lowercase().contains("since") && !value.contains("imf")
@@ -83,12 +83,12 @@ fn s13_the_vectors() {
     assert_eq!(states.len(), 6, "{states:?}");
 }
 
-/// A judgement that is wrong in one way does not pass: each of these is caught.
+/// The vectors fail for wrong judgements. Each of these has one defect.
 #[test]
-fn the_vectors_tell_wrong_judgements_apart() {
+fn the_vectors_detect_wrong_judgements() {
     let strong = validators("strong").unwrap();
     let weak = validators("weak").unwrap();
-    // What is judged in place of the state of the case.
+    // The validators that replace those of the state.
     let wrong: [(&str, Option<Validators>); 4] = [
         ("strong", Some(weak)),
         ("weak", Some(strong.clone())),

@@ -11,8 +11,11 @@ fn reads(text: &str, opaque: &str, weak: bool) {
 fn fails(text: &str, message: &str) {
     let error = text.parse::<EntityTag>().unwrap_err();
     assert_eq!(error.to_string(), message, "{text}");
-    let told = message.rsplit("byte ").next().unwrap();
-    assert!(told.starts_with(&error.position().to_string()), "{told}");
+    let position = message.rsplit("byte ").next().unwrap();
+    assert!(
+        position.starts_with(&error.position().to_string()),
+        "{position}"
+    );
 }
 
 #[test]
@@ -77,7 +80,7 @@ fn s8_8_3_2_comparison() {
     check(r#"W/"1""#, r#"W/"2""#, false, false);
     check(r#"W/"1""#, r#""1""#, false, true);
     check(r#""1""#, r#""1""#, true, true);
-    // Byte for byte.
+    // The comparison is byte for byte.
     check(r#""a""#, r#""A""#, false, false);
     check(r#""""#, r#""""#, true, true);
 }

@@ -18,7 +18,7 @@ fn judged(method: &http::Method, fields: &HeaderMap) -> Result<(), NotPerformed>
     judge(method, fields, Some(&current), rule, UNIX_EPOCH)
 }
 
-/// All lines of a field count, also one whose value `to_str` refuses.
+/// All lines of a field are read, also those that `to_str` refuses.
 #[test]
 fn s5_5_a_header_map_is_read_as_it_is() {
     let mut fields = HeaderMap::new();
@@ -45,7 +45,7 @@ fn methods_keep_their_names() {
 }
 
 #[test]
-fn what_is_not_performed_is_a_response() {
+fn not_performed_becomes_a_response() {
     let mut fields = HeaderMap::new();
     fields.append(IF_NONE_MATCH, HeaderValue::from_static("*"));
     let refused = judged(&http::Method::PUT, &fields).unwrap_err();
@@ -64,7 +64,7 @@ fn what_is_not_performed_is_a_response() {
 }
 
 #[test]
-fn validators_replace_those_that_are_there() {
+fn validators_replace_existing_fields() {
     let mut fields = HeaderMap::new();
     fields.append(ETAG, HeaderValue::from_static("\"old\""));
     fields.append(ETAG, HeaderValue::from_static("\"older\""));

@@ -42,7 +42,7 @@ fn s5_6_7_three_forms_read_one_written() {
         "Sun, 01 Jan 2017 00:00:00 GMT",
     );
     reads("Sat Dec 31 23:59:60 2016", "Sun, 01 Jan 2017 00:00:00 GMT");
-    // The weekday must be one, but is not held against the date.
+    // The weekday must be valid, but need not be that of the date.
     reads("Mon, 06 Nov 1994 08:49:37 GMT", written);
 }
 
@@ -64,7 +64,7 @@ fn s5_6_7_two_digit_years() {
         "Saturday, 01-Jan-00 00:00:00 GMT",
         "Sat, 01 Jan 2000 00:00:00 GMT",
     );
-    // Fifty years ahead to the second, and one more.
+    // Exactly fifty years ahead, and one second more.
     reads(
         "Monday, 23-Nov-76 12:00:00 GMT",
         "Mon, 23 Nov 2076 12:00:00 GMT",
@@ -95,13 +95,13 @@ fn s5_6_7_two_digit_years_at_other_times() {
         let now = HttpDate::parse(now, self::now()).unwrap();
         assert_eq!(HttpDate::parse(text, now).unwrap().to_string(), written);
     }
-    // The day is not in the later year, and would be too far ahead if it were.
+    // The later year lacks this day, and would be too far ahead in any case.
     reads_at(
         "Sat, 01 Jan 2050 00:00:00 GMT",
         "Tuesday, 29-Feb-00 00:00:00 GMT",
         "Tue, 29 Feb 2000 00:00:00 GMT",
     );
-    // A leap second is a second more.
+    // A leap second counts as one second more.
     reads_at(
         "Mon, 23 Nov 2026 11:59:59 GMT",
         "Tuesday, 23-Nov-76 11:59:60 GMT",
@@ -109,7 +109,7 @@ fn s5_6_7_two_digit_years_at_other_times() {
     );
 }
 
-/// What is beyond the end of the calendar is its end, to the second.
+/// A date after the end of the calendar is read as its end.
 #[test]
 fn s5_6_7_the_end_of_the_calendar() {
     let end = "Fri, 31 Dec 9999 23:59:59 GMT";
@@ -164,7 +164,8 @@ fn s5_6_7_malformed() {
     }
 }
 
-/// Every day of four centuries, by the calendar's own rules counted up from a known Saturday.
+/// Every day of four centuries. The test counts the days from a known Saturday, by the rules of the
+/// calendar.
 #[test]
 fn s5_6_7_round_trip() {
     let weekdays = ["Sat", "Sun", "Mon", "Tue", "Wed", "Thu", "Fri"];
@@ -202,7 +203,7 @@ fn s5_6_7_round_trip() {
 }
 
 #[test]
-fn fractions_are_cut_off_before_the_epoch_too() {
+fn fractions_of_seconds_are_cut_off() {
     let before = UNIX_EPOCH - Duration::from_millis(1);
     assert_eq!(
         HttpDate::from(before).to_string(),

@@ -1,4 +1,4 @@
-//! The judgement of a whole request, against the naive transcription.
+//! `judge` for whole requests, compared with the naive transcription.
 
 use ifmatch::{
     EntityTag, Evaluation, HttpDate, Method, NotPerformed, Precondition, Preconditions, Reason,
@@ -28,7 +28,8 @@ fn get(fields: &[(&str, &str)]) -> Result<(), NotPerformed> {
     ask(Method::Get, fields)
 }
 
-/// What the oracle says of the whole request, and which statuses say so.
+/// The status for a whole request, by the evaluation of the oracle. `None` if the method is
+/// performed.
 fn status(
     method: Method,
     selected: Option<Selected<'_>>,
@@ -76,16 +77,16 @@ fn s13_2_2_whole_requests() {
                     let expected = status(*method, *selected, meanings, evaluation, without);
                     let lines = fields.iter().copied();
                     let judged = judge(*method, lines, validators.as_ref(), without, at(NOON));
-                    let told = judged.err().map(|response| response.status());
-                    assert_eq!(told, expected, "{method:?} {fields:?} on {validators:?}");
-                    *seen.entry(told).or_insert(0) += 1;
+                    let status = judged.err().map(|response| response.status());
+                    assert_eq!(status, expected, "{method:?} {fields:?} on {validators:?}");
+                    *seen.entry(status).or_insert(0) += 1;
                 }
             }
         }
     }
     let seen: Vec<_> = seen.into_keys().collect();
     let all = [None, Some(304), Some(400), Some(412), Some(428)];
-    assert_eq!(seen, all, "every response is reached");
+    assert_eq!(seen, all, "every status is reached");
 }
 
 /// Each reason, with its status, field lines and content.
@@ -152,7 +153,8 @@ fn responses() {
     );
 }
 
-/// RFC 6585 section 3: a date guards no write, and a read needs no guard.
+/// RFC 6585 section 3: a date does not replace If-Match in a write, and a read needs no
+/// precondition.
 #[test]
 fn s3_precondition_required() {
     let date = "Mon, 23 Nov 2026 12:00:00 GMT";
@@ -176,9 +178,9 @@ fn s3_precondition_required() {
     }
 }
 
-/// Without a tag there is but one If-Match that is true.
+/// Without a tag only `If-Match: *` is true.
 #[test]
-fn a_representation_without_a_tag_is_written_with_an_asterisk() {
+fn a_write_without_a_tag_needs_an_asterisk() {
     let nothing: [(&str, &str); 0] = [];
     let put = |fields: &[(&str, &str)]| {
         let (current, rule) = (Validators::default(), WithoutIfMatch::Refuse);
@@ -216,7 +218,7 @@ fn preconditions_are_judged_again() {
     assert_eq!(response.fields()[0], ("ETag", r#""2""#.to_owned()));
 }
 
-/// A field line that is not text does not get lost on the way, so the write is not performed.
+/// A field line that is not text is not ignored, so the write is not performed.
 #[test]
 fn s5_5_a_value_that_is_not_text_is_not_absent() {
     for without in [WithoutIfMatch::Refuse, WithoutIfMatch::Perform] {

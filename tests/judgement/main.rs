@@ -1,5 +1,5 @@
-//! What needs no server: the vocabulary and the judgement. Runs with every set of features, and with
-//! none.
+//! Tests that need no server: the types of the fields, and `judge`. They run with every set of
+//! features, and with none.
 #![allow(
     clippy::duration_suboptimal_units,
     clippy::collapsible_if,
@@ -8,7 +8,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     unreachable_pub,
-    reason = "a test that cannot go on fails, and tells things naively"
+    reason = "a test may panic, and is as simple as possible"
 )]
 
 mod conformance;

@@ -1,5 +1,5 @@
-//! A second transcription of section 13.2.2 that knows nothing of how fields are read, and the
-//! values of fields that span the space of preconditions.
+//! A second transcription of section 13.2.2, which does not parse fields, and the values of fields
+//! for all combinations of preconditions.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use ifmatch::{EntityTag, Evaluation, HttpDate, Method, Precondition, Validators}
 /// Monday, 23 November 2026, noon.
 pub const NOON: i64 = 1_795_435_200;
 
-/// So many seconds after the epoch, or before it.
+/// The time of this number of seconds after the epoch, or before it.
 pub fn at(seconds: i64) -> SystemTime {
     let distance = Duration::from_secs(seconds.unsigned_abs());
     if seconds < 0 {
@@ -18,7 +18,7 @@ pub fn at(seconds: i64) -> SystemTime {
     }
 }
 
-/// A value of If-Match or If-None-Match: the lines sent, and what they mean.
+/// A value of If-Match or If-None-Match: the field lines, and their meaning.
 pub struct Tags {
     pub lines: &'static [&'static str],
     pub meaning: Meaning<'static>,
@@ -30,9 +30,9 @@ pub enum Meaning<'a> {
     Any,
     /// The members that are well-formed: weak or not, and the opaque part.
     Members(&'a [(bool, &'a str)]),
-    /// The same, and there are malformed members beside them.
+    /// The well-formed members, if there are malformed ones, too.
     Partly(&'a [(bool, &'a str)]),
-    /// There are members, and none is well-formed.
+    /// All members are malformed.
     Malformed,
 }
 
@@ -91,7 +91,7 @@ pub const TAGS: [Tags; 13] = [
     },
 ];
 
-/// A value of a date field: the lines sent, and the one date they mean.
+/// A value of a date field: the field lines, and their date if they are one valid date.
 pub struct Dates {
     pub lines: &'static [&'static str],
     pub meaning: Option<i64>,
@@ -135,7 +135,7 @@ pub const DATES: [Dates; 8] = [
     },
 ];
 
-/// What is selected: nothing, or validators each of which may be missing.
+/// The validators of the selected representation. Each may be missing.
 #[derive(Clone, Copy)]
 pub struct Selected<'a> {
     pub tag: Option<(bool, &'a str)>,
@@ -143,7 +143,7 @@ pub struct Selected<'a> {
 }
 
 impl Selected<'_> {
-    /// As the evaluation takes it.
+    /// The validators in the type of the evaluation.
     pub fn validators(self) -> Validators {
         let tag = self.tag.map(|(weak, opaque)| {
             if weak {
@@ -159,7 +159,7 @@ impl Selected<'_> {
     }
 }
 
-/// Section 13.2.2, sentence by sentence.
+/// The evaluation of section 13.2.2, sentence by sentence.
 pub fn naive(
     method: Method,
     selected: Option<Selected<'_>>,
@@ -242,7 +242,7 @@ pub fn field_lines(
     if_none_match: &Tags,
     if_modified_since: &Dates,
 ) -> Vec<(&'static str, &'static str)> {
-    // Not in the order of their evaluation.
+    // The order differs from that of the evaluation.
     let all = [
         ("If-Modified-Since", if_modified_since.lines),
         ("if-none-match", if_none_match.lines),

@@ -21,7 +21,8 @@ fn read(fields: &[(&str, &str)], syntax: TagSyntax) -> Preconditions {
     Preconditions::from_fields(fields.iter().copied(), syntax, now()).unwrap()
 }
 
-/// Whether If-Match of these field lines is true for `"cur"`, read with the grammar and leniently.
+/// Checks whether If-Match with these field lines is true for `"cur"`: by the grammar, and if bare
+/// tags are accepted.
 #[track_caller]
 fn if_match(lines: &[&str], quoted: bool, bare: bool) {
     let fields: Vec<_> = lines.iter().map(|line| ("if-MATCH", *line)).collect();
@@ -50,7 +51,7 @@ fn s5_6_1_lists() {
     if_match(&[r#""a,b", "cur""#], true, true);
     if_match(&[""], false, false);
     if_match(&[" , ,, "], false, false);
-    // White space of other kinds is none.
+    // Other characters than space and tab are not white space.
     if_match(&["\u{a0}\"cur\""], false, false);
     if_match(&["\"cur\"\r"], false, false);
 }
@@ -61,13 +62,13 @@ fn s5_3_field_lines_are_one_list() {
     if_match(&[r#""cur""#, r#""a""#], true, true);
     if_match(&["", r#""cur""#], true, true);
     if_match(&[r#""cur"#, r#"cur""#], false, false);
-    // A quote that is open at the end of a line stays open.
+    // A quote that is open at the end of a line continues in the next line.
     if_match(&[r#""a"#, r#""cur""#], false, false);
     if_match(&["*", ""], false, false);
     if_match(&["*", "*"], false, false);
 }
 
-/// obs-text is any byte beyond ASCII, be it UTF-8 or not.
+/// obs-text is any byte beyond ASCII, whether the value is UTF-8 or not.
 #[test]
 fn s5_5_values_are_bytes() {
     #[track_caller]
@@ -80,7 +81,7 @@ fn s5_5_values_are_bytes() {
             let none = asked.if_none_match().unwrap();
             assert_eq!(none.malformed().is_some(), malformed, "{syntax:?}");
             assert_eq!(none.is_true(Method::Put, Some(&current)), none_match);
-            // Absent is something else.
+            // A field with any of these values is not absent.
             assert!(!asked.is_empty());
         }
     }
@@ -111,7 +112,7 @@ fn bare_words_are_bytes_too() {
     assert_eq!(read(TagSyntax::QuotedOrBare), None);
 }
 
-/// A tag of this server is text, and is found among bytes.
+/// A tag of this server is text, and is compared with the bytes of a field.
 #[test]
 fn s8_8_3_tags_beyond_ascii_are_utf_8() {
     let entity_tag = EntityTag::strong("café").unwrap();
@@ -132,7 +133,7 @@ fn s8_8_3_tags_beyond_ascii_are_utf_8() {
 }
 
 #[test]
-fn s5_6_7_a_date_that_is_no_text_is_ignored() {
+fn s5_6_7_a_date_that_is_not_text_is_ignored() {
     for name in ["If-Modified-Since", "If-Unmodified-Since"] {
         let fields = [(name, &b"Mon, 23 Nov 2026 10:00:00 GMT\xe9"[..])];
         let asked = Preconditions::from_fields(fields, TagSyntax::Quoted, now()).unwrap();
@@ -140,7 +141,7 @@ fn s5_6_7_a_date_that_is_no_text_is_ignored() {
     }
 }
 
-/// White space around a value is no part of it, also where a caller has left it there.
+/// White space around a value is ignored, also if a caller has not removed it.
 #[test]
 fn s5_5_white_space_around_a_date() {
     let failed = Evaluation::PreconditionFailed(Precondition::IfUnmodifiedSince);
@@ -213,7 +214,7 @@ fn s13_1_1_malformed_members_match_nothing() {
     if_match(&[r#""a b", "cur""#], true, true);
     if_match(&[r#""cur" "cur""#], false, false);
     if_match(&[r#""cur"x, "a""#], false, false);
-    // Nothing inside what is malformed is looked at again.
+    // A tag inside a malformed member is not read.
     if_match(&[r#""a b,"cur""#], false, false);
     if_match(&[r#""open, "cur""#], false, false);
     if_match(&[r#"x"y,"cur",z"#], false, false);
@@ -256,7 +257,7 @@ fn s8_8_3_2_only_weakly() {
 }
 
 #[test]
-fn malformed_says_why() {
+fn malformed_returns_the_reason() {
     #[track_caller]
     fn check(value: &str, why: Option<&str>) {
         check_each(value, why, why);
@@ -320,7 +321,7 @@ fn s13_1_2_if_none_match() {
     check("*", Evaluation::NotModified, failed);
     check(r#""other""#, Evaluation::Perform, Evaluation::Perform);
     check("", Evaluation::Perform, Evaluation::Perform);
-    // Nobody knows what was meant: reading is never wrong, writing would be.
+    // The meaning of a malformed field is unknown: a read is safe in any case, but a write is not.
     check("cur", Evaluation::Perform, failed);
     check(r#""cur"#, Evaluation::Perform, failed);
     check(r#""zzz", cur"#, Evaluation::Perform, failed);
@@ -359,7 +360,8 @@ fn s13_1_4_if_unmodified_since() {
         check(method, &[(field, SAME)], Evaluation::Perform);
         check(method, &[(field, LATER)], Evaluation::Perform);
         check(method, &[(field, FUTURE)], Evaluation::Perform);
-        // Ignored: not one valid date, a resource without a date, an If-Match of whatever kind.
+        // The field is ignored if it is not one valid date, if the resource has no date, or if
+        // If-Match is present.
         check(method, &[(field, "Tue, 99 Foo")], Evaluation::Perform);
         check(
             method,

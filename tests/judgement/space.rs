@@ -1,4 +1,4 @@
-//! The whole space of preconditions, against the naive transcription.
+//! All combinations of preconditions, compared with the naive transcription.
 
 use ifmatch::{Method, Preconditions, TagSyntax};
 

@@ -10,7 +10,7 @@ struct Vectors {
     cases: Vec<Case>,
 }
 
-/// A request in a state, and what may come of it.
+/// A request in a state, and the allowed outcomes.
 #[derive(Debug, Deserialize)]
 pub struct Case {
     pub id: String,
@@ -73,7 +73,7 @@ impl Case {
     }
 }
 
-/// The value with the placeholders filled in; any other brace stands for itself.
+/// Replaces the placeholders in a value. Other braces stay as they are.
 fn fill(value: &str, tag: &str, modified: i64, now: i64) -> String {
     let Some((before, rest)) = value.split_once('{') else {
         return value.to_owned();
@@ -110,8 +110,8 @@ fn placeholder(name: &str, tag: &str, modified: i64, now: i64) -> Option<String>
     date(form, start + offset.parse::<i64>().ok()?)
 }
 
-/// The date of so many seconds after the epoch: the parts of an IMF-fixdate, whose printing has tests
-/// of its own, in another order.
+/// The date of this number of seconds after the epoch, in this form. Reorders the parts of an
+/// IMF-fixdate, whose printing has tests of its own.
 fn date(form: &str, seconds: i64) -> Option<String> {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     const WEEKDAYS: [&str; 7] = [

@@ -1,8 +1,8 @@
-//! GET and PUT of a person as one would write them with axum, on two threads.
+//! GET and PUT of a person in axum, as a user of axum would write them, on two threads.
 //!
-//! A fair peer keeps to what the server does for a person: the tag is the MD5 of the change date,
-//! and a PUT is evaluated and performed under one lock. It knows one tag in a field, no dates, and
-//! none of the rules beyond.
+//! For a fair comparison the program does the same for a person as the server: the tag is the MD5
+//! of the change date, and a PUT is evaluated and performed under one lock. It reads only one tag
+//! in a field, and no dates, and has none of the other rules.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;

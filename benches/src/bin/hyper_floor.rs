@@ -1,8 +1,8 @@
-//! The least program that answers over hyper, on one thread: a constant 200.
+//! The minimal server on hyper, on one thread: it responds with a constant 200.
 //!
-//! What a server on hyper costs before it does anything. The first argument is the length of the
-//! content. If more follow, they are the status and the lines of all fields, Content-Length excepted,
-//! which are sent as the server sends its own: what the same response costs, when it is a constant.
+//! It shows the cost of hyper itself. The first argument is the length of the content. Further
+//! arguments are the status and all field lines except Content-Length. Then it shows the cost of
+//! the same response as a constant.
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         *response.status_mut() = arguments.next().unwrap_or_default().parse()?;
     }
     for line in arguments {
-        // Leaked: a static value is cloned without counting its users.
+        // The content is leaked, because a static value is cloned without a reference count.
         let (name, value) = line.leak().split_once(": ").ok_or("a field has a name")?;
         let value = HeaderValue::from_static(value);
         response
@@ -57,7 +57,7 @@ async fn serve(
         let service = service_fn(move |request: Request<Incoming>| {
             let response = response.clone();
             async {
-                // Content that breaks off ends the connection by itself.
+                // hyper ends the connection if the content is incomplete.
                 let _ = request.into_body().collect().await;
                 Ok::<_, Infallible>(response)
             }

@@ -1,7 +1,6 @@
-//! The least program that answers over `tiny_http` the naive way: a constant 200.
+//! The minimal server on `tiny_http`: it responds with a constant 200.
 //!
-//! What a server on `tiny_http` costs before it does anything. The one argument is the length of
-//! the content.
+//! It shows the cost of `tiny_http` itself. Its argument is the length of the content.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -16,8 +15,8 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let length: usize = env::args().nth(1).ok_or("how long?")?.parse()?;
     let body = "a".repeat(length);
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    // Inherited by what is accepted. Without it long content waits for the client's kernel to
-    // acknowledge its beginning, 40 ms each time, and there would be nothing to compare with.
+    // Accepted connections inherit this option. Without it the rest of long content waits 40 ms
+    // until the client's kernel acknowledges the beginning, and a comparison would be useless.
     TcpStream::from(OwnedFd::from(listener.try_clone()?)).set_nodelay(true)?;
     let server = Server::from_listener(listener, None)?;
     writeln!(io::stdout(), "http://{}", server.server_addr())?;
@@ -25,9 +24,9 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     for mut request in server.incoming_requests() {
         content.clear();
         request.as_reader().read_to_string(&mut content)?;
-        // In one piece whatever its length, as the server beside it does.
+        // Sends content of any length in one piece, as the server does.
         let response = Response::from_string(body.as_str()).with_chunked_threshold(usize::MAX);
-        // The client may be gone.
+        // The client may have disconnected.
         let _ = request.respond(response);
     }
     Ok(())

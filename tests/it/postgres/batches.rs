@@ -1,4 +1,4 @@
-//! Several swaps in one transaction: each has its own outcome, unless all of it fails.
+//! Several swaps in one transaction: each has its own outcome, unless the whole transaction fails.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ifmatch::{Document, Id, IdempotencyKey, KeyedWrite, Portion, Store, Swap, SwapError, Version};
 
-use super::{swap_told, told};
+use super::{reason_of, reason_of_swap};
 use crate::conformance::{id, now};
 use crate::support::cluster::{Cluster, Schema};
 
@@ -29,8 +29,9 @@ fn keyed(key: &str) -> KeyedWrite {
     KeyedWrite::new(IdempotencyKey::new(key).unwrap(), 1, false)
 }
 
-/// Performs a swap of the document `first` while another program holds the row of the collection,
-/// and these swaps meanwhile: most often all of them wait then, and make one batch.
+/// Performs these swaps so that most often they make one batch: another program locks the row of
+/// the collection, a swap of the document `first` waits for that lock, and these swaps wait for
+/// that swap.
 fn swap_together(
     schema: &Schema,
     store: &dyn Store,
@@ -54,7 +55,7 @@ fn swap_together(
             .iter()
             .map(|swap| scope.spawn(move || store.swap(swap, now())))
             .collect();
-        // Whether they wait cannot be seen; the callers try again until they did.
+        // The test cannot see whether the swaps wait, so the callers repeat this until they did.
         thread::sleep(Duration::from_millis(20));
         lock.rollback().unwrap();
         leading.join().unwrap().unwrap();
@@ -62,13 +63,13 @@ fn swap_together(
     })
 }
 
-/// Tries with new names until `is_batch` says that a batch came of it.
+/// Calls `is_batch` with new numbers until it returns that the swaps made one batch.
 fn until_batched(is_batch: impl FnMut(usize) -> bool) {
     assert!((0..100).any(is_batch), "no batch in 100 rounds");
 }
 
 #[test]
-fn what_conflicts_in_a_batch_holds_up_no_other() {
+fn a_conflict_in_a_batch_does_not_affect_the_other_swaps() {
     let Some(schema) = Schema::new() else { return };
     let store = &*schema.store();
     create(store, "first");
@@ -129,8 +130,8 @@ fn what_conflicts_in_a_batch_holds_up_no_other() {
     });
 }
 
-/// Counts how often a row of a document is written, whether that is committed or not, and does
-/// something when it is the document `bad`.
+/// Creates triggers that count the writes of documents, committed or not, and that run the
+/// statement `what` for a write of the document `bad`.
 fn trigger(schema: &Schema, when: &str, what: &str) {
     schema.sql(&format!(
         "CREATE SEQUENCE writes;
@@ -150,9 +151,10 @@ fn trigger(schema: &Schema, when: &str, what: &str) {
     ));
 }
 
-/// One swap that the database refuses undoes the batch, and the others are performed all the same.
+/// If the database refuses one swap, it undoes the whole batch. Then the store performs the other
+/// swaps again.
 #[test]
-fn what_is_refused_in_a_batch_holds_up_no_other() {
+fn a_refused_swap_in_a_batch_does_not_affect_the_others() {
     let refuse = "RAISE EXCEPTION 'not this one'";
     for (when, what, is_key) in [
         ("IMMEDIATE", "NULL", true),
@@ -187,7 +189,7 @@ fn what_is_refused_in_a_batch_holds_up_no_other() {
             if is_key {
                 assert_eq!(bad_outcome, SwapError::KeyTaken);
             } else {
-                assert_eq!(swap_told(bad_outcome), "not this one");
+                assert_eq!(reason_of_swap(bad_outcome), "not this one");
             }
             assert_eq!(store.get(NOTES, &bad), Ok(None));
             for (id, outcome) in ids.iter().zip(others) {
@@ -195,7 +197,8 @@ fn what_is_refused_in_a_batch_holds_up_no_other() {
                 assert_eq!(found.as_ref(), outcome.as_ref().ok(), "{outcomes:?}");
                 assert!(found.is_some(), "{outcomes:?}");
             }
-            // More than those of each alone, `first` included: some were written twice.
+            // If there are more writes than swaps, `first` included, some documents were written
+            // twice.
             let written: usize = schema
                 .rows("SELECT last_value FROM writes")
                 .parse()
@@ -205,10 +208,10 @@ fn what_is_refused_in_a_batch_holds_up_no_other() {
     }
 }
 
-/// A connection that is lost at the commit leaves it unclear what came of the batch: all of its
-/// swaps fail, and none is performed again. Before that, the whole batch is performed again.
+/// If the connection is lost during the commit, the batch may have been performed: all its swaps
+/// fail, and none is repeated. If the connection is lost before that, the whole batch is repeated.
 #[test]
-fn a_batch_that_was_not_confirmed_is_not_done_again() {
+fn a_batch_whose_commit_was_not_confirmed_is_not_repeated() {
     for (when, tries) in [("IMMEDIATE", 2), ("DEFERRED", 1)] {
         let Some(schema) = Schema::new() else { return };
         let store = &*schema.store();
@@ -244,9 +247,9 @@ fn a_batch_that_was_not_confirmed_is_not_done_again() {
                 match outcome {
                     Ok(version) => assert_eq!(found, Some(version)),
                     Err(error) => {
-                        let told = swap_told(error);
+                        let text = reason_of_swap(error);
                         let unclear = ", while a write was being confirmed";
-                        assert!(told.ends_with(unclear), "{told}");
+                        assert!(text.ends_with(unclear), "{text}");
                         assert_eq!(found, Some(before), "it was performed again");
                         failed += 1;
                     }
@@ -265,8 +268,8 @@ fn a_batch_that_was_not_confirmed_is_not_done_again() {
     }
 }
 
-/// Adds one to a document of its own again and again, `turns` times with success. Returns the
-/// number in the end.
+/// Increments the number in the document `own` until `turns` swaps have succeeded. Returns the last
+/// number.
 fn count(store: &dyn Store, own: &Id, mut version: Version, turns: usize) -> usize {
     let mut current = 0;
     let mut done = 0;
@@ -287,21 +290,25 @@ fn count(store: &dyn Store, own: &Id, mut version: Version, turns: usize) -> usi
                 if found.document == next {
                     current += 1;
                 } else {
-                    assert_eq!(found.document, number(current), "not what was acknowledged");
+                    assert_eq!(
+                        found.document,
+                        number(current),
+                        "an acknowledged write is lost"
+                    );
                     assert_eq!(found.version, version);
                 }
                 version = found.version;
             }
-            Err(error) => panic!("{error}: nothing else writes to it"),
+            Err(error) => panic!("{error}: no other writer has this document"),
         }
     }
     current
 }
 
-/// Of 16 writers at two servers, while the database crashes now and then, each finds what was
-/// acknowledged, and no version of the list is that of two states.
+/// The database crashes several times while 16 writers write through two servers. No acknowledged
+/// write is lost, and no two states of the list have the same version.
 #[test]
-fn what_batches_acknowledge_survives_crashes() {
+fn acknowledged_batches_survive_crashes() {
     const WRITERS: usize = 16;
     let Some(cluster) = Cluster::start() else {
         return;
@@ -349,7 +356,7 @@ fn what_batches_acknowledge_survives_crashes() {
     assert_eq!(
         stores[1]
             .collection_version(NOTES)
-            .map_err(|it| told(&it))
+            .map_err(|it| reason_of(&it))
             .unwrap(),
         {
             let versions = stores[0].document_versions(NOTES, &ids).unwrap();

@@ -1,6 +1,7 @@
 //! Databases of ifmatch 0.1.0, which had persons and no other documents, are migrated.
 //!
-//! The fixtures were made by that program: a dump of its tables, and what it answered of them.
+//! The fixtures were made by that program: a dump of its tables, and the versions and names that it
+//! read from them.
 
 use std::thread;
 use std::time::Duration;
@@ -36,7 +37,7 @@ const TABLES: &str = r#"
         removed BOOLEAN NOT NULL);
 "#;
 
-/// What tables there are, and how many persons or documents in them.
+/// The names of the tables, and the number of persons or documents in them.
 fn shape(schema: &Schema) -> String {
     let tables = "SELECT string_agg(table_name, ' ' ORDER BY table_name) \
         FROM information_schema.tables WHERE table_schema = current_schema()";
@@ -54,7 +55,7 @@ const OLD: &str = "collection person";
 
 const NEW: &str = "collection document ifmatch";
 
-/// That many persons, with ids of six digits.
+/// Creates `count` persons, with ids of six digits.
 fn persons(schema: &Schema, count: usize) {
     schema.sql(TABLES);
     schema.sql(&format!(
@@ -65,8 +66,8 @@ fn persons(schema: &Schema, count: usize) {
     ));
 }
 
-/// A version as the fixtures have it: change date, whether it is dated, tag.
-fn told(version: Version) -> Value {
+/// A version in the form of the fixtures: change date, whether it is dated, tag.
+fn version_json(version: Version) -> Value {
     let tag = version.entity_tag().to_string();
     serde_json::json!([version.to_string(), version.is_dated(), tag])
 }
@@ -84,7 +85,7 @@ fn all_persons_become_documents_and_keep_their_tags() {
             .map(|line| serde_json::from_str::<Value>(line).unwrap());
         let first = responses.next().unwrap();
         assert_eq!(
-            list.version.map_or(Value::Null, told),
+            list.version.map_or(Value::Null, version_json),
             first["collection"],
             "{tagged}"
         );
@@ -97,7 +98,7 @@ fn all_persons_become_documents_and_keep_their_tags() {
             serde_json::json!({
                 "id": record.id.as_str(),
                 "name": content["person_name"],
-                "version": told(record.version),
+                "version": version_json(record.version),
             })
         };
         let shown: Vec<Value> = list.records.iter().map(shown).collect();
@@ -112,7 +113,7 @@ fn all_persons_become_documents_and_keep_their_tags() {
     }
 }
 
-/// Writes with the versions that clients have seen, and no version comes back.
+/// Writes with the versions that clients have seen. No version occurs a second time.
 fn writes_go_on(store: &dyn Store, records: &[Record], removed: &Value) {
     let wim = person("Wim");
     for record in records {
@@ -131,9 +132,9 @@ fn writes_go_on(store: &dyn Store, records: &[Record], removed: &Value) {
     assert!(again > before && !again.is_dated());
 }
 
-/// A server of 0.1.0 may have died while it created its tables.
+/// A server of 0.1.0 may have been killed while it created its tables.
 #[test]
-fn tables_half_made_are_migrated_as_empty() {
+fn incomplete_tables_are_migrated_as_empty_ones() {
     let (half, _) = TABLES.split_once("INSERT").unwrap();
     for (insert, tagged) in [
         ("", true),
@@ -182,9 +183,9 @@ fn several_servers_migrate_one_database() {
     }
 }
 
-/// Whatever ends it, the database stays as 0.1.0 left it.
+/// A migration that fails does not change the database.
 #[test]
-fn what_cannot_be_migrated_is_left_as_it_is() {
+fn a_failed_migration_changes_nothing() {
     let unreadable = "UPDATE person SET change_date = 'today' WHERE person_id = '001200'";
     let view = "CREATE VIEW friend AS SELECT person_name FROM person";
     let untagged = "UPDATE collection SET tagged = false";
@@ -223,7 +224,8 @@ fn what_cannot_be_migrated_is_left_as_it_is() {
     }
 }
 
-/// The database crashes at some moment of it, and after that has all persons in one shape.
+/// The database crashes during the migration. Afterwards all persons are in the old tables, or all
+/// are in the new ones.
 #[test]
 fn a_crash_leaves_the_old_tables_or_the_new_ones() {
     const COUNT: usize = 20_000;
@@ -251,7 +253,8 @@ fn a_crash_leaves_the_old_tables_or_the_new_ones() {
     assert!(interrupted > 0);
 }
 
-/// A write of 0.1.0 that has begun is awaited, and is not lost; one that comes later fails.
+/// The migration waits for a write of 0.1.0 that has begun, and keeps its result. A later write of
+/// 0.1.0 fails.
 #[test]
 fn a_server_of_0_1_0_that_still_runs_cannot_write() {
     let Some(schema) = Schema::new() else { return };
@@ -309,7 +312,7 @@ fn a_database_without_keys_gets_them_and_keeps_its_tags() {
             error.to_string(),
             format!("cannot use the store {url}: {reason}")
         );
-        assert_eq!(schema.rows(columns), before, "it was touched");
+        assert_eq!(schema.rows(columns), before, "the tables have changed");
         let version = |text: &str| text.parse::<Version>().unwrap();
         thread::scope(|scope| {
             for opened in [0; 4].map(|_| scope.spawn(|| schema.store())) {
@@ -341,7 +344,8 @@ fn a_database_without_keys_gets_them_and_keeps_its_tags() {
     }
 }
 
-/// Another role is told so, and the tables stay as they are until the owner opens them.
+/// If another role opens the tables, it gets an error, and the tables do not change. The owner
+/// migrates them.
 #[test]
 fn only_the_owner_adds_the_keys() {
     let Some(schema) = Schema::new() else { return };

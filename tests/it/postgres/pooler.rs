@@ -1,4 +1,5 @@
-//! A pooler between the store and the database that loses its server while a commit is under way.
+//! A pooler between the store and the database that loses its connection to the database during a
+//! commit.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -16,8 +17,8 @@ use crate::support::cluster::{Cluster, Schema};
 /// `PostgreSQL` repeats it for programs.
 const LOST_SERVER: &[u8] = b"SFATAL\0C08P01\0Mquery timeout\0\0";
 
-/// Passes everything on, between the store and the database. Once it is `armed`, the first
-/// confirmation of a commit is replaced by the error.
+/// Forwards all messages between the store and the database. While `armed` is set, it replaces the
+/// next confirmation of a commit by the error, and clears `armed`.
 struct Pooler {
     address: SocketAddr,
     armed: Arc<AtomicBool>,
@@ -39,17 +40,18 @@ impl Pooler {
                     let _ = io::copy(&mut from, &mut to);
                     let _ = to.shutdown(Shutdown::Both);
                 });
-                thread::spawn(move || pass_on(server, client, &armed));
+                thread::spawn(move || forward(server, client, &armed));
             }
         });
         Self { address, armed }
     }
 }
 
-/// Passes the messages of the database on, until it closes the connection or the error is sent.
+/// Forwards the messages of the database until the database closes the connection or the error is
+/// sent.
 ///
 /// [Message formats](https://www.postgresql.org/docs/current/protocol-message-formats.html)
-fn pass_on(mut server: UnixStream, mut client: TcpStream, armed: &AtomicBool) {
+fn forward(mut server: UnixStream, mut client: TcpStream, armed: &AtomicBool) {
     let mut head = [0; 5];
     while server.read_exact(&mut head).is_ok() {
         let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
@@ -59,7 +61,7 @@ fn pass_on(mut server: UnixStream, mut client: TcpStream, armed: &AtomicBool) {
         if commits && armed.swap(false, Ordering::SeqCst) {
             let length = u32::try_from(LOST_SERVER.len()).unwrap() + 4;
             let error = [b"E", &length.to_be_bytes()[..], LOST_SERVER].concat();
-            // The connection stays open until the client has read it.
+            // The connection stays open until the client has read the error.
             return client.write_all(&error).unwrap();
         }
         let _ = client
@@ -70,7 +72,7 @@ fn pass_on(mut server: UnixStream, mut client: TcpStream, armed: &AtomicBool) {
 }
 
 #[test]
-fn what_a_pooler_did_not_confirm_is_not_done_again() {
+fn a_write_that_a_pooler_did_not_confirm_is_not_repeated() {
     let Some(cluster) = Cluster::shared() else {
         return;
     };
@@ -91,11 +93,14 @@ fn what_a_pooler_did_not_confirm_is_not_done_again() {
     let expected = "query timeout, while a write was being confirmed";
     assert!(error.to_string().ends_with(expected), "{error}");
     assert!(!pooler.armed.load(Ordering::SeqCst));
-    // It was done, once; and the store goes on.
-    let done = direct.get(PERSONS, &one).unwrap().unwrap();
-    assert_eq!(done.document, tim);
+    // The write was performed once, and the store still works.
+    let performed = direct.get(PERSONS, &one).unwrap().unwrap();
+    assert_eq!(performed.document, tim);
     let wim = person("Wim");
-    let next = store.swap(&Swap::replace(PERSONS, &one, done.version, &wim), now());
+    let next = store.swap(
+        &Swap::replace(PERSONS, &one, performed.version, &wim),
+        now(),
+    );
     assert_eq!(
         direct.get(PERSONS, &one).unwrap().unwrap().version,
         next.unwrap()

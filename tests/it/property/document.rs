@@ -1,4 +1,4 @@
-//! Documents: what is one, and what stays of its text.
+//! Documents: which content is one, and how its text is kept.
 
 use ifmatch::Document;
 
@@ -21,7 +21,7 @@ pub const EXAMPLES: [&str; 14] = [
     "-1.5e3",
 ];
 
-/// All of it is the content.
+/// The input is the content.
 pub fn check(data: &[u8]) -> Reached {
     let strict = json::read(data).filter(serde_json::Value::is_object);
     let Some(strict) = strict else {

@@ -23,7 +23,8 @@ pub const EXAMPLES: [&str; 14] = [
     "w/\"cur\"\n\"c\"ur\"",
 ];
 
-/// Each line is a line of If-Match, and of If-None-Match; all of it is one tag.
+/// Each line is a field line of If-Match, and of If-None-Match. The whole input is also read as one
+/// tag.
 pub fn check(data: &[u8]) -> Reached {
     bytes_are_read_as_characters(data);
     let text = String::from_utf8_lossy(data);
@@ -35,8 +36,8 @@ pub fn check(data: &[u8]) -> Reached {
         .into()
 }
 
-/// obs-text is read alike whether it is UTF-8 or not: as the bytes that they are, or as the
-/// characters of these numbers.
+/// Bytes that are not UTF-8 are read like the characters with the same numbers, which are encoded
+/// in UTF-8.
 fn bytes_are_read_as_characters(data: &[u8]) {
     let text: String = data.iter().copied().map(char::from).collect();
     let bytes: Vec<_> = data.split(|byte| *byte == b'\n').collect();
@@ -73,7 +74,7 @@ fn bytes_are_read_as_characters(data: &[u8]) {
     }
 }
 
-/// What the grammar has, and that alone, is read; and printed as it was.
+/// The parser accepts exactly the tags of the grammar, and a tag is printed as it was read.
 fn one_tag(text: &str) {
     let read = text.parse::<EntityTag>().ok();
     let parts = read.as_ref().map(|tag| (tag.is_weak(), tag.opaque()));
@@ -93,17 +94,17 @@ fn field(lines: &[&str], value: &str, syntax: TagSyntax) -> &'static str {
     }
     let asked = asked.expect("it is not too much");
     if syntax == TagSyntax::Quoted {
-        accepts_what_the_grammar_has(value, &reading, &asked);
+        follows_the_grammar_of_lists(value, &reading, &asked);
     }
     let (if_match, if_none_match) = (asked.if_match().unwrap(), asked.if_none_match().unwrap());
     assert_eq!(if_none_match.is_any(), reading == Reading::Any);
     let malformed = reading.meaning() == Meaning::Malformed;
     let partly = matches!(reading.meaning(), Meaning::Partly(_));
     assert_eq!(if_match.malformed().is_some(), malformed, "{value:?}");
-    let told = if_none_match.malformed();
-    assert_eq!(told.is_some(), malformed || partly, "{value:?}");
-    assert!(partly || told == if_match.malformed(), "{value:?}");
-    // A tag has no quote in it: whatever could pass for one stands between two of them.
+    let error = if_none_match.malformed();
+    assert_eq!(error.is_some(), malformed || partly, "{value:?}");
+    assert!(partly || error == if_match.malformed(), "{value:?}");
+    // A tag has no quote inside: each text that might be read as a tag is between two quotes.
     let parts = value.split(['"', ',', ' ', '\t']).chain(value.split('"'));
     for opaque in parts.collect::<BTreeSet<_>>() {
         if let (Ok(strong), Ok(weak)) = (EntityTag::strong(opaque), EntityTag::weak(opaque)) {
@@ -125,8 +126,9 @@ fn read<V: AsRef<[u8]>>(lines: &[V], syntax: TagSyntax) -> Option<Preconditions>
     Preconditions::from_fields(fields.into_iter().flatten(), syntax, oracle::at(0)).ok()
 }
 
-/// No list of tags is malformed, all others are; and one is read as it was when it is printed.
-fn accepts_what_the_grammar_has(value: &str, reading: &Reading<'_>, asked: &Preconditions) {
+/// The parser accepts exactly the lists of the grammar. A list that is printed is read with the
+/// same members.
+fn follows_the_grammar_of_lists(value: &str, reading: &Reading<'_>, asked: &Preconditions) {
     match (grammar::list(value), reading) {
         (Some(listed), Reading::Listed(tags, 0)) => assert_eq!(&listed, tags, "{value:?}"),
         (None, Reading::Any) => return,

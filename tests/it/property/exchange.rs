@@ -1,4 +1,4 @@
-//! A few requests to one store, each with its response: what must be true of all of them.
+//! Several requests to one store, and the rules that all responses must follow.
 
 use std::collections::BTreeSet;
 
@@ -37,28 +37,29 @@ pub const EXAMPLES: [&str; 20] = [
     "strict\nPOST /persons\nIdempotency-Key: \"\\\"\"\nIf-Match: \"$c\"\n\n{\"person_id\": \"3\", \"person_name\": \"x\"}\n--\nPOST /persons\nIdempotency-Key: \"\\\"\"\nIf-Match: \"$o\"\nPrefer: return=minimal\n\n{\"person_id\": \"3\", \"person_name\": \"x\"}\n--\nDELETE /persons/3\nIf-Match: *\nIdempotency-Key: \"b\"\n--\nDELETE /persons/3\nIf-Match: *\nIdempotency-Key: \"b\"\n--\nDELETE /persons/3\nIf-Match: *\nIdempotency-Key: b",
 ];
 
-/// The first line is the policy. Requests follow, with `--` between two of them: the method, the
-/// target and, if the clock is to be set, the seconds from noon; field lines; and after an empty
-/// line the content. In its head, `$1` and `$2` are the current tags of these persons, `$c` is
-/// that of the collection, and `$o` the one that the last write made out of date.
+/// The first line is the policy. The requests follow, separated by `--`. A request begins with a
+/// line of the method, the target and, to set the clock, the seconds from noon. Then come field
+/// lines and, after an empty line, the content. In the lines before the content, `$1` and `$2`
+/// stand for the current tags of these persons, `$c` for that of the collection, and `$o` for the
+/// tag that the last write replaced.
 pub fn check(data: &[u8]) -> Reached {
     let end = data
         .iter()
         .position(|byte| *byte == b'\n')
         .unwrap_or(data.len());
     let (words, requests) = data.split_at(end);
-    let mut world = World::new(&String::from_utf8_lossy(words));
+    let mut session = Session::new(&String::from_utf8_lossy(words));
     let mut requests = requests.get(1..).unwrap_or_default();
     let mut reached = Vec::new();
     while reached.len() < 8 && !requests.is_empty() {
         let (request, rest) = split(requests, b"\n--\n");
-        reached.push(world.ask(request));
+        reached.push(session.ask(request));
         requests = rest;
     }
     reached
 }
 
-/// What stands before the first `mark`, and after it.
+/// The parts before and after the first `mark`.
 fn split<'a>(data: &'a [u8], mark: &[u8]) -> (&'a [u8], &'a [u8]) {
     match data.windows(mark.len()).position(|window| window == mark) {
         Some(at) => (&data[..at], &data[at + mark.len()..]),
@@ -66,7 +67,7 @@ fn split<'a>(data: &'a [u8], mark: &[u8]) -> (&'a [u8], &'a [u8]) {
     }
 }
 
-/// A request, its response, and what there was before.
+/// A request, its response, and the list before the request.
 #[derive(Clone, Copy, Debug)]
 struct Exchange<'a> {
     request: &'a Request<'a>,
@@ -75,7 +76,7 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// The id and the name of the person that a write is about.
+    /// The id and the name of the person in a write.
     fn sent(self) -> (String, String) {
         let content: Value = serde_json::from_slice(self.request.content).unwrap_or_default();
         let member = |name: &str| content[name].as_str().unwrap_or_default().to_owned();
@@ -86,8 +87,8 @@ impl Exchange<'_> {
         (id, member("person_name"))
     }
 
-    /// A person as the store holds it, or some of them, in their order and without a gap.
-    fn shows_what_there_is(self) {
+    /// Checks that the response shows the person of the store, or consecutive persons of its list.
+    fn shows_the_stored_persons(self) {
         let (target, records) = (self.request.target, &self.before.records);
         match named(target) {
             Named::Person(id) => {
@@ -114,18 +115,18 @@ impl Exchange<'_> {
     }
 }
 
-/// A store that holds two persons, and what is known about it.
-struct World {
+/// A store with two persons at first, its policy, and its earlier tags.
+struct Session {
     store: MemoryStore,
     policy: Policy,
     /// In milliseconds.
     now: i64,
-    /// The tags that ever were, of persons and of the collection.
+    /// All tags that persons and the collection have had.
     tags: BTreeSet<String>,
     outdated: String,
 }
 
-impl World {
+impl Session {
     fn new(words: &str) -> Self {
         let mut policy = Policy::default();
         for word in words.split(' ') {
@@ -160,7 +161,7 @@ impl World {
         self.store.list("persons", Portion::ALL).unwrap()
     }
 
-    /// The head with the tags in it.
+    /// Replaces the placeholders by tags.
     fn spliced(&self, head: &str, state: &List) -> String {
         if !head.contains('$') {
             return head.to_owned();
@@ -175,7 +176,7 @@ impl World {
             .replace("$o", &self.outdated)
     }
 
-    /// Asks, and judges the response. A clock that is set stays within ten years of noon.
+    /// Sends the request and checks the response. The clock stays within ten years of noon.
     fn ask(&mut self, request: &[u8]) -> &'static str {
         let (head, content) = split(request, b"\n\n");
         let before = self.all();
@@ -212,7 +213,7 @@ impl World {
         }
         self.follows_preconditions(exchange);
         if method == Method::Get && response.status() == 200 {
-            exchange.shows_what_there_is();
+            exchange.shows_the_stored_persons();
         }
         if is_write(method) && response.status() < 300 {
             self.changed_one(exchange);
@@ -228,7 +229,7 @@ impl World {
         respond(&self.store, &self.policy, request, now)
     }
 
-    /// Whether the method was performed or not is what its preconditions say of the state before.
+    /// Checks that the status agrees with the preconditions and with the list before the request.
     fn follows_preconditions(&self, exchange: Exchange<'_>) {
         let Exchange {
             request,
@@ -255,7 +256,7 @@ impl World {
             .map(|(name, value)| (*name, std::str::from_utf8(value).unwrap()))
             .collect();
         let wanted = expected(method, selected, &fields, syntax, self.now / 1000);
-        // RFC 6585 section 3: no write over what is there without saying what that is.
+        // RFC 6585 section 3: a write to an existing representation needs If-Match.
         let blind = [Method::Put, Method::Patch, Method::Delete].contains(&method)
             && version.is_some()
             && lines_of(&fields, "if-match").is_empty()
@@ -278,7 +279,8 @@ impl World {
         }
     }
 
-    /// A write that was answered and not performed has the key of the last write of its person.
+    /// Checks that a successful write that changed nothing has the key of the last write to its
+    /// person.
     fn repeats(&self, exchange: Exchange<'_>) {
         let Exchange {
             request, response, ..
@@ -306,8 +308,8 @@ impl World {
         assert_eq!(kept.map(|it| it.key), key.ok(), "{exchange:?}");
     }
 
-    /// A write that was performed changed the person it named, and no other; and gave it a
-    /// version that never was.
+    /// Checks that a write has changed only the person in its target or content, and that the new
+    /// version is unique.
     fn changed_one(&mut self, exchange: Exchange<'_>) {
         let after = self.all();
         let tag = after.version.unwrap().entity_tag().to_string();

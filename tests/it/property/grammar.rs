@@ -1,10 +1,10 @@
-//! The grammar of entity tags and of their lists, transcribed without haste.
+//! The grammar of entity tags and of their lists, transcribed literally; speed does not matter.
 
 use ifmatch::{MAX_ENTITY_TAGS, MAX_FIELD_VALUE, TagSyntax};
 
 use crate::oracle::Meaning;
 
-/// Weak or not, and what stands between the quotes.
+/// Whether the tag is weak, and the text between the quotes.
 pub type Tag<'a> = (bool, &'a str);
 
 /// `entity-tag = [ "W/" ] DQUOTE *etagc DQUOTE`
@@ -44,19 +44,19 @@ pub fn list(text: &str) -> Option<Vec<Tag<'_>>> {
     }
 }
 
-/// What the value of If-Match or If-None-Match says, malformed or not.
+/// A value of If-Match or If-None-Match, which may be malformed.
 #[derive(Debug, PartialEq)]
 pub enum Reading<'a> {
     Absent,
     Any,
-    /// The members that are well-formed, and how many are not.
+    /// The well-formed members, and the number of malformed ones.
     Listed(Vec<Tag<'a>>, usize),
-    /// More than is looked at.
+    /// More members than the limit.
     TooMuch,
 }
 
 impl<'a> Reading<'a> {
-    /// Reads the value that all the lines make together.
+    /// Reads the combined value of all field lines.
     pub fn of(value: Option<&'a str>, syntax: TagSyntax) -> Self {
         let Some(value) = value else {
             return Self::Absent;
@@ -77,7 +77,7 @@ impl<'a> Reading<'a> {
         Self::Listed(tags, malformed)
     }
 
-    /// As the naive evaluation wants it.
+    /// The input of the naive evaluation.
     pub fn meaning(&self) -> Meaning<'_> {
         match self {
             Self::Absent => Meaning::Absent,
@@ -92,7 +92,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// The lines of one field as one value, or nothing without lines.
+/// Combines the lines of one field. `None` if there are no lines.
 ///
 /// [RFC 9110 section 5.3](https://www.rfc-editor.org/rfc/rfc9110#section-5.3)
 pub fn combined(lines: &[&str]) -> Option<String> {
@@ -104,12 +104,12 @@ pub fn combined(lines: &[&str]) -> Option<String> {
     Some(value)
 }
 
-/// Whether the lines of one field are longer than is looked at.
+/// Whether the lines of one field together exceed the limit.
 pub fn is_too_long(lines: &[&str]) -> bool {
     lines.concat().len() > MAX_FIELD_VALUE
 }
 
-/// What stands between the commas that are in no pair of quotes; nothing empty.
+/// Splits a value at the commas outside quotes, without empty parts.
 fn pieces(value: &str) -> Vec<&str> {
     let (mut pieces, mut start, mut quotes) = (Vec::new(), 0, 0);
     for (at, byte) in value.bytes().chain([b',']).enumerate() {

@@ -1,4 +1,4 @@
-//! Dates, against a naive reading of the grammar and of the calendar.
+//! Dates, compared with a naive reader of the grammar and of the calendar.
 
 use ifmatch::HttpDate;
 
@@ -33,7 +33,8 @@ const MONTHS: [&str; 12] = [
 /// The first second of the year 0, and the last second of the year 9999.
 const REPRESENTABLE: [i64; 2] = [-62_167_219_200, 253_402_300_799];
 
-/// The first line is a date, the second one the present; and the bytes are a date in a number.
+/// The first line is a date, and the second one the present. The first bytes are also a date, as a
+/// number.
 pub fn check(bytes: &[u8]) -> Reached {
     let [first, last] = REPRESENTABLE;
     let number = bytes.iter().take(6);
@@ -43,7 +44,8 @@ pub fn check(bytes: &[u8]) -> Reached {
     let text = String::from_utf8_lossy(bytes);
     let (date, present) = text.split_once('\n').unwrap_or((&text, ""));
     let present = Moment::read_as(present, IMF_FIXDATE).filter(|moment| moment.exists());
-    // Clocks begin with the epoch, and fifty years before its end the calendar has no room left.
+    // Clocks start at the epoch. A date with a year of two digits may be fifty years ahead, and
+    // must be within the calendar.
     let present = present.map_or(NOON, |moment| {
         moment.seconds().clamp(0, last - 51 * 31_622_400)
     });
@@ -51,7 +53,7 @@ pub fn check(bytes: &[u8]) -> Reached {
 
     let read = HttpDate::parse(date, now).ok();
     let moment = Moment::read(date, present);
-    // What is beyond the end of the calendar is its end.
+    // A date after the end of the calendar is read as its end.
     let expected = moment.map(|moment| HttpDate::from(at(moment.seconds().min(last))));
     assert_eq!(read, expected, "{date:?} at {now}");
     let Some(read) = read else {
@@ -65,7 +67,7 @@ pub fn check(bytes: &[u8]) -> Reached {
     vec!["accepted"]
 }
 
-/// Prints the date, and reads it back in each of the forms that has room for it.
+/// Prints the date, and reads it in each form that can express it.
 fn in_all_forms(seconds: i64) {
     let date = HttpDate::from(at(seconds));
     let printed = date.to_string();
@@ -94,7 +96,7 @@ fn in_all_forms(seconds: i64) {
         format!("{short} {month} {day:2} {time} {year:04}"),
         format!("{long}, {day:02}-{month}-{:02} {time} GMT", year % 100),
     ] {
-        // At that very second, two digits of a year are those of this one.
+        // If the date is the present, two digits of a year mean the year of the present.
         assert_eq!(HttpDate::parse(&form, date), Ok(date), "{form}");
     }
 }
@@ -121,7 +123,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// The date that so many seconds since the epoch are.
+    /// The date of this number of seconds since the epoch.
     pub fn of(seconds: i64) -> Self {
         let printed = HttpDate::from(at(seconds)).to_string();
         let moment = Self::read_as(&printed, IMF_FIXDATE).expect(&printed);
@@ -139,7 +141,7 @@ impl Moment {
         read.filter(|moment| moment.exists())
     }
 
-    /// Reads the parts that the letters of `form` stand for; its other characters stand for
+    /// Reads a text in this form. Letters stand for parts of the date, other characters for
     /// themselves.
     fn read_as(text: &str, form: &str) -> Option<Self> {
         let (mut moment, mut rest) = (Self::default(), text);
@@ -173,7 +175,8 @@ impl Moment {
         rest.is_empty().then_some(moment)
     }
 
-    /// A year of two digits: the latest one such that the moment is no more than 50 years ahead.
+    /// Completes a year of two digits: the latest year with which the moment is at most 50 years
+    /// ahead.
     fn in_century(self, now: Self) -> Self {
         let horizon = Self {
             year: now.year + 50,

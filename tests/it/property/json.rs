@@ -1,14 +1,14 @@
-//! A naive and strict reader of JSON, and the merge of RFC 7396 as its pseudo code has it.
+//! A naive and strict reader of JSON, and the pseudo code of RFC 7396 for merge patches.
 
 use serde_json::{Map, Value};
 
-/// The most levels of arrays and objects.
+/// The limit of nested arrays and objects.
 const MAX_DEPTH: usize = 100;
 
-/// Reads JSON text that every reader reads alike, or nothing.
+/// Reads JSON text. `None` if two readers might read the text differently.
 ///
-/// A number, a boolean and a string stand in the value as their text, a string with its quotes and
-/// escapes: so two values are equal only if nothing was converted. `null` is null.
+/// The result has each number, boolean and string as a string of its JSON text, with quotes and
+/// escapes. So two values are equal only if nothing was converted. `null` is null.
 pub fn read(data: &[u8]) -> Option<Value> {
     let mut reader = Reader {
         rest: std::str::from_utf8(data).ok()?,
@@ -40,7 +40,7 @@ pub fn merge_patch(target: Value, patch: &Value) -> Value {
     }
 }
 
-/// The string that the text of one is.
+/// Decodes the JSON text of a string.
 pub fn string(token: &str) -> Option<String> {
     let inside = token.strip_prefix('"')?.strip_suffix('"')?;
     let (mut units, mut chars) = (Vec::new(), inside.chars());
@@ -64,7 +64,7 @@ pub fn string(token: &str) -> Option<String> {
             _ => return None,
         });
     }
-    // A surrogate without the other is refused here.
+    // This refuses a surrogate that is not part of a pair.
     String::from_utf16(&units).ok()
 }
 

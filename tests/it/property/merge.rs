@@ -1,4 +1,4 @@
-//! PATCH: what a merge patch makes of a document.
+//! PATCH: the result of a merge patch.
 
 use ifmatch::{Collection, Collections, MemoryStore, Method, Policy, Request, Response, respond};
 use serde_json::{Map, Value};
@@ -29,16 +29,16 @@ pub const EXAMPLES: [&str; 20] = [
     "{\"a\":{\"😀\":\"é\"}}\n{\"a\":{\"\\ud83d\\ude00\":{\"é\":\"\\u00e9\"}},\"\\udc00\":1}",
 ];
 
-/// The longest representation; short, so that it is reached.
+/// The limit for representations, so low that inputs exceed it.
 const LIMIT: usize = 150;
 
-/// The first line is a document, and the rest a patch of it.
+/// The first line is a document, and the rest is a patch.
 pub fn check(data: &[u8]) -> Reached {
     let mut parts = data.splitn(2, |byte| *byte == b'\n');
     let (before, patch) = (parts.next().unwrap(), parts.next().unwrap_or_default());
     let unbounded = steps(before, patch, u64::MAX);
     let bounded = steps(before, patch, LIMIT as u64);
-    // With a bound it is the same, up to the first document that would be longer.
+    // With a limit the responses are the same until a document exceeds the limit.
     for (all, response) in unbounded.iter().zip(&bounded) {
         if all.status() < 300 && all.content().len() > LIMIT {
             assert_eq!(response.status(), 413, "{response:?}");
@@ -93,8 +93,8 @@ fn steps(before: &[u8], patch: &[u8], limit: u64) -> [Response; 2] {
     [created, patched]
 }
 
-/// Whether a write was performed. It has the status that was expected, or that of a document that
-/// is too long; and a document that is shown has these members, and none twice.
+/// Whether a write was performed. Checks that the response has the expected status, or 413, and
+/// that the document in the response has exactly the members of `held`, each once.
 #[track_caller]
 fn follows(response: &Response, status: u16, held: Option<&Value>) -> bool {
     if status < 300 && response.status() == 413 {
@@ -108,8 +108,8 @@ fn follows(response: &Response, status: u16, held: Option<&Value>) -> bool {
     status < 300
 }
 
-/// The status of a write, if length does not matter, and the members that are held then. `target`
-/// is what the content patches, or nothing if it is the state itself.
+/// The status of a write without a limit of length, and the stored members after the write. The
+/// content is a patch of `target`, or the new state if `target` is `None`.
 fn expected(content: &[u8], target: Option<Value>) -> (u16, Option<Value>) {
     let Some(Ok(content)) = json::read(content).map(without_managed) else {
         return (400, target);
@@ -126,7 +126,8 @@ fn expected(content: &[u8], target: Option<Value>) -> (u16, Option<Value>) {
     }
 }
 
-/// The value without the members of the server, or an error if it has one that it may not have.
+/// The value without the members that the server manages, or an error if the value has a reserved
+/// member.
 fn without_managed(content: Value) -> Result<Value, ()> {
     let Value::Object(mut members) = content else {
         return Ok(content);

@@ -1,9 +1,9 @@
-//! What must hold whatever a client sends: one function for each subject, which panics when it
-//! does not hold.
+//! Properties that hold for every input of a client: one function for each subject, which panics if
+//! the property does not hold.
 //!
-//! Written for two callers, the tests of `seeded` and the fuzz targets. Each judges by a reading
-//! of its own, as naive as possible and without a word of the parser under test. The bytes are
-//! read as text, one thing a line, so that an input that is kept can be read as well.
+//! The tests of `seeded` and the fuzz targets call them. Each property compares with a naive parser
+//! of its own, which uses no code of the parser under test. The input is text in lines, so that an
+//! input in the corpus is readable.
 
 mod document;
 mod entity_tag;
@@ -16,10 +16,10 @@ mod precondition;
 mod response;
 mod target;
 
-/// The places that an input has reached, by names that the tests count.
+/// The names of the outcomes that an input has reached. The tests count them.
 pub type Reached = Vec<&'static str>;
 
-/// A property: its name, which is its fuzz target's, the function, and inputs to start from.
+/// A property: its name, which is also that of its fuzz target, the function, and example inputs.
 pub struct Property {
     pub name: &'static str,
     pub check: fn(&[u8]) -> Reached,
@@ -64,7 +64,7 @@ pub const ALL: [Property; 7] = [
     },
 ];
 
-/// Name and value of each line, as a door hands them on or worse.
+/// The name and the value of each line. Lines without a colon are a name without a value.
 fn field_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(&'a str, &'a str)> {
     let parts = lines.map(|line| line.split_once(':').unwrap_or((line, "")));
     parts

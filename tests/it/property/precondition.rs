@@ -20,8 +20,8 @@ pub const EXAMPLES: [&str; 12] = [
     "BREW\n\"cur\"\n\nHost: x\nIf-None-Match: *\nIf-Match: \"cur\"x, \"cur\"",
 ];
 
-/// The method, the selected entity tag, when it was modified, and field lines. `-` in place of a
-/// tag is no representation.
+/// The lines are the method, the selected entity tag, its date of modification, and field lines.
+/// `-` instead of a tag means that there is no representation.
 pub fn check(data: &[u8]) -> Reached {
     let text = String::from_utf8_lossy(data);
     let mut lines = text.split('\n');
@@ -61,7 +61,7 @@ fn evaluate(
     }
 }
 
-/// What the field lines ask for, by the naive readings; nothing when it is too much to be read.
+/// The evaluation of the field lines by the naive parsers. `None` if a field exceeds a limit.
 pub fn expected(
     method: Method,
     selected: Option<Selected<'_>>,
@@ -93,7 +93,7 @@ pub fn expected(
     ))
 }
 
-/// The values of the lines of this name, which is in lower case.
+/// The values of the field lines with this name, which must be in lower case.
 pub fn lines_of<'a>(fields: &[(&str, &'a str)], name: &str) -> Vec<&'a str> {
     let named = fields
         .iter()

@@ -1,11 +1,11 @@
-//! Answers: what is true of each by itself.
+//! Rules that each response must follow by itself.
 
 use ifmatch::{EntityTag, Method, Record, Request, Response};
 use serde_json::Value;
 
 use super::http_date::Moment;
 
-/// The statuses that a request without a door can be answered with; 503 is for stores that wait.
+/// The statuses that `respond` can choose. 503 is missing, because the memory store does not fail.
 const STATUSES: [(u16, &str); 16] = [
     (200, "200"),
     (201, "201"),
@@ -32,7 +32,7 @@ struct Asked<'a> {
     response: &'a Response,
 }
 
-/// Whether the response is one that any client can read. Returns its status.
+/// Checks that the response is well-formed. Returns its status.
 pub fn is_well_formed(request: &Request<'_>, response: &Response, now: i64) -> &'static str {
     let context = &Asked { request, response };
     let now = Moment::of(now);
@@ -81,7 +81,8 @@ pub fn is_well_formed(request: &Request<'_>, response: &Response, now: i64) -> &
     name
 }
 
-/// Names are tokens, each once; no value begins another line, or has white space around it.
+/// Checks that names are tokens, that each occurs once, and that no value has a line break or white
+/// space around it.
 ///
 /// [RFC 9110 section 5.5](https://www.rfc-editor.org/rfc/rfc9110#section-5.5)
 fn fields(context: &Asked<'_>) {
@@ -142,7 +143,7 @@ fn framing(context: &Asked<'_>) {
     }
 }
 
-/// HEAD is GET without the content.
+/// Checks that the response to HEAD is that to GET without the content.
 pub fn is_head_of(head: &Response, get: &Response) {
     assert_eq!((head.status(), head.fields()), (get.status(), get.fields()));
 }
@@ -152,7 +153,7 @@ pub fn content(response: &Response) -> Value {
     serde_json::from_slice(response.content()).unwrap()
 }
 
-/// A person that the store holds, as clients are to see it.
+/// The JSON that clients must see of a stored person.
 pub fn shown(record: &Record) -> Value {
     let document: Value = serde_json::from_str(record.document.as_str()).unwrap();
     serde_json::json!({
@@ -162,7 +163,7 @@ pub fn shown(record: &Record) -> Value {
     })
 }
 
-/// The name of a person that the store holds.
+/// The name of a stored person.
 pub fn name(record: &Record) -> String {
     let name = &shown(record)["person_name"];
     name.as_str().unwrap().to_owned()

@@ -1,4 +1,4 @@
-//! Request targets: how they are percent-encoded, and what they name.
+//! Request targets: their percent-encoding, and the resources that they name.
 
 use ifmatch::{MAX_ID, MemoryStore, Method, Policy, Request, Response, respond};
 
@@ -25,14 +25,14 @@ pub const EXAMPLES: [&str; 17] = [
     "http://example.com#/persons",
 ];
 
-/// All of it is an id, and a target.
+/// The input is used as an id, and as a request target.
 pub fn check(data: &[u8]) -> Reached {
     let text = String::from_utf8_lossy(data);
     vec![id(&text), target(&text)]
 }
 
-/// An id comes back as it was, under the target that it was given and under others that are the
-/// same.
+/// A person that is created with an id has that id at its location, and at other targets with the
+/// same meaning.
 fn id(id: &str) -> &'static str {
     let store = MemoryStore::new();
     let content = serde_json::json!({"person_id": id, "person_name": "Wim"}).to_string();
@@ -63,7 +63,7 @@ fn id(id: &str) -> &'static str {
     "an id"
 }
 
-/// A target names what the naive reading says.
+/// The server and the naive parser agree about the resource of a target.
 fn target(target: &str) -> &'static str {
     let store = MemoryStore::new();
     let create = Request::new(Method::Put, target)
@@ -84,8 +84,9 @@ fn target(target: &str) -> &'static str {
             assert_eq!(named(place), Named::Person(id), "{target:?}");
             ([404, 201, 200], "a person")
         }
-        Named::Person(_) => ([404, 400, 404], "nobody"),
-        // A query has a grammar of its own, and is asked for with GET alone.
+        Named::Person(_) => ([404, 400, 404], "an invalid id"),
+        // Only GET reads the query of the list. The query has a grammar of its own, so its status
+        // may differ.
         Named::Persons if target.contains('?') => ([before, 405, before], "persons"),
         Named::Persons => ([200, 405, 200], "persons"),
         Named::Document => ([200, 405, 200], "a document"),
@@ -101,18 +102,18 @@ fn ask(store: &MemoryStore, request: &Request<'_>) -> Response {
     respond(store, &Policy::default(), request, at(NOON))
 }
 
-/// The rules for ids, once more.
+/// A second transcription of the rules for ids.
 fn is_person_id(id: &str) -> bool {
     let long = id.is_empty() || id.len() > MAX_ID;
     !long && id != "." && id != ".." && !id.chars().any(char::is_control)
 }
 
-/// A URI whose scheme needs TLS, which there is not.
+/// Whether the scheme needs TLS, which the server does not have.
 fn is_https(target: &str) -> bool {
     target.to_ascii_lowercase().starts_with("https://")
 }
 
-/// What a target names.
+/// The resource that a target names.
 #[derive(Debug, PartialEq)]
 pub enum Named {
     Server,
@@ -123,7 +124,7 @@ pub enum Named {
     Malformed,
 }
 
-/// Reads a target part by part: scheme and authority, query, segments.
+/// Splits a target into scheme and authority, query, and segments.
 pub fn named(target: &str) -> Named {
     if target == "*" {
         return Named::Server;
@@ -156,7 +157,7 @@ pub fn named(target: &str) -> Named {
     }
 }
 
-/// `%` and two digits are one byte, and all bytes together UTF-8.
+/// Decodes `%` and two digits as one byte. All bytes together must be UTF-8.
 fn decoded(segment: &str) -> Option<String> {
     let (mut bytes, mut rest) = (Vec::new(), segment.as_bytes());
     while let [first, after @ ..] = rest {

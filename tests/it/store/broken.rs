@@ -14,7 +14,7 @@ use super::InProcess;
 use super::foreign::{Contents, Foreign, portioned};
 use crate::conformance::{self, Place, person};
 
-/// The foreign store, of which some methods are replaced.
+/// The foreign store, with some methods replaced.
 #[expect(
     clippy::type_complexity,
     reason = "each is the type of a method of the trait"
@@ -33,7 +33,7 @@ struct Broken {
 
 type Visitor<'a> = &'a mut dyn FnMut(&Record) -> ControlFlow<()>;
 
-/// A store that can do everything, and of which no method is replaced.
+/// A correct store, with no method replaced.
 fn sound() -> Broken {
     Broken {
         store: Foreign::default(),
@@ -131,18 +131,19 @@ fn swap_of<'a>(
     }
 }
 
-/// The same swap, which expects `expected` of the document, and nothing of the collection.
+/// The same swap, which expects the version `expected` of the document, and any version of the
+/// collection.
 fn expecting<'a>(swap: &Swap<'a>, expected: Option<Version>) -> Swap<'a> {
     swap_of(swap.collection(), swap.id(), expected, swap.new_document())
 }
 
-/// The version that a document has now.
+/// The current version of the document.
 fn current(store: &Foreign, swap: &Swap<'_>) -> Option<Version> {
     let record = store.get(swap.collection(), swap.id()).unwrap();
     record.map(|record| record.version)
 }
 
-/// Whether a swap expects what there is of its collection.
+/// Whether the collection has the version that a swap expects.
 fn finds_collection(store: &Foreign, swap: &Swap<'_>) -> bool {
     let version = store.collection_version(swap.collection()).unwrap();
     swap.expected_collection().is_none() || swap.expected_collection() == version
@@ -153,7 +154,7 @@ fn converted(document: &Document) -> Document {
     Document::from_stored(document.as_str().replace("1.0", "1")).unwrap()
 }
 
-/// What is wrong with a store, the store, and a rule that it must fail.
+/// The defect of a store, the store, and the rule that it must fail.
 type Row = (&'static str, Broken, fn(&dyn Place));
 
 fn broken_swaps() -> Vec<Row> {
@@ -192,8 +193,8 @@ fn broken_swaps() -> Vec<Row> {
             "two swaps that expect one version are both performed",
             Broken {
                 swap: |store, swap, now| {
-                    // The rule has four writers after it has written a 0. None of them writes
-                    // before all have read.
+                    // The rule writes a 0, and then starts four writers. None of them writes before
+                    // all have read.
                     static READ: Barrier = Barrier::new(4);
                     let is_first = swap.new_document() == Some(&person("0"));
                     if swap.expected().is_none() || is_first {
@@ -368,7 +369,7 @@ fn broken_texts() -> Vec<Row> {
             conformance::collections_are_independent_of_each_other,
         ),
         (
-            "the member with the ids is not told",
+            "the member with the ids is not returned",
             Broken {
                 record_id_member: |_, _, _| Ok(String::new()),
                 ..sound()
@@ -469,7 +470,7 @@ fn broken_lists() -> Vec<Row> {
             conformance::a_list_is_of_one_moment,
         ),
         (
-            "a visit does not break off",
+            "a visit does not stop",
             Broken {
                 visit: |store, collection, visit| {
                     let list = store.list(collection, Portion::ALL)?;
@@ -483,7 +484,7 @@ fn broken_lists() -> Vec<Row> {
             conformance::a_visit_sees_all_in_order_until_it_breaks_off,
         ),
         (
-            "a visit is of two moments",
+            "a visit shows the documents of two moments",
             Broken {
                 visit: |store, collection, visit| {
                     // The rule creates and removes both until the visit returns.
@@ -523,7 +524,7 @@ fn broken_lists() -> Vec<Row> {
 fn broken_fills() -> Vec<Row> {
     vec![
         (
-            "a collection is filled beside its documents",
+            "a collection with documents is filled",
             Broken {
                 fill: |store, collection, documents, now| {
                     store.with(collection, |it| {
@@ -538,7 +539,7 @@ fn broken_fills() -> Vec<Row> {
             conformance::only_a_collection_without_documents_is_filled,
         ),
         (
-            "a collection is filled one by one, up to an id that comes again",
+            "the documents are written one by one, up to an id that occurs twice",
             Broken {
                 fill: one_by_one,
                 ..sound()
@@ -546,7 +547,7 @@ fn broken_fills() -> Vec<Row> {
             conformance::a_collection_is_not_filled_with_one_id_twice,
         ),
         (
-            "a collection is filled one by one, up to the end of the calendar",
+            "the documents are written one by one, up to the end of the calendar",
             Broken {
                 fill: one_by_one,
                 ..sound()
@@ -587,7 +588,8 @@ fn broken_fills() -> Vec<Row> {
             "a collection is found empty under one lock and filled under another",
             Broken {
                 fill: |store, collection, documents, now| {
-                    // The rule has four writers. None of them writes before all have looked.
+                    // The rule has four writers. None of them writes before all have found the
+                    // collection empty.
                     static LOOKED: Barrier = Barrier::new(4);
                     if store.with(collection, |it| !it.records.is_empty()) {
                         return Err(SwapError::Conflict);
@@ -603,7 +605,7 @@ fn broken_fills() -> Vec<Row> {
             conformance::of_two_handles_exactly_one_fills_a_collection,
         ),
         (
-            "a collection is told without documents",
+            "a collection without documents is listed",
             Broken {
                 collections: |store| Ok(store.0.lock().unwrap().keys().cloned().collect()),
                 ..sound()

@@ -1,4 +1,4 @@
-//! The conformance test fails for stores that keep keys in a wrong way.
+//! The conformance test fails for stores that handle keys wrongly.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::SystemTime;
@@ -10,7 +10,7 @@ use ifmatch::{
 use super::InProcess;
 use crate::conformance::{self, Place};
 
-/// The store in memory, of which some methods are replaced.
+/// The memory store, with some methods replaced.
 struct Broken {
     store: MemoryStore,
     get: fn(&MemoryStore, &str, &Id) -> Result<Option<Record>, StoreError>,
@@ -56,7 +56,7 @@ impl Store for Broken {
     }
 }
 
-/// What is wrong with a store, the store, and a rule that it must fail.
+/// The defect of a store, the store, and the rule that it must fail.
 type Row = (&'static str, Broken, fn(&dyn Place));
 
 /// The same swap without its key.
@@ -150,7 +150,7 @@ fn each_broken_store_fails_the_rule_that_it_breaks() {
             conformance::a_key_is_kept_for_one_document_of_a_collection,
         ),
         (
-            "a conflict of two swaps with one key is told as a key that is taken",
+            "a conflict of two swaps with one key is reported as a key that is taken",
             Broken {
                 swap: |store, swap, now| match store.swap(swap, now) {
                     Err(SwapError::Conflict) if swap.keyed_write().is_some() => {

@@ -10,7 +10,7 @@ use ifmatch::{
 
 use crate::support::serving::{Kept, store};
 
-/// A store, a policy and a clock that stands still until it is set.
+/// A store, a policy and a clock that does not run; the tests set it.
 pub struct Api {
     store: Arc<dyn Store>,
     _kept: Kept,
@@ -33,8 +33,8 @@ impl Api {
         }
     }
 
-    /// An API whose store is in memory, whatever store is under test: for more requests than a database
-    /// could response in the time of a test.
+    /// An API with the memory store, whatever store is under test, for tests with too many requests
+    /// for a database.
     pub fn in_memory() -> Self {
         Self {
             store: Arc::new(MemoryStore::new()),
@@ -56,12 +56,12 @@ impl Api {
         self.now = change_date.parse::<Version>().unwrap().into();
     }
 
-    /// Asks with a request line without its version, field lines and content.
+    /// Performs a request, given its line without the version, its field lines and its content.
     pub fn ask(&self, line: &str, fields: &[(&str, &str)], content: &str) -> Response {
         self.ask_bytes(line, fields, content.as_bytes())
     }
 
-    /// Asks with these values of `Idempotency-Key`, and no other field.
+    /// Performs a request with these values of `Idempotency-Key`, and no other field.
     pub fn ask_with_key(&self, line: &str, keys: &[&[u8]], content: &str) -> Response {
         let (method, target) = line.split_once(' ').unwrap();
         let mut request = Request::new(Method::from_name(method), target);
@@ -113,7 +113,7 @@ pub fn text(response: &Response) -> String {
     String::from_utf8(response.content().to_vec()).unwrap()
 }
 
-/// The member `message`, or in a strict response `detail`.
+/// The member `message`, or `detail` in a response of the strict profile.
 pub fn message(response: &Response) -> String {
     let value: serde_json::Value = serde_json::from_slice(response.content()).unwrap();
     let member = if value.get("status").is_some() {

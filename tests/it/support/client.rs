@@ -1,4 +1,4 @@
-//! The other end of the socket: a client that sends what it is told, byte for byte.
+//! A client on a socket, which sends exactly the bytes that a test gives.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::openapi::is_documented;
 
-/// Longer than anything takes that is not stuck.
+/// A client that waits longer than this fails its test.
 const STUCK: Duration = Duration::from_secs(20);
 
 pub struct Client {
     stream: BufReader<TcpStream>,
 }
 
-/// A response as it came, framed by the rules of RFC 9112 section 6.3.
+/// A response as the client received it, with the framing of RFC 9112 section 6.3.
 #[derive(Debug)]
 pub struct RawResponse {
     pub status_line: String,
@@ -45,7 +45,8 @@ impl Client {
         self.stream.get_mut().write_all(bytes.as_ref())
     }
 
-    /// Sends a whole request and receives its response, which must be a documented one.
+    /// Sends a whole request and receives its response, which must be in the description of the
+    /// API.
     pub fn ask(&mut self, request: impl AsRef<[u8]>) -> RawResponse {
         self.send(&request);
         let head = request.as_ref().starts_with(b"HEAD ");
@@ -58,13 +59,14 @@ impl Client {
         response
     }
 
-    /// Asks anything but HEAD of a server that may be gone. A response that has begun is whole.
+    /// Sends a request, except HEAD, to a server that may have ended. Panics if a response is
+    /// incomplete.
     pub fn try_ask(&mut self, request: impl AsRef<[u8]>) -> std::io::Result<RawResponse> {
         self.try_send(request)?;
         self.try_receive()
     }
 
-    /// Receives the response to anything but HEAD, if there is one.
+    /// Receives the response to any request except HEAD. An error if there is none.
     pub fn try_receive(&mut self) -> std::io::Result<RawResponse> {
         match self.peek_buffered()? {
             [] => Err(ErrorKind::ConnectionReset.into()),
@@ -72,7 +74,7 @@ impl Client {
         }
     }
 
-    /// Receives the response to anything but HEAD.
+    /// Receives the response to any request except HEAD.
     pub fn receive(&mut self) -> RawResponse {
         let mut response = self.receive_head();
         let without_content = response.status < 200 || [204, 304].contains(&response.status);
@@ -114,7 +116,7 @@ impl Client {
         }
     }
 
-    /// Receives a response, in the lines in which `curl -i` prints it.
+    /// Receives a response. Returns it in the lines that `curl -i` prints.
     pub fn print(&mut self) -> Vec<String> {
         let response = self.receive();
         let mut lines = vec![response.status_line.clone()];
@@ -129,7 +131,8 @@ impl Client {
         lines
     }
 
-    /// Whether the server has closed the connection, once it has said all it had to.
+    /// Waits until the server has closed the connection. Panics if the server sends anything before
+    /// that, or does not close it.
     pub fn is_closed(&mut self) -> bool {
         match self.peek_buffered() {
             Ok(rest) => {
@@ -141,15 +144,16 @@ impl Client {
         }
     }
 
-    /// Waits until something has come, and leaves it unread.
+    /// Waits until there are bytes to read, and does not read them.
     pub fn wait(&mut self) {
         while let Err(error) = self.stream.get_mut().peek(&mut [0]) {
             assert_eq!(error.kind(), ErrorKind::Interrupted);
         }
     }
 
-    /// What has come and is unread; nothing if the connection has ended. A call that waits with a
-    /// timeout is interrupted when the system suspends the process.
+    /// The bytes that the client can read next; none if the connection has ended. Repeats a call
+    /// that was interrupted: that happens if the system suspends the process during a call with a
+    /// timeout.
     fn peek_buffered(&mut self) -> std::io::Result<&[u8]> {
         while let Err(error) = self.stream.fill_buf() {
             if error.kind() != ErrorKind::Interrupted {
@@ -159,12 +163,12 @@ impl Client {
         self.stream.fill_buf()
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts down the client's half of the connection.
     pub fn finish_sending(&mut self) {
         self.try_finish_sending().unwrap();
     }
 
-    /// Says that nothing more will be sent, unless the connection has ended.
+    /// Shuts down the client's half of the connection. An error if the connection has ended.
     pub fn try_finish_sending(&mut self) -> std::io::Result<()> {
         self.stream.get_mut().shutdown(std::net::Shutdown::Write)
     }
@@ -174,7 +178,8 @@ impl Client {
         self.stream.get_ref().local_addr().unwrap()
     }
 
-    /// Everything that comes, and whether the connection has ended then.
+    /// All bytes that the client receives until the end of the connection or the timeout, and
+    /// whether the connection has ended.
     pub fn rest(&mut self) -> (Vec<u8>, bool) {
         let mut bytes = Vec::new();
         let read = self.stream.read_to_end(&mut bytes);
@@ -182,7 +187,7 @@ impl Client {
         (bytes, has_ended)
     }
 
-    /// As [`rest`](Self::rest), of what has come already.
+    /// The same as [`rest`](Self::rest), without waiting for more bytes.
     pub fn received(&mut self) -> (Vec<u8>, bool) {
         self.stream.get_mut().set_nonblocking(true).unwrap();
         self.rest()
@@ -198,18 +203,18 @@ impl Client {
 }
 
 impl RawResponse {
-    /// The value of a field that comes at most once.
+    /// The value of a field. Panics if the field has several lines.
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut lines = self
             .fields
             .iter()
             .filter(|(given, _)| given.eq_ignore_ascii_case(name));
         let value = lines.next().map(|(_, value)| value.as_str());
-        assert!(lines.next().is_none(), "{name} comes twice");
+        assert!(lines.next().is_none(), "{name} has two lines");
         value
     }
 
-    /// The member `message`, or in a strict response `detail`.
+    /// The member `message`, or `detail` in a response of the strict profile.
     pub fn message(&self) -> String {
         let value: serde_json::Value = serde_json::from_str(&self.content).unwrap();
         let member = if value.get("status").is_some() {
@@ -221,7 +226,8 @@ impl RawResponse {
     }
 }
 
-/// Request bytes: a request line without its version, field lines, and content with its length.
+/// The bytes of a request, given its line without the version, its field lines and its content.
+/// Adds Content-Length.
 pub fn request(line: &str, fields: &str, content: &str) -> String {
     let length = if content.is_empty() {
         String::new()

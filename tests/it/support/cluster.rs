@@ -1,4 +1,5 @@
-//! A `PostgreSQL` of the tests' own, from the installed package: never the machine's.
+//! A `PostgreSQL` server of the tests' own, from the installed package. The tests never use the
+//! server of the machine.
 
 use std::fs;
 use std::net::TcpListener;
@@ -14,17 +15,19 @@ use crate::conformance::Place;
 use crate::support::directory::Directory;
 use crate::support::serving::Served;
 
-/// A server with its data and its socket in a directory that goes with it.
+/// A server. Its data and its socket are in a directory that is removed with it.
 pub struct Cluster {
     bin: PathBuf,
     directory: Directory,
-    /// Stops the server and clears up when its standard input ends, however this process does.
+    /// A shell that stops the server and removes the directory when its standard input ends, which
+    /// the end of this process causes in any case.
     watcher: Child,
 }
 
 impl Cluster {
-    /// Where the server is installed; if it is not, whoever reads the output is told.
-    #[expect(clippy::print_stderr, reason = "what is skipped has to be known")]
+    /// The directory of the server's programs. If it is not installed, prints that tests are
+    /// skipped.
+    #[expect(clippy::print_stderr, reason = "the output names what is skipped")]
     fn bin() -> Option<PathBuf> {
         let versions = fs::read_dir("/usr/lib/postgresql").ok();
         let bins = versions.into_iter().flatten().map(|it| it.unwrap().path());
@@ -38,7 +41,7 @@ impl Cluster {
 
     pub fn start() -> Option<Self> {
         let cluster = Self::empty(Self::bin()?);
-        // An order of text that is not that of its bytes.
+        // The locale orders text in another way than by its bytes.
         cluster.does(
             "initdb",
             &[
@@ -61,7 +64,7 @@ impl Cluster {
     fn empty(bin: PathBuf) -> Self {
         let directory = Directory::new("postgres");
         let path = directory.0.to_str().unwrap();
-        // It will not run as root.
+        // The server refuses to run as root.
         if is_root() {
             assert!(run(Command::new("chown").args(["postgres", path])));
         }
@@ -103,7 +106,7 @@ impl Cluster {
         self.does("pg_ctl", &["-w", "promote"]);
     }
 
-    /// Starts a former primary again, as the standby of the one in its place.
+    /// Starts a former primary again, as a standby of the new primary.
     pub fn follow(&self, primary: &Self) {
         let settings = self.data().join("postgresql.auto.conf");
         let mut text = fs::read_to_string(&settings).unwrap();
@@ -114,34 +117,34 @@ impl Cluster {
         self.go_on();
     }
 
-    /// The one that tests share which do not stop it.
+    /// The server that several tests share. They must not stop it.
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
         SHARED.get_or_init(Self::start).as_ref()
     }
 
-    /// Stops it, as a crash does.
+    /// Stops the server without a shutdown, as a crash does.
     pub fn crash(&self) {
         self.stop("immediate");
     }
 
-    /// Stops it in this mode of `pg_ctl`.
+    /// Stops the server in this mode of `pg_ctl`.
     pub fn stop(&self, mode: &str) {
         self.does("pg_ctl", &["-m", mode, "stop"]);
     }
 
-    /// Starts it again.
+    /// Starts the server again.
     pub fn go_on(&self) {
         assert!(self.starts("-c listen_addresses="));
     }
 
-    /// Starts it again with these options, and on a port of 127.0.0.1, which is returned.
+    /// Starts the server again with these options, on a port of 127.0.0.1. Returns the port.
     pub fn go_on_with_port(&self, options: &str) -> u16 {
         for _ in 0..10 {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = listener.local_addr().unwrap().port();
             drop(listener);
-            // It does not start if another process has taken the port meanwhile.
+            // The server does not start if another process has taken the port meanwhile.
             if self.starts(&format!(
                 "-c listen_addresses=127.0.0.1 -c port={port} {options}"
             )) {
@@ -165,7 +168,8 @@ impl Cluster {
         self.tries("pg_ctl", &["-w", "-l", log, "-o", &options, "start"])
     }
 
-    /// Puts a file of this name and content among its data, where it alone may read it.
+    /// Writes a file with this name and content to the data directory. Only the server may read the
+    /// file.
     pub fn add_file(&self, name: &str, content: &[u8]) -> PathBuf {
         let file = self.data().join(name);
         fs::write(&file, content).unwrap();
@@ -176,13 +180,13 @@ impl Cluster {
         file
     }
 
-    /// The process that starts all others.
+    /// The id of the server's main process.
     pub fn postmaster(&self) -> u32 {
         let file = fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
         file.lines().next().unwrap().parse().unwrap()
     }
 
-    /// Does this on this server, whether it is a primary or a standby.
+    /// Runs SQL on this server, whether it is a primary or a standby.
     pub fn sql(&self, sql: &str) {
         let url = format!("postgres://postgres@{}/postgres", self.host());
         let mut client = Client::connect(&url, NoTls).unwrap();
@@ -206,7 +210,7 @@ impl Cluster {
         run(command.args(arguments))
     }
 
-    /// The socket's directory, as a URL has it.
+    /// The directory of the socket, escaped for a URL.
     pub fn host(&self) -> String {
         self.socket_directory().replace('/', "%2F")
     }
@@ -234,7 +238,7 @@ pub fn is_root() -> bool {
     id.stdout == b"0\n"
 }
 
-/// The words before a command that must not be run by root.
+/// The first words of a command that must not run as root.
 fn unprivileged() -> Vec<&'static str> {
     if is_root() {
         "setpriv --reuid postgres --regid postgres --clear-groups"
@@ -245,16 +249,16 @@ fn unprivileged() -> Vec<&'static str> {
     }
 }
 
-/// A schema of the test's own in a server.
+/// A schema in a server, which one test uses.
 pub struct Schema {
-    /// What `--store` is given.
+    /// The argument of `--store`.
     pub url: String,
     /// Whether its lists have a tag.
     tagged: bool,
 }
 
 impl Schema {
-    /// In the server that is shared, if there is one.
+    /// A new schema in the shared server. `None` if the server is not installed.
     pub fn new() -> Option<Self> {
         Cluster::shared().map(Self::on)
     }
@@ -270,12 +274,12 @@ impl Schema {
         schema
     }
 
-    /// One that is there already.
+    /// A schema that exists already.
     pub fn at(url: String) -> Self {
         Self { url, tagged: true }
     }
 
-    /// The same, in whichever of these servers takes writes.
+    /// The same schema, in whichever of these servers accepts writes.
     pub fn or_on(self, cluster: &Cluster, other: &Cluster) -> Self {
         let (host, other) = (cluster.host(), other.host());
         let url = self.url.replace(&host, &format!("{host},{other}"));
@@ -283,7 +287,7 @@ impl Schema {
         Self { url, ..self }
     }
 
-    /// The same, whose lists have a tag or not.
+    /// The same schema, with lists that have a tag or not.
     pub fn tagged(self, tagged: bool) -> Self {
         Self { tagged, ..self }
     }
@@ -298,13 +302,13 @@ impl Schema {
         Arc::new(open(url).unwrap())
     }
 
-    /// How a program is told to serve it.
+    /// The arguments for a program that serves this schema.
     pub fn arguments(&self) -> Vec<&str> {
         let flag = (!self.tagged).then_some("--no-collection-tag");
         ["--store", &self.url].into_iter().chain(flag).collect()
     }
 
-    /// A connection beside those of the store, as psql or another program has it.
+    /// A connection of its own, such as psql or another program has.
     pub fn shell(&self) -> Client {
         Client::connect(&self.url, NoTls).unwrap()
     }
@@ -313,7 +317,7 @@ impl Schema {
         self.shell().batch_execute(sql).unwrap();
     }
 
-    /// What a statement finds: a row in a line, its columns with a bar between them.
+    /// The rows that a statement returns: a line for each row, with a bar between columns.
     pub fn rows(&self, sql: &str) -> String {
         let all = format!(
             "SELECT string_agg(replace(replace(\

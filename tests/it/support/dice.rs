@@ -1,12 +1,13 @@
-//! Chance that can be repeated.
+//! Random numbers that can be repeated.
 
-/// Numbers that look random (xorshift).
+/// A generator of pseudo-random numbers (xorshift).
 pub struct Dice(u64);
 
 impl Dice {
-    /// Dice that fall the same way for the same seed.
+    /// A generator that returns the same numbers for the same seed.
     pub fn new(seed: u64) -> Self {
-        // Neighbouring seeds are to begin far apart, and none at zero, which stays zero.
+        // Neighbouring seeds must start with very different states. The state must not be zero,
+        // because zero stays zero.
         Self(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 

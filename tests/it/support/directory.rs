@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A directory of the test's own, removed at its end.
+/// A directory of one test, which is removed at the end of the test.
 pub struct Directory(pub PathBuf);
 
 impl Directory {

@@ -1,4 +1,4 @@
-//! What several tests use.
+//! Modules that several tests use.
 
 pub mod api;
 pub mod client;

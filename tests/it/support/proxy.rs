@@ -1,4 +1,4 @@
-//! A proxy in front of servers: a program of its own, set up as a page of `docs` shows.
+//! A proxy in front of servers: an installed program, configured as a page of `docs` shows.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::directory::Directory;
 
-/// A proxy, ended when it is no longer needed.
+/// A running proxy, which ends when it is dropped.
 pub struct Proxy {
     child: Child,
     pub address: SocketAddr,
@@ -15,21 +15,21 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts the program that `command` makes of a free address and an empty directory, and waits
-    /// so long until it listens there; nothing where it is not installed.
+    /// Starts a proxy. `command` makes its command for a free address and an empty directory. Waits
+    /// at most `timeout` until the proxy listens. `None` if the program is not installed.
     pub fn start(
         name: &str,
-        patience: Duration,
+        timeout: Duration,
         command: impl FnOnce(SocketAddr, &Directory) -> Command,
     ) -> Option<Self> {
-        // It cannot be asked which port it took. This one is free, or was a moment ago.
+        // The proxy does not report which port it has taken. This port was free a moment ago.
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
         let directory = Directory::new(&format!("{name}-{}", address.port()));
         let mut command = command(address, &directory);
         let mut child = command.stderr(Stdio::null()).spawn().ok()?;
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         while TcpStream::connect(address).is_err() {
             assert!(child.try_wait().unwrap().is_none(), "{name} has ended");
             assert!(Instant::now() < deadline, "{name} does not listen");
@@ -45,7 +45,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Its processes end with it when it is told, and not when it is killed.
+        // After SIGTERM the proxy ends its own child processes. After SIGKILL they would go on.
         let id = self.child.id().to_string();
         let _ = Command::new("kill").args(["-s", "TERM", &id]).status();
         let _ = self.child.wait();
@@ -62,8 +62,8 @@ pub fn block(language: &str) -> &'static str {
     block.split("```").next().unwrap()
 }
 
-/// Tells that a test was skipped, unless `IFMATCH_TEST_PROXIES` says that none may be.
-#[expect(clippy::print_stderr, reason = "so that nobody takes it for tested")]
+/// Prints that a test is skipped. Panics if `IFMATCH_TEST_PROXIES` is set.
+#[expect(clippy::print_stderr, reason = "the output names what is skipped")]
 pub fn skipped(proxy: &str) {
     let needed = std::env::var_os("IFMATCH_TEST_PROXIES").is_some();
     assert!(!needed, "{proxy} is not installed");

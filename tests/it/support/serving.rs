@@ -1,7 +1,7 @@
-//! Servers to be asked: one inside the test, and the built program beside it.
+//! Servers for the tests: one on a thread of the test, and the built program.
 //!
-//! The one suite runs once for each door and each store. `IFMATCH_TEST_DOOR` and
-//! `IFMATCH_TEST_STORE` say which; a test that has to know the door asks [`is_hyper`].
+//! All tests can run with each door and each store: `IFMATCH_TEST_DOOR` and `IFMATCH_TEST_STORE`
+//! name them. A test that depends on the door calls [`is_hyper`].
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -28,7 +28,7 @@ pub fn door() -> Door {
     }
 }
 
-/// How many threads the hyper door has under test, if not one.
+/// The number of threads of the hyper door, if it is not one.
 #[cfg(feature = "hyper")]
 fn threads() -> Option<u32> {
     let threads = env::var("IFMATCH_TEST_THREADS").ok()?;
@@ -39,32 +39,32 @@ pub fn is_hyper() -> bool {
     door() != Door::TinyHttp
 }
 
-/// The place of a store that the program can be told to serve.
+/// A place where the program can keep its store.
 pub trait Served: Place {
-    /// What `--store` is given for it.
+    /// The argument of `--store`.
     fn argument(&self) -> String;
 }
 
-/// Where the store under test keeps the persons.
+/// The place of the store under test.
 pub type Kept = Option<Box<dyn Served + Send + Sync>>;
 
-/// A place for the store under test, if it is not in memory.
+/// A new place for the store under test. `None` if the store is in memory.
 fn kept() -> Kept {
     match env::var("IFMATCH_TEST_STORE").as_deref() {
         Err(_) | Ok("memory") => None,
         #[cfg(feature = "sqlite")]
         Ok("sqlite") => Some(Box::new(crate::sqlite::File::default())),
-        // In memory, too, where there is no database.
+        // The store is in memory if no database server is installed.
         #[cfg(feature = "postgres")]
         Ok("postgres") => Some(Box::new(crate::support::cluster::Schema::new()?)),
         Ok(other) => panic!("there is no store {other} in this build"),
     }
 }
 
-/// An empty store of the kind under test, and the place that has to stay as long.
+/// An empty store of the kind under test, and its place, which must live as long as the store.
 pub fn store() -> (Arc<dyn Store>, Kept) {
     match kept() {
-        // In a hurry: no power fails here.
+        // `synchronous=normal` is faster, and no test cuts the power.
         Some(place) => (place.open_fast(), Some(place)),
         None => (Arc::new(MemoryStore::new()), None),
     }
@@ -77,7 +77,7 @@ pub fn options() -> Options {
     options
 }
 
-/// The built program, told to use the door under test.
+/// The command of the built program with the door under test.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
     command.args(["--door", if is_hyper() { "hyper" } else { "tiny_http" }]);
@@ -88,8 +88,8 @@ pub fn program() -> Command {
     command
 }
 
-/// The built program with these arguments, told to serve the store that is kept there on a free port,
-/// unless they say otherwise.
+/// The command of the built program with these arguments. Serves the store at this place, on a free
+/// port, unless the arguments name another store or address.
 fn serve(kept: &Kept, arguments: &[&str]) -> Command {
     let mut command = program();
     if !arguments.contains(&"--listen") {
@@ -105,7 +105,7 @@ fn serve(kept: &Kept, arguments: &[&str]) -> Command {
     command
 }
 
-/// A server on a thread, stopped when it is no longer needed.
+/// A server on a thread, which stops when it is dropped.
 pub struct Serving {
     pub running: Option<Running>,
     pub address: SocketAddr,
@@ -142,12 +142,12 @@ impl Serving {
         }
     }
 
-    /// Has the place of the store stay as long as the server.
+    /// Keeps the place of the store as long as the server.
     pub fn keep(&mut self, kept: Kept) {
         self.kept = kept;
     }
 
-    /// A server of this profile, that lets in whom `configure` says.
+    /// A server with this profile, and with the access rules that `configure` sets.
     pub fn guarded(profile: Profile, configure: impl FnOnce(&mut Access)) -> Self {
         Self::configured(|options| {
             options.policy.profile = profile;
@@ -166,7 +166,7 @@ impl Serving {
         Client::connect(self.address)
     }
 
-    /// Asks on a connection of its own.
+    /// Sends a request on a new connection.
     pub fn ask(&self, line: &str, fields: &str, content: &str) -> RawResponse {
         self.client().ask(request(line, fields, content))
     }
@@ -179,7 +179,7 @@ impl Serving {
         created.field("ETag").unwrap().to_owned()
     }
 
-    /// The list and its tag: what must not change when nothing may.
+    /// The list and its tag, by which tests see that nothing has changed.
     pub fn state(&self) -> (Option<String>, String) {
         let list = self.ask("GET /persons", "", "");
         assert_eq!(list.status, 200, "{list:?}");
@@ -195,7 +195,7 @@ impl Drop for Serving {
     }
 }
 
-/// The built program, ended when it is no longer needed.
+/// The built program, which is killed when it is dropped.
 pub struct Program {
     pub child: Child,
     pub address: SocketAddr,
@@ -203,14 +203,15 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it on an empty store of the kind under test, unless `arguments` say otherwise.
+    /// Starts the program with an empty store of the kind under test, unless `arguments` name
+    /// another store.
     pub fn start(arguments: &[&str]) -> Self {
         let kept = kept();
         let mut command = serve(&kept, arguments);
         Self::spawn_in(kept, &mut command)
     }
 
-    /// Starts it with no more than so many descriptors.
+    /// Starts the program with this limit of descriptors.
     pub fn limited(descriptors: usize, arguments: &[&str]) -> Self {
         let kept = kept();
         let unlimited = serve(&kept, arguments);
@@ -220,12 +221,13 @@ impl Program {
             .arg(descriptors.to_string())
             .arg(unlimited.get_program())
             .args(unlimited.get_args())
-            // What tiny_http prints when its accept thread ends is of no interest here.
+            // tiny_http prints an error when its accept thread ends, which does not matter here.
             .stderr(Stdio::null());
         Self::spawn_in(kept, &mut command)
     }
 
-    /// Starts it again on the same store, once it has ended; nothing if its store ended with it.
+    /// Starts the program again on the same store, after it has ended. `None` if the store was in
+    /// memory.
     pub fn start_again(&mut self) -> Option<Self> {
         self.child.wait().unwrap();
         let kept = Some(self.kept.take()?);
@@ -233,7 +235,7 @@ impl Program {
         Some(Self::spawn_in(kept, &mut command))
     }
 
-    /// Starts `command` and waits for the line that says where it serves.
+    /// Starts `command` and waits for the line that names its address.
     pub fn spawn(command: &mut Command) -> Self {
         Self::spawn_in(None, command)
     }
@@ -257,7 +259,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The program may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

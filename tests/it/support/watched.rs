@@ -1,4 +1,4 @@
-//! A store that a test watches, delays, or has fail.
+//! A store whose calls a test can observe, delay, or let fail.
 
 use std::ops::ControlFlow;
 use std::sync::Weak;
@@ -9,7 +9,7 @@ use ifmatch::{
     Version,
 };
 
-/// Which call is about to be made.
+/// The call that follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call<'a> {
     Get(&'a Id),
@@ -21,13 +21,14 @@ pub enum Call<'a> {
     Collections,
 }
 
-/// Asks `before` each call whether it is to be made, and may be kept waiting by it.
+/// Calls `before` ahead of each call to the store. `before` may wait, and its error is the result
+/// of the call.
 pub struct Watched<S, F> {
     pub store: S,
     pub before: F,
     /// Called when a document or a version has been read.
     pub after: Box<dyn Fn() + Send + Sync>,
-    /// Whether it says that it may wait.
+    /// Whether the store reports that its calls may block.
     pub waits: bool,
 }
 

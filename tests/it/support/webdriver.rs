@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::directory::Directory;
 
-/// Longer than anything takes that is not stuck.
+/// A test that waits longer than this has failed.
 const STUCK: Duration = Duration::from_secs(40);
 
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -30,8 +30,8 @@ pub struct Browser {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// Chromium with a profile of its own, and its driver. To start it takes more processor time than
-/// most tests, so that tests that overlap share it.
+/// Chromium with a profile of its own, and its driver. The start takes more processor time than
+/// most tests, so tests that run at the same time share one.
 struct Process {
     driver: Child,
     address: SocketAddr,
@@ -46,9 +46,9 @@ fn installed(program: &str) -> Option<PathBuf> {
 }
 
 impl Browser {
-    /// Waits until no other test uses the browser, and starts it if it does not run; `None` where it
-    /// is not installed and `IFMATCH_TEST_BROWSER` does not say that it is needed.
-    #[expect(clippy::print_stderr, reason = "what is skipped has to be known")]
+    /// Waits until no other test uses the browser, and starts it if it does not run. If it is not
+    /// installed, panics if `IFMATCH_TEST_BROWSER` is set, and returns `None` otherwise.
+    #[expect(clippy::print_stderr, reason = "the output names what is skipped")]
     pub fn start() -> Option<Self> {
         static RUNNING: Mutex<Weak<Process>> = Mutex::new(Weak::new());
         static ALONE: Mutex<()> = Mutex::new(());
@@ -76,7 +76,7 @@ impl Browser {
         Some(browser)
     }
 
-    /// Leaves one window, a new one, and nothing that other tests have stored.
+    /// Closes all windows except a new one, and clears the storage of other tests.
     fn clear(&self) {
         let made = self.command("POST", "/window/new", &json!({"type": "tab"}));
         let old = self.command("GET", "/window/handles", &Value::Null);
@@ -111,7 +111,7 @@ impl Browser {
         self.command("POST", "/execute/sync", &content)
     }
 
-    /// The value of an expression in the page, once it is true.
+    /// Waits until an expression in the page is true. Returns its value.
     #[track_caller]
     pub fn wait(&self, expression: &str) -> Value {
         let deadline = Instant::now() + STUCK;
@@ -130,7 +130,7 @@ impl Browser {
         }
     }
 
-    /// Waits until the text is shown somewhere in the element.
+    /// Waits until the element shows the text.
     #[track_caller]
     pub fn reads(&self, element: &str, text: &str) {
         self.wait(&format!(
@@ -152,7 +152,7 @@ impl Browser {
         self.command("POST", &click, &json!({}));
     }
 
-    /// Types a text in place of what is in the field.
+    /// Replaces the text of a field by typing.
     pub fn fill(&self, selector: &str, text: &str) {
         let element = self.element(selector);
         self.command("POST", &format!("{element}/clear"), &json!({}));
@@ -160,7 +160,7 @@ impl Browser {
         self.command("POST", &format!("{element}/value"), &content);
     }
 
-    /// Presses the keys one after the other, wherever the focus is.
+    /// Presses the keys one after the other, in the element with the focus.
     pub fn press(&self, keys: impl IntoIterator<Item = char>) {
         let pressed = |key: char| {
             let key = key.to_string();
@@ -188,7 +188,7 @@ impl Browser {
         panic!("Tab does not lead to {selector}");
     }
 
-    /// Accepts the question that the page asks.
+    /// Accepts the dialog of the page.
     pub fn accept(&self) {
         let deadline = Instant::now() + STUCK;
         while let Err(error) = self
@@ -200,13 +200,13 @@ impl Browser {
         }
     }
 
-    /// The window that is driven.
+    /// The handle of the current window.
     pub fn window(&self) -> String {
         let handle = self.command("GET", "/window", &Value::Null);
         handle.as_str().unwrap().to_owned()
     }
 
-    /// Opens another window, and drives it from now on.
+    /// Opens another window, which becomes the current one.
     pub fn new_window(&self, url: &str) -> String {
         let made = self.command("POST", "/window/new", &json!({"type": "window"}));
         let handle = made["handle"].as_str().unwrap().to_owned();
@@ -219,7 +219,7 @@ impl Browser {
         self.command("POST", "/window", &json!({ "handle": handle }));
     }
 
-    /// Shows the page as on a screen of this width and height, light or dark.
+    /// Sets the width and the height of the page, and the light or dark colour scheme.
     pub fn look(&self, width: u32, height: u32, scheme: &str) {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500});
         let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
@@ -232,7 +232,7 @@ impl Browser {
         }
     }
 
-    /// Keeps what is shown below `target/screenshots`.
+    /// Saves a screenshot of the page below `target/screenshots`.
     pub fn screenshot(&self, name: &str) {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
         fs::create_dir_all(&directory).unwrap();
@@ -241,8 +241,8 @@ impl Browser {
         fs::write(file, decoded(shown.as_str().unwrap())).unwrap();
     }
 
-    /// Fails if a script has failed, or broken the policy of the page. That a request got 412 is
-    /// told there, too, and meant.
+    /// Panics if the log of the browser has an error of a script, or a violation of the page's
+    /// policy. The log also has the 412 responses, which the tests expect.
     #[track_caller]
     pub fn is_clean(&self) {
         let log = self.command("POST", "/se/log", &json!({"type": "browser"}));
@@ -311,12 +311,12 @@ impl Process {
             "POST" => content.to_string(),
             _ => String::new(),
         };
-        let (status, mut answered) = self
+        let (status, mut response) = self
             .exchange(method, &path, &content)
             .map_err(|error| json!(error.to_string()))?;
         match status {
-            200 => Ok(answered["value"].take()),
-            _ => Err(answered["value"]["message"].take()),
+            200 => Ok(response["value"].take()),
+            _ => Err(response["value"]["message"].take()),
         }
     }
 
@@ -339,10 +339,10 @@ impl Process {
                 length = value.trim().parse().map_err(io::Error::other)?;
             }
         }
-        let mut answered = vec![0; length];
-        stream.read_exact(&mut answered)?;
-        let answered = serde_json::from_slice(&answered)?;
-        Ok((status.map_err(io::Error::other)?, answered))
+        let mut response = vec![0; length];
+        stream.read_exact(&mut response)?;
+        let response = serde_json::from_slice(&response)?;
+        Ok((status.map_err(io::Error::other)?, response))
     }
 }
 
