@@ -1,4 +1,4 @@
-//! What the built program says on the command line.
+//! The command line of the built program: its flags, messages and exit codes.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
@@ -58,7 +58,7 @@ fn help_and_version() {
 /// The systemd unit and the Dockerfile start the program with flags.
 #[test]
 #[cfg(all(feature = "hyper", feature = "sqlite"))]
-fn the_unit_and_the_image_use_flags_that_exist() {
+fn the_systemd_unit_and_the_image_use_known_flags() {
     let unit = include_str!("../../contrib/ifmatch.service").lines();
     let mut unit = unit.filter_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/ifmatch "));
     let unit: Vec<_> = unit.next().unwrap().split(' ').map(Into::into).collect();
@@ -83,7 +83,7 @@ fn the_unit_and_the_image_use_flags_that_exist() {
 
 /// Every flag of the table is parsed, and no other.
 #[test]
-fn every_flag_is_read() {
+fn every_flag_is_parsed() {
     let values = [
         ("--collection", "notes"),
         ("--load", "file"),
@@ -227,7 +227,7 @@ fn usage_errors_are_one_sentence_and_exit_2() {
 
 #[cfg(not(feature = "hyper"))]
 #[test]
-fn a_door_that_was_not_built() {
+fn a_door_that_is_not_built_in() {
     let sentence = "this program was built without `hyper`; \
                     `cargo build --release --features hyper` builds one with it";
     fails(&["--door", "hyper"], 2, sentence);
@@ -236,7 +236,7 @@ fn a_door_that_was_not_built() {
 
 #[cfg(not(feature = "sqlite"))]
 #[test]
-fn a_store_that_was_not_built() {
+fn a_store_that_is_not_built_in() {
     let sentence = "this program was built without `sqlite`; \
                     `cargo build --release --features sqlite` builds one with it";
     fails(&["--store", "sqlite:persons.db"], 2, sentence);
@@ -245,7 +245,7 @@ fn a_store_that_was_not_built() {
 
 #[cfg(not(feature = "postgres"))]
 #[test]
-fn a_store_for_several_servers_that_was_not_built() {
+fn a_store_for_several_servers_that_is_not_built_in() {
     let sentence = "this program was built without `postgres`; \
                     `cargo build --release --features postgres` builds one with it";
     for scheme in ["postgres", "postgresql"] {
@@ -375,7 +375,7 @@ fn an_address_that_cannot_be_bound_is_one_sentence_and_exit_1() {
     );
 }
 
-/// What the program prints on stderr until it serves.
+/// The text that the program prints on stderr until it serves, and its port.
 fn stderr_at_the_start(arguments: &[&str]) -> (String, u16) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
     command.args(arguments).stderr(std::process::Stdio::piped());
@@ -444,7 +444,7 @@ fn a_password_in_the_command_line_prints_a_warning() {
 
 #[cfg(all(feature = "hyper", unix))]
 #[test]
-fn the_other_door_ends_at_a_signal() {
+fn the_hyper_door_ends_at_a_signal() {
     for signal in ["TERM", "INT"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
         command
@@ -472,8 +472,8 @@ fn a_token_file_must_be_private_to_its_owner() {
         std::fs::write(&file, text).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
     };
-    let refused = |why: &str| {
-        let sentence = format!("cannot use the token file {path}: {why}");
+    let refused = |reason: &str| {
+        let sentence = format!("cannot use the token file {path}: {reason}");
         fails(
             &["--listen", "127.0.0.1:0", "--token-file", path],
             1,
@@ -500,7 +500,7 @@ fn a_token_file_must_be_private_to_its_owner() {
 }
 
 #[test]
-fn the_flags_do_what_they_say() {
+fn flags_change_the_status() {
     let content = r#"{"person_id": "1", "person_name": "Wim"}"#;
     for (arguments, put, again) in [
         (&[][..], 412, 400),
