@@ -26,7 +26,7 @@ impl Write for Lines {
     }
 }
 
-/// The next line, without its date and duration, which are checked.
+/// The next line without its date and duration. Checks the format of both.
 fn next(lines: &Receiver<String>) -> String {
     let line = lines.recv_timeout(Duration::from_secs(20)).unwrap();
     let (before, rest) = line.split_once('[').unwrap();
@@ -88,7 +88,7 @@ fn each_response_is_a_line() {
             "\"POST / HTTP/1.1\" 413 58",
         ),
     ] {
-        // hyper refuses some requests by itself, which are not logged.
+        // hyper refuses some requests itself. These are not logged.
         if is_hyper() && (sent.contains('\u{1b}') || sent.contains('\u{7}')) {
             continue;
         }
@@ -106,7 +106,7 @@ fn each_response_is_a_line() {
     );
 }
 
-/// Load balancers send them every few seconds.
+/// Load balancers send health checks every few seconds.
 #[test]
 fn health_checks_are_logged_only_if_they_fail() {
     let address = "127.0.0.1:0".parse().unwrap();
@@ -134,10 +134,13 @@ fn health_checks_are_logged_only_if_they_fail() {
         let line = next(&lines);
         assert!(line.contains(expected), "{line}");
     }
-    assert!(lines.try_recv().is_err(), "the others are not logged");
+    assert!(
+        lines.try_recv().is_err(),
+        "successful checks are not logged"
+    );
 }
 
-/// A sink whose write blocks for ever.
+/// A sink whose `write` never returns.
 struct Stuck;
 
 impl Write for Stuck {
@@ -152,17 +155,17 @@ impl Write for Stuck {
     }
 }
 
-/// Neither when the queue of the log is full nor when it is not: the server also ends.
+/// The server responds and ends, whether or not the queue of the log is full.
 #[test]
 fn a_sink_that_blocks_delays_no_response() {
-    // More than the queue of the log holds, and fewer.
+    // More lines than the queue of the log holds, and fewer.
     for requests in [5_000, 10] {
         let address = "127.0.0.1:0".parse().unwrap();
         let server = Server::bind(address, MemoryStore::new(), options()).unwrap();
         server.log_to(Stuck).unwrap();
         let running = server.spawn().unwrap();
         let mut client = Client::connect(running.local_addr());
-        // Few at a time, so that the buffers of the sockets hold them.
+        // Few requests at a time, so that the buffers of the sockets hold the responses.
         for _ in 0..requests / 10 {
             client.send(request("GET /persons", "", "").repeat(10));
             for _ in 0..10 {
@@ -197,11 +200,11 @@ fn the_program_logs_to_stderr_if_the_flag_is_set() {
     }
 }
 
-/// Clients get 503, and the operator gets the reason.
+/// The client gets a 503 without the reason, and the log has the reason.
 #[test]
 fn failures_are_logged_once() {
     let address = "127.0.0.1:0".parse().unwrap();
-    // Each call for the collection fails with another reason.
+    // Each call that reads a whole collection fails with another reason.
     let count = AtomicUsize::new(0);
     let fail = move |call: Call<'_>| match call {
         Call::Get(_) | Call::Swap | Call::Fill => Err(StoreError::new("the disk is full")),
