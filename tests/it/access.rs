@@ -203,7 +203,7 @@ fn other_names_than_the_allowed_hosts_are_refused() {
 /// `--allow-host` names. A proxy in front of the server has TLS for that host.
 #[test]
 fn s7_4_https_needs_tls() {
-    let told = "The target is an https URI and this connection has no TLS; \
+    let message = "The target is an https URI and this connection has no TLS; \
                 behind a proxy with TLS, start the server with --allow-host";
     let unnamed = serve(|access| access.require_token(Token::new("secret").unwrap()));
     for line in [
@@ -218,7 +218,7 @@ fn s7_4_https_needs_tls() {
         let response = unnamed.ask(line, "If-Match: *\r\n", "");
         assert_eq!(response.status, 421, "{line}");
         if !line.starts_with("HEAD") {
-            assert_eq!(response.message(), told, "{line}");
+            assert_eq!(response.message(), message, "{line}");
         }
         let http = line.replace("https", "http").replace("HTTPS", "HTTP");
         let response = unnamed.ask(&http.replace("Https", "Http"), "", "");

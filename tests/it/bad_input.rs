@@ -409,7 +409,7 @@ fn content_that_ends_too_early() {
     let serving = Serving::start();
     serving.create("1");
     let before = serving.state();
-    let told = |mut client: Client| {
+    let refusal = |mut client: Client| {
         client.finish_sending();
         let response = client.receive();
         (response.status, response.message())
@@ -419,7 +419,7 @@ fn content_that_ends_too_early() {
         "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nContent-Length: 2000\r\n\r\n{}",
     );
     let truncated = "The content ended before its announced length";
-    assert_eq!(told(client), (400, truncated.into()));
+    assert_eq!(refusal(client), (400, truncated.into()));
     let mut client = serving.client();
     client.send("PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}");
     // tiny_http does not distinguish a missing end of the chunks from a malformed one.
@@ -428,6 +428,6 @@ fn content_that_ends_too_early() {
     } else {
         "The chunked content is malformed"
     };
-    assert_eq!(told(client), (400, chunked.into()));
+    assert_eq!(refusal(client), (400, chunked.into()));
     assert_eq!(serving.state(), before);
 }

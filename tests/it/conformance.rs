@@ -356,8 +356,8 @@ pub fn each_version_of_a_document_is_later_whatever_the_clock_shows(place: &dyn 
             );
             latest = version;
             let record = store.get(PERSONS, swap.id()).unwrap();
-            let there = swap.new_document().is_some();
-            assert_eq!(record.map(|it| it.version), there.then_some(version));
+            let exists = swap.new_document().is_some();
+            assert_eq!(record.map(|it| it.version), exists.then_some(version));
             version
         };
         let created = make(&Swap::create(PERSONS, &one, &x));
@@ -999,9 +999,9 @@ pub fn versions_are_those_of_the_documents(place: &dyn Place) {
 
 /// A listener that records its calls.
 #[derive(Default)]
-struct Told(Mutex<Vec<(String, Option<Id>)>>);
+struct Calls(Mutex<Vec<(String, Option<Id>)>>);
 
-impl Listener for Told {
+impl Listener for Calls {
     fn changed(&self, collection: &str, id: Option<&Id>) {
         self.0
             .lock()
@@ -1010,45 +1010,45 @@ impl Listener for Told {
     }
 }
 
-impl Told {
+impl Calls {
     #[track_caller]
     fn is(&self, collection: &str, id: Option<&Id>) {
-        let told = std::mem::take(&mut *self.0.lock().unwrap());
-        assert_eq!(told, [(collection.to_owned(), id.cloned())]);
+        let calls = std::mem::take(&mut *self.0.lock().unwrap());
+        assert_eq!(calls, [(collection.to_owned(), id.cloned())]);
     }
 }
 
 pub fn a_listener_is_called_after_each_change(place: &dyn Place) {
     let store = place.open();
-    let listeners = [Arc::new(Told::default()), Arc::new(Told::default())];
+    let listeners = [Arc::new(Calls::default()), Arc::new(Calls::default())];
     for listener in &listeners {
         let listener: Arc<dyn Listener> = Arc::clone(listener) as _;
         store.listen(Arc::downgrade(&listener));
     }
-    let both_are_told = |collection: &str, id: Option<&Id>| {
+    let both_are_called = |collection: &str, id: Option<&Id>| {
         for listener in &listeners {
             listener.is(collection, id);
         }
     };
     let (one, person) = (id("1"), person("x"));
     let first = create_in(&*store, "notes", "1");
-    both_are_told("notes", Some(&one));
+    both_are_called("notes", Some(&one));
     let replace = Swap::replace("notes", &one, first, &person);
     let second = store.swap(&replace, now()).unwrap();
-    both_are_told("notes", Some(&one));
+    both_are_called("notes", Some(&one));
     // A conflict is no change.
     assert_eq!(store.swap(&replace, now()), Err(SwapError::Conflict));
     let remove = Swap::remove("notes", &one, second);
     store.swap(&remove, now()).unwrap();
-    both_are_told("notes", Some(&one));
+    both_are_called("notes", Some(&one));
     if store.fill(PERSONS, &shuffled(3, "x"), now()).is_ok() {
-        both_are_told(PERSONS, None);
+        both_are_called(PERSONS, None);
     }
     // A listener that exists no longer is not called.
-    let [gone, left] = listeners;
-    drop(gone);
+    let [dropped, kept] = listeners;
+    drop(dropped);
     create_in(&*store, "notes", "1");
-    left.is("notes", Some(&one));
+    kept.is("notes", Some(&one));
 }
 
 pub fn many_persons(place: &dyn Place) {

@@ -639,14 +639,14 @@ fn persons_can_have_a_check_of_the_embedder() {
                 }
                 let response = api.ask(line, fields, &content.to_string());
                 let content = json(&response);
-                let told = if is_strict {
+                let expected = if is_strict {
                     let sentence = detail.map(|it| format!("{SENTENCE}: {it}"));
                     sentence.unwrap_or(SENTENCE.to_owned())
                 } else {
                     assert_eq!(content["detail"].as_str(), detail, "{line}");
                     SENTENCE.to_owned()
                 };
-                refused(&response, status, &told);
+                refused(&response, status, &expected);
                 assert_eq!(api.state(), before, "nothing has changed");
             }
             let put = api.ask("PUT /persons/1", &guarded, r#"{"person_name": "Wim"}"#);

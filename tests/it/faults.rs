@@ -637,9 +637,9 @@ fn fault_11_slow_and_endless_heads_are_ended() {
     send_without_end(program.address);
     let mut late = Client::connect(program.address);
     late.send("PUT /persons/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{");
-    let told = late.receive();
-    assert_eq!(told.status, 408);
-    assert_eq!(told.message(), "The content did not arrive in time");
+    let response = late.receive();
+    assert_eq!(response.status, 408);
+    assert_eq!(response.message(), "The content did not arrive in time");
     assert!(late.is_closed());
     witness.assert_unchanged();
 }

@@ -126,7 +126,7 @@ fn s9112_9_3_2_pipelined_requests_of_all_kinds_are_answered_in_order() {
 fn s9112_9_persistence() {
     let serving = Serving::start();
     serving.create("1");
-    for (version, fields, told, closed) in [
+    for (version, fields, connection, closed) in [
         ("HTTP/1.1", "", None, false),
         ("HTTP/1.1", "Connection: keep-alive\r\n", None, false),
         ("HTTP/1.1", "Connection: close\r\n", Some("close"), true),
@@ -148,14 +148,15 @@ fn s9112_9_persistence() {
         ),
     ] {
         // Over HTTP/1.0 hyper sends no `Connection: close`, because it is the default.
-        let told = told.filter(|told| !is_hyper() || version != "HTTP/1.0" || *told != "close");
+        let connection =
+            connection.filter(|it| !is_hyper() || version != "HTTP/1.0" || *it != "close");
         let mut client = serving.client();
         let response = client.ask(format!(
             "GET /persons/1 {version}\r\nHost: x\r\n{fields}\r\n"
         ));
         assert_eq!(
             (response.status, response.field("Connection")),
-            (200, told),
+            (200, connection),
             "{version} {fields}"
         );
         if closed {
@@ -186,7 +187,7 @@ fn s9112_9_6_early_responses_are_framed_like_others() {
     serving.create("1");
     let expect = "Expect: 100-continue\r\nContent-Length: 2000";
     let chunked = "Expect: 100-continue\r\nTransfer-Encoding: chunked";
-    for (version, fields, status, told) in [
+    for (version, fields, status, connection) in [
         ("HTTP/1.1", expect.to_owned(), 412, None),
         (
             "HTTP/1.1",
@@ -247,10 +248,10 @@ fn s9112_9_6_early_responses_are_framed_like_others() {
                 .collect();
             // hyper closes the connection, so that it need not wait for content that is not needed.
             let ends = is_hyper() && fields.contains("Expect");
-            let told = if ends { Some("close") } else { told };
+            let connection = if ends { Some("close") } else { connection };
             assert_eq!(
                 lines,
-                told.into_iter().collect::<Vec<_>>(),
+                connection.into_iter().collect::<Vec<_>>(),
                 "{method} {version} {fields}"
             );
             assert_eq!(
@@ -460,14 +461,14 @@ fn s7_2_host() {
         let response = serving
             .client()
             .ask(format!("GET /persons/1 {version}\r\n{fields}\r\n"));
-        let (status, told) = match message {
+        let (status, expected) = match message {
             None => (200, None),
             Some(message) => (400, Some(message.to_owned())),
         };
-        let given = (response.status == 400).then(|| response.message());
+        let received = (response.status == 400).then(|| response.message());
         assert_eq!(
-            (response.status, given),
-            (status, told),
+            (response.status, received),
+            (status, expected),
             "{version} {fields}"
         );
     }
@@ -479,7 +480,7 @@ fn s9112_2_3_http_0_9_is_refused() {
     let serving = Serving::start();
     serving.create("1");
     let before = serving.state();
-    let told = "HTTP/0.9 is not supported; send the request as HTTP/1.1";
+    let message = "HTTP/0.9 is not supported; send the request as HTTP/1.1";
     let smuggled = request("DELETE /persons/1", "If-Match: *\r\n", "");
     for fields in [
         "",
@@ -500,7 +501,7 @@ fn s9112_2_3_http_0_9_is_refused() {
                 assert!(client.is_closed());
             } else {
                 let received = (&*response.message(), response.field("Connection"));
-                assert_eq!(received, (told, Some("close")), "{head}");
+                assert_eq!(received, (message, Some("close")), "{head}");
             }
             assert_eq!(serving.state(), before, "{head}");
         }
@@ -655,10 +656,10 @@ fn s10_1_1_expect_100_continue() {
     // The client sends its content after the refusal. tiny_http skips the content and goes on. hyper
     // has announced that it closes the connection, and has closed it.
     let mut client = serving.client();
-    let told = client.ask(head("If-Match: \"old\"\r\n"));
-    assert_eq!(told.status, 412);
+    let response = client.ask(head("If-Match: \"old\"\r\n"));
+    assert_eq!(response.status, 412);
     if is_hyper() {
-        assert_eq!(told.field("Connection"), Some("close"));
+        assert_eq!(response.field("Connection"), Some("close"));
         assert!(client.is_closed());
     } else {
         client.send(content);

@@ -100,8 +100,8 @@ fn a_store_that_hangs_is_unhealthy_until_it_returns() {
         for asked in asking {
             let response = asked.join().unwrap();
             unhealthy(&response);
-            let told = "The store failed; try again in a second";
-            assert_eq!(response.message(), told);
+            let message = "The store failed; try again in a second";
+            assert_eq!(response.message(), message);
         }
     });
     unhealthy(&serving.ask("HEAD /health", "", ""));

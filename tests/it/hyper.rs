@@ -206,7 +206,12 @@ fn a_stopping_server_waits_no_longer_than_its_timeout() {
     assert_eq!(client.receive().status, 200);
     serving.running.take().unwrap().stop();
     // The server may send a 408 before it closes the connection.
-    assert!(client.try_receive().is_ok_and(|told| told.status == 408) || client.is_closed());
+    assert!(
+        client
+            .try_receive()
+            .is_ok_and(|response| response.status == 408)
+            || client.is_closed()
+    );
 }
 
 #[test]

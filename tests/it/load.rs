@@ -169,12 +169,12 @@ fn empty_collections_are_filled() {
     );
     assert_eq!(put.status, 200);
     program.child.kill().unwrap();
-    let mut told = String::new();
+    let mut text = String::new();
     let stderr = program.child.stderr.take().unwrap();
-    std::io::Read::read_to_string(&mut { stderr }, &mut told).unwrap();
+    std::io::Read::read_to_string(&mut { stderr }, &mut text).unwrap();
     let warning =
         format!("ifmatch: warning: `profile` of {file} is not served, and was left out\n");
-    assert_eq!(told, warning);
+    assert_eq!(text, warning);
 }
 
 /// The message names the collection and the element, and the program ends.
@@ -366,10 +366,10 @@ mod kept {
         let broken = "UPDATE document SET content = '{\"a\":}'";
         file.shell().execute(broken, []).unwrap();
         let output = run(&["dump", "--store", &store]);
-        let told = String::from_utf8(output.stderr).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
         let sentence =
             "ifmatch: the document 1 of `notes` cannot be read: The content must be JSON: ";
-        assert!(told.starts_with(sentence), "{told}");
+        assert!(stderr.starts_with(sentence), "{stderr}");
         assert_eq!(output.status.code(), Some(1));
     }
 

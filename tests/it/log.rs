@@ -187,7 +187,7 @@ fn the_program_logs_to_stderr_if_the_flag_is_set() {
         let mut program = Program::spawn(&mut command);
         let mut client = Client::connect(program.address);
         assert_eq!(client.ask(request("GET /persons", "", "")).status, 200);
-        let mut told = String::new();
+        let mut text = String::new();
         let mut stderr = program.child.stderr.take().unwrap();
         if expected == 1 {
             let mut first = [0; 9];
@@ -195,8 +195,8 @@ fn the_program_logs_to_stderr_if_the_flag_is_set() {
             assert_eq!(&first, b"127.0.0.1");
         }
         program.child.kill().unwrap();
-        stderr.read_to_string(&mut told).unwrap();
-        assert_eq!(told.lines().count(), expected, "{told}");
+        stderr.read_to_string(&mut text).unwrap();
+        assert_eq!(text.lines().count(), expected, "{text}");
     }
 }
 
@@ -233,14 +233,17 @@ fn failures_are_logged_once() {
         assert!(!response.content.contains("disk") && !response.content.contains("reason"));
     }
     running.stop();
-    let told: Vec<_> = lines.try_iter().collect();
+    let logged: Vec<_> = lines.try_iter().collect();
     let expected = [
         "the disk is full",
         "reason 0",
         "reason 1",
         "the disk is full",
     ];
-    assert_eq!(told, expected.map(|reason| format!("ifmatch: {reason}\n")));
+    assert_eq!(
+        logged,
+        expected.map(|reason| format!("ifmatch: {reason}\n"))
+    );
 }
 
 /// A slow sink.

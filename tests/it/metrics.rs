@@ -71,7 +71,7 @@ fn the_requests_are_counted_by_method_and_status() {
     let tag = serving.create("1");
     let same = format!("If-None-Match: {tag}\r\n");
     let person = r#"{"person_name": "Tim"}"#;
-    let asked = [
+    let requests = [
         ("GET /persons/1", "", "", 200, 3),
         ("GET /persons/1", &*same, "", 304, 4),
         ("HEAD /persons/9", "", "", 404, 1),
@@ -82,7 +82,7 @@ fn the_requests_are_counted_by_method_and_status() {
         ("TRACE /persons", "", "", 405, 2),
         ("BREW /persons", "", "", 501, 1),
     ];
-    for (line, fields, content, status, times) in asked {
+    for (line, fields, content, status, times) in requests {
         for _ in 0..times {
             assert_eq!(serving.ask(line, fields, content).status, status, "{line}");
         }
