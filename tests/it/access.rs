@@ -12,15 +12,15 @@ fn serve(configure: impl FnOnce(&mut Access)) -> Serving {
     Serving::guarded(Profile::Compatible, configure)
 }
 
-/// Asks with a Host of its own.
+/// Sends a request with this Host field.
 fn ask(serving: &Serving, line: &str, host: &str, fields: &str, content: &str) -> RawResponse {
     let request = request(line, fields, content).replace("Host: x", &format!("Host: {host}"));
     serving.client().ask(request)
 }
 
-/// A page that rebinds its own name to this address has the same Host and Origin.
+/// After DNS rebinding, requests of a foreign page have the same name in Host and Origin.
 #[test]
-fn pages_of_others_change_nothing() {
+fn pages_of_foreign_origins_change_nothing() {
     let serving = Serving::start();
     serving.create("1");
     let port = serving.address.port();
@@ -62,21 +62,22 @@ fn pages_of_others_change_nothing() {
                 );
                 assert_eq!(response.field("Access-Control-Allow-Origin"), None);
             }
-            // Reading is for the browser to keep from the page, which it does.
+            // The server performs a read. The browser keeps the response from the page, because no
+            // field of the response allows the origin.
             let response = ask(&serving, "GET /persons/1", host, &fields, "");
             assert_eq!(response.status, 200);
             assert_eq!(response.field("Access-Control-Allow-Origin"), None);
         }
     }
     assert_eq!(serving.state(), before);
-    // One of several is enough to be refused.
+    // One foreign origin among several is enough for a refusal.
     let two = format!("Origin: http://localhost:{port}\r\nOrigin: http://evil.example\r\n");
     assert_eq!(ask(&serving, "POST /persons", "x", &two, WIM).status, 403);
 }
 
-/// The problem names the origin, and the flag that allows it.
+/// The message names the origin that is refused, and the flag that allows it.
 #[test]
-fn the_origin_that_is_refused_is_named() {
+fn a_refusal_names_the_origin() {
     let flags = "--allow-origin with it lets its pages read and write here, and --allow-host is \
                  for a name of this server, such as that of a proxy in front of it";
     let none = "neither --allow-origin nor --allow-host can name it; a page that comes from a web \
@@ -123,7 +124,7 @@ fn the_origin_that_is_refused_is_named() {
 }
 
 #[test]
-fn the_server_itself_and_plain_clients_notice_nothing() {
+fn pages_of_the_server_and_clients_without_origin_may_write() {
     let serving = Serving::start();
     let port = serving.address.port();
     let own = ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"];
@@ -142,7 +143,7 @@ fn the_server_itself_and_plain_clients_notice_nothing() {
 }
 
 #[test]
-fn a_server_with_a_name_is_known_by_it_alone() {
+fn other_names_than_the_allowed_hosts_are_refused() {
     let serving = serve(|access| {
         access.allow_host("api.example").unwrap();
         access.allow_host("other.example:8080").unwrap();
@@ -182,7 +183,8 @@ fn a_server_with_a_name_is_known_by_it_alone() {
     assert_eq!(ask(&serving, line, "api.example", "", "").status, 421);
     let line = "GET http://api.example/persons";
     assert_eq!(ask(&serving, line, "evil.example", "", "").status, 200);
-    // Pages of that name are the server's own, on its port and on a proxy's.
+    // Pages of an allowed host are the server's own, on the port of the server and on the default
+    // port, which a proxy has.
     for (origin, status) in [
         ("https://api.example".to_owned(), 201),
         ("http://api.example".into(), 400),
@@ -197,11 +199,11 @@ fn a_server_with_a_name_is_known_by_it_alone() {
     }
 }
 
-/// Section 7.4 of RFC 9110: the server has no TLS. A proxy in front may have it, for a host that
-/// `--allow-host` names.
+/// Section 7.4 of RFC 9110: the server has no TLS, so it accepts https targets only for a host that
+/// `--allow-host` names. A proxy in front of the server has TLS for that host.
 #[test]
 fn s7_4_https_needs_tls() {
-    let told = "The target is an https URI and this connection has no TLS; \
+    let message = "The target is an https URI and this connection has no TLS; \
                 behind a proxy with TLS, start the server with --allow-host";
     let unnamed = serve(|access| access.require_token(Token::new("secret").unwrap()));
     for line in [
@@ -216,7 +218,7 @@ fn s7_4_https_needs_tls() {
         let response = unnamed.ask(line, "If-Match: *\r\n", "");
         assert_eq!(response.status, 421, "{line}");
         if !line.starts_with("HEAD") {
-            assert_eq!(response.message(), told, "{line}");
+            assert_eq!(response.message(), message, "{line}");
         }
         let http = line.replace("https", "http").replace("HTTPS", "HTTP");
         let response = unnamed.ask(&http.replace("Https", "Http"), "", "");
@@ -312,7 +314,7 @@ fn pages_of_allowed_origins_read_every_response() {
         assert_eq!(
             response.field("Vary"),
             Some("Origin"),
-            "a cache must tell them apart"
+            "a cache must store a response for each origin"
         );
     }
 }
@@ -370,7 +372,7 @@ fn any_origin_may_be_allowed() {
 }
 
 #[test]
-fn rfc6750_a_token_is_asked_for() {
+fn rfc6750_requests_need_the_token() {
     let serving = serve(|access| access.require_token(Token::new("s3cr-e.t_~+/==").unwrap()));
     let missing = (401, Some("Bearer realm=\"ifmatch\""));
     let wrong = (
@@ -405,7 +407,7 @@ fn rfc6750_a_token_is_asked_for() {
                 assert_eq!((response.status, challenge), expected, "{line} {fields}");
                 assert!(
                     !response.content.contains("s3cr"),
-                    "the token is shown nowhere"
+                    "the content must not show the token"
                 );
             } else {
                 assert_ne!(response.status, 401, "{line} {fields}");
@@ -422,7 +424,7 @@ fn rfc6750_a_token_is_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_allowed_says_why() {
+fn an_error_says_why_a_value_cannot_be_allowed() {
     let mut access = Access::default();
     let slash = "; it ends with the host or the port, without a path or a `/`";
     let star = "; `*` stands alone, for every origin, so name each one that is to be allowed";

@@ -1,5 +1,5 @@
-//! Everything a client can get wrong, over a socket. Each gets its own response, changes nothing and
-//! leaves the server serving.
+//! Invalid requests, over a socket. Each gets its own response, changes nothing, and the server goes
+//! on serving.
 
 use crate::support::client::{Client, request};
 use crate::support::serving::{Serving, is_hyper};
@@ -82,7 +82,7 @@ fn cases() -> Vec<Case> {
             missing,
         ),
         case(
-            "no UTF-8",
+            "JSON that is not UTF-8",
             bytes("POST /persons", b"{\"person_id\": \"\xfc\"}"),
             400,
             missing,
@@ -167,7 +167,7 @@ fn cases() -> Vec<Case> {
             escape,
         ),
         case(
-            "an escape that is no UTF-8",
+            "escaped bytes that are not UTF-8",
             framed("GET /persons/%ff%fe", ""),
             400,
             "The target's percent-encoded bytes are not UTF-8",
@@ -209,14 +209,14 @@ fn cases() -> Vec<Case> {
             "Person with ID 7 not found",
         ),
         case(
-            "a method not of this target",
+            "a method that the target does not allow",
             framed("DELETE /persons", "If-Match: *"),
             405,
             "This resource does not allow that method; it allows GET, HEAD, POST, OPTIONS",
         ),
         case("an unknown target", framed("GET /admin", ""), 404, nothing),
         case(
-            "an unknown target written to",
+            "a write to an unknown target",
             framed("DELETE /persons/1/name", "If-Match: *"),
             404,
             nothing,
@@ -258,14 +258,14 @@ fn cases() -> Vec<Case> {
             changed,
         ),
         case(
-            "an unterminated tag not to match",
+            "an unterminated tag in If-None-Match",
             put("If-None-Match: \"x\r\n"),
             400,
             "If-None-Match is malformed: entity tag without a closing quote at byte 2",
         ),
         case("no tag at all", put("If-Match:\r\n"), 412, changed),
         case(
-            "a date that is none",
+            "a malformed date",
             put("If-Unmodified-Since: Tue, 99 Foo\r\n"),
             412,
             changed,
@@ -296,31 +296,31 @@ fn cases() -> Vec<Case> {
             length,
         ),
         case(
-            "terabytes",
+            "a length of terabytes",
             framed("POST /persons", "Content-Length: 99999999999999"),
             413,
             "The content is longer than 65536 bytes",
         ),
         case(
-            "a page of nobody",
+            "a page of no documents",
             framed("GET /persons?limit=0", ""),
             400,
             "The parameter `limit` must be a number from 1 to 1000, not `0`",
         ),
         case(
-            "a parameter that there is not",
+            "an unknown parameter",
             framed("GET /persons?offset=10", "If-None-Match: *"),
             400,
             "There is no parameter `offset`; there are `limit` and `after`",
         ),
         case(
-            "a page after a bad escape",
+            "a page that starts after a bad escape",
             framed("GET /persons?after=%f", ""),
             400,
             escape,
         ),
         case(
-            "a write for a page of somebody else",
+            "a write by a page of a foreign origin",
             framed(
                 "DELETE /persons/1",
                 "If-Match: *\r\nOrigin: https://evil.example",
@@ -329,7 +329,7 @@ fn cases() -> Vec<Case> {
             "Pages of this origin may not change anything here",
         ),
         case(
-            "a preference that is none",
+            "a malformed preference",
             framed(
                 "DELETE /persons/1",
                 "Prefer: return=;,\"\r\nIf-Match: \"x\"",
@@ -347,7 +347,7 @@ fn cases() -> Vec<Case> {
 }
 
 #[test]
-fn each_mistake_gets_its_own_response_and_changes_nothing() {
+fn each_invalid_request_gets_its_own_response_and_changes_nothing() {
     let serving = Serving::start();
     serving.create("1");
     let before = serving.state();
@@ -360,7 +360,7 @@ fn each_mistake_gets_its_own_response_and_changes_nothing() {
     {
         let response = serving.client().ask(request);
         if is_hyper() && message == "Content-Length must be one decimal number" {
-            // Which hyper finds out by itself, and has no more to say to it.
+            // hyper refuses these requests itself, without a message.
             assert_eq!((response.status, &*response.content), (400, ""), "{name}");
             continue;
         }
@@ -383,7 +383,7 @@ fn each_mistake_gets_its_own_response_and_changes_nothing() {
 }
 
 #[test]
-fn clients_that_go_away_leave_nothing_behind() {
+fn clients_that_close_early_change_nothing() {
     let serving = Serving::start();
     serving.create("1");
     let before = serving.state();
@@ -394,7 +394,7 @@ fn clients_that_go_away_leave_nothing_behind() {
         drop(client);
         assert_eq!(serving.state(), before, "after {cut} bytes");
     }
-    // In the middle of being answered.
+    // Clients that close the connection while the server sends responses.
     for _ in 0..50 {
         let mut client = serving.client();
         client.send(request("GET /persons", "", "").repeat(20));
@@ -403,13 +403,13 @@ fn clients_that_go_away_leave_nothing_behind() {
     assert_eq!(serving.state(), before);
 }
 
-/// One that says it has sent all it will is told that it has not.
+/// The client closes its half of the connection before the end of the content, and gets a 400.
 #[test]
 fn content_that_ends_too_early() {
     let serving = Serving::start();
     serving.create("1");
     let before = serving.state();
-    let told = |mut client: Client| {
+    let refusal = |mut client: Client| {
         client.finish_sending();
         let response = client.receive();
         (response.status, response.message())
@@ -419,15 +419,15 @@ fn content_that_ends_too_early() {
         "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nContent-Length: 2000\r\n\r\n{}",
     );
     let truncated = "The content ended before its announced length";
-    assert_eq!(told(client), (400, truncated.into()));
+    assert_eq!(refusal(client), (400, truncated.into()));
     let mut client = serving.client();
     client.send("PUT /persons/1 HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}");
-    // tiny_http does not tell an end that is missing from one that is wrong.
+    // tiny_http does not distinguish a missing end of the chunks from a malformed one.
     let chunked = if is_hyper() {
         truncated
     } else {
         "The chunked content is malformed"
     };
-    assert_eq!(told(client), (400, chunked.into()));
+    assert_eq!(refusal(client), (400, chunked.into()));
     assert_eq!(serving.state(), before);
 }

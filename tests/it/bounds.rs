@@ -1,4 +1,5 @@
-//! The longest and the deepest document that is admitted; and one byte, or one level, more.
+//! The longest and the deepest document that the server takes, and documents with one byte or one
+//! level more.
 
 use ifmatch::{Collection, Collections};
 use serde_json::{Value, json};
@@ -9,10 +10,10 @@ use crate::support::api::{Api, message, tag, text};
 use crate::support::client::RawResponse;
 use crate::support::serving::Serving;
 
-/// The most bytes of a representation by default.
+/// The default limit for the bytes of a representation.
 const LONGEST: usize = 65_536;
 
-/// The most levels, of which the document is the first.
+/// The limit for the levels of a document. The document itself is the first level.
 const DEEPEST: usize = 100;
 
 const TOO_LONG: &str = "The document would be longer than 65536 bytes, as it is shown";
@@ -21,14 +22,15 @@ const TOO_DEEP: &str = "The content must not be nested more than 100 levels deep
 
 const PATCH: (&str, &str) = ("Content-Type", "application/merge-patch+json");
 
-/// A document of so many levels, and with a string of so many bytes.
+/// A document with this number of levels, and with a string of this number of bytes.
 fn document(id: &str, levels: usize, bytes: usize) -> String {
     let (open, close) = ("[".repeat(levels - 1), "]".repeat(levels - 1));
     let long = "x".repeat(bytes);
     format!(r#"{{"deep":{open}{close},"id":"{id}","long":"{long}"}}"#)
 }
 
-/// How many bytes the string of a document may have that has `shown` bytes with an empty string.
+/// The greatest length of the string in a document. With an empty string the representation has
+/// `shown` bytes.
 fn room(shown: usize) -> usize {
     LONGEST - shown
 }
@@ -38,7 +40,7 @@ fn refused(response: &RawResponse, status: u16, sentence: &str) {
     assert_eq!((response.status, &*response.message()), (status, sentence));
 }
 
-/// The members that a client has given.
+/// The members of a representation that the client sent, without those of the server.
 fn own(shown: &str) -> Value {
     let mut members: Value = serde_json::from_str(shown).unwrap();
     let object = members.as_object_mut().unwrap();
@@ -46,9 +48,9 @@ fn own(shown: &str) -> Value {
     members
 }
 
-/// Over a socket, where the length of content is bounded, too.
+/// Over a socket, where the length of the request content has a limit, too.
 #[test]
-fn what_is_as_long_and_as_deep_as_can_be_goes_to_and_fro() {
+fn the_longest_and_deepest_document_can_be_read_and_written_back() {
     let serving = Serving::configured(|options| {
         let notes = Collection::new("notes").unwrap();
         options.policy.collections = Collections::new([notes]).unwrap();
@@ -73,7 +75,7 @@ fn what_is_as_long_and_as_deep_as_can_be_goes_to_and_fro() {
     let read = serving.ask("GET /notes/1", "", "");
     assert_eq!(read.content, created.content);
 
-    // What was read is sent back as it is.
+    // The client writes the representation back as it read it.
     let put = |content: &str| serving.ask("PUT /notes/1", "If-Match: *\r\n", content);
     let replaced = put(&read.content);
     assert_eq!(replaced.status, 200);
@@ -99,9 +101,10 @@ fn what_is_as_long_and_as_deep_as_can_be_goes_to_and_fro() {
     assert_eq!(patch(&as_long).status, 200);
 }
 
-/// All characters of the id and of the name of its member are escaped; the limit is met exactly.
+/// The escapes that an id, or the name of its member, needs in JSON count, too. The limit is exact for
+/// each of them.
 #[test]
-fn the_bound_is_that_of_what_is_shown() {
+fn the_limit_is_that_of_the_representation() {
     let (quotes, long) = ("\"".repeat(1024), "é".repeat(512));
     for (collection, id) in [
         ("notes", "1"),
@@ -116,16 +119,16 @@ fn the_bound_is_that_of_what_is_shown() {
         for limit in [LONGEST, 5000] {
             let mut api = serving(&[collection]);
             api.policy.max_content = limit as u64;
-            is_exact(&api, collection, id, limit);
-            // The change date is then one that nothing happened at.
+            assert_limit_is_exact(&api, collection, id, limit);
+            // With a clock set back, versions are undated.
             api.set_clock("2016-11-23T12:00:00.000000");
-            is_exact(&api, collection, id, limit);
+            assert_limit_is_exact(&api, collection, id, limit);
         }
     }
 }
 
-/// Writes documents of that length and of one byte more, with each method.
-fn is_exact(api: &Api, collection: &str, id: &str, limit: usize) {
+/// Writes documents of `limit` bytes, and of one byte more, with each method.
+fn assert_limit_is_exact(api: &Api, collection: &str, id: &str, limit: usize) {
     let encoded: String = id.bytes().map(|byte| format!("%{byte:02x}")).collect();
     let target = format!("/notes/{encoded}");
     let member = collection.split_once(':').map_or("id", |(_, name)| name);
@@ -170,7 +173,7 @@ fn is_exact(api: &Api, collection: &str, id: &str, limit: usize) {
 }
 
 #[test]
-fn an_id_that_is_made_counts() {
+fn the_id_that_the_server_makes_counts() {
     let api = serving(&["notes"]);
     let post = |bytes: usize| {
         let content = json!({"x": "x".repeat(bytes)}).to_string();
@@ -185,9 +188,9 @@ fn an_id_that_is_made_counts() {
     assert_eq!((longest.status(), longest.content().len()), (201, LONGEST));
 }
 
-/// A document without members has no comma before them.
+/// A document without other members than its id. Its representation has one comma less.
 #[test]
-fn the_shortest_document_may_be_as_long_as_it_is() {
+fn the_limit_is_exact_for_the_shortest_document() {
     let mut api = serving(&["notes"]);
     let content = r#"{"id":"1"}"#;
     let length = api.ask("POST /notes", &[], content).content().len();
@@ -198,15 +201,15 @@ fn the_shortest_document_may_be_as_long_as_it_is() {
     }
 }
 
-/// Each adds a member, of one length or of another.
+/// Each patch adds members, until the document would be too long.
 #[test]
-fn many_patches_make_no_document_longer_than_one() {
+fn many_patches_cannot_exceed_the_limit() {
     for bytes in [1, 900, 8000, 65_000] {
         let api = serving(&["notes"]);
         let created = api.ask("POST /notes", &[], r#"{"id":"1"}"#);
         let mut current = text(&created);
         let (mut round, mut refusals) = (0, 0);
-        // Many at once, so that this does not take all day.
+        // Many short members in one patch, so that fewer patches are needed.
         let each = if bytes == 1 { 300 } else { 1 };
         while refusals < 10 {
             let members = (0..each).map(|it| (format!("m{round}.{it}"), "x".repeat(bytes).into()));
@@ -217,7 +220,7 @@ fn many_patches_make_no_document_longer_than_one() {
                 current = text(&patched);
             } else {
                 assert_eq!((patched.status(), &*message(&patched)), (413, TOO_LONG));
-                // The same room was enough for all before.
+                // The patch does not fit beside the current representation.
                 assert!(current.len() + patch.len() + 2 > LONGEST);
                 refusals += 1;
             }
@@ -229,7 +232,7 @@ fn many_patches_make_no_document_longer_than_one() {
     }
 }
 
-/// So many objects, each in the one before, with a member that is as long and one that is short.
+/// Nested objects, `levels` deep. Each has a string with `bytes` copies of `mark`, and short members.
 fn nested(levels: usize, bytes: usize, mark: &str) -> String {
     let mut text = "{}".to_owned();
     for level in 1..levels {
@@ -246,7 +249,7 @@ fn a_long_and_deep_patch_of_a_long_and_deep_document() {
     let api = serving(&["notes"]);
     let before = nested(98, 550, "a");
     let whole = nested(98, 570, "b");
-    // It removes what is at some levels, and stops in the middle at another.
+    // One patch removes members at some levels; another replaces the innermost object by an array.
     let pruned = whole.replace("\"long\":\"", "\"none\":null,\"long\":\"");
     let removing = whole.replace(".0,", ".0,\"a7\":null,\"a50\":null,");
     let replacing = whole.replace(r#""in":{}"#, r#""in":[{"in":null}]"#);
@@ -268,7 +271,7 @@ fn a_long_and_deep_patch_of_a_long_and_deep_document() {
     assert!(before.len() > 55_000 && whole.len() > 57_000);
 }
 
-/// Written to a file, and read again from a dump of it.
+/// Documents in a file, dumped and loaded again.
 #[cfg(feature = "sqlite")]
 mod kept {
     use std::fs;
@@ -293,7 +296,7 @@ mod kept {
     }
 
     #[test]
-    fn what_is_as_long_and_as_deep_as_can_be_is_dumped_and_loaded() {
+    fn the_longest_and_deepest_document_is_dumped_and_loaded() {
         let (file, other, third) = (File::default(), File::default(), File::default());
         let load = other.path().with_file_name("load.json");
         let path = load.to_str().unwrap();

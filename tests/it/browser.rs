@@ -114,7 +114,7 @@ fn each_file_has_a_tag_and_strict_fields() {
     }
     tags.sort();
     tags.dedup();
-    assert_eq!(tags.len(), 4, "each representation has a tag of its own");
+    assert_eq!(tags.len(), 4, "each representation has its own tag");
     let page = serving.ask("GET /", &accept, "");
     assert_eq!(
         page.field("Content-Security-Policy"),
@@ -126,9 +126,10 @@ fn each_file_has_a_tag_and_strict_fields() {
     assert_eq!(page.field("Referrer-Policy"), Some("no-referrer"));
 }
 
-/// The page is small, asks no other site, and holds nothing that its policy forbids.
+/// The page is small, loads nothing from other sites, and has nothing that its Content-Security-Policy
+/// forbids.
 #[test]
-fn the_files_are_small_and_need_nothing_else() {
+fn the_files_are_small_and_load_nothing_else() {
     let api = Api::compatible();
     let files = FILES
         .map(|(target, _)| text(&api.ask(&format!("GET {target}"), &[("Accept", BROWSER)], "")));
@@ -152,7 +153,7 @@ fn the_files_are_small_and_need_nothing_else() {
 }
 
 #[test]
-fn a_prefix_stands_before_the_page() {
+fn the_page_is_served_under_the_prefix() {
     let mut api = Api::compatible();
     api.policy.collections = Collections::default().under("/api/v1").unwrap();
     for (target, content_type) in FILES {
@@ -165,7 +166,7 @@ fn a_prefix_stands_before_the_page() {
 
 /// A browser loads the page before it can ask for the token.
 #[test]
-fn the_page_needs_no_token_and_the_data_do() {
+fn the_page_needs_no_token_and_the_documents_do() {
     for profile in [Profile::Compatible, Profile::Strict] {
         let serving = Serving::guarded(profile, |access| {
             access.require_token(Token::new("secret").unwrap());
@@ -194,7 +195,7 @@ fn the_page_needs_no_token_and_the_data_do() {
 }
 
 #[test]
-fn it_can_be_switched_off() {
+fn the_page_can_be_switched_off() {
     let program = Program::start(&["--no-page"]);
     let mut client = Client::connect(program.address);
     let accept = format!("Accept: {BROWSER}\r\n");
@@ -219,7 +220,7 @@ fn it_can_be_switched_off() {
 }
 
 #[test]
-fn caches_are_told_of_both_fields() {
+fn vary_names_accept_and_origin() {
     let mut api = Api::compatible();
     api.policy
         .access

@@ -1,4 +1,4 @@
-//! The page in a real browser: two windows, one document.
+//! The page in a real browser, with one document in two windows.
 
 use ifmatch::{Collection, Collections};
 use serde_json::json;
@@ -9,10 +9,10 @@ use crate::support::proxy::skipped;
 use crate::support::serving::{Program, Serving};
 use crate::support::webdriver::{Browser, DOWN, ENTER, SPACE};
 
-/// Numbers that JavaScript cannot hold; with them a note is sent, and must come back.
+/// Numbers that JavaScript would change. The page must send them back as they are.
 const NUMBERS: &str = r#""litres":1.0,"mass":1e400,"serial":12345678901234567890"#;
 
-/// Asks without a look at the content, which holds a number that no test can read.
+/// Sends a request without a check of the content, because `serde_json` cannot parse its numbers.
 fn ask(program: &Program, line: &str, fields: &str, content: &str) -> RawResponse {
     let mut client = Client::connect(program.address);
     client.send(request(line, fields, content));
@@ -26,7 +26,7 @@ fn create(program: &Program, id: &str, title: &str) {
     assert_eq!(created.status, 201, "{created:?}");
 }
 
-/// The text of a note, without the members of the server.
+/// The JSON text of a note, without the members of the server.
 fn note(program: &Program, id: &str) -> String {
     let got = ask(program, &format!("GET /notes/{id}"), "", "");
     assert_eq!(got.status, 200, "{got:?}");
@@ -44,7 +44,7 @@ fn put(program: &Program, id: &str, content: &str) {
     assert_eq!(response.status, 200, "{response:?}");
 }
 
-/// The field of a member in the form.
+/// The selector of the form field of a member.
 fn member(browser: &Browser, name: &str) -> String {
     let find = format!(
         "[...document.querySelectorAll('#editor .member label')].find((it) => it.textContent.split(' ')[0] === {})?.htmlFor",
@@ -66,7 +66,7 @@ fn shows(browser: &Browser, name: &str, value: &str) {
 }
 
 #[test]
-fn two_windows_collide_and_nothing_is_lost() {
+fn two_windows_conflict_and_no_change_is_lost() {
     let Some(browser) = Browser::start() else {
         return;
     };
@@ -99,7 +99,8 @@ fn two_windows_collide_and_nothing_is_lost() {
     shows(&browser, "text", "Two bottles from the farm shop, please.");
     browser.reads("#notice", "You see the latest version");
 
-    // Both change the title. The second is told at once, and what was typed stays.
+    // Both windows change the title. When one saves, the other shows a notice at once and keeps its
+    // text.
     fill(&browser, "title", "Oat milk");
     fill(
         &browser,
@@ -131,7 +132,8 @@ fn two_windows_collide_and_nothing_is_lost() {
         }
     }
 
-    // What both changed has to be chosen; what only one changed is chosen already.
+    // The user chooses a value for a member that both changed. If only one window changed a member,
+    // its value is already chosen.
     browser.click("#save");
     browser.reads("#notice", "Both changed title");
     browser.click("#choice-0-mine");
@@ -154,7 +156,7 @@ fn two_windows_collide_and_nothing_is_lost() {
 }
 
 #[test]
-fn what_is_typed_outlives_the_server_and_a_reload() {
+fn typed_text_is_kept_when_the_server_stops_and_after_a_reload() {
     let Some(browser) = Browser::start() else {
         return;
     };
@@ -171,7 +173,7 @@ fn what_is_typed_outlives_the_server_and_a_reload() {
     shows(&browser, "title", "Milk, fresh");
     browser.screenshot("gone");
 
-    // The server that comes back has lost the note, or is another one.
+    // The next server at this address does not have the note.
     let address = program.address.to_string();
     let program = Program::start(&["--listen", &address, "--collection", "notes"]);
     browser.reads("#notice", "has deleted this document");
@@ -185,7 +187,8 @@ fn what_is_typed_outlives_the_server_and_a_reload() {
     );
     assert_eq!(format!("{{{}", note(&program, "a%2Fb%20c")), expected);
 
-    // Deleted by another client while it is open; and by this one, after a question.
+    // Another client deletes the note while it is open. Later this window deletes it, after the user
+    // confirms.
     let removed = ask(&program, "DELETE /notes/a%2Fb%20c", "If-Match: *\r\n", "");
     assert_eq!(removed.status, 204);
     browser.reads("#notice", "has deleted this document");
@@ -230,7 +233,7 @@ fn documents_are_created_as_form_and_as_json() {
     let got = ask(&program, "GET /notes/tea", "", "");
     let expected = r#""slug":"tea","a":[1.0,{"b":12345678901234567890}],"title":"x"}"#;
     assert!(got.content.trim_end().ends_with(expected), "{got:?}");
-    // Without an id the server makes one. The id of another is refused.
+    // Without an id the server makes one. An id of an existing document is refused.
     browser.click("#new");
     browser.fill("#member-0", "Nameless");
     browser.click("#save");
@@ -240,7 +243,7 @@ fn documents_are_created_as_form_and_as_json() {
     browser.click("#save");
     browser.reads("#notice", "There is a document with this id already");
 
-    // Persons, and a list that goes on.
+    // A list of persons with a second page.
     let mut client = Client::connect(program.address);
     for number in 0..60 {
         let content = format!(r#"{{"person_id": "{number:02}", "person_name": "Wim {number}"}}"#);
@@ -273,7 +276,7 @@ fn the_token_is_asked_for_once_in_each_window() {
     std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o600);
     std::fs::set_permissions(&file, permissions).unwrap();
     let file = file.to_str().unwrap();
-    // Known by this name, its pages are its own.
+    // The server allows this host name, so pages of this name may write.
     let program = Program::start(&[
         "--collection",
         "notes",
@@ -343,9 +346,10 @@ fn the_keyboard_is_enough() {
     browser.is_clean();
 }
 
-/// What both changed as JSON, again while one chooses, and by hand from what is chosen.
+/// The document changes again while the user resolves a conflict, and the user edits the chosen
+/// members as JSON.
 #[test]
-fn a_collision_can_go_on() {
+fn the_document_can_change_again_during_a_conflict() {
     let Some(browser) = Browser::start() else {
         return;
     };
@@ -379,7 +383,7 @@ fn a_collision_can_go_on() {
     browser.is_clean();
 }
 
-/// Creates a note, changes it, and turns a page: so that every kind of link is followed.
+/// Creates notes and changes one, so that the page follows every kind of link.
 fn works_at(browser: &Browser, url: &str) {
     browser.open(url);
     for id in ["1", "2"] {
@@ -412,7 +416,7 @@ fn the_page_works_below_a_path() {
         options.policy.collections = served.under("/api/v1").unwrap();
     });
     works_at(&browser, &format!("http://{}/api/v1/", serving.address));
-    // The public port of nginx is known only when it runs: any origin may write here.
+    // The port of nginx is known only when nginx runs, so the server allows every origin.
     let program = Program::start(&["--collection", "notes", "--allow-origin", "*"]);
     let Some(nginx) = nginx::in_front_below("/data/", &[&program]) else {
         return skipped("nginx");

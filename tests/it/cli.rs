@@ -1,4 +1,4 @@
-//! What the built program says on the command line.
+//! The command line of the built program: its flags, messages and exit codes.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
@@ -58,7 +58,7 @@ fn help_and_version() {
 /// The systemd unit and the Dockerfile start the program with flags.
 #[test]
 #[cfg(all(feature = "hyper", feature = "sqlite"))]
-fn the_unit_and_the_image_use_flags_that_exist() {
+fn the_systemd_unit_and_the_image_use_known_flags() {
     let unit = include_str!("../../contrib/ifmatch.service").lines();
     let mut unit = unit.filter_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/ifmatch "));
     let unit: Vec<_> = unit.next().unwrap().split(' ').map(Into::into).collect();
@@ -83,7 +83,7 @@ fn the_unit_and_the_image_use_flags_that_exist() {
 
 /// Every flag of the table is parsed, and no other.
 #[test]
-fn every_flag_is_read() {
+fn every_flag_is_parsed() {
     let values = [
         ("--collection", "notes"),
         ("--load", "file"),
@@ -171,8 +171,8 @@ fn usage_errors_are_one_sentence_and_exit_2() {
             "; it ends with the host or the port, without a path or a `/`",
         ),
     ] {
-        let told = format!("{origin}, not `{value}`{hint}");
-        fails(&["--allow-origin", value], 2, &told);
+        let message = format!("{origin}, not `{value}`{hint}");
+        fails(&["--allow-origin", value], 2, &message);
     }
     fails(
         &["--allow-origin"],
@@ -227,7 +227,7 @@ fn usage_errors_are_one_sentence_and_exit_2() {
 
 #[cfg(not(feature = "hyper"))]
 #[test]
-fn a_door_that_was_not_built() {
+fn a_door_that_is_not_built_in() {
     let sentence = "this program was built without `hyper`; \
                     `cargo build --release --features hyper` builds one with it";
     fails(&["--door", "hyper"], 2, sentence);
@@ -236,7 +236,7 @@ fn a_door_that_was_not_built() {
 
 #[cfg(not(feature = "sqlite"))]
 #[test]
-fn a_store_that_was_not_built() {
+fn a_store_that_is_not_built_in() {
     let sentence = "this program was built without `sqlite`; \
                     `cargo build --release --features sqlite` builds one with it";
     fails(&["--store", "sqlite:persons.db"], 2, sentence);
@@ -245,7 +245,7 @@ fn a_store_that_was_not_built() {
 
 #[cfg(not(feature = "postgres"))]
 #[test]
-fn a_store_for_several_servers_that_was_not_built() {
+fn a_store_for_several_servers_that_is_not_built_in() {
     let sentence = "this program was built without `postgres`; \
                     `cargo build --release --features postgres` builds one with it";
     for scheme in ["postgres", "postgresql"] {
@@ -306,13 +306,13 @@ fn a_password_is_never_printed() {
     let wrong = url.replace("cli@", "cli:wrong@");
     let output = start(&wrong).output().unwrap();
     let place = cluster.socket_directory();
-    let told = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     let sentence = format!(
         "\nifmatch: cannot use the store postgres://cli@{place}:5432/postgres: \
          password authentication failed for user \"cli\"\n"
     );
-    assert!(told.ends_with(&sentence), "{told}");
-    assert!(!told.contains("wrong"), "{told}");
+    assert!(stderr.ends_with(&sentence), "{stderr}");
+    assert!(!stderr.contains("wrong"), "{stderr}");
     assert_eq!(output.status.code(), Some(1));
 }
 
@@ -354,8 +354,8 @@ fn an_argument_that_is_not_utf8() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(told, "ifmatch: the argument `--\u{fffd}` is not UTF-8\n");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr, "ifmatch: the argument `--\u{fffd}` is not UTF-8\n");
 }
 
 #[test]
@@ -368,22 +368,22 @@ fn an_address_that_cannot_be_bound_is_one_sentence_and_exit_1() {
     fails(&["--listen", &address], 1, &sentence);
     let output = run(&["--listen", "192.0.2.1:5000"]);
     assert_eq!(output.status.code(), Some(1));
-    let told = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(
-        told.starts_with("ifmatch: cannot serve on 192.0.2.1:5000: "),
-        "{told}"
+        stderr.starts_with("ifmatch: cannot serve on 192.0.2.1:5000: "),
+        "{stderr}"
     );
 }
 
-/// What the program prints on stderr until it serves.
+/// The text that the program prints on stderr until it serves, and its port.
 fn stderr_at_the_start(arguments: &[&str]) -> (String, u16) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
     command.args(arguments).stderr(std::process::Stdio::piped());
     let mut program = Program::spawn(&mut command);
     program.child.kill().unwrap();
-    let mut told = String::new();
-    std::io::Read::read_to_string(&mut program.child.stderr.take().unwrap(), &mut told).unwrap();
-    (told, program.address.port())
+    let mut stderr = String::new();
+    std::io::Read::read_to_string(&mut program.child.stderr.take().unwrap(), &mut stderr).unwrap();
+    (stderr, program.address.port())
 }
 
 /// Listens on every interface for a moment.
@@ -413,10 +413,10 @@ fn listening_beyond_loopback_prints_warnings() {
         #[cfg(feature = "hyper")]
         ("hyper", &["--listen", "127.0.0.1:0"], &[], &[]),
     ] {
-        let (told, port) = stderr_at_the_start(&[&["--door", door], listen, token].concat());
+        let (stderr, port) = stderr_at_the_start(&[&["--door", door], listen, token].concat());
         let warning = |it: &&str| format!("ifmatch: warning: 0.0.0.0:{port} {it}\n");
         let expected: String = warnings.iter().map(warning).collect();
-        assert_eq!(told, expected, "{door} {listen:?} {token:?}");
+        assert_eq!(stderr, expected, "{door} {listen:?} {token:?}");
     }
 }
 
@@ -434,17 +434,17 @@ fn a_password_in_the_command_line_prints_a_warning() {
         ] {
             let arguments = [command, &["--store", url]].concat();
             let output = run(&arguments);
-            let told = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(1), "{told}");
-            assert_eq!(told.starts_with(warning), warned, "{told}");
-            assert!(!told.contains("s3cret"), "{told}");
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{stderr}");
+            assert_eq!(stderr.starts_with(warning), warned, "{stderr}");
+            assert!(!stderr.contains("s3cret"), "{stderr}");
         }
     }
 }
 
 #[cfg(all(feature = "hyper", unix))]
 #[test]
-fn the_other_door_ends_at_a_signal() {
+fn the_hyper_door_ends_at_a_signal() {
     for signal in ["TERM", "INT"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
         command
@@ -454,10 +454,10 @@ fn the_other_door_ends_at_a_signal() {
         let id = program.child.id().to_string();
         let kill = Command::new("kill").args(["-s", signal, &id]).status();
         assert!(kill.unwrap().success());
-        let mut told = String::new();
+        let mut text = String::new();
         let stderr = program.child.stderr.as_mut().unwrap();
-        std::io::Read::read_to_string(stderr, &mut told).unwrap();
-        assert_eq!(told, "");
+        std::io::Read::read_to_string(stderr, &mut text).unwrap();
+        assert_eq!(text, "");
         assert_eq!(program.child.wait().unwrap().code(), Some(0), "{signal}");
     }
 }
@@ -472,8 +472,8 @@ fn a_token_file_must_be_private_to_its_owner() {
         std::fs::write(&file, text).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
     };
-    let refused = |why: &str| {
-        let sentence = format!("cannot use the token file {path}: {why}");
+    let refused = |reason: &str| {
+        let sentence = format!("cannot use the token file {path}: {reason}");
         fails(
             &["--listen", "127.0.0.1:0", "--token-file", path],
             1,
@@ -500,7 +500,7 @@ fn a_token_file_must_be_private_to_its_owner() {
 }
 
 #[test]
-fn the_flags_do_what_they_say() {
+fn flags_change_the_status() {
     let content = r#"{"person_id": "1", "person_name": "Wim"}"#;
     for (arguments, put, again) in [
         (&[][..], 412, 400),

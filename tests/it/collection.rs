@@ -1,9 +1,9 @@
-//! Which collections a server can be asked to serve, and under which names.
+//! The collections that a server can serve, and their names.
 
 use ifmatch::{Collection, CollectionError, Collections};
 use serde_json::json;
 
-/// What is wrong with each, word for word.
+/// The message of each error.
 const NAME: &str = "a collection is named by at most 64 letters and digits, with `-`, `_` and `.` \
                     inside, not `{}`";
 const ID_MEMBER: &str =
@@ -35,7 +35,7 @@ const NAMES: [&str; 13] = [
     "openapi.json2",
 ];
 
-const NO_NAMES: [&str; 28] = [
+const INVALID_NAMES: [&str; 28] = [
     "", " ", "-", "_", ".", "..", "-a", "a-", "_a", "a_", ".a", "a.", "a b", " a", "a ", "a/b",
     "/a", "a%41", "a?b", "a#b", "a&b", "a+b", "a~b", "a*", "é", "名", "a\n", "a\0b",
 ];
@@ -50,7 +50,11 @@ fn names() {
     }
     let too_long = ["x".repeat(65), "x".repeat(10_000)];
     let too_long = too_long.iter().map(String::as_str);
-    for name in NO_NAMES.into_iter().chain(too_long).chain(["a:b", ":"]) {
+    for name in INVALID_NAMES
+        .into_iter()
+        .chain(too_long)
+        .chain(["a:b", ":"])
+    {
         refused(Collection::new(name), NAME, name);
         let error = Collection::new(name).unwrap_err();
         assert_eq!(error, CollectionError::Name(name.to_owned()));
@@ -89,7 +93,7 @@ fn id_members() {
 }
 
 #[test]
-fn the_persons_are_built_in() {
+fn persons_have_a_schema_and_an_id_member() {
     let persons = Collection::persons();
     let named = (persons.name(), persons.id_member());
     assert_eq!(named, ("persons", "person_id"));
@@ -104,7 +108,7 @@ fn the_persons_are_built_in() {
 }
 
 #[test]
-fn a_schema_is_the_one_that_was_given() {
+fn a_collection_has_the_given_schema() {
     let schema = json!({"type": "object", "required": ["title"]});
     let notes = Collection::new("notes").unwrap();
     assert_eq!(notes.with_schema(schema.clone()).schema(), &schema);
@@ -131,7 +135,7 @@ fn collections_are_read_from_text() {
         assert_eq!(name.parse::<Collection>().unwrap().name(), name);
     }
     let parse = str::parse::<Collection>;
-    for name in NO_NAMES {
+    for name in INVALID_NAMES {
         refused(parse(name), NAME, name);
         refused(parse(&format!("{name}:id")), NAME, name);
     }
@@ -162,7 +166,7 @@ fn names_of(collections: &Collections) -> Vec<&str> {
 }
 
 #[test]
-fn no_two_collections_have_one_name() {
+fn two_collections_cannot_have_one_name() {
     for names in [
         &[][..],
         &["persons"],
@@ -171,11 +175,7 @@ fn no_two_collections_have_one_name() {
         &["notes", "Notes", "notes-1"],
     ] {
         let collections = served(names).unwrap();
-        assert_eq!(
-            names_of(&collections),
-            names,
-            "in the order they were given"
-        );
+        assert_eq!(names_of(&collections), names, "in the given order");
         for name in names {
             assert_eq!(collections.get(name).unwrap().name(), *name);
         }
@@ -196,7 +196,7 @@ fn no_two_collections_have_one_name() {
 }
 
 #[test]
-fn the_persons_are_served_by_default() {
+fn persons_are_served_by_default() {
     let collections = Collections::default();
     assert_eq!(names_of(&collections), ["persons"]);
     assert_eq!(collections.prefix(), "");
@@ -220,10 +220,10 @@ fn a_prefix_is_a_path() {
         let under = collections.clone().under(prefix).unwrap();
         assert_eq!(under.prefix(), prefix);
         assert_eq!(names_of(&under), ["notes", "persons"]);
-        // The one that was given last.
+        // The last prefix counts.
         let again = under.under("/again").unwrap();
         assert_eq!(again.prefix(), "/again");
-        assert_eq!(collections.prefix(), "", "what was copied is as it was");
+        assert_eq!(collections.prefix(), "", "the original is unchanged");
     }
     let too_long = format!("/{}", "x".repeat(65));
     for prefix in [

@@ -67,18 +67,18 @@ use ifmatch::{
 /// The collection of most rules.
 pub const PERSONS: &str = "persons";
 
-/// Where one store keeps its documents. It is empty at first.
+/// A place where one store keeps its documents, such as a directory. A new place is empty.
 pub trait Place {
-    /// Opens the store: another handle while there are others, or the first one after all of them
-    /// were dropped. What was written through one handle is read through the others.
+    /// Opens a handle of the store. Other handles may be open, or all earlier ones may have been
+    /// dropped. Each handle reads what the others wrote.
     fn open(&self) -> Arc<dyn Store>;
 
-    /// Opens the store for many writes: they may be lost in a power failure.
+    /// Opens the store for many fast writes. A power failure may lose them.
     fn open_fast(&self) -> Arc<dyn Store> {
         self.open()
     }
 
-    /// How many documents are many: with more the rules take too long.
+    /// The number of documents in the rule with many of them. More would take too long.
     fn many(&self) -> usize {
         100_000
     }
@@ -93,7 +93,7 @@ pub trait Place {
         false
     }
 
-    /// The version of a collection after a change that made `latest`.
+    /// The version that the store keeps of a collection after a change with the version `latest`.
     fn kept(&self, latest: Version) -> Option<Version> {
         self.tags_lists().then_some(latest)
     }
@@ -204,14 +204,14 @@ pub fn create(store: &dyn Store, id: &str) -> Version {
     create_in(store, PERSONS, id)
 }
 
-/// Creates the same in another collection.
+/// Creates a person in any collection.
 fn create_in(store: &dyn Store, collection: &str, id: &str) -> Version {
     let (id, person) = (self::id(id), person("x"));
     let swap = Swap::create(collection, &id, &person);
     store.swap(&swap, now()).unwrap()
 }
 
-/// Removes what is there.
+/// Removes a document that exists.
 fn remove_from(store: &dyn Store, collection: &str, id: &Id) -> Version {
     let version = store.get(collection, id).unwrap().unwrap().version;
     let swap = Swap::remove(collection, id, version);
@@ -225,11 +225,11 @@ pub fn all(store: &dyn Store) -> List {
 
 fn all_of(store: &dyn Store, collection: &str) -> List {
     let list = store.list(collection, Portion::ALL).unwrap();
-    assert!(!list.more, "more than all");
+    assert!(!list.more, "the list is complete");
     list
 }
 
-/// So many persons after an id.
+/// The first `count` persons after an id.
 fn persons_after(store: &dyn Store, after: Option<&str>, count: usize) -> List {
     let portion = Portion {
         after,
@@ -244,7 +244,7 @@ fn ids(records: &[Record]) -> Vec<&str> {
     ids.collect()
 }
 
-/// Every pair of what is expected and what is there.
+/// Every pair of an expected and a current state of a document.
 pub fn a_swap_is_performed_only_on_what_it_expects(place: &dyn Place) {
     let store = place.open();
     let (one, wim, tim) = (id("1"), person("Wim"), person("Tim"));
@@ -253,7 +253,7 @@ pub fn a_swap_is_performed_only_on_what_it_expects(place: &dyn Place) {
     let remove = |version| store.swap(&Swap::remove(PERSONS, &one, version), now());
     let stale = Version::from(now());
 
-    // Nothing is there.
+    // The document does not exist.
     assert_eq!(replace(stale, &wim), Err(SwapError::Conflict));
     assert_eq!(remove(stale), Err(SwapError::Conflict));
     let unchanged = place.kept(Version::FIRST);
@@ -264,7 +264,7 @@ pub fn a_swap_is_performed_only_on_what_it_expects(place: &dyn Place) {
     );
     let first = create(&wim).unwrap();
 
-    // Something is there.
+    // The document exists.
     assert_eq!(create(&tim), Err(SwapError::Conflict));
     let second = replace(first, &tim).unwrap();
     assert_eq!(replace(first, &wim), Err(SwapError::Conflict));
@@ -273,7 +273,7 @@ pub fn a_swap_is_performed_only_on_what_it_expects(place: &dyn Place) {
     assert_eq!((&record.id, &record.document), (&one, &tim));
     assert_eq!(record.version, second);
 
-    // Removed, and created again with the same content: a version of its own.
+    // The document is removed, and created again with the same content. It gets a new version.
     let third = remove(second).unwrap();
     assert_eq!(store.get(PERSONS, &one), Ok(None));
     assert_eq!(replace(second, &wim), Err(SwapError::Conflict));
@@ -282,8 +282,8 @@ pub fn a_swap_is_performed_only_on_what_it_expects(place: &dyn Place) {
     assert_eq!(store.collection_version(PERSONS), Ok(place.kept(fourth)));
 }
 
-/// Every version there has been, expected of every person there is, was or never was, with every
-/// version of the collection.
+/// Swaps of documents that exist, that were removed, and that never existed. They expect every
+/// version that a document has had, and every version of the collection.
 pub fn of_each_person_only_the_latest_version_is_expected(place: &dyn Place) {
     let store = place.open();
     let mut versions = vec![Version::FIRST];
@@ -293,14 +293,14 @@ pub fn of_each_person_only_the_latest_version_is_expected(place: &dyn Place) {
         version
     };
     let person = person("x");
-    let (there, other, gone, never) = (id("there"), id("other"), id("gone"), id("never"));
-    let first = make(&Swap::create(PERSONS, &there, &person));
+    let (kept, other, gone, never) = (id("kept"), id("other"), id("gone"), id("never"));
+    let first = make(&Swap::create(PERSONS, &kept, &person));
     make(&Swap::create(PERSONS, &other, &person));
     let removed = make(&Swap::create(PERSONS, &gone, &person));
     make(&Swap::remove(PERSONS, &gone, removed));
-    make(&Swap::replace(PERSONS, &there, first, &person));
+    make(&Swap::replace(PERSONS, &kept, first, &person));
     let before = all(&*store);
-    for id in [&there, &other, &gone, &never] {
+    for id in [&kept, &other, &gone, &never] {
         let present = store.get(PERSONS, id).unwrap().map(|it| it.version);
         for &expected in &versions {
             for &collection in &versions {
@@ -350,11 +350,14 @@ pub fn each_version_of_a_document_is_later_whatever_the_clock_shows(place: &dyn 
             assert!(latest < version, "{version} is not after {latest}");
             assert!(tags.insert(version.entity_tag()), "a tag came back");
             let ahead = second_of(version.into()) > second_of(now);
-            assert!(!(ahead && version.is_dated()), "nothing happened then");
+            assert!(
+                !(ahead && version.is_dated()),
+                "a version that is ahead of the clock is undated"
+            );
             latest = version;
             let record = store.get(PERSONS, swap.id()).unwrap();
-            let there = swap.new_document().is_some();
-            assert_eq!(record.map(|it| it.version), there.then_some(version));
+            let exists = swap.new_document().is_some();
+            assert_eq!(record.map(|it| it.version), exists.then_some(version));
             version
         };
         let created = make(&Swap::create(PERSONS, &one, &x));
@@ -388,7 +391,7 @@ pub fn a_swap_may_expect_the_collection_to_stand_still(place: &dyn Place) {
     );
 }
 
-/// Neither that of another, nor that of all.
+/// The versions of other collections do not count.
 pub fn a_swap_expects_the_version_of_its_own_collection(place: &dyn Place) {
     let store = place.open();
     let (one, x) = (id("1"), person("x"));
@@ -399,7 +402,7 @@ pub fn a_swap_expects_the_version_of_its_own_collection(place: &dyn Place) {
     let guarded = create.while_collection_at(Version::FIRST);
     let second = store.swap(&guarded, now()).unwrap();
     let later = create_in(&*store, PERSONS, "2");
-    // The version of the other is still what it was.
+    // The version of the other collection is unchanged.
     let remove = Swap::remove("notes", &one, first);
     for misled in [Version::FIRST, later] {
         let misled = remove.while_collection_at(misled);
@@ -421,7 +424,8 @@ pub fn a_list_is_ordered_by_id_and_has_the_version_of_its_last_change(place: &dy
     let list = persons_after(&*store, None, 100);
     assert_eq!(list.version, place.kept(latest));
     assert_eq!(ids(&list.records), ["10", "B", "a", "a b", "b", "ü", "名"]);
-    // From somewhere, and no more than is asked for; no document need have the id.
+    // A portion starts after any id, also after one that no document has, and has at most `count`
+    // documents.
     let page = |after, count| {
         let list = persons_after(&*store, Some(after), count);
         assert_eq!(list.version, place.kept(latest));
@@ -435,8 +439,7 @@ pub fn a_list_is_ordered_by_id_and_has_the_version_of_its_last_change(place: &dy
     assert_eq!(page("a", 0), "");
 }
 
-/// Ids that a database might take for one another, put into an order of its own, or take for its
-/// language.
+/// Ids that a database might confuse, sort in another order, or interpret as SQL.
 const IDS: &str = "\
     a|A|ä|Ä|a\u{308}|ß|ss|i|I|ı|İ|fi|\u{fb01}|é|e\u{301}|Ω|\u{2126}|한|\u{1112}\u{1161}\u{11ab}\
     |1|01|1.0|1e0|10|9|-1|0x1|１|٣|名|עברית|العربية|ไทย|Ελλάδα|हिन्दी|😀|👩\u{200d}👧|🇳🇱\
@@ -460,8 +463,8 @@ pub fn ids_and_names_of_every_script_stay_as_they_are(place: &dyn Place) {
     }
     let list = all(&*store);
     given.sort_unstable();
-    assert_eq!(ids(&list.records), given, "by their bytes");
-    // From each of them, and from beside it.
+    assert_eq!(ids(&list.records), given, "ids are sorted by their bytes");
+    // Portions that start after each id, and after a text that is slightly greater.
     for (index, id) in given.iter().enumerate() {
         let after = persons_after(&*store, Some(id), 3).records;
         let rest = given.iter().skip(index + 1);
@@ -476,7 +479,7 @@ pub fn ids_and_names_of_every_script_stay_as_they_are(place: &dyn Place) {
     assert_eq!(all(&*store).records, []);
 }
 
-/// Texts that a database might convert, cut short, or not take.
+/// Texts that a database might convert, truncate or refuse.
 const TEXTS: &[&str] = &[
     "{}",
     r#"{"":""}"#,
@@ -492,7 +495,7 @@ const TEXTS: &[&str] = &[
     "{\"scripts\":\"é e\u{301} ß ﬁ İ ı Ω Ω 한 名 עברית العربية ไทย Ελλάδα हिन्दी 👩\u{200d}👧 🇳🇱\",\"名\":\"ü\"}",
 ];
 
-/// These texts, and long ones.
+/// `TEXTS`, and long texts.
 fn texts() -> Vec<String> {
     let mut texts: Vec<String> = TEXTS.iter().copied().map(str::to_owned).collect();
     // 200 KB, in characters of one byte and of four.
@@ -506,7 +509,7 @@ fn document(text: &str) -> Document {
     Document::from_stored(text).unwrap()
 }
 
-/// The texts of a collection, which a list and a visit agree on.
+/// The texts of a collection. Checks that a list and a visit have the same documents.
 fn texts_of(store: &dyn Store, collection: &str) -> Vec<String> {
     let listed = all_of(store, collection).records;
     let mut visited = Vec::new();
@@ -526,7 +529,7 @@ pub fn documents_of_any_json_text_come_back_byte_for_byte(place: &dyn Place) {
     let ids: Vec<Id> = (10..10 + texts.len())
         .map(|it| id(&it.to_string()))
         .collect();
-    // Created, then replaced by each other.
+    // Each text is created, and then replaces another one.
     let mut versions: Vec<Option<Version>> = vec![None; texts.len()];
     for round in 0..2 {
         texts.rotate_left(round);
@@ -553,7 +556,7 @@ pub fn documents_of_any_json_text_are_filled_byte_for_byte(place: &dyn Place) {
         .collect();
     store.fill("notes", &documents, now()).unwrap();
     assert_eq!(texts_of(&*store, "notes"), texts);
-    // Many at once.
+    // Many documents in one call.
     let many = shuffled(3000, "x");
     store.fill(PERSONS, &many, now()).unwrap();
     let texts = texts_of(&*store, PERSONS);
@@ -563,12 +566,12 @@ pub fn documents_of_any_json_text_are_filled_byte_for_byte(place: &dyn Place) {
     }
 }
 
-/// Names that a database might take for one another, in order.
+/// Names that a database might confuse, in order.
 const COLLECTIONS: [&str; 9] = [
     "1", "Notes", "n_tes", "notes", "notes-1", "notes.1", "notes1", "notes_1", PERSONS,
 ];
 
-/// The same ids in each; every write changes one collection, and none of the others.
+/// All collections have the same ids. A write changes one collection only.
 pub fn collections_are_independent_of_each_other(place: &dyn Place) {
     let (store, beside) = (place.open(), place.open());
     let state = |store: &dyn Store| {
@@ -582,9 +585,9 @@ pub fn collections_are_independent_of_each_other(place: &dyn Place) {
     };
     let mut expected =
         COLLECTIONS.map(|_| List::new(place.kept(Version::FIRST), Vec::new(), false));
-    assert_eq!(state(&*store), expected, "never written to");
+    assert_eq!(state(&*store), expected, "no collection has been written");
     let ids = [id("1"), id("2")];
-    // Created, replaced, removed, and created again.
+    // Each document is created, replaced, removed, and created again.
     for step in 0..4 {
         for (name, list) in COLLECTIONS.iter().zip(0..) {
             for (index, id) in ids.iter().enumerate() {
@@ -621,34 +624,34 @@ pub fn collections_are_those_that_have_documents(place: &dyn Place) {
     };
     assert_eq!(names(), none);
     let one = id("1");
-    // Looked at, and not written to.
+    // Reads do not create a collection.
     all_of(&*store, "notes");
     store.record_id_member("notes", "id").unwrap();
     let conflict = store.swap(&Swap::remove("notes", &one, Version::FIRST), now());
     assert_eq!(conflict, Err(SwapError::Conflict));
-    // Filled with nothing, if the store can be filled.
+    // Nor does a fill without documents, if the store supports fills.
     let _ = store.fill("notes", &[], now());
     assert_eq!(names(), none);
     for name in COLLECTIONS.iter().rev() {
         create_in(&*store, name, "1");
         create_in(&*store, name, "2");
     }
-    assert_eq!(names(), COLLECTIONS, "in the order of their bytes");
+    assert_eq!(names(), COLLECTIONS, "names are sorted by their bytes");
     remove_from(&*store, "notes", &one);
     assert_eq!(names(), COLLECTIONS);
     remove_from(&*store, "notes", &id("2"));
     let others: Vec<_> = COLLECTIONS.iter().filter(|it| **it != "notes").collect();
-    assert!(names().iter().eq(others), "there is none left in it");
+    assert!(names().iter().eq(others), "the collection has no documents");
     if store.fill("notes", &[(one, person("x"))], now()).is_err() {
         create_in(&*store, "notes", "1");
     }
     assert_eq!(names(), COLLECTIONS);
 }
 
-/// Every count and every size that could make a difference, from every place.
+/// Portions after every id, with every count, and with byte limits around each possible size.
 pub fn a_portion_is_bounded_by_count_and_bytes(place: &dyn Place) {
     let store = place.open();
-    // Another collection is in no portion of this one.
+    // Documents of other collections are in no portion.
     for name in ["person", "persons.1"] {
         create_in(&*store, name, "a");
     }
@@ -716,7 +719,7 @@ pub fn a_portion_is_bounded_by_count_and_bytes(place: &dyn Place) {
             }
         }
     }
-    // Of nothing there is no more.
+    // The portion of an empty collection has no more documents.
     let none = Portion {
         after: None,
         count: 0,
@@ -726,14 +729,14 @@ pub fn a_portion_is_bounded_by_count_and_bytes(place: &dyn Place) {
     assert_eq!((list.records.len(), list.more), (0, false));
 }
 
-/// So many documents, not in the order of their ids.
+/// `count` documents, which are not in the order of their ids.
 fn shuffled(count: usize, name: &str) -> Vec<(Id, Document)> {
     let ids = (0..count).map(|it| it * 7 % count);
     ids.map(|it| (id(&format!("{it:04}")), person(&format!("{name} {it}"))))
         .collect()
 }
 
-/// Creates these persons, one by one.
+/// Creates persons, one by one.
 fn create_all(place: &dyn Place, documents: &[(Id, Document)]) {
     let store = place.open_fast();
     for (id, document) in documents {
@@ -742,7 +745,7 @@ fn create_all(place: &dyn Place, documents: &[(Id, Document)]) {
     }
 }
 
-/// The versions that documents have now.
+/// The current versions of documents.
 fn versions_of(store: &dyn Store, collection: &str, documents: &[(Id, Document)]) -> Vec<Version> {
     let version = |(id, document): &(Id, Document)| {
         let record = store.get(collection, id).unwrap().unwrap();
@@ -774,10 +777,16 @@ pub fn a_collection_is_filled_in_the_order_of_the_documents(place: &dyn Place) {
         let documents = shuffled(COUNT, &format!("round {round}"));
         store.fill(PERSONS, &documents, now).unwrap();
         let versions = versions_of(&*store, PERSONS, &documents);
-        assert!(versions.is_sorted_by(|one, next| one < next), "in order");
+        assert!(
+            versions.is_sorted_by(|one, next| one < next),
+            "versions are in the order of the documents"
+        );
         assert!(before.iter().zip(&versions).all(|(one, next)| one < next));
         if place.tags_lists() {
-            assert!(latest < versions[0], "later than all before");
+            assert!(
+                latest < versions[0],
+                "versions are later than all earlier ones"
+            );
         }
         for ((id, _), version) in documents.iter().zip(&versions) {
             assert!(tags.insert(tag(id, *version)), "a tag came back");
@@ -787,7 +796,7 @@ pub fn a_collection_is_filled_in_the_order_of_the_documents(place: &dyn Place) {
         assert_eq!(store.collection_version(PERSONS), Ok(list.version));
         let sorted: Vec<_> = (0..COUNT).map(|it| format!("{it:04}")).collect();
         assert_eq!(ids(&list.records), sorted);
-        // They are as good as those that were created one by one.
+        // The documents can be replaced and removed like those of a swap.
         let (id, document) = &documents[0];
         let swap = Swap::replace(PERSONS, id, versions[0], document);
         let replaced = store.swap(&swap, now).unwrap();
@@ -805,14 +814,18 @@ pub fn a_collection_is_filled_in_the_order_of_the_documents(place: &dyn Place) {
     assert_eq!(all_of(&*store, "notes").records.len(), 1);
 }
 
-/// One document is enough, and nothing is changed where there is one.
+/// A fill of a collection with any document is refused, and changes nothing.
 pub fn only_a_collection_without_documents_is_filled(place: &dyn Place) {
     let store = place.open();
     let nothing = all(&*store);
     assert_eq!(store.fill(PERSONS, &[], now()), Ok(()));
-    assert_eq!(all(&*store), nothing, "filled with nothing");
+    assert_eq!(
+        all(&*store),
+        nothing,
+        "a fill without documents changes nothing"
+    );
     let documents = shuffled(10, "new");
-    // Of another id, of the id of the first, of that of the last.
+    // The existing document has another id, the id of the first document, or that of the last.
     for present in [&id("x"), &documents[0].0, &documents[9].0] {
         let version = create(&*store, present.as_str());
         let before = all(&*store);
@@ -827,13 +840,13 @@ pub fn only_a_collection_without_documents_is_filled(place: &dyn Place) {
     let refused = store.fill(PERSONS, &documents, now());
     assert_eq!(refused, Err(SwapError::Conflict));
     assert_eq!(all(&*store), filled);
-    // One that is full is no reason not to fill another.
+    // Another collection without documents can be filled.
     store.fill("notes", &documents, now()).unwrap();
     assert_eq!(all(&*store), filled);
     assert_eq!(all_of(&*store, "notes").records.len(), 10);
 }
 
-/// Wherever the two are, and whether or not their documents are the same.
+/// Two documents with one id are refused at any position, with the same or with different content.
 pub fn a_collection_is_not_filled_with_one_id_twice(place: &dyn Place) {
     const COUNT: usize = 1500;
     let store = place.open();
@@ -857,7 +870,7 @@ pub fn a_collection_is_not_filled_with_one_id_twice(place: &dyn Place) {
     assert_eq!(store.fill(PERSONS, &two, now()), Err(SwapError::Conflict));
     assert_eq!(all(&*store), nothing);
     assert_eq!(all_of(&*store, "notes"), notes);
-    // Ids that only look alike are two.
+    // Ids that only look alike are different.
     let alike = [
         (id("a"), person("x")),
         (id("A"), person("x")),
@@ -913,7 +926,7 @@ pub fn a_visit_sees_all_in_order_until_it_breaks_off(place: &dyn Place) {
         store.visit(collection, &mut visit).unwrap();
         visited
     };
-    assert_eq!(visited(PERSONS, 1), [], "there is nothing");
+    assert_eq!(visited(PERSONS, 1), [], "the collection is empty");
     create_all(place, &shuffled(COUNT, "x"));
     create_in(&*store, "person", "0");
     create_in(&*store, "persons.1", "0");
@@ -921,10 +934,10 @@ pub fn a_visit_sees_all_in_order_until_it_breaks_off(place: &dyn Place) {
     assert_eq!(all.len(), COUNT);
     for most in [1, 2, 999, 1000, 1001, COUNT - 1, COUNT, COUNT + 1] {
         let visited = visited(PERSONS, most);
-        assert_eq!(visited, all[..most.min(COUNT)], "no more than {most}");
+        assert_eq!(visited, all[..most.min(COUNT)], "at most {most} documents");
     }
     assert_eq!(visited("persons.1", 9).len(), 1);
-    // One that broke off leaves nothing behind.
+    // A visit that stops early does not affect later calls.
     remove_from(&*store, PERSONS, &all[0].id);
     assert_eq!(visited(PERSONS, usize::MAX), all[1..]);
 }
@@ -947,7 +960,7 @@ pub fn a_visit_is_of_one_moment(place: &dyn Place) {
                 };
                 reader.visit(PERSONS, &mut visit).unwrap();
                 assert_eq!(inner, COUNT);
-                assert!(ends > 0, "neither is there");
+                assert!(ends > 0, "one of the two is always in the visit");
             }
         });
         for (comes, goes) in [(&last, &first), (&first, &last)].into_iter().cycle() {
@@ -960,7 +973,7 @@ pub fn a_visit_is_of_one_moment(place: &dyn Place) {
     });
 }
 
-/// The versions at the moment, in the order that is asked for, also of what is not there.
+/// The current versions, in the order of the given ids. A missing document has none.
 pub fn versions_are_those_of_the_documents(place: &dyn Place) {
     let store = place.open();
     let ids = ["b", "none", "a", "gone", "ü", "b"].map(id);
@@ -984,11 +997,11 @@ pub fn versions_are_those_of_the_documents(place: &dyn Place) {
     assert!(are_there.eq([true, false, true, false, true, true]));
 }
 
-/// The calls of a listener.
+/// A listener that records its calls.
 #[derive(Default)]
-struct Told(Mutex<Vec<(String, Option<Id>)>>);
+struct Calls(Mutex<Vec<(String, Option<Id>)>>);
 
-impl Listener for Told {
+impl Listener for Calls {
     fn changed(&self, collection: &str, id: Option<&Id>) {
         self.0
             .lock()
@@ -997,45 +1010,45 @@ impl Listener for Told {
     }
 }
 
-impl Told {
+impl Calls {
     #[track_caller]
     fn is(&self, collection: &str, id: Option<&Id>) {
-        let told = std::mem::take(&mut *self.0.lock().unwrap());
-        assert_eq!(told, [(collection.to_owned(), id.cloned())]);
+        let calls = std::mem::take(&mut *self.0.lock().unwrap());
+        assert_eq!(calls, [(collection.to_owned(), id.cloned())]);
     }
 }
 
 pub fn a_listener_is_called_after_each_change(place: &dyn Place) {
     let store = place.open();
-    let listeners = [Arc::new(Told::default()), Arc::new(Told::default())];
+    let listeners = [Arc::new(Calls::default()), Arc::new(Calls::default())];
     for listener in &listeners {
         let listener: Arc<dyn Listener> = Arc::clone(listener) as _;
         store.listen(Arc::downgrade(&listener));
     }
-    let both_are_told = |collection: &str, id: Option<&Id>| {
+    let both_are_called = |collection: &str, id: Option<&Id>| {
         for listener in &listeners {
             listener.is(collection, id);
         }
     };
     let (one, person) = (id("1"), person("x"));
     let first = create_in(&*store, "notes", "1");
-    both_are_told("notes", Some(&one));
+    both_are_called("notes", Some(&one));
     let replace = Swap::replace("notes", &one, first, &person);
     let second = store.swap(&replace, now()).unwrap();
-    both_are_told("notes", Some(&one));
+    both_are_called("notes", Some(&one));
     // A conflict is no change.
     assert_eq!(store.swap(&replace, now()), Err(SwapError::Conflict));
     let remove = Swap::remove("notes", &one, second);
     store.swap(&remove, now()).unwrap();
-    both_are_told("notes", Some(&one));
+    both_are_called("notes", Some(&one));
     if store.fill(PERSONS, &shuffled(3, "x"), now()).is_ok() {
-        both_are_told(PERSONS, None);
+        both_are_called(PERSONS, None);
     }
     // A listener that exists no longer is not called.
-    let [gone, left] = listeners;
-    drop(gone);
+    let [dropped, kept] = listeners;
+    drop(dropped);
     create_in(&*store, "notes", "1");
-    left.is("notes", Some(&one));
+    kept.is("notes", Some(&one));
 }
 
 pub fn many_persons(place: &dyn Place) {
@@ -1044,7 +1057,7 @@ pub fn many_persons(place: &dyn Place) {
     let id = |number: usize| format!("{number:06}");
     let mut made = Version::FIRST;
     for number in 0..many {
-        // Each once, far from the one before.
+        // Each number once, and each far from the previous one.
         made = create(&*store, &id(number * 61_803 % many));
     }
     let (mut after, mut seen) = (None, 0);
@@ -1091,7 +1104,7 @@ pub fn versions_are_those_of_one_clock_whatever_it_shows(place: &dyn Place) {
                 let present = list.get(tick as usize).map(|record| record.version);
                 let swap = match present {
                     None => Swap::create(PERSONS, &id, &person),
-                    // The documents have the same ids, so that nothing of a removed one is kept.
+                    // The ids are used again, so the store must not depend on removed documents.
                     Some(version) if tick < 5 => Swap::replace(PERSONS, &id, version, &person),
                     Some(version) => Swap::remove(PERSONS, &id, version),
                 };
@@ -1118,7 +1131,7 @@ fn name_of(person: &Document) -> String {
     person["person_name"].as_str().unwrap().to_owned()
 }
 
-/// Where a store keeps it. It is no change of the collection.
+/// A store that keeps the member returns the first one. Keeping it does not change the collection.
 pub fn the_member_with_the_ids_is_the_one_given_first(place: &dyn Place) {
     let store = place.open();
     let kept = |member: &str| Ok(member.to_owned());
@@ -1134,7 +1147,7 @@ pub fn the_member_with_the_ids_is_the_one_given_first(place: &dyn Place) {
     create(&*store, "1");
     let known = keeps.then(|| "slug".to_owned());
     assert_eq!(store.id_member("notes"), Ok(known));
-    // After the first write, too.
+    // The member can also be given after the first write.
     assert_eq!(
         store.record_id_member(PERSONS, "person_id"),
         kept("person_id")
@@ -1223,7 +1236,7 @@ pub fn of_two_handles_exactly_one_finds_the_collection_unchanged(place: &dyn Pla
     assert_eq!(all(&*handles[1]).records.len(), 50);
 }
 
-/// While persons are replaced, the version of a list is that of the latest one in it.
+/// While persons are replaced, the version of a list is the latest version of its persons.
 pub fn a_list_is_of_one_moment(place: &dyn Place) {
     let (reader, writer) = (place.open(), place.open());
     for id in 0..10 {
@@ -1260,11 +1273,11 @@ pub fn at_the_end_of_the_calendar_nothing_changes_any_more(place: &dyn Place) {
     let refused = store.swap(&Swap::create(PERSONS, &two, &wim), now());
     assert!(matches!(refused, Err(SwapError::Store(_))), "{refused:?}");
     assert_eq!(persons_after(&*store, None, 9).records.len(), 1);
-    // That is the end of this collection only.
+    // Other collections can still change.
     create_in(&*store, "notes", "1");
 }
 
-/// None of the documents is there, where one has no version any more.
+/// A fill creates no document if the versions before the end of the calendar are too few.
 pub fn what_does_not_fit_into_the_calendar_is_not_begun(place: &dyn Place) {
     let store = place.open();
     let late = SystemTime::from(Version::LAST) - Duration::from_micros(9);
@@ -1283,7 +1296,7 @@ fn keyed_write(key: &str, digest: u128, created: bool) -> KeyedWrite {
     KeyedWrite::new(IdempotencyKey::new(key).unwrap(), digest, created)
 }
 
-/// What is kept for a document that is there.
+/// The keyed write that the store keeps for an existing document.
 fn kept_write(store: &dyn Store, collection: &str, id: &Id) -> Option<KeyedWrite> {
     let record = store.get(collection, id).unwrap().unwrap();
     record.keyed_write.as_deref().cloned()
@@ -1322,9 +1335,13 @@ pub fn a_swap_keeps_its_key_with_what_it_makes(place: &dyn Place) {
         Some(&writes[3])
     );
     assert_eq!(kept_write(&*store, PERSONS, &two), None);
-    assert_eq!(store.removal(PERSONS, &one, now()), Ok(None), "it is there");
+    assert_eq!(
+        store.removal(PERSONS, &one, now()),
+        Ok(None),
+        "the document exists"
+    );
     let listed = all(&*store).records;
-    assert_eq!(listed.len(), 2, "keys are no documents");
+    assert_eq!(listed.len(), 2, "keys are not listed");
     let removed = remove_from(&*store, PERSONS, &one);
     assert_eq!(store.removal(PERSONS, &one, now()), Ok(None));
     assert_eq!(store.collection_version(PERSONS), Ok(place.kept(removed)));
@@ -1341,7 +1358,11 @@ pub fn a_removal_with_a_key_is_known_for_24_hours(place: &dyn Place) {
         let swap = Swap::remove(PERSONS, id, version);
         store.swap(&swap.with_keyed_write(write), now)
     };
-    assert_eq!(store.removal(PERSONS, &one, now()), Ok(None), "never there");
+    assert_eq!(
+        store.removal(PERSONS, &one, now()),
+        Ok(None),
+        "the document never existed"
+    );
     create(&*store, "1");
     let version = remove(&one, &write, now()).unwrap();
     assert_eq!(store.collection_version(PERSONS), Ok(place.kept(version)));
@@ -1359,7 +1380,7 @@ pub fn a_removal_with_a_key_is_known_for_24_hours(place: &dyn Place) {
         );
         assert_eq!(store.removal("notes", &one, now()), Ok(None));
         assert_eq!(store.removal(PERSONS, &two, now()), Ok(None));
-        // What was removed is expected by no swap.
+        // Swaps that expect the removed version, or that of the removal, get a conflict.
         for swap in [
             Swap::replace(PERSONS, &one, version, &x),
             Swap::remove(PERSONS, &one, version),
@@ -1367,7 +1388,7 @@ pub fn a_removal_with_a_key_is_known_for_24_hours(place: &dyn Place) {
             assert_eq!(store.swap(&swap, now()), Err(SwapError::Conflict));
         }
     }
-    // Until a document of this id is created, whether or not with a key.
+    // The removal is known until a document with this id is created, with or without a key.
     for key in [None, Some(keyed_write("two", 8, true))] {
         let swap = Swap::create(PERSONS, &one, &x);
         let swap = key.as_ref().map_or(swap, |key| swap.with_keyed_write(key));
@@ -1380,7 +1401,7 @@ pub fn a_removal_with_a_key_is_known_for_24_hours(place: &dyn Place) {
         remove(&one, &write, now()).unwrap();
         assert!(store.removal(PERSONS, &one, now()).unwrap().is_some());
     }
-    // A later removal takes nothing else away, until it is a day old.
+    // A later removal does not delete an earlier one that is less than a day old.
     let day = KeyedWrite::REMOVAL_KEPT.as_secs();
     for (later, kept) in [(day - 1, true), (day + 1, false)] {
         let later = Duration::from_secs(later);
@@ -1396,7 +1417,7 @@ pub fn a_removal_with_a_key_is_known_for_24_hours(place: &dyn Place) {
                 .is_some()
         );
     }
-    // Filled again, if the store can be filled.
+    // A fill creates the document, too, if the store supports fills.
     if store.fill(PERSONS, &[(two.clone(), x)], now()).is_ok() {
         remove_from(&*store, PERSONS, &two);
         assert_eq!(store.removal(PERSONS, &two, now()), Ok(None));
@@ -1425,7 +1446,7 @@ pub fn a_key_is_kept_for_one_document_of_a_collection(place: &dyn Place) {
         assert_eq!(all(&*store), before, "{refused:?}");
     }
     assert_eq!(kept_write(&*store, PERSONS, &two), None);
-    // A conflict comes before a taken key, and so does one of the same document.
+    // A conflict has precedence over a taken key, also for the document that has the key.
     for conflict in [
         Swap::create(PERSONS, &one, &x),
         Swap::create(PERSONS, &two, &x),
@@ -1438,20 +1459,20 @@ pub fn a_key_is_kept_for_one_document_of_a_collection(place: &dyn Place) {
             "{conflict:?}"
         );
     }
-    // Keys have a case, and those of another collection are others.
+    // Keys are case-sensitive, and each collection has its own.
     let capital = keyed_write("One", 7, true);
     let replace = Swap::replace(PERSONS, &two, other, &x);
     let other = store
         .swap(&replace.with_keyed_write(&capital), now())
         .unwrap();
     swap(Swap::create("notes", &two, &x), now()).unwrap();
-    // The same document may have it again, and its next swap sets it free.
+    // The same document may have the key again, and its next swap without the key releases it.
     let second = swap(Swap::replace(PERSONS, &one, first, &x), now()).unwrap();
     store
         .swap(&Swap::replace(PERSONS, &one, second, &x), now())
         .unwrap();
     let other = swap(Swap::replace(PERSONS, &two, other, &x), now()).unwrap();
-    // A removal keeps it, as long as the removal is known.
+    // A removal keeps the key as long as the removal is known.
     swap(Swap::remove(PERSONS, &two, other), now()).unwrap();
     let create = Swap::create(PERSONS, &three, &x);
     assert_eq!(swap(create, now()), Err(SwapError::KeyTaken));
@@ -1464,17 +1485,17 @@ pub fn a_key_is_kept_for_one_document_of_a_collection(place: &dyn Place) {
         Ok(None)
     );
     remove_from(&*store, PERSONS, &three);
-    swap(Swap::create(PERSONS, &one_more(&*store), &x), later).unwrap();
+    swap(Swap::create(PERSONS, &free_id(&*store), &x), later).unwrap();
 }
 
-/// An id that there is no document of.
-fn one_more(store: &dyn Store) -> Id {
+/// An id that no document has.
+fn free_id(store: &dyn Store) -> Id {
     let free = (0..).map(|number| id(&format!("free {number}")));
     let mut free = free.filter(|id| store.get(PERSONS, id).unwrap().is_none());
     free.next().unwrap()
 }
 
-/// Of swaps of one document, and of swaps of one document each.
+/// The swaps create the same document, or a document each.
 pub fn of_swaps_with_one_key_at_once_exactly_one_is_performed(place: &dyn Place) {
     let handles = [place.open(), place.open()];
     for round in 0..60 {

@@ -1,4 +1,4 @@
-//! The content of a write, and what a client is told whose content cannot be taken.
+//! The content of a write, and the message when the server refuses it.
 
 use ifmatch::{Collection, Collections, Profile, Response};
 
@@ -6,28 +6,28 @@ use crate::support::api::{Api, tag};
 use crate::support::client::{RawResponse, request};
 use crate::support::serving::Serving;
 
-/// The members `message` and `detail`, of which a strict response has one for both.
-fn told(content: &[u8]) -> (Option<String>, Option<String>) {
+/// The members `message` and `detail`. In a strict response `detail` has the text of both.
+fn problem(content: &[u8]) -> (Option<String>, Option<String>) {
     let value: serde_json::Value = serde_json::from_slice(content).unwrap();
     let text = |member: &str| value[member].as_str().map(str::to_owned);
     (text("message"), text("detail"))
 }
 
 #[track_caller]
-fn is_told(content: &[u8], profile: Profile, message: &str, detail: Option<&str>) {
+fn assert_problem(content: &[u8], profile: Profile, message: &str, detail: Option<&str>) {
     let expected = match (profile, detail) {
         (Profile::Compatible, detail) => (Some(message.to_owned()), detail.map(str::to_owned)),
         (Profile::Strict, None) => (None, Some(message.to_owned())),
         (Profile::Strict, Some(detail)) => (None, Some(format!("{message}: {detail}"))),
     };
-    assert_eq!(told(content), expected);
+    assert_eq!(problem(content), expected);
 }
 
 fn collections() -> Collections {
     Collections::new([Collection::persons(), Collection::new("notes").unwrap()]).unwrap()
 }
 
-/// A api of each profile with persons and notes, and one of each.
+/// An API for each profile, with a person and a note.
 fn apis() -> [(Api, Profile); 2] {
     let apis = [
         (Api::compatible(), Profile::Compatible),
@@ -42,7 +42,7 @@ fn apis() -> [(Api, Profile); 2] {
     })
 }
 
-/// Nothing decodes content, so it is not looked at, nor waited for.
+/// The server decodes no content, so it refuses encoded content without reading it.
 #[test]
 fn s15_5_16_content_that_is_encoded() {
     let message = "The content is encoded, as Content-Encoding says; send it as it is, without Content-Encoding";
@@ -82,7 +82,8 @@ fn s15_5_16_content_that_is_encoded() {
             refused(serving.client().ask(head));
         }
     }
-    // What is not encoded is read, however that is said; and no content is none to decode.
+    // `identity` and an empty field mean that the content is not encoded. Without content there is
+    // nothing to decode.
     for coding in ["identity", "Identity", "", ",identity ,"] {
         let coding = format!("Content-Encoding: {coding}\r\n");
         let fields = format!("{coding}If-Match: *\r\n");
@@ -94,9 +95,10 @@ fn s15_5_16_content_that_is_encoded() {
     assert_eq!(serving.ask("GET /persons", gzip, "").status, 200);
 }
 
-/// What cannot be read because it is a form is said to be one. curl says that all is a form.
+/// The message says that the content is a form if its Content-Type is that of a form. curl sends that
+/// Content-Type by default, also with JSON.
 #[test]
-fn a_form_is_told_that_it_is_one() {
+fn a_form_is_refused_as_a_form() {
     const URLENCODED: &str = "application/x-www-form-urlencoded";
     const MULTIPART: &str = "multipart/form-data; boundary=x";
     let parts = "--x\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nMilk\r\n--x--\r\n";
@@ -126,7 +128,7 @@ fn a_form_is_told_that_it_is_one() {
                 (MULTIPART, parts, "multipart/form-data"),
             ] {
                 let detail = format!("the content is a form ({kind}); send JSON instead");
-                // A number that begins with a hyphen is what the reader sees in a boundary.
+                // The JSON parser takes the hyphens of the boundary for the beginning of a number.
                 let message = match (message, kind) {
                     (message, "multipart/form-data") if message == note => {
                         "The content must be JSON: invalid number at line 1 column 2"
@@ -134,9 +136,9 @@ fn a_form_is_told_that_it_is_one() {
                     (message, _) => message,
                 };
                 let response = ask(content_type, content);
-                is_told(response.content(), profile, message, Some(&detail));
+                assert_problem(response.content(), profile, message, Some(&detail));
             }
-            // JSON with a mistake in it, as curl sends it; and JSON that is none of a form.
+            // Malformed JSON with the Content-Type that curl sends, and text with another Content-Type.
             for (content_type, content) in [
                 (URLENCODED, r#"{"title": "Milk""#),
                 (URLENCODED, "[1,"),
@@ -153,7 +155,7 @@ fn a_form_is_told_that_it_is_one() {
 }
 
 #[test]
-fn an_empty_person_is_told_what_is_missing() {
+fn a_refusal_names_the_missing_members_of_a_person() {
     let message = "Missing JSON data in request";
     for (api, profile) in apis() {
         for (line, fields, missing) in [
@@ -175,7 +177,7 @@ fn an_empty_person_is_told_what_is_missing() {
             ] {
                 let response = api.ask(line, fields, content);
                 assert_eq!(response.status(), 400);
-                is_told(response.content(), profile, message, detail);
+                assert_problem(response.content(), profile, message, detail);
             }
         }
     }
@@ -183,7 +185,7 @@ fn an_empty_person_is_told_what_is_missing() {
 
 /// A client whose id is taken gets the current tag, with which it can replace the document.
 #[test]
-fn an_id_that_is_taken_comes_with_its_tag() {
+fn a_refusal_of_a_taken_id_has_its_tag() {
     for (api, profile) in apis() {
         let status = match profile {
             Profile::Compatible => 400,
@@ -204,7 +206,7 @@ fn an_id_that_is_taken_comes_with_its_tag() {
                 assert_eq!(put.status(), 200);
             }
         }
-        // No other problem of content has a tag.
+        // Other responses that refuse content have no tag.
         let bad = api.ask("POST /notes", &[], "[]");
         assert_eq!((bad.status(), bad.field("ETag")), (400, None));
     }

@@ -1,4 +1,4 @@
-//! Documents and their ids: what is one, and what stays of what was sent.
+//! Documents and their ids: which texts are valid, and how they are kept.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use ifmatch::{Document, Id, IdError, MAX_ID, Version};
 fn reads(content: &str, expected: &str) {
     let document = Document::from_json(content.as_bytes()).unwrap();
     assert_eq!(document.as_str(), expected, "{content}");
-    // What is kept is as good as what was sent, and stays as it is.
+    // The kept text can be parsed again, and stays the same.
     let again = Document::from_json(expected.as_bytes());
     assert_eq!(again.as_ref(), Ok(&document), "{content}");
     assert_eq!(Document::from_stored(expected), Some(document));
@@ -22,7 +22,7 @@ fn refuses(content: impl AsRef<[u8]>, expected: &str) {
 }
 
 #[test]
-fn numbers_stand_as_they_were_sent() {
+fn numbers_keep_their_text() {
     for number in [
         "0",
         "-0",
@@ -51,7 +51,7 @@ fn numbers_stand_as_they_were_sent() {
 }
 
 #[test]
-fn strings_stand_as_they_were_sent() {
+fn strings_keep_their_text() {
     for string in [
         r#""""#,
         r#"" ""#,
@@ -71,14 +71,14 @@ fn strings_stand_as_they_were_sent() {
         reads(&text, &text);
         let text = format!("{{\"s\":[[{string}],{{\"s\":{string}}}]}}");
         reads(&text, &text);
-        // A name as well as a value.
+        // Names of members keep their text, too.
         let text = format!("{{{string}:{{{string}:null}}}}");
         reads(&text, &text);
     }
 }
 
 #[test]
-fn white_space_is_gone_but_that_in_strings() {
+fn white_space_is_removed_outside_strings() {
     for (content, expected) in [
         (" {} ", "{}"),
         ("\t\r\n{\t\r\n}\t\r\n", "{}"),
@@ -96,7 +96,8 @@ fn white_space_is_gone_but_that_in_strings() {
     }
 }
 
-/// As they are decoded, and by their bytes; those of objects inside keep their order.
+/// Members of the document are sorted by the bytes of their decoded names. Members of nested objects
+/// keep their order.
 #[test]
 fn members_are_sorted_by_name() {
     for (content, expected) in [
@@ -111,7 +112,7 @@ fn members_are_sorted_by_name() {
             r#"{"😀":1,"名":2,"é":3,"e":4}"#,
             r#"{"e":4,"é":3,"名":2,"😀":1}"#,
         ),
-        // In UTF-16 this would be the other way about.
+        // In UTF-16 the order would be the reverse.
         (
             r#"{"\ud83d\ude00":1,"\uffee":2}"#,
             r#"{"\uffee":2,"\ud83d\ude00":1}"#,
@@ -132,13 +133,13 @@ fn no_object_has_a_member_twice() {
         (r#"{"a":1,"a":1}"#, "a"),
         (r#"{"a":1,"b":2,"a":3}"#, "a"),
         (r#"{"":1,"":2}"#, ""),
-        // However it is written.
+        // The name is written in two ways.
         (r#"{"a":1,"\u0061":2}"#, "a"),
         (r#"{"\u0061":1,"\u0061":2}"#, "a"),
         (r#"{"/":1,"\/":2}"#, "/"),
         (r#"{"😀":1,"\ud83d\ude00":2}"#, "😀"),
         (r#"{"\u00e9":1,"\u00E9":2}"#, "é"),
-        // Wherever it is.
+        // The object is nested.
         (r#"{"x":{"b":{},"b":1}}"#, "b"),
         (r#"{"x":[[{"b":1},{"b":1,"c":2,"\u0062":3}]]}"#, "b"),
         (r#"{"x":{"y":{"z":{"b":1,"b":1}}},"a":1}"#, "b"),
@@ -146,7 +147,7 @@ fn no_object_has_a_member_twice() {
         let expected = format!("The content must not have the member `{name}` twice in one object");
         refuses(content, &expected);
     }
-    // In two objects; and two names that only look alike.
+    // The same name in two objects, and different names that only look alike.
     for text in [
         r#"{"a":{"a":{"a":[{"a":1},{"a":1}]}}}"#,
         "{\"e\u{301}\":1,\"é\":2}",
@@ -158,7 +159,7 @@ fn no_object_has_a_member_twice() {
 }
 
 #[test]
-fn rfc7493_2_1_no_surrogate_is_without_the_other() {
+fn rfc7493_2_1_half_of_a_surrogate_pair_is_refused() {
     for string in [
         r#""\ud800""#,
         r#""\uDBFF""#,
@@ -182,7 +183,7 @@ fn rfc7493_2_1_no_surrogate_is_without_the_other() {
     }
 }
 
-/// A level is an object or an array, the document itself the first.
+/// A level is an object or an array. The document itself is the first level.
 #[test]
 fn a_document_is_nested_a_hundred_levels_deep_at_most() {
     let arrays = |levels: usize, inside: &str| {
@@ -203,7 +204,7 @@ fn a_document_is_nested_a_hundred_levels_deep_at_most() {
             refuses(objects(levels, inside), expected);
         }
     }
-    // What is empty is a level all the same.
+    // An empty array or object is a level, too.
     for empty in ["[]", "{}"] {
         for text in [arrays(99, empty), objects(99, empty)] {
             reads(&text, &text);
@@ -212,9 +213,9 @@ fn a_document_is_nested_a_hundred_levels_deep_at_most() {
         refuses(objects(100, empty), expected);
     }
     refuses(objects(100, "{}").replace(":{}", ":[[],{}]"), expected);
-    // Nor does any depth end the process.
+    // A great depth does not overflow the stack.
     refuses(arrays(100_000, ""), expected);
-    // How many there are side by side does not matter.
+    // The number of arrays at one level has no limit.
     let wide = format!("{{\"a\":[[]{}]}}", ",[]".repeat(10_000));
     reads(&wide, &wide);
 }
@@ -271,7 +272,7 @@ fn a_document_is_json() {
             b"{\"a\":\"\0\"}",
             "control character (\\u0000-\\u001F) found while parsing a string at line 1 column 6",
         ),
-        // Bytes of no text, a mark before it, and text after it.
+        // A byte order mark before the object, bytes that are not UTF-8, and text after the object.
         (b"\xef\xbb\xbf{}", "expected value at line 1 column 1"),
         (b"\xff\xfe{\0}\0", "expected value at line 1 column 1"),
         (b"{} {}", "trailing characters at line 1 column 4"),
@@ -297,9 +298,9 @@ fn a_document_is_json() {
     }
 }
 
-/// Only the ends are looked at.
+/// Only the first and the last character of a stored text are checked.
 #[test]
-fn what_was_kept_is_taken_back_if_it_can_be_an_object() {
+fn stored_text_is_taken_if_it_begins_and_ends_like_an_object() {
     for text in ["{}", r#"{"a":1}"#, "{not looked at}"] {
         let document = Document::from_stored(text).unwrap();
         assert_eq!(document.as_str(), text);
@@ -382,7 +383,7 @@ fn ids_are_any_text_but_the_few_that_no_url_could_name() {
     }
 }
 
-/// As stores and lists have them.
+/// Stores and lists have this order.
 #[test]
 fn ids_are_ordered_by_their_bytes() {
     let mut ids = ["b", "a", "ü", "B", "10", "9", "a b", "名", "😀", "\u{ffff}"]
@@ -400,7 +401,7 @@ fn after_1970(microseconds: u64) -> Version {
 }
 
 #[test]
-fn an_id_that_is_made_of_a_version() {
+fn an_id_is_made_of_a_version() {
     let version = |text: &str| text.parse::<Version>().unwrap();
     for (version, expected) in [
         (Version::FIRST, "000000000000"),
@@ -418,9 +419,9 @@ fn an_id_that_is_made_of_a_version() {
     }
 }
 
-/// Each digit there is, at each of the twelve places, and both sides of every carry.
+/// Each digit at each of the twelve places, and the versions before and after every carry.
 #[test]
-fn ids_that_are_made_sort_as_the_versions_do() {
+fn ids_made_of_versions_sort_like_the_versions() {
     let last = SystemTime::from(Version::LAST);
     let last = last.duration_since(UNIX_EPOCH).unwrap().as_micros();
     let last = u64::try_from(last).unwrap();
@@ -431,7 +432,7 @@ fn ids_that_are_made_sort_as_the_versions_do() {
             moments.extend([moment.saturating_sub(1), moment, moment + 1]);
         }
     }
-    // And some years of this century, every 1000003 seconds.
+    // Moments of this century, every 1000003 seconds.
     moments.extend((0..4000).map(|step| 1_577_836_800_000_000 + step * 1_000_003_000_000));
     moments.retain(|moment| *moment <= last);
     moments.sort_unstable();

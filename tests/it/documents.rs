@@ -1,4 +1,4 @@
-//! Collections of documents: what is kept, what is shown, and what is refused, word for word.
+//! Collections of documents: what the store keeps, what responses show, and the messages of refusals.
 
 use ifmatch::{
     Collection, Collections, ContentError, Document, Id, MemoryStore, Method, Policy, Request,
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::api::{Api, message, tag, text};
 
-/// A api that serves these collections, written as on the command line.
+/// An API that serves these collections, which are written as on the command line.
 pub fn serving(collections: &[&str]) -> Api {
     serve(Api::compatible(), collections)
 }
@@ -51,7 +51,7 @@ fn refused(response: &Response, status: u16, sentence: &str) {
 }
 
 #[test]
-fn a_document_is_shown_with_what_the_server_keeps() {
+fn a_representation_has_the_members_of_the_server() {
     let api = serving(&["notes"]);
     let created = api.ask(
         "POST /notes",
@@ -91,9 +91,9 @@ fn a_document_is_shown_with_what_the_server_keeps() {
     );
 }
 
-/// A document from a list can be written back without another GET.
+/// The client needs no other GET.
 #[test]
-fn what_was_read_can_be_edited_and_sent_back() {
+fn a_document_of_a_list_can_be_edited_and_written_back() {
     let api = serving(&["notes"]);
     create(&api, "/notes", r#"{"id": "a b", "n": 1.50}"#);
     for method in ["PUT", "PATCH"] {
@@ -126,7 +126,7 @@ fn what_was_read_can_be_edited_and_sent_back() {
 }
 
 #[test]
-fn names_with_an_underscore_are_the_servers() {
+fn names_with_an_underscore_are_reserved() {
     let api = serving(&["notes"]);
     create(&api, "/notes", r#"{"id": "1"}"#);
     let sentence = |name| {
@@ -151,7 +151,7 @@ fn names_with_an_underscore_are_the_servers() {
             refused(&api.ask(line, fields, content), 400, &sentence(name));
         }
     }
-    // Inside of other members they are the client's.
+    // In nested objects the client may use these names.
     create(&api, "/notes", r#"{"id": "2", "a": {"_x": 1}, "a_": 2}"#);
     // An id member may have such a name.
     let api = serving(&["notes:_id"]);
@@ -199,9 +199,9 @@ fn the_id_agrees_with_the_target() {
     );
 }
 
-/// Each value is returned as the text that was sent.
+/// Each value is returned with the text that the client sent.
 #[test]
-fn s8259_nothing_is_changed_on_the_way() {
+fn s8259_values_keep_their_text() {
     let api = serving(&["notes"]);
     let values = [
         "0",
@@ -246,7 +246,7 @@ fn s8259_nothing_is_changed_on_the_way() {
         let put = api.ask(&format!("PUT /notes/{id}"), &[("If-Match", "*")], &shown);
         assert!(text(&put).ends_with(&end), "{} of {value}", text(&put));
     }
-    // White space between values is gone, and members are sorted by their names.
+    // White space between values is removed, and members are sorted by their names.
     create(
         &api,
         "/notes",
@@ -258,7 +258,7 @@ fn s8259_nothing_is_changed_on_the_way() {
 }
 
 #[test]
-fn content_that_is_no_document() {
+fn content_that_is_not_a_document() {
     let api = serving(&["notes"]);
     create(&api, "/notes", r#"{"id": "1"}"#);
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(100), "]".repeat(100));
@@ -345,7 +345,7 @@ fn s9_3_3_post_without_an_id_makes_one() {
     for _ in 0..50 {
         ids.push(post(&api));
     }
-    // Also when the clock goes back, and after all of them were removed.
+    // Ids also increase when the clock is set back, and after all documents were removed.
     api.set_clock("2016-11-23T12:00:00.000000");
     ids.push(post(&api));
     for id in &ids {
@@ -355,7 +355,7 @@ fn s9_3_3_post_without_an_id_makes_one() {
     ids.push(post(&api));
     api.set_clock("2036-11-23T12:00:00.000000");
     ids.push(post(&api));
-    // Where a client was there first, another is made.
+    // If a client has created a document with the next id, the server makes another id.
     let next = "2036-11-23T12:00:00.000002".parse::<Version>().unwrap();
     create(
         &api,
@@ -367,7 +367,7 @@ fn s9_3_3_post_without_an_id_makes_one() {
 }
 
 #[test]
-fn ids_are_as_those_of_persons() {
+fn ids_follow_the_rules_of_persons() {
     let api = serving(&["notes"]);
     let long = "x".repeat(1025);
     for (id, sentence) in [
@@ -440,9 +440,10 @@ fn an_id_that_is_taken() {
     }
 }
 
-/// The rules of persons: in default 412, in strict 428; the content is looked at before.
+/// A write needs a precondition, as for persons. The status is 412 by default and 428 in the strict
+/// profile. Invalid content gets 400 before that.
 #[test]
-fn s6585_3_a_write_says_what_it_has_seen() {
+fn s6585_3_a_write_needs_a_precondition() {
     for (api, status) in [(serving(&["notes"]), 412), (strict(&["notes"]), 428)] {
         let tag = create(&api, "/notes", r#"{"id": "1"}"#);
         assert_eq!(api.ask("PUT /notes/1", &[], "{}").status(), status);
@@ -467,7 +468,7 @@ fn s6585_3_a_write_says_what_it_has_seen() {
 }
 
 #[test]
-fn collections_do_not_see_each_other() {
+fn collections_are_independent() {
     let api = serving(&["notes", "persons", "tasks:name"]);
     create(&api, "/notes", r#"{"id": "1", "a": 1}"#);
     let notes = tag(&api.ask("GET /notes", &[], ""));
@@ -491,7 +492,7 @@ fn collections_do_not_see_each_other() {
 }
 
 #[test]
-fn the_root_says_what_the_older_service_said() {
+fn the_root_has_the_member_of_the_older_service() {
     let root = json(&Api::compatible().ask("GET /", &[], ""));
     assert_eq!(root["foo"], "bar");
     assert_eq!(root["links"]["persons"], "/persons");
@@ -499,7 +500,7 @@ fn the_root_says_what_the_older_service_said() {
 }
 
 #[test]
-fn a_prefix_stands_before_every_target() {
+fn every_target_has_the_prefix() {
     let mut api = serving(&["notes"]);
     api.policy.collections = served(&["notes"]).under("/api/v1").unwrap();
     let created = api.ask("POST /api/v1/notes", &[], r#"{"id": "1"}"#);
@@ -539,9 +540,9 @@ struct Note {
     stars: u8,
 }
 
-/// The embedder's check makes the message of a refusal.
+/// The check of the embedding program makes the message of a refusal.
 #[test]
-fn a_type_of_the_embedder_is_admitted_alone() {
+fn only_documents_of_the_embedders_type_are_admitted() {
     let notes = Collection::new("notes").unwrap().admitting(|note: Note| {
         if note.title.is_empty() {
             return Err("A note needs a title".to_owned());
@@ -601,9 +602,9 @@ struct Person {
     person_name: String,
 }
 
-/// Of persons, too; and what is wrong may be a sentence, or one with a detail.
+/// The error of a check is a message, with or without a detail.
 #[test]
-fn a_check_of_the_embedder_is_asked_of_persons() {
+fn persons_can_have_a_check_of_the_embedder() {
     const SENTENCE: &str = "Only Wim is admitted";
     let as_text = |person: Person| match &*person.person_name {
         "Wim" => Ok(()),
@@ -638,14 +639,14 @@ fn a_check_of_the_embedder_is_asked_of_persons() {
                 }
                 let response = api.ask(line, fields, &content.to_string());
                 let content = json(&response);
-                let told = if is_strict {
+                let expected = if is_strict {
                     let sentence = detail.map(|it| format!("{SENTENCE}: {it}"));
                     sentence.unwrap_or(SENTENCE.to_owned())
                 } else {
                     assert_eq!(content["detail"].as_str(), detail, "{line}");
                     SENTENCE.to_owned()
                 };
-                refused(&response, status, &told);
+                refused(&response, status, &expected);
                 assert_eq!(api.state(), before, "nothing has changed");
             }
             let put = api.ask("PUT /persons/1", &guarded, r#"{"person_name": "Wim"}"#);
@@ -656,9 +657,9 @@ fn a_check_of_the_embedder_is_asked_of_persons() {
     }
 }
 
-/// What another program has broken is shown as it is, and not merged.
+/// If another program has stored invalid JSON, GET shows it as it is, and PATCH fails.
 #[test]
-fn a_stored_document_that_is_no_json_any_more() {
+fn a_stored_document_that_is_not_json() {
     let store = MemoryStore::new();
     let policy = serving(&["notes", "persons"]).policy;
     let now = Api::compatible().now;
@@ -698,7 +699,7 @@ fn a_stored_document_that_is_no_json_any_more() {
         assert_eq!(failed.failure(), Some(&*expected));
         assert_eq!(get().content(), before.content());
         assert_eq!(get().field("ETag"), before.field("ETag"));
-        // A whole one takes its place.
+        // A PUT replaces the invalid document.
         let content = br#"{"person_name": "Wim"}"#;
         let put = Request::new(Method::Put, &target).with_field("If-Match", "*");
         let put = respond(&store, &policy, &put.with_content(content), now);

@@ -1,4 +1,4 @@
-//! What both doors do: no request waits for another client, and a server can be stopped.
+//! Both doors: no request waits for another client, and a server can be stopped.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -21,7 +21,7 @@ const GET: &str = "GET /persons/1 HTTP/1.1\r\nHost: x\r\n\r\n";
 fn clients_that_do_not_read_delay_no_other_client() {
     let serving = Serving::configured(|options| {
         if !is_hyper() {
-            // On a busy machine these clients begin to read late, and get all of it nevertheless.
+            // On a busy machine these clients may begin to read late, but within this timeout.
             options.timeout = Duration::from_secs(600);
         }
     });
@@ -29,7 +29,7 @@ fn clients_that_do_not_read_delay_no_other_client() {
     for id in 2..400 {
         serving.create(&id.to_string());
     }
-    // More short responses than fit into the buffers of a socket, and lists of some thirty kilobytes.
+    // More short responses, and more lists of about 30 kB, than the buffers of a socket hold.
     let mut short = serving.client();
     short.send(GET.repeat(20_000));
     let mut long = serving.client();
@@ -39,10 +39,10 @@ fn clients_that_do_not_read_delay_no_other_client() {
         assert_eq!(client.ask(GET).status, 200);
     }
     if is_hyper() {
-        // The hyper door closes them at the timeout.
+        // The hyper door closes these connections at the timeout.
         return;
     }
-    // Once they read, they get every response, whole and in order.
+    // When the clients read, they get every response, complete and in order.
     for _ in 0..20_000 {
         assert_eq!(short.receive().status, 200);
     }
@@ -52,7 +52,7 @@ fn clients_that_do_not_read_delay_no_other_client() {
     assert_eq!(long.ask(GET).status, 200);
 }
 
-/// A connection from before the server serves has the same timeouts as any other.
+/// A connection that was made before the server serves has the same timeouts as others.
 #[test]
 fn a_client_that_connected_before_the_server_served_delays_no_other_client() {
     let store = Arc::new(MemoryStore::new());
@@ -131,7 +131,7 @@ fn a_stopped_server_frees_its_address() {
         let mut client = serving.client();
         assert_eq!(client.ask(GET).status, 200);
         drop(serving);
-        // A client of another test may use this port as its own for a moment.
+        // For a moment, a client of another test may have this port as its local port.
         let deadline = Instant::now() + Duration::from_secs(20);
         while let Err(error) = TcpListener::bind(address) {
             assert!(Instant::now() < deadline, "{address}: {error}");
@@ -178,7 +178,7 @@ fn a_client_that_reads_slowly_delays_no_other_client() {
     assert!(read < 6_000_000, "{read}");
 }
 
-/// A client that reads slowly gets the response under way as a whole.
+/// The server stops while it sends a response to a slow client. The client gets all of it.
 #[test]
 fn stopping_truncates_no_response() {
     let serving = serving_long_person(MemoryStore::new());
@@ -196,7 +196,7 @@ fn stopping_truncates_no_response() {
     assert_eq!(reader.join().unwrap(), (200, true));
 }
 
-/// So does a client that has waited for it, even if no other connection is open.
+/// The response to a request with `Prefer: wait` is complete, too, even if no other connection is open.
 #[test]
 fn stopping_truncates_no_response_that_was_waited_for() {
     let store = Arc::new(MemoryStore::new());

@@ -1,4 +1,4 @@
-//! The built program on a file: two at once, a disk that is full, and SIGKILL.
+//! The built program on an `SQLite` file: two servers on one file, a full disk, and SIGKILL.
 
 use std::collections::HashMap;
 use std::process::{Command, Stdio};
@@ -60,14 +60,14 @@ fn two_programs_serve_one_file() {
     assert_eq!(tag(&lists[0]), tag(&lists[1]));
     assert_eq!(lists[0].content, lists[1].content);
 
-    // The shell keeps the file locked for longer than a write waits.
+    // The shell locks the file for longer than a write waits.
     let shell = file.shell();
     shell.execute_batch("BEGIN IMMEDIATE").unwrap();
     for client in &mut clients {
         is_503(&client.ask(put(&tag(&replaced), "Tom")));
         is_503(&client.ask(post(2)));
         let read = client.ask(get("/persons/1"));
-        assert_eq!(read.content, replaced.content, "reads go on");
+        assert_eq!(read.content, replaced.content, "reads need no lock");
     }
     shell.execute_batch("ROLLBACK").unwrap();
     for (client, id) in clients.iter_mut().zip([2, 3]) {
@@ -76,9 +76,9 @@ fn two_programs_serve_one_file() {
     assert_eq!(tag(&clients[0].ask(get("/persons/1"))), tag(&replaced));
 }
 
-/// Whichever of them is first makes the file, and the others find it whole.
+/// The first program creates the file, and the others find it complete.
 #[test]
-fn several_programs_begin_with_one_file() {
+fn several_programs_start_on_one_new_file() {
     for _ in 0..10 {
         let file = File::default();
         let programs: Vec<_> = thread::scope(|scope| {
@@ -95,9 +95,9 @@ fn several_programs_begin_with_one_file() {
     }
 }
 
-/// Not even where the name means something else to `SQLite`.
+/// Also with relative names that have a special meaning for `SQLite`.
 #[test]
-fn what_is_kept_is_found_again_in_the_same_directory() {
+fn a_relative_file_is_found_again_in_the_same_directory() {
     let directory = Directory::new("relative");
     for name in [":memory:", "file:x", "persons.db"] {
         for found in ["[]\n", "[\n  {\n"] {
@@ -118,7 +118,7 @@ fn what_is_kept_is_found_again_in_the_same_directory() {
     }
 }
 
-/// Each client adds to a number: it reads it, writes it, and tries again after a 412.
+/// Each client increments a number: it reads the number, writes it, and tries again after a 412.
 #[test]
 fn no_update_is_lost_between_two_programs() {
     const EACH: usize = 50;
@@ -157,8 +157,8 @@ fn no_update_is_lost_between_two_programs() {
     }
 }
 
-/// What `then` runs is on a file system of its own, of a megabyte, mounted on `directory` where
-/// nobody else sees it.
+/// Runs `then` with a file system of a megabyte mounted on `directory`. Only this command sees the
+/// mount.
 #[cfg(target_os = "linux")]
 fn on_a_small_disk(directory: &Directory, then: &str) -> Command {
     let script = format!("mount -t tmpfs -o size=1m none \"$0\" && {then}");
@@ -170,7 +170,10 @@ fn on_a_small_disk(directory: &Directory, then: &str) -> Command {
 
 /// Whether a test may mount a file system; if not, it prints that it is skipped.
 #[cfg(target_os = "linux")]
-#[expect(clippy::print_stderr, reason = "what is skipped has to be known")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the output must say that a test is skipped"
+)]
 fn may_mount(directory: &Directory) -> bool {
     match on_a_small_disk(directory, "true").output() {
         Ok(output) if output.status.success() => true,
@@ -200,10 +203,10 @@ fn a_full_disk() {
     let mut client = Client::connect(program.address);
     let mut ids = Vec::new();
     for round in 0..3 {
-        // The filler takes the rest of the space, and then the clients compete for it.
+        // The filler takes the free space, so most writes fail.
         assert!(
             std::fs::write(&filler, vec![0; 1 << 20]).is_err(),
-            "it is full"
+            "the disk is full"
         );
         let mut full = 0;
         for number in 0..100 {
@@ -233,13 +236,13 @@ fn a_full_disk() {
             .map(|it| it["person_id"].as_str().unwrap())
             .collect();
         ids.sort();
-        assert_eq!(listed, ids, "those who were acknowledged, and no others");
+        assert_eq!(listed, ids, "exactly the acknowledged persons exist");
     }
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_disk_that_can_only_be_read() {
+fn a_read_only_disk() {
     let directory = Directory::new("read-only");
     if !may_mount(&directory) {
         return;
@@ -261,26 +264,26 @@ fn a_disk_that_can_only_be_read() {
     assert_eq!(output.status.code(), Some(1));
 }
 
-/// A person as one writer knows it.
+/// A version of a person that a writer has seen.
 #[derive(Clone, Debug, PartialEq)]
 struct Known {
     tag: String,
     name: String,
 }
 
-/// What one writer knows of one id.
+/// The writes of one writer to one id.
 #[derive(Default)]
-struct Fate {
-    /// What was acknowledged last, or none when it was removed or never was there.
+struct Writes {
+    /// The last acknowledged version, or `None` if the person was removed or never created.
     acknowledged: Option<Known>,
-    /// The name that was sent and not acknowledged; empty for a removal.
+    /// The name of a write without a response. It is empty for a removal.
     under_way: Option<String>,
 }
 
-/// A client that writes while the program is killed. Its ids are its own.
+/// A client that writes while the program is killed. No other writer uses its ids.
 struct Writer {
-    fates: [(String, Fate); 3],
-    /// Every tag that it got, with the name of that version.
+    writes: [(String, Writes); 3],
+    /// Every tag of a response, with the name of that version.
     tags: HashMap<String, String>,
     count: usize,
 }
@@ -288,37 +291,37 @@ struct Writer {
 impl Writer {
     fn new(writer: usize) -> Self {
         Self {
-            fates: [0, 1, 2].map(|number| (format!("{writer}-{number}"), Fate::default())),
+            writes: [0, 1, 2].map(|number| (format!("{writer}-{number}"), Writes::default())),
             tags: HashMap::new(),
             count: 0,
         }
     }
 
-    /// Creates, replaces and removes as long as there are answers.
+    /// Creates, replaces and removes persons as long as responses arrive.
     fn write(&mut self, mut client: Client, written: &AtomicBool) {
         loop {
             self.count += 1;
             let name = format!("name {}", self.count);
-            let (id, fate) = &mut self.fates[self.count % 3];
-            let guard = match &fate.acknowledged {
+            let (id, writes) = &mut self.writes[self.count % 3];
+            let guard = match &writes.acknowledged {
                 None => "If-None-Match: *\r\n".to_owned(),
                 Some(known) => format!("If-Match: {}\r\n", known.tag),
             };
-            let removes = fate.acknowledged.is_some() && self.count % 7 == 0;
+            let removes = writes.acknowledged.is_some() && self.count % 7 == 0;
             let (method, wanted, content) = if removes {
                 ("DELETE", String::new(), String::new())
             } else {
                 let content = format!(r#"{{"person_name": "{name}"}}"#);
                 ("PUT", name, content)
             };
-            fate.under_way = Some(wanted);
+            writes.under_way = Some(wanted);
             let asked = request(&format!("{method} /persons/{id}"), &guard, &content);
             let Ok(response) = client.try_ask(asked) else {
                 return;
             };
             assert!([200, 201, 204].contains(&response.status), "{response:?}");
-            let name = fate.under_way.take().unwrap();
-            fate.acknowledged = (!removes).then(|| {
+            let name = writes.under_way.take().unwrap();
+            writes.acknowledged = (!removes).then(|| {
                 let tag = tag(&response);
                 let before = self.tags.insert(tag.clone(), name.clone());
                 assert_eq!(before, None, "a tag came back");
@@ -328,9 +331,10 @@ impl Writer {
         }
     }
 
-    /// Finds every person as acknowledged, or as was under way.
+    /// Checks that every person is in the acknowledged state, or in that of the write without a
+    /// response.
     fn check(&mut self, client: &mut Client) {
-        for (id, fate) in &mut self.fates {
+        for (id, writes) in &mut self.writes {
             let response = client.ask(get(&format!("/persons/{id}")));
             let found = (response.status == 200).then(|| {
                 let value: serde_json::Value = serde_json::from_str(&response.content).unwrap();
@@ -339,17 +343,17 @@ impl Writer {
                 Known { tag, name }
             });
             let name = found.as_ref().map_or("", |found| &found.name);
-            let done = fate.under_way.take().is_some_and(|wanted| wanted == name);
+            let done = writes.under_way.take().is_some_and(|wanted| wanted == name);
             if done && let Some(Known { tag, name }) = found.clone() {
                 assert_eq!(self.tags.insert(tag, name), None, "a tag came back");
             }
             if !done {
                 assert_eq!(
-                    found, fate.acknowledged,
-                    "{id}: what was acknowledged is lost"
+                    found, writes.acknowledged,
+                    "{id}: an acknowledged write is lost"
                 );
             }
-            fate.acknowledged = found;
+            writes.acknowledged = found;
         }
     }
 }
@@ -368,7 +372,7 @@ fn random() -> impl FnMut(u64) -> u64 {
 
 #[cfg(unix)]
 #[test]
-fn killed_at_any_moment_it_has_what_it_acknowledged() {
+fn acknowledged_writes_survive_sigkill_at_any_moment() {
     let file = File::default();
     let mut random = random();
     let mut writers = [0, 1, 2, 3].map(Writer::new);
@@ -378,11 +382,11 @@ fn killed_at_any_moment_it_has_what_it_acknowledged() {
         for writer in &mut writers {
             writer.check(&mut client);
         }
-        let sound: String = file
+        let integrity: String = file
             .shell()
             .query_row("PRAGMA integrity_check", [], |row| row.get(0))
             .unwrap();
-        assert_eq!(sound, "ok");
+        assert_eq!(integrity, "ok");
         let written = AtomicBool::new(false);
         thread::scope(|scope| {
             for writer in &mut writers {
@@ -398,20 +402,20 @@ fn killed_at_any_moment_it_has_what_it_acknowledged() {
         });
         assert!(written.into_inner(), "no write was acknowledged");
     }
-    let told: usize = writers.iter().map(|writer| writer.tags.len()).sum();
+    let count: usize = writers.iter().map(|writer| writer.tags.len()).sum();
     let mut tags: Vec<_> = writers
         .iter()
         .flat_map(|writer| writer.tags.keys())
         .collect();
     tags.sort();
     tags.dedup();
-    assert_eq!(tags.len(), told, "no two writers have had one tag");
+    assert_eq!(tags.len(), count, "two writers never get the same tag");
 }
 
-/// Killed while it makes the file, too.
+/// The program is killed before, while and after it creates the file.
 #[cfg(unix)]
 #[test]
-fn killed_at_its_first_start_it_starts_again() {
+fn a_program_killed_at_its_first_start_starts_again() {
     let mut random = random();
     for _ in 0..50 {
         let file = File::default();

@@ -1,4 +1,4 @@
-//! The examples, run: to their end, or while writers race for one note.
+//! The examples. They run to their end, or serve writers that increment one note.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -51,12 +51,12 @@ fn no_update_is_lost_behind_axum() {
     runtime.shutdown_background();
 }
 
-/// Writers count in one note: each reads it, adds one, and tries again when told that another was
-/// faster.
+/// Each writer increments the number in one note: it reads the note, writes it, and tries again after
+/// a 412.
 fn keeps_every_update(address: SocketAddr, note: impl Fn(usize) -> String + Sync) {
     const WRITERS: usize = 4;
     const EACH: usize = 25;
-    // A connection for each request: both servers delimit the response by its length then.
+    // Each request has its own connection and HTTP/1.0, so that both servers send Content-Length.
     let ask = |line: &str, field: &str, content: &str| -> RawResponse {
         let length = content.len();
         let fields = match length {
@@ -89,7 +89,7 @@ fn keeps_every_update(address: SocketAddr, note: impl Fn(usize) -> String + Sync
         assert_eq!(response.status, status, "{line} {field}");
         assert_eq!(response.field("ETag"), Some(&*tag), "{line} {field}");
     }
-    // The content is not looked at before the preconditions are.
+    // The preconditions are checked before the content.
     assert_eq!(ask("PUT /notes/1", "If-Match: \"0\"\r\n", "{").status, 412);
     let conflicts: usize = thread::scope(|scope| {
         let write = || {

@@ -1,4 +1,5 @@
-//! A primary that is stopped, and its synchronous standby that takes over, below three servers.
+//! Three servers of `ifmatch` while the primary of `PostgreSQL` stops and its synchronous standby takes
+//! over.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -28,11 +29,11 @@ fn start(schema: &Schema) -> Program {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
     command.args(["--door", door, "--listen", "127.0.0.1:0"]);
     command.args(schema.arguments());
-    // Each write that fails is a line.
+    // Without this, each failed write would print a line.
     Program::spawn(command.stderr(Stdio::null()))
 }
 
-/// A client of one server, with a connection that is made again when it is closed.
+/// A client of one server, which connects again when its connection is closed.
 struct Caller {
     address: SocketAddr,
     client: Option<Client>,
@@ -47,7 +48,7 @@ impl Caller {
         })
     }
 
-    /// The response, unless it is that the store failed.
+    /// The response, or `None` if the store or the connection failed.
     fn ask(&mut self, request: &str) -> Option<RawResponse> {
         let address = self.address;
         let client = self.client.get_or_insert_with(|| Client::connect(address));
@@ -61,32 +62,32 @@ impl Caller {
     }
 }
 
-/// The number that a person has for a name.
+/// The number in the name of a person.
 fn number(person: &serde_json::Value) -> usize {
     person["person_name"].as_str().unwrap().parse().unwrap()
 }
 
-/// The contents that tags name.
+/// The content for each tag.
 #[derive(Default)]
 struct Tags(Mutex<HashMap<String, String>>);
 
 impl Tags {
-    /// Notes what the tag of a response names, which never is anything else.
+    /// Records the content of a response. Panics if its tag has had another content.
     fn note(&self, response: &RawResponse) {
         let tag = response.field("ETag").unwrap().to_owned();
         let mut contents = self.0.lock().unwrap();
         let content = contents.entry(tag).or_insert(response.content.clone());
-        assert_eq!(*content, response.content, "the tag names two states");
+        assert_eq!(*content, response.content, "one tag has two contents");
     }
 }
 
-/// Counters that many clients increment, and what these have seen.
+/// Counters that many clients increment, and the results that the clients have seen.
 #[derive(Default)]
 struct Race {
     acknowledged: [AtomicUsize; COUNTERS],
-    /// Writes of which it is not known what came of them.
+    /// The number of writes without a response: each may have been performed.
     unanswered: [AtomicUsize; COUNTERS],
-    /// The highest number that was seen of each counter.
+    /// The highest number that a client has seen of each counter.
     highest: [AtomicUsize; COUNTERS],
     documents: Tags,
     lists: Tags,
@@ -94,7 +95,7 @@ struct Race {
 }
 
 impl Race {
-    /// Asks for a counter, which is no lower than any client has seen it before.
+    /// Reads a counter. Panics if it is lower than a client has seen it before.
     fn read(&self, caller: &mut Caller, counter: usize) -> Option<(RawResponse, usize)> {
         let before = self.highest[counter].load(SeqCst);
         let response = caller.ask(&request(&format!("GET /persons/{counter}"), "", ""))?;
@@ -137,7 +138,7 @@ impl Race {
         }
     }
 
-    /// Does it again and again, at one server after the other, until the race ends.
+    /// Calls `act` again and again, for one server after the other, until the race ends.
     fn repeat(&self, addresses: [SocketAddr; SERVERS], act: impl Fn(&mut Caller, usize)) {
         let mut callers = Caller::of(addresses);
         for turn in 0.. {
@@ -148,7 +149,7 @@ impl Race {
         }
     }
 
-    /// Waits until so many more writes of each counter are acknowledged.
+    /// Waits until `more` further writes of each counter are acknowledged.
     fn wait_for(&self, more: usize, deadline: Duration) {
         let counts = || self.acknowledged.each_ref().map(|it| it.load(SeqCst));
         let (since, before) = (Instant::now(), counts());
@@ -159,7 +160,7 @@ impl Race {
     }
 }
 
-/// Ends a race when it is dropped, so that no thread goes on after a failure.
+/// Ends a race when dropped, so that all threads end after a failure.
 struct End<'a>(&'a Race);
 
 impl Drop for End<'_> {
@@ -168,7 +169,7 @@ impl Drop for End<'_> {
     }
 }
 
-/// Waits until a query of the one server that takes writes finds this.
+/// Waits until a query of the primary has this result.
 fn wait_until(schema: &Schema, sql: &str, found: &str) {
     let since = Instant::now();
     while schema.rows(sql) != found {
@@ -186,14 +187,14 @@ fn begin(addresses: [SocketAddr; SERVERS]) {
     }
 }
 
-/// `change` has the standby take over while all clients go on.
+/// Checks that no update is lost while `change` makes the standby the primary and clients go on.
 fn nothing_is_lost(change: impl FnOnce(&Race, &Schema, [&Cluster; 2])) {
     let Some(primary) = Cluster::start() else {
         return;
     };
     let standby = primary.standby();
     let schema = Schema::on(&primary).or_on(&primary, &standby);
-    // From now on no commit is confirmed that the standby does not have.
+    // From now on a commit is confirmed only after the standby has it.
     schema.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
     schema.sql("SELECT pg_reload_conf()");
     let standbys = "SELECT sync_state FROM pg_stat_replication";
@@ -223,10 +224,10 @@ fn nothing_is_lost(change: impl FnOnce(&Race, &Schema, [&Cluster; 2])) {
     }
 }
 
-/// How long the first write may take after the standby was promoted.
+/// The limit for the time of the first write after the promotion of the standby.
 const TAKEN_OVER: Duration = Duration::from_secs(10);
 
-/// Its last commits have not reached the standby, and none of them is confirmed.
+/// The last commits of the primary have not reached the standby, so they are not confirmed.
 #[test]
 fn nothing_is_lost_when_the_primary_fails() {
     nothing_is_lost(|race, schema, [primary, standby]| {
@@ -242,7 +243,7 @@ fn nothing_is_lost_when_the_primary_fails() {
     });
 }
 
-/// The former primary comes back as a standby, and no connection reads from it.
+/// The former primary becomes a standby, and no connection reads from it.
 #[test]
 fn nothing_is_lost_when_the_primary_and_its_standby_change_places() {
     nothing_is_lost(|race, schema, [primary, standby]| {
@@ -256,8 +257,8 @@ fn nothing_is_lost_when_the_primary_and_its_standby_change_places() {
     });
 }
 
-/// A pooler keeps a connection whose server has become a standby, and this setting does the same to
-/// one without a pooler.
+/// Through a pooler, a connection can lead to a server that has become a standby and is read-only. This
+/// setting makes a connection without a pooler read-only.
 #[test]
 fn a_connection_that_no_longer_takes_writes_is_made_again() {
     let Some(cluster) = Cluster::start() else {
@@ -268,7 +269,7 @@ fn a_connection_that_no_longer_takes_writes_is_made_again() {
     let (one, wim) = (id("1"), person("Wim"));
     let version = create(&*store, "1");
     let mut shell = schema.shell();
-    // Of all connections, but for those that are made from now on.
+    // All open connections become read-only. New connections do not, because of the role.
     cluster.sql("ALTER ROLE postgres SET default_transaction_read_only = off");
     cluster.sql("ALTER SYSTEM SET default_transaction_read_only = on");
     cluster.sql("SELECT pg_reload_conf()");
@@ -279,7 +280,7 @@ fn a_connection_that_no_longer_takes_writes_is_made_again() {
     let swap = Swap::replace(PERSONS, &one, version, &wim);
     let version = store.swap(&swap, now()).unwrap();
     assert_eq!(store.collection_version(PERSONS), Ok(Some(version)));
-    // A new one does no better.
+    // Now new connections are read-only, too, so the write fails.
     cluster.sql("ALTER ROLE postgres RESET default_transaction_read_only");
     drop(store);
     let store = schema.store();

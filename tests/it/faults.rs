@@ -1,4 +1,5 @@
-//! Faults. Each test injects one, and then checks that the server still serves and has lost nothing.
+//! Faults. Each test injects a fault, and then checks that the server still serves and has lost
+//! nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -23,10 +24,13 @@ const STUCK: Duration = Duration::from_secs(30);
 
 /// Waits until the condition holds.
 #[track_caller]
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+fn wait_until(condition: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + STUCK;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "never came: {what}");
+    while !holds() {
+        assert!(
+            Instant::now() < deadline,
+            "this never happened: {condition}"
+        );
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -66,7 +70,7 @@ impl Witness {
         Self { address, list }
     }
 
-    /// The server serves, and its state is the recorded one.
+    /// Checks that the server serves, and that its state is the recorded one.
     #[track_caller]
     pub fn assert_unchanged(&self) {
         let list = Client::connect(self.address).ask(LIST);
@@ -75,7 +79,7 @@ impl Witness {
         self.assert_serving();
     }
 
-    /// The server serves, whatever its state is.
+    /// Checks that the server serves. Its state may have changed.
     #[track_caller]
     fn assert_serving(&self) {
         let mut client = Client::connect(self.address);
@@ -85,11 +89,15 @@ impl Witness {
             let guard = format!("If-Match: {}\r\n", fetched.field("ETag").unwrap());
             let put = request("PUT /persons/1", &guard, &name("afterwards"));
             if client.ask(&put).status == 200 {
-                assert_eq!(client.ask(&put).status, 412, "the same once more");
+                assert_eq!(
+                    client.ask(&put).status,
+                    412,
+                    "a second write with the same tag"
+                );
                 break;
             }
-            // A request that was cut off may have been performed in between.
-            assert!(Instant::now() < deadline, "never performed");
+            // The server may have performed an earlier request in between.
+            assert!(Instant::now() < deadline, "no write was performed");
         }
     }
 }
@@ -208,13 +216,13 @@ fn fault_03_running_out_of_descriptors_is_temporary() {
     let program = Program::limited(256, &[]);
     let witness = Witness::of(program.address);
     let mut early = Client::connect(program.address);
-    // tiny_http takes two descriptors for each. The kernel keeps as many waiting as fit.
+    // tiny_http needs two descriptors for each connection. Further connections wait in the kernel.
     let more_than_fit = if is_hyper() { 300 } else { 200 };
     for _ in 0..2 {
         let idle: Vec<_> = (0..more_than_fit)
             .map(|_| TcpStream::connect(program.address).unwrap())
             .collect();
-        // Meanwhile an open connection is served.
+        // In the meantime an open connection is served.
         for _ in 0..20 {
             assert_eq!(early.ask(GET).status, 200);
             thread::sleep(Duration::from_millis(20));
@@ -225,7 +233,8 @@ fn fault_03_running_out_of_descriptors_is_temporary() {
     witness.assert_unchanged();
 }
 
-/// A new client that is served. A connection that an ending acceptor had accepted is closed.
+/// A new client with a response. It may need several connections, because an acceptor that ends closes
+/// the connections that it has accepted.
 #[track_caller]
 fn connect_when_served(address: SocketAddr) -> Client {
     let deadline = Instant::now() + STUCK;
@@ -235,7 +244,7 @@ fn connect_when_served(address: SocketAddr) -> Client {
             assert_eq!(response.status, 200);
             return client;
         }
-        assert!(Instant::now() < deadline, "never served again");
+        assert!(Instant::now() < deadline, "no connection was served");
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -256,7 +265,7 @@ fn fault_03_running_out_of_descriptors_leaves_no_threads() {
         drop(idle);
         early.push(connect_when_served(program.address));
     }
-    // All receivers end but the one for new connections.
+    // All receivers end except the one for new connections.
     wait_until("receivers end", || {
         threads(&program, "ifmatch-receive").len() <= 1
     });
@@ -269,7 +278,7 @@ fn fault_03_running_out_of_descriptors_leaves_no_threads() {
     witness.assert_unchanged();
 }
 
-/// `accept` fails again at once while no descriptor is left; the server pauses in between.
+/// `accept` fails at once while no descriptor is free. The server pauses before it tries again.
 #[cfg(target_os = "linux")]
 #[test]
 fn fault_03_running_out_of_descriptors_uses_no_processor() {
@@ -277,7 +286,7 @@ fn fault_03_running_out_of_descriptors_uses_no_processor() {
     let idle: Vec<_> = (0..80)
         .map(|_| TcpStream::connect(program.address).unwrap())
         .collect();
-    // In hundredths of a second.
+    // The processor time is in hundredths of a second.
     let processor_time = || -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", program.child.id())).unwrap();
         let (_, fields) = stat.rsplit_once(") ").unwrap();
@@ -292,7 +301,7 @@ fn fault_03_running_out_of_descriptors_uses_no_processor() {
     drop(idle);
 }
 
-/// While descriptors are free for moments only, no acceptor is started that would end at once.
+/// While descriptors are free only for moments, the server starts no acceptor that would end at once.
 #[cfg(target_os = "linux")]
 #[test]
 fn fault_03_few_free_descriptors_start_no_acceptor() {
@@ -334,7 +343,7 @@ pub fn do_not_read(address: SocketAddr) -> Client {
     Witness::of(address);
     let witness = Witness::again(address);
     let (mut client, mut blocked) = (Client::connect(address), Client::connect(address));
-    // The server need not read all requests, since the client reads no responses.
+    // The server may stop reading requests, because the client reads no responses.
     thread::scope(|scope| {
         let sender = scope.spawn(|| blocked.try_send(LIST.repeat(50)));
         for _ in 0..100 {
@@ -368,12 +377,12 @@ fn fault_05_resets_leave_no_partial_write() {
     let mut performed = 0;
     for round in 0..500 {
         let before = client.ask(GET);
-        // Short ones are read ahead, long ones when they are asked for.
+        // The server reads short content with the head, and long content when it needs it.
         let long = if round % 2 == 0 { 20 } else { 3000 };
         let new = format!("{round} {} end", "x".repeat(long));
         let guard = format!("If-Match: {}\r\n", before.field("ETag").unwrap());
         let put = request("PUT /persons/1", &guard, &name(&new));
-        // In the head, in the content, and behind the end.
+        // The request is cut in the head, in the content, and after its end.
         let cut = put.len() * (1 + round % 10) / 10;
         let mut stream = TcpStream::connect(program.address).unwrap();
         std::io::Write::write_all(&mut stream, &put.as_bytes()[..cut]).unwrap();
@@ -403,8 +412,8 @@ fn serve_flaky(store: Arc<dyn Store>, fail: fn() -> StoreError) -> Serving {
     Serving::with(Watched::new(store, before), options())
 }
 
-/// Writes for a while, and compares the state with the responses. A request that failed has this
-/// status and this message, and has changed nothing.
+/// Performs writes, and compares the state with the responses. A failed request has this status and
+/// this message, and has changed nothing.
 #[track_caller]
 fn assert_only_failures_fail(serving: &Serving, status: u16, message: &str) {
     let mut client = serving.client();
@@ -413,7 +422,7 @@ fn assert_only_failures_fail(serving: &Serving, status: u16, message: &str) {
     for round in 0..300 {
         let id = (round * 7 % 20).to_string();
         let target = format!("/persons/{id}");
-        // Short, and long enough to be answered beside the loop.
+        // Short names, and names so long that the response is not made on the event loop.
         let new = format!(
             "{round}{}",
             "x".repeat(if round % 3 == 0 { 2000 } else { 1 })
@@ -497,7 +506,7 @@ impl Store for Jumping {
     }
 }
 
-/// Whatever the clock does, validators of an old state never match the current one.
+/// Validators of an old state never match the current one, even if the clock jumps.
 #[test]
 fn fault_08_a_clock_that_jumps_makes_no_response_wrong() {
     let (store, _directory) = store();
@@ -529,7 +538,7 @@ fn fault_08_a_clock_that_jumps_makes_no_response_wrong() {
     }
 }
 
-/// The cost of each is bounded; at the hyper door nothing is lost.
+/// Each announcement costs little memory. At the hyper door no thread and no descriptor stays in use.
 #[cfg(target_os = "linux")]
 #[test]
 fn fault_09_announcing_terabytes_costs_little() {
@@ -538,24 +547,24 @@ fn fault_09_announcing_terabytes_costs_little() {
     let before = footprint(&program);
     let held = announce_terabytes(program.address);
     let (memory, threads, descriptors) = footprint(&program);
-    // An unoptimised program with every feature has a dozen megabytes to begin with.
+    // The limit is for the growth, because an unoptimised program starts with about 12 MB.
     let grown = memory.saturating_sub(before.0);
     assert!(grown < 8 * 1024 * 1024, "{grown} bytes");
     drop(held);
     if is_hyper() {
-        wait_until("nothing stays behind", || {
+        wait_until("threads and descriptors are released", || {
             let (_, threads, descriptors) = footprint(&program);
             threads <= before.1 && descriptors <= before.2
         });
     } else {
-        // One thread and two descriptors each are lost; a probe may take some more.
+        // Each connection keeps one thread and two descriptors. A probe may need some more.
         assert!(threads <= before.1 + 200 + 8, "{threads}");
         assert!(descriptors <= before.2 + 400 + 8, "{descriptors}");
     }
     witness.assert_unchanged();
 }
 
-/// Returns the clients, each of which has got 413.
+/// Announces content of terabytes. Returns the clients, each of which has received a 413.
 pub fn announce_terabytes(address: SocketAddr) -> Vec<Client> {
     let announce = |_| {
         let mut client = Client::connect(address);
@@ -569,7 +578,7 @@ pub fn announce_terabytes(address: SocketAddr) -> Vec<Client> {
 /// Every response is complete, and every acknowledged write is in a persistent store afterwards.
 #[cfg(unix)]
 #[test]
-fn fault_10_a_signal_loses_nothing_that_was_acknowledged() {
+fn fault_10_a_signal_loses_no_acknowledged_write() {
     for signal in ["TERM", "INT"] {
         let mut program = Program::limited(256, &[]);
         let address = program.address;
@@ -602,7 +611,7 @@ fn fault_10_a_signal_loses_nothing_that_was_acknowledged() {
             assert!(kill.unwrap().success());
         });
         let status = program.child.wait().unwrap();
-        // A build without signals is ended by them.
+        // In a build without signal handling, the signal ends the process.
         let orderly = cfg!(feature = "hyper").then_some(0);
         assert_eq!(status.code(), orderly, "{signal}");
         if let Some(again) = program.start_again() {
@@ -615,7 +624,7 @@ fn fault_10_a_signal_loses_nothing_that_was_acknowledged() {
     }
 }
 
-/// The last client stalls in its content and gets the 408 of the door.
+/// The last client stalls in its content, and the door sends a 408.
 #[cfg(feature = "hyper")]
 #[test]
 fn fault_11_slow_and_endless_heads_are_ended() {
@@ -628,9 +637,9 @@ fn fault_11_slow_and_endless_heads_are_ended() {
     send_without_end(program.address);
     let mut late = Client::connect(program.address);
     late.send("PUT /persons/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{");
-    let told = late.receive();
-    assert_eq!(told.status, 408);
-    assert_eq!(told.message(), "The content did not arrive in time");
+    let response = late.receive();
+    assert_eq!(response.status, 408);
+    assert_eq!(response.message(), "The content did not arrive in time");
     assert!(late.is_closed());
     witness.assert_unchanged();
 }
@@ -670,14 +679,14 @@ pub fn send_without_end(address: SocketAddr) {
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(),
     ] {
         let mut client = Client::connect(address);
-        // It need not be read to its end.
+        // The server may close the connection before it has read all of it.
         let _ = client.try_send(&head);
-        if let Ok(told) = client.try_receive() {
-            assert!([400, 414, 431].contains(&told.status), "{told:?}");
+        if let Ok(response) = client.try_receive() {
+            assert!([400, 414, 431].contains(&response.status), "{response:?}");
             assert!(client.is_closed());
         }
     }
     let mut idle = Client::connect(address);
     assert_eq!(idle.ask(GET).status, 200);
-    assert!(idle.is_closed(), "in the end");
+    assert!(idle.is_closed(), "an idle connection times out");
 }

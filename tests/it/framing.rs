@@ -1,4 +1,4 @@
-//! Where messages begin and end on the wire.
+//! The framing of messages: where requests and responses begin and end on a connection.
 
 use ifmatch::MemoryStore;
 
@@ -33,7 +33,7 @@ fn s15_4_5_a_304_ends_with_its_head() {
     assert_eq!(
         client.ask(GET).status,
         200,
-        "nothing stands between two answers"
+        "no bytes are between two responses"
     );
 }
 
@@ -100,7 +100,7 @@ fn s9112_9_3_2_pipelined_requests_are_answered_in_order() {
     }
 }
 
-/// Also when some of them take their way beside the loop.
+/// Some of these responses are not made on the event loop.
 #[test]
 fn s9112_9_3_2_pipelined_requests_of_all_kinds_are_answered_in_order() {
     let serving = Serving::start();
@@ -126,7 +126,7 @@ fn s9112_9_3_2_pipelined_requests_of_all_kinds_are_answered_in_order() {
 fn s9112_9_persistence() {
     let serving = Serving::start();
     serving.create("1");
-    for (version, fields, told, closed) in [
+    for (version, fields, connection, closed) in [
         ("HTTP/1.1", "", None, false),
         ("HTTP/1.1", "Connection: keep-alive\r\n", None, false),
         ("HTTP/1.1", "Connection: close\r\n", Some("close"), true),
@@ -147,15 +147,16 @@ fn s9112_9_persistence() {
             false,
         ),
     ] {
-        // HTTP/1.0 need not be told.
-        let told = told.filter(|told| !is_hyper() || version != "HTTP/1.0" || *told != "close");
+        // Over HTTP/1.0 hyper sends no `Connection: close`, because it is the default.
+        let connection =
+            connection.filter(|it| !is_hyper() || version != "HTTP/1.0" || *it != "close");
         let mut client = serving.client();
         let response = client.ask(format!(
             "GET /persons/1 {version}\r\nHost: x\r\n{fields}\r\n"
         ));
         assert_eq!(
             (response.status, response.field("Connection")),
-            (200, told),
+            (200, connection),
             "{version} {fields}"
         );
         if closed {
@@ -166,9 +167,9 @@ fn s9112_9_persistence() {
     }
 }
 
-/// Also a `close` that `tiny_http` does not find.
+/// `tiny_http` does not find this `close` in the second field line.
 #[test]
-fn s9112_9_6_close_is_always_told() {
+fn s9112_9_6_close_has_a_response_field() {
     let serving = Serving::start();
     let fields = "Connection: keep-alive\r\nConnection: close\r\n";
     let response = serving.ask("GET /persons", fields, "");
@@ -178,15 +179,15 @@ fn s9112_9_6_close_is_always_told() {
     );
 }
 
-/// Answers that are given before the content was read say what becomes of the connection, too, and
-/// how long they are.
+/// Responses that are sent before the content was read have Connection and Content-Length fields like
+/// others.
 #[test]
 fn s9112_9_6_early_responses_are_framed_like_others() {
     let serving = Serving::start();
     serving.create("1");
     let expect = "Expect: 100-continue\r\nContent-Length: 2000";
     let chunked = "Expect: 100-continue\r\nTransfer-Encoding: chunked";
-    for (version, fields, status, told) in [
+    for (version, fields, status, connection) in [
         ("HTTP/1.1", expect.to_owned(), 412, None),
         (
             "HTTP/1.1",
@@ -230,7 +231,7 @@ fn s9112_9_6_early_responses_are_framed_like_others() {
         ("HTTP/1.1", "Content-Length: x".into(), 400, Some("close")),
     ] {
         if is_hyper() && version == "HTTP/1.0" {
-            // Where it waits for the content: HTTP/1.0 knows no expectations.
+            // HTTP/1.0 has no expectations, so hyper waits for the content.
             continue;
         }
         let head =
@@ -245,12 +246,12 @@ fn s9112_9_6_early_responses_are_framed_like_others() {
                 .filter(|(name, value)| name == "Connection" && value != "upgrade")
                 .map(|(_, value)| value.as_str())
                 .collect();
-            // hyper ends the connection rather than wait for content that nobody wants.
+            // hyper closes the connection, so that it need not wait for content that is not needed.
             let ends = is_hyper() && fields.contains("Expect");
-            let told = if ends { Some("close") } else { told };
+            let connection = if ends { Some("close") } else { connection };
             assert_eq!(
                 lines,
-                told.into_iter().collect::<Vec<_>>(),
+                connection.into_iter().collect::<Vec<_>>(),
                 "{method} {version} {fields}"
             );
             assert_eq!(
@@ -262,9 +263,9 @@ fn s9112_9_6_early_responses_are_framed_like_others() {
     }
 }
 
-/// A connection that ends after its response in any case does end.
+/// A refused request with `Connection: close` closes the connection, too.
 #[test]
-fn s9112_9_6_close_is_obeyed_by_refusals() {
+fn s9112_9_6_refusals_obey_close() {
     let serving = Serving::start();
     for fields in [
         "Content-Length: abc",
@@ -280,7 +281,7 @@ fn s9112_9_6_close_is_obeyed_by_refusals() {
 }
 
 #[test]
-fn s5_5_fields_that_two_readers_could_read_differently() {
+fn s5_5_ambiguous_fields_are_refused() {
     let serving = Serving::start();
     serving.create("1");
     for field in [
@@ -295,8 +296,8 @@ fn s5_5_fields_that_two_readers_could_read_differently() {
         let request = format!("GET /persons/1 HTTP/1.1\r\nHost: x\r\n{field}\r\n\r\n");
         let response = serving.client().ask(request);
         if is_hyper() {
-            // Which takes a bare line feed for the end of a line, as it may, and has no more to
-            // say to the others.
+            // hyper takes a bare line feed for the end of a line, as RFC 9112 allows. It refuses the
+            // other fields without a message.
             let status = if field.contains('\n') { 304 } else { 400 };
             assert_eq!(
                 (response.status, &*response.content),
@@ -316,12 +317,13 @@ fn s5_5_fields_that_two_readers_could_read_differently() {
     assert_eq!(response.status, 200);
 }
 
-/// What comes late on a connection that has lost its framing is not performed either.
+/// After a request with invalid framing, later requests on the connection are not performed either.
 #[test]
-fn s9112_6_3_distrust_lasts() {
+fn s9112_6_3_later_requests_after_invalid_framing_are_not_performed() {
     let serving = Serving::start();
     serving.create("1");
-    // A new connection could come from the address and port of one that is distrusted.
+    // One connection is used throughout, because a new one could have the address and port of a
+    // connection with invalid framing.
     let mut observer = serving.client();
     let mut state = || observer.ask(request("GET /persons", "", ""));
     let before = state();
@@ -341,12 +343,12 @@ fn s9112_6_3_distrust_lasts() {
     }
     std::thread::sleep(std::time::Duration::from_millis(1500));
     for client in &mut clients {
-        // The connection may have ended.
+        // The connection may be closed already.
         let _ = client.try_send(&smuggled);
     }
     std::thread::sleep(std::time::Duration::from_millis(100));
     drop(clients);
-    // Longer than the server looks after connections that have ended.
+    // This takes longer than the server keeps track of closed connections.
     for _ in 0..80 {
         let now = state();
         assert_eq!(
@@ -357,10 +359,10 @@ fn s9112_6_3_distrust_lasts() {
     }
 }
 
-/// A client that obeys, and closes the connection, leaves nothing behind.
+/// After a refusal with `Connection: close` the server keeps the connection until the client closes it.
 #[cfg(target_os = "linux")]
 #[test]
-fn what_is_held_until_the_client_closes_is_let_go_then() {
+fn a_refused_connection_is_released_when_the_client_closes_it() {
     let program = crate::support::serving::Program::start(&[]);
     let descriptors = || {
         std::fs::read_dir(format!("/proc/{}/fd", program.child.id()))
@@ -387,7 +389,7 @@ fn what_is_held_until_the_client_closes_is_let_go_then() {
             assert_eq!(client.receive().status, 400);
         }
     }
-    // The watchdog's probes take a descriptor or two at times.
+    // The watchdog's probes need one or two descriptors at times.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while descriptors() > before + 4 {
         assert!(
@@ -398,12 +400,15 @@ fn what_is_held_until_the_client_closes_is_let_go_then() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     let after = client.ask(request("GET /persons", "", ""));
-    assert_eq!(after.content, list.content, "nothing was performed");
+    assert_eq!(
+        after.content, list.content,
+        "no smuggled request was performed"
+    );
 }
 
-/// Not even one that resets the connection before it could be told.
+/// The clients reset the connection before the server has sent a 413.
 #[test]
-fn announcing_terabytes_and_going_ends_nothing() {
+fn announced_terabytes_and_a_reset_end_no_other_connection() {
     let program = crate::support::serving::Program::start(&[]);
     let announcement =
         "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000000000\r\n\r\n";
@@ -412,7 +417,7 @@ fn announcing_terabytes_and_going_ends_nothing() {
         client.send(GET);
         client.wait();
         client.send(announcement);
-        // Closed with a response unread, the connection is reset.
+        // The connection is reset, because the client closes it with an unread response.
         drop(client);
     }
     let mut client = Client::connect(program.address);
@@ -456,26 +461,26 @@ fn s7_2_host() {
         let response = serving
             .client()
             .ask(format!("GET /persons/1 {version}\r\n{fields}\r\n"));
-        let (status, told) = match message {
+        let (status, expected) = match message {
             None => (200, None),
             Some(message) => (400, Some(message.to_owned())),
         };
-        let given = (response.status == 400).then(|| response.message());
+        let received = (response.status == 400).then(|| response.message());
         assert_eq!(
-            (response.status, given),
-            (status, told),
+            (response.status, received),
+            (status, expected),
             "{version} {fields}"
         );
     }
 }
 
-/// HTTP/0.9 has no fields and no statuses: what the server says has no meaning in it.
+/// HTTP/0.9 has no fields and no statuses, so a client could not understand a response.
 #[test]
 fn s9112_2_3_http_0_9_is_refused() {
     let serving = Serving::start();
     serving.create("1");
     let before = serving.state();
-    let told = "HTTP/0.9 is not supported; send the request as HTTP/1.1";
+    let message = "HTTP/0.9 is not supported; send the request as HTTP/1.1";
     let smuggled = request("DELETE /persons/1", "If-Match: *\r\n", "");
     for fields in [
         "",
@@ -492,16 +497,16 @@ fn s9112_2_3_http_0_9_is_refused() {
             let response = client.receive();
             assert_eq!(response.status, 400, "{head}");
             if is_hyper() {
-                assert_eq!(response.content, "", "hyper refuses it by itself");
+                assert_eq!(response.content, "", "hyper refuses the request itself");
                 assert!(client.is_closed());
             } else {
-                let answered = (&*response.message(), response.field("Connection"));
-                assert_eq!(answered, (told, Some("close")), "{head}");
+                let received = (&*response.message(), response.field("Connection"));
+                assert_eq!(received, (message, Some("close")), "{head}");
             }
             assert_eq!(serving.state(), before, "{head}");
         }
     }
-    // Both doors refuse these by themselves, and end the connection.
+    // The HTTP library of each door refuses these requests and closes the connection.
     for line in ["GET /persons", "GET /persons HTTP/1.2", "GET / HTTP/1"] {
         let mut client = serving.client();
         client.send(format!("{line}\r\nHost: x\r\n\r\n{smuggled}"));
@@ -512,7 +517,7 @@ fn s9112_2_3_http_0_9_is_refused() {
     }
 }
 
-/// Also when the request is refused before anybody asks for its method.
+/// The requests are refused before the method is looked at.
 #[test]
 fn s9_3_2_head_is_never_answered_with_content() {
     let serving = Serving::start();
@@ -524,12 +529,13 @@ fn s9_3_2_head_is_never_answered_with_content() {
         assert_eq!(
             client.ask(GET).status,
             200,
-            "nothing stands between two answers"
+            "no bytes are between two responses"
         );
     }
 }
 
-/// Content of every length around the points at which something changes, in every framing.
+/// Content with lengths around the limits of buffers and of the server, with Content-Length and
+/// chunked.
 #[test]
 fn s9112_6_content_of_any_length() {
     let serving = Serving::start();
@@ -561,19 +567,23 @@ fn s9112_6_content_of_any_length() {
         let response = other.ask(chunked);
         assert_eq!(response.status, expected, "{length}");
         match expected {
-            200 => assert_eq!(other.ask(GET).status, 200, "after chunks, too"),
+            200 => assert_eq!(
+                other.ask(GET).status,
+                200,
+                "the connection stays open after chunks"
+            ),
             _ => assert!(
                 response
                     .fields
                     .contains(&("Connection".into(), "close".into()))
             ),
         }
-        assert_eq!(client.ask(GET).status, 200, "the connection goes on");
+        assert_eq!(client.ask(GET).status, 200, "the connection stays open");
     }
 }
 
 #[test]
-fn content_where_nobody_needs_it_is_passed_over() {
+fn content_that_is_not_needed_is_skipped() {
     let serving = Serving::start();
     serving.create("1");
     for content in ["x".repeat(10), "x".repeat(3000)] {
@@ -610,7 +620,7 @@ fn s10_1_1_expect_100_continue() {
             content.len()
         )
     };
-    // Told at once that it is not wanted: no 100, no upload.
+    // The server refuses the request at once, without a 100, so the client does not send the content.
     let before = serving.state();
     for (fields, status) in [
         ("If-Match: \"old\"\r\n", 412),
@@ -643,13 +653,13 @@ fn s10_1_1_expect_100_continue() {
     assert_eq!(replaced.field("Connection"), None);
     assert_eq!(client.ask(GET).status, 200);
 
-    // A client that sends its content although it was told not to goes on, too; hyper has closed
-    // the connection, and has said so.
+    // The client sends its content after the refusal. tiny_http skips the content and goes on. hyper
+    // has announced that it closes the connection, and has closed it.
     let mut client = serving.client();
-    let told = client.ask(head("If-Match: \"old\"\r\n"));
-    assert_eq!(told.status, 412);
+    let response = client.ask(head("If-Match: \"old\"\r\n"));
+    assert_eq!(response.status, 412);
     if is_hyper() {
-        assert_eq!(told.field("Connection"), Some("close"));
+        assert_eq!(response.field("Connection"), Some("close"));
         assert!(client.is_closed());
     } else {
         client.send(content);
@@ -657,8 +667,8 @@ fn s10_1_1_expect_100_continue() {
     }
 }
 
-/// Heads that two readers could take for different requests. What follows in the same segment is
-/// a request that must never be performed.
+/// Heads that two servers could interpret as different requests. The bytes after the head are a
+/// request that must never be performed.
 #[test]
 fn s9112_6_3_untrustworthy_framing() {
     let encoding = "Transfer-Encoding must be exactly `chunked`, and only in HTTP/1.1";
@@ -736,7 +746,7 @@ fn s9112_6_3_untrustworthy_framing() {
         ("Transfer-Encoding: chunked", &endless, long),
     ] {
         if is_hyper() && fields == "Content-Length: 2\r\nContent-Length: 2" {
-            // Which takes two lengths that are the same for one, as RFC 9110 section 8.6 allows.
+            // hyper takes two equal lengths for one, as RFC 9110 section 8.6 allows.
             continue;
         }
         for method in ["PUT", "GET"] {
@@ -750,8 +760,8 @@ fn s9112_6_3_untrustworthy_framing() {
             let response = client.ask(format!("{head}\r\n\r\n{content}{smuggled}"));
             let status = if message == long { 413 } else { 400 };
             if is_hyper() && [both, length].contains(&message) {
-                // RFC 9112 lets a server go by the chunks where there is a length beside them, if
-                // it ends the connection then. What is no length hyper refuses by itself.
+                // RFC 9112 lets a server read chunked content and ignore Content-Length, if it closes
+                // the connection afterwards. hyper refuses an invalid length itself.
                 let known = [200, 400].contains(&response.status);
                 assert!(known && client.is_closed(), "{fields}");
             } else if is_hyper() && response.content.is_empty() {
@@ -771,7 +781,7 @@ fn s9112_6_3_untrustworthy_framing() {
                 assert_eq!(
                     serving.state(),
                     before,
-                    "{method} {fields}: performed what was smuggled"
+                    "{method} {fields}: the smuggled request was performed"
                 );
             }
         }
@@ -796,9 +806,9 @@ fn s15_5_15_target_too_long() {
     );
 }
 
-/// A client may announce whatever it likes, with any method, and lets everybody be served on.
+/// A client may announce any length with any method. Other clients are still served.
 #[test]
-fn announcing_terabytes_ends_nothing() {
+fn announced_terabytes_end_no_other_connection() {
     let serving = Serving::start();
     serving.create("1");
     let before = serving.state();
@@ -824,7 +834,7 @@ fn announcing_terabytes_ends_nothing() {
 }
 
 #[test]
-fn the_limit_is_whoever_runs_the_server_to_choose() {
+fn the_limit_of_content_can_be_configured() {
     for limit in [0, 30, 2_000_000] {
         let mut options = options();
         options.policy.max_content = limit;

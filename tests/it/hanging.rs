@@ -1,4 +1,4 @@
-//! A database that hangs: some or all of its processes are stopped, and go on later.
+//! A database that hangs: the test stops some or all of its processes, and continues them later.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,13 +14,13 @@ use crate::support::client::{Client, request};
 use crate::support::cluster::{Cluster, Schema};
 use crate::support::serving::Program;
 
-/// How long any response may take.
+/// The limit for the time of any response.
 const BOUND: Duration = Duration::from_secs(8);
 
-/// Longer than anything takes that is not stuck.
+/// A wait that takes longer than this has failed.
 const STUCK: Duration = Duration::from_secs(20);
 
-/// Processes of the test's own cluster that are stopped, until this is dropped.
+/// Stopped processes of the test's own cluster. They continue when this is dropped.
 struct Stopped(Vec<String>);
 
 impl Stopped {
@@ -30,7 +30,7 @@ impl Stopped {
         stopped
     }
 
-    /// All processes of a cluster.
+    /// Stops all processes of a cluster.
     fn all(cluster: &Cluster, schema: &Schema) -> Self {
         let others = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()";
         let others = schema.rows(others);
@@ -50,16 +50,16 @@ impl Stopped {
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        // Some may have ended.
+        // Some processes may have ended.
         self.signal("CONT");
     }
 }
 
 #[track_caller]
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+fn wait_until(condition: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < STUCK, "{what}");
+        assert!(start.elapsed() < STUCK, "{condition}");
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -71,7 +71,7 @@ fn start(schema: &Schema) -> Program {
     for id in 0..100 {
         put(&program, &id.to_string());
     }
-    // So that there are several connections.
+    // Concurrent requests make the program open several connections.
     ask_all(&program, 100, |id| {
         request(&format!("GET /notes/{id}"), "", "")
     });
@@ -84,8 +84,8 @@ fn put(program: &Program, id: &str) {
     assert_eq!(response.status, 201, "{response:?}");
 }
 
-/// So many clients ask at once. Returns how many got which status; all within the bound, and those
-/// that failed with the time to wait.
+/// Sends requests of several clients at once, and returns the number of responses by status. Checks
+/// that each arrives within `BOUND`, and that only those with 503 have Retry-After.
 fn ask_all(
     program: &Program,
     clients: usize,
@@ -122,17 +122,17 @@ fn all_kinds(id: usize) -> String {
     }
 }
 
-/// How many descriptors a program has.
+/// The number of descriptors of a program.
 fn descriptors(program: &Program) -> usize {
     let open = format!("/proc/{}/fd", program.child.id());
     fs::read_dir(open).unwrap().count()
 }
 
-/// How many threads of a program wait for the store, or did so a moment ago.
+/// The number of threads of a program that call the store. They exist for a while after the call.
 fn callers(program: &Program) -> usize {
     let threads = format!("/proc/{}/task", program.child.id());
     let threads = fs::read_dir(threads).unwrap();
-    // One may end meanwhile.
+    // A thread may end in the meantime.
     let names = threads.map(|it| fs::read_to_string(it.unwrap().path().join("comm")));
     let calls = ["ifmatch-job\n", "ifmatch-store\n"];
     names
@@ -146,20 +146,21 @@ fn connections(shell: &mut Shell) -> i64 {
     shell.query_one(count, &[]).unwrap().get(0)
 }
 
-/// Waits until the database is asked again, and what the calls took has been given back.
-fn goes_on(program: &Program, schema: &Schema, before: usize) {
-    wait_until("it goes on", || {
+/// Waits until the program uses the database again, and has released the threads, descriptors and
+/// connections of the calls that hung.
+fn wait_until_it_recovers(program: &Program, schema: &Schema, before: usize) {
+    wait_until("the program serves again", || {
         let get = request("GET /notes/0", "", "");
         [200, 404].contains(&Client::connect(program.address).ask(get).status)
     });
     put(program, "new");
     let mut shell = schema.shell();
-    wait_until("no connection is left behind", || {
+    wait_until("spare connections are closed", || {
         connections(&mut shell) <= 8
     });
     // The hyper door keeps its threads for ten seconds. A connection to the database has four
     // descriptors.
-    wait_until("no thread and no descriptor is left behind", || {
+    wait_until("threads and descriptors are released", || {
         callers(program) == 0 && descriptors(program) <= before + 8
     });
 }
@@ -189,7 +190,7 @@ fn all_processes_are_stopped() {
         let statuses = ask_all(&program, 100, all_kinds);
         assert_eq!(statuses, BTreeMap::from([(503, 100)]));
         drop(stopped);
-        goes_on(&program, &schema, before);
+        wait_until_it_recovers(&program, &schema, before);
     }
 }
 
@@ -209,18 +210,18 @@ fn a_server_is_stopped_while_the_database_hangs() {
     let kill = Command::new("kill").arg(pid).status();
     assert!(kill.unwrap().success());
     let mut status = None;
-    wait_until("it ends", || {
+    wait_until("the program ends", || {
         status = program.child.try_wait().unwrap();
         status.is_some()
     });
-    // A build without signals is ended by them.
+    // In a build without signal handling, the signal ends the process.
     let orderly = cfg!(feature = "hyper").then_some(0);
     assert_eq!(status.unwrap().code(), orderly);
     drop(stopped);
 }
 
-/// The process of a write, which is stopped in the middle of its transaction: it holds the row of
-/// the collection.
+/// The database process of a write is stopped in the middle of its transaction, in which it has locked
+/// the row of the collection.
 #[test]
 fn the_process_of_a_write_is_stopped() {
     let Some(cluster) = Cluster::start() else {
@@ -248,13 +249,13 @@ fn the_process_of_a_write_is_stopped() {
         assert_eq!(statuses, BTreeMap::from([(200, 50), (503, 50)]));
     }
     drop((stopped, shell));
-    goes_on(&program, &schema, before);
+    wait_until_it_recovers(&program, &schema, before);
     let one = Client::connect(program.address).ask(request("GET /notes/1", "", ""));
     assert!(!one.content.contains("new"), "{one:?}");
 }
 
-/// Has writes of documents wait for a lock, at this point of their transaction, and performs one.
-/// Returns the process of the database that waits, and what holds the lock.
+/// Makes the write of document 1 wait for a lock at this point of its transaction. Returns the database
+/// process that waits, and the transaction that holds the lock.
 fn hold<'a>(
     schema: &Schema,
     shell: &'a mut Shell,
@@ -290,7 +291,7 @@ fn hold<'a>(
     (process.unwrap(), lock)
 }
 
-/// The commit is under way, and performed when the process goes on.
+/// The process is stopped during its commit, and performs it when it continues.
 #[test]
 fn a_commit_without_a_response_is_unconfirmed() {
     let Some(cluster) = Cluster::start() else {
@@ -311,20 +312,20 @@ fn a_commit_without_a_response_is_unconfirmed() {
         let stopped = Stopped::new(&[process]);
         lock.rollback().unwrap();
         let Err(SwapError::Store(error)) = swapped.unwrap().join().unwrap() else {
-            panic!("it was performed");
+            panic!("the swap did not fail");
         };
-        let why = " failed: it does not answer, while a write was being confirmed";
-        assert!(error.to_string().ends_with(why), "{error}");
+        let reason = " failed: it does not answer, while a write was being confirmed";
+        assert!(error.to_string().ends_with(reason), "{error}");
         drop(stopped);
     });
-    wait_until("it is performed", || {
+    wait_until("the write is performed", || {
         store
             .get(PERSONS, &one)
             .is_ok_and(|it| it.unwrap().document == wim)
     });
 }
 
-/// A connection that nothing was asked on: one call gets no response, and the others go on.
+/// The process of an idle connection is stopped. At most one call fails, and the others go on.
 #[test]
 fn an_idle_process_is_stopped() {
     let Some(cluster) = Cluster::start() else {
@@ -344,5 +345,5 @@ fn an_idle_process_is_stopped() {
     }
     assert!(failed <= 1, "{failed}");
     drop(stopped);
-    goes_on(&program, &schema, before);
+    wait_until_it_recovers(&program, &schema, before);
 }

@@ -1,4 +1,4 @@
-//! The health, which load balancers read: whether the store answers.
+//! The health check for load balancers: whether calls of the store return.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -82,14 +82,14 @@ fn unhealthy(response: &RawResponse) {
 }
 
 #[test]
-fn a_store_that_hangs_is_unhealthy_until_it_answers() {
+fn a_store_that_hangs_is_unhealthy_until_it_returns() {
     let (serving, gate) = gated();
     let ask = || serving.ask("GET /health", "", "");
     healthy(&ask());
     assert_eq!(gate.versions(), 1);
 
     gate.set(true);
-    // More than the hyper door has threads for such calls.
+    // The hyper door has fewer threads for such calls.
     let mut lists: Vec<_> = (0..20).map(|_| serving.client()).collect();
     for client in &mut lists {
         client.send(request("GET /persons", "", ""));
@@ -100,17 +100,18 @@ fn a_store_that_hangs_is_unhealthy_until_it_answers() {
         for asked in asking {
             let response = asked.join().unwrap();
             unhealthy(&response);
-            let told = "The store failed; try again in a second";
-            assert_eq!(response.message(), told);
+            let message = "The store failed; try again in a second";
+            assert_eq!(response.message(), message);
         }
     });
     unhealthy(&serving.ask("HEAD /health", "", ""));
-    assert_eq!(gate.versions(), 2, "all share one call, and one thread");
+    assert_eq!(gate.versions(), 2, "all checks share one call");
 
     gate.set(false);
     healthy(&ask());
     healthy(&serving.ask("HEAD /health", "", ""));
-    // Requests without a thread have not waited for one as long as the checks took.
+    // At the hyper door 16 requests have a thread. The other four waited for a thread until they timed
+    // out, because the checks took longer than that.
     let mut statuses: Vec<_> = lists.iter_mut().map(|it| it.receive().status).collect();
     statuses.sort_unstable();
     let served = if is_hyper() { 16 } else { 20 };
@@ -154,7 +155,8 @@ fn a_check_follows_a_panic_of_the_store() {
     healthy(&serving.ask("GET /health", "", ""));
 }
 
-/// The interim response 100 does not wait for the store, which would block the event loop of hyper.
+/// The interim response 100 is sent without a call of the store, which would block the event loop of
+/// hyper.
 #[test]
 fn a_check_with_content_is_answered() {
     let (serving, gate) = gated();

@@ -1,4 +1,4 @@
-//! What only the hyper door does.
+//! Behaviour of the hyper door only.
 
 use std::collections::HashSet;
 use std::net::TcpStream;
@@ -38,7 +38,7 @@ fn connections_beyond_the_limit_wait_for_a_permit() {
     for client in &mut idle {
         assert_eq!(client.ask(GET).status, 200);
     }
-    // It waits until an idle connection times out.
+    // The new connection waits until an idle one times out.
     let mut late = serving.client();
     assert_eq!(late.ask(GET).status, 200);
     assert!(idle.iter_mut().any(|client| client.try_ask(GET).is_err()));
@@ -59,7 +59,7 @@ fn a_connection_in_use_does_not_time_out() {
     let response = client.ask(request("GET /persons/1", waits, ""));
     assert_eq!(response.status, 304);
     assert_eq!(client.ask(GET).status, 200);
-    assert!(client.is_closed(), "it is idle now");
+    assert!(client.is_closed(), "an idle connection times out");
 }
 
 /// A short response is written as one buffer, a longer one as head and content.
@@ -82,12 +82,12 @@ fn responses_around_the_length_of_one_write_are_complete() {
 #[test]
 fn connections_are_distributed_over_all_threads() {
     let (sender, threads) = channel();
-    let tell = move |_: Call<'_>| {
+    let record = move |_: Call<'_>| {
         let name = thread::current().name().map(str::to_owned);
         sender.send(name.unwrap_or_default()).unwrap();
         Ok(())
     };
-    let mut store = Watched::new(MemoryStore::new(), tell);
+    let mut store = Watched::new(MemoryStore::new(), record);
     store.waits = false;
     let mut limits = Limits::default();
     limits.threads = 3;
@@ -104,7 +104,11 @@ fn connections_are_distributed_over_all_threads() {
     let (ones, others) = first.split_at(3);
     assert_eq!(HashSet::<&String>::from_iter(ones).len(), 3, "{first:?}");
     assert_eq!(ones, others);
-    assert_eq!(served(&mut clients), first, "they stay there");
+    assert_eq!(
+        served(&mut clients),
+        first,
+        "a connection stays on its thread"
+    );
     drop(serving);
     assert!(clients.iter_mut().all(Client::is_closed));
 }
@@ -141,7 +145,7 @@ fn calls_of_the_store_are_limited() {
             } else {
                 return Ok(());
             }
-            // Without a limit, all other requests call the store during this time.
+            // Without a limit, all other requests would call the store during this time.
             thread::sleep(Duration::from_millis(100));
             counted.lock().unwrap().0 -= 1;
             Ok(())
@@ -184,7 +188,7 @@ fn a_stopping_server_finishes_requests_under_way() {
     assert_eq!(idle.ask(GET).status, 200);
     let running = serving.running.take().unwrap();
     let stopping = thread::spawn(move || running.stop());
-    assert!(idle.is_closed(), "nothing is under way here");
+    assert!(idle.is_closed(), "an idle connection is closed at once");
     client.send(r#"{"person_name": "Tim"}"#);
     let replaced = client.receive();
     assert_eq!(replaced.status, 200);
@@ -201,12 +205,17 @@ fn a_stopping_server_waits_no_longer_than_its_timeout() {
     client.send(format!("{GET}{HALF}"));
     assert_eq!(client.receive().status, 200);
     serving.running.take().unwrap().stop();
-    // There may be a response 408.
-    assert!(client.try_receive().is_ok_and(|told| told.status == 408) || client.is_closed());
+    // The server may send a 408 before it closes the connection.
+    assert!(
+        client
+            .try_receive()
+            .is_ok_and(|response| response.status == 408)
+            || client.is_closed()
+    );
 }
 
 #[test]
-fn refused_content_is_not_read_without_end() {
+fn refused_content_is_read_up_to_a_limit() {
     let serving = serve(MemoryStore::new(), 256, 20);
     let mut client = serving.client();
     let head = "PUT /persons/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n";
@@ -221,14 +230,14 @@ fn refused_content_is_not_read_without_end() {
 #[test]
 fn long_lists_are_made_on_store_threads() {
     let (sender, threads) = channel();
-    let tell = move |call: Call<'_>| {
+    let record = move |call: Call<'_>| {
         let thread = thread::current();
         if call == Call::List {
             sender.send(thread.name() == Some("ifmatch-store")).unwrap();
         }
         Ok(())
     };
-    let mut store = Watched::new(MemoryStore::new(), tell);
+    let mut store = Watched::new(MemoryStore::new(), record);
     store.waits = false;
     let serving = serve(store, 256, 20);
     let most = format!("/persons?limit={MAX_PAGE}");
@@ -236,7 +245,7 @@ fn long_lists_are_made_on_store_threads() {
         ("/persons", "", true),
         (most.as_str(), "", true),
         ("/persons?limit=101&after=a", "", true),
-        // However it is written.
+        // Other forms of the same target.
         ("/%70ersons", "", true),
         ("http://x/persons", "", true),
         ("/persons?limit=100", "", false),
@@ -246,7 +255,7 @@ fn long_lists_are_made_on_store_threads() {
         assert_eq!(response.status, 200, "{target}");
         assert_eq!(threads.try_recv(), Ok(beside), "{target} {fields}");
     }
-    // And the list that a failed write prefers to be sent.
+    // A failed write with `Prefer: return=representation` gets the list, too.
     for (fields, status) in [
         ("If-Match: \"x\"\r\nPrefer: return=representation\r\n", 412),
         ("If-None-Match: *\r\nPrefer: return=representation\r\n", 412),

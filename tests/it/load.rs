@@ -10,7 +10,7 @@ use crate::support::client::{Client, request};
 use crate::support::directory::Directory;
 use crate::support::serving::{Program, program};
 
-/// A file of the test's own.
+/// A file in the directory of the test.
 fn file(directory: &Directory, content: &str) -> String {
     let path = directory.0.join("db.json");
     fs::write(&path, content).unwrap();
@@ -38,7 +38,7 @@ fn ids(list: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn collections_that_cannot_be_served() {
+fn invalid_collections_are_refused() {
     let name = |given| {
         format!(
             "--collection: a collection is named by at most 64 letters and digits, with `-`, `_` \
@@ -100,7 +100,7 @@ fn several_collections_are_served() {
     let links = &get(&program, "/")["links"];
     assert_eq!(links.as_object().unwrap().len(), 3);
     let program = Program::start(&["--collection", "notes"]);
-    // What is not served is in no description.
+    // The description does not have collections that are not served.
     let mut client = Client::connect(program.address);
     client.send(request("GET /persons", "", ""));
     assert_eq!(client.receive().status, 404);
@@ -122,7 +122,7 @@ fn several_collections_are_served() {
     assert!(!description.to_string().contains("person"), "{description}");
 }
 
-/// Such a file as another program has; its ids may be numbers, and may be missing.
+/// A file such as another program has. Ids may be numbers, and may be missing.
 const DB: &str = r#"{
   "posts": [
     { "id": "b", "title": "a title", "views": 1.50, "_etag": "x" },
@@ -169,15 +169,15 @@ fn empty_collections_are_filled() {
     );
     assert_eq!(put.status, 200);
     program.child.kill().unwrap();
-    let mut told = String::new();
+    let mut text = String::new();
     let stderr = program.child.stderr.take().unwrap();
-    std::io::Read::read_to_string(&mut { stderr }, &mut told).unwrap();
+    std::io::Read::read_to_string(&mut { stderr }, &mut text).unwrap();
     let warning =
         format!("ifmatch: warning: `profile` of {file} is not served, and was left out\n");
-    assert_eq!(told, warning);
+    assert_eq!(text, warning);
 }
 
-/// The sentence names the collection and the element, and nothing is served.
+/// The message names the collection and the element, and the program ends.
 #[test]
 fn a_file_that_cannot_be_loaded() {
     let directory = Directory::new("load");
@@ -257,7 +257,7 @@ mod kept {
     use crate::cli::run;
     use crate::sqlite::File;
 
-    /// What a store holds, as `dump` writes it.
+    /// The output of `dump`.
     fn dump(arguments: &[&str]) -> String {
         let Output {
             stdout,
@@ -268,7 +268,7 @@ mod kept {
         String::from_utf8(stdout).unwrap()
     }
 
-    /// A dump is taken while a server goes on, and loaded again by another.
+    /// A dump is taken while a server runs, and another server loads it.
     #[test]
     fn a_dump_is_what_load_reads() {
         let place = File::default();
@@ -291,7 +291,7 @@ mod kept {
         assert_eq!(read["persons"], get(&server, "/persons"));
         assert_eq!(read.as_object().unwrap().len(), 2);
 
-        // Loaded elsewhere, it is the same but for what the server keeps.
+        // The loaded documents are the same, except for the members of the server.
         let other = File::default();
         fs::write(&file, &dumped).unwrap();
         let again = serve(&other.argument(), &file);
@@ -303,14 +303,14 @@ mod kept {
         assert_eq!(bare(&loaded), bare(&posts));
         assert_eq!(bare(&loaded).len(), 4);
         drop(server);
-        // What has documents is left as it is.
+        // A collection with documents is not filled.
         let before = dump(&["dump", "--store", &store]);
         let server = serve(&store, &file);
         assert_eq!(dump(&["dump", "--store", &store]), before);
         assert_eq!(ask(&server, "GET /posts", "", "").content, posts);
     }
 
-    /// A wrong element of the last collection leaves the first one empty.
+    /// With an invalid element in the last collection, the first one is not filled either.
     #[test]
     fn an_invalid_file_fills_nothing() {
         let place = File::default();
@@ -334,7 +334,7 @@ mod kept {
         assert_eq!(dump(&["dump", "--store", &store]), "{\n}\n");
     }
 
-    /// Neither a file nor anything else is made, and what there is stays as it is.
+    /// `dump` creates no file, and changes no existing one.
     #[test]
     fn a_dump_creates_no_store() {
         let old = "ifmatch 0.1.0 made it; a server of this version migrates it when it starts";
@@ -349,11 +349,11 @@ mod kept {
             let (store, path) = (file.argument(), file.path());
             let sentence = format!("cannot use the store {}: {reason}", path.display());
             fails(&["dump", "--store", &store], 1, &sentence);
-            assert!(file.contents() == before, "{reason}: it was touched");
+            assert!(file.contents() == before, "{reason}: the file has changed");
         }
     }
 
-    /// Another program has written there; what is dumped has to be JSON.
+    /// Another program has stored invalid JSON. A dump must be JSON, so it fails.
     #[test]
     fn an_invalid_document_is_not_dumped() {
         let file = File::default();
@@ -366,14 +366,14 @@ mod kept {
         let broken = "UPDATE document SET content = '{\"a\":}'";
         file.shell().execute(broken, []).unwrap();
         let output = run(&["dump", "--store", &store]);
-        let told = String::from_utf8(output.stderr).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
         let sentence =
             "ifmatch: the document 1 of `notes` cannot be read: The content must be JSON: ";
-        assert!(told.starts_with(sentence), "{told}");
+        assert!(stderr.starts_with(sentence), "{stderr}");
         assert_eq!(output.status.code(), Some(1));
     }
 
-    /// With another one the same tag would name another representation, and the documents might
+    /// With another member, the same tag would belong to another representation, and a document might
     /// have a member twice.
     #[test]
     fn a_store_records_which_member_holds_the_ids() {
@@ -407,7 +407,7 @@ mod kept {
         assert!(dumped.contains(end), "{dumped}");
         let read: Value = serde_json::from_str(&dumped).unwrap();
         assert_eq!(read["pages"], shown);
-        // It is kept before the first document.
+        // The member is kept before the first document is created.
         drop(serve("notes:name"));
         let reason = "the ids of `notes` are in `name`, and not in `id`";
         fails(
@@ -424,7 +424,7 @@ mod kept {
         );
     }
 
-    /// Whatever it fails of, nothing is loaded.
+    /// A program that cannot start loads nothing, for any reason of the failure.
     #[test]
     fn a_start_that_fails_fills_nothing() {
         let directory = Directory::new("load");
@@ -443,18 +443,18 @@ mod kept {
             (["--listen", &address, "--access-log", "--strict"], &taken),
         ] {
             let place = File::default();
-            // One that has documents, in another collection.
+            // A store with documents in another collection.
             crate::conformance::create(&*crate::sqlite::open(&place.path()), "1");
             let store = place.argument();
             let fixed = ["--collection", "a", "--store", &store, "--load", &load];
             let before = place.contents();
             fails(&[&fixed[..], &flags].concat(), 1, sentence);
-            assert!(place.contents() == before, "the file is another");
-            // The same without the fault does fill it.
+            assert!(place.contents() == before, "the file has changed");
+            // Without the fault the collection is filled.
             let mut command = program();
             command.args(["--listen", "127.0.0.1:0"]).args(fixed);
             assert_eq!(ids(&get(&Program::spawn(&mut command), "/a")), ["1"]);
-            // One that is new has no documents, if there is one at all.
+            // A new store has no documents. Its file may not exist.
             let place = File::default();
             let store = place.argument();
             let fixed = ["--collection", "a", "--store", &store, "--load", &load];

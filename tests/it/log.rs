@@ -26,7 +26,7 @@ impl Write for Lines {
     }
 }
 
-/// The next line, without its date and duration, which are checked.
+/// The next line without its date and duration. Checks the format of both.
 fn next(lines: &Receiver<String>) -> String {
     let line = lines.recv_timeout(Duration::from_secs(20)).unwrap();
     let (before, rest) = line.split_once('[').unwrap();
@@ -88,7 +88,7 @@ fn each_response_is_a_line() {
             "\"POST / HTTP/1.1\" 413 58",
         ),
     ] {
-        // hyper refuses some requests by itself, which are not logged.
+        // hyper refuses some requests itself. These are not logged.
         if is_hyper() && (sent.contains('\u{1b}') || sent.contains('\u{7}')) {
             continue;
         }
@@ -106,7 +106,7 @@ fn each_response_is_a_line() {
     );
 }
 
-/// Load balancers send them every few seconds.
+/// Load balancers send health checks every few seconds.
 #[test]
 fn health_checks_are_logged_only_if_they_fail() {
     let address = "127.0.0.1:0".parse().unwrap();
@@ -134,10 +134,13 @@ fn health_checks_are_logged_only_if_they_fail() {
         let line = next(&lines);
         assert!(line.contains(expected), "{line}");
     }
-    assert!(lines.try_recv().is_err(), "the others are not logged");
+    assert!(
+        lines.try_recv().is_err(),
+        "successful checks are not logged"
+    );
 }
 
-/// A sink whose write blocks for ever.
+/// A sink whose `write` never returns.
 struct Stuck;
 
 impl Write for Stuck {
@@ -152,17 +155,17 @@ impl Write for Stuck {
     }
 }
 
-/// Neither when the queue of the log is full nor when it is not: the server also ends.
+/// The server responds and ends, whether or not the queue of the log is full.
 #[test]
 fn a_sink_that_blocks_delays_no_response() {
-    // More than the queue of the log holds, and fewer.
+    // More lines than the queue of the log holds, and fewer.
     for requests in [5_000, 10] {
         let address = "127.0.0.1:0".parse().unwrap();
         let server = Server::bind(address, MemoryStore::new(), options()).unwrap();
         server.log_to(Stuck).unwrap();
         let running = server.spawn().unwrap();
         let mut client = Client::connect(running.local_addr());
-        // Few at a time, so that the buffers of the sockets hold them.
+        // Few requests at a time, so that the buffers of the sockets hold the responses.
         for _ in 0..requests / 10 {
             client.send(request("GET /persons", "", "").repeat(10));
             for _ in 0..10 {
@@ -184,7 +187,7 @@ fn the_program_logs_to_stderr_if_the_flag_is_set() {
         let mut program = Program::spawn(&mut command);
         let mut client = Client::connect(program.address);
         assert_eq!(client.ask(request("GET /persons", "", "")).status, 200);
-        let mut told = String::new();
+        let mut text = String::new();
         let mut stderr = program.child.stderr.take().unwrap();
         if expected == 1 {
             let mut first = [0; 9];
@@ -192,16 +195,16 @@ fn the_program_logs_to_stderr_if_the_flag_is_set() {
             assert_eq!(&first, b"127.0.0.1");
         }
         program.child.kill().unwrap();
-        stderr.read_to_string(&mut told).unwrap();
-        assert_eq!(told.lines().count(), expected, "{told}");
+        stderr.read_to_string(&mut text).unwrap();
+        assert_eq!(text.lines().count(), expected, "{text}");
     }
 }
 
-/// Clients get 503, and the operator gets the reason.
+/// The client gets a 503 without the reason, and the log has the reason.
 #[test]
 fn failures_are_logged_once() {
     let address = "127.0.0.1:0".parse().unwrap();
-    // Each call for the collection fails with another reason.
+    // Each call that reads a whole collection fails with another reason.
     let count = AtomicUsize::new(0);
     let fail = move |call: Call<'_>| match call {
         Call::Get(_) | Call::Swap | Call::Fill => Err(StoreError::new("the disk is full")),
@@ -230,14 +233,17 @@ fn failures_are_logged_once() {
         assert!(!response.content.contains("disk") && !response.content.contains("reason"));
     }
     running.stop();
-    let told: Vec<_> = lines.try_iter().collect();
+    let logged: Vec<_> = lines.try_iter().collect();
     let expected = [
         "the disk is full",
         "reason 0",
         "reason 1",
         "the disk is full",
     ];
-    assert_eq!(told, expected.map(|reason| format!("ifmatch: {reason}\n")));
+    assert_eq!(
+        logged,
+        expected.map(|reason| format!("ifmatch: {reason}\n"))
+    );
 }
 
 /// A slow sink.

@@ -1,4 +1,5 @@
-//! Clients whose connection is cut before the response in one of ten requests, and which repeat it then.
+//! Clients that lose the connection before the response to one in ten requests, and repeat the
+//! request.
 
 use std::thread;
 
@@ -15,7 +16,7 @@ struct Caller<'a> {
     serving: &'a Serving,
     client: Client,
     dice: Dice,
-    /// Whether its writes have keys.
+    /// Whether the writes have keys.
     keys: bool,
     name: usize,
     writes: usize,
@@ -35,7 +36,7 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// Sends one write, again and again until its response comes through.
+    /// Sends one write, and repeats it until a response arrives.
     fn write(&mut self, line: &str, fields: &str, content: &str) -> RawResponse {
         self.writes += 1;
         let key = if self.keys {
@@ -49,7 +50,7 @@ impl<'a> Caller<'a> {
                 return self.client.ask(&write);
             }
             self.client.send(&write);
-            // The response is on its way, or not even that.
+            // Close the connection when the response has arrived, or earlier.
             if self.dice.roll(2) == 0 {
                 self.client.wait();
             }
@@ -59,18 +60,19 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// What came of one run: how many writes were repeated, and how many were told that another writer
-/// was first. There is none.
+/// The number of repeated writes of a run, and the number of conflicts. Every client writes its own
+/// documents, so a client can only be in conflict with itself.
 #[derive(Default)]
 struct Run {
     repeated: usize,
     conflicts: usize,
 }
 
-/// Each client creates a counter and counts; then it creates some documents, and removes others.
+/// Each client creates a counter and increments it. Then it creates some documents, and removes
+/// others.
 ///
-/// It does not remove what it has just created: a first try that the server has received, and not
-/// yet performed, would create that again.
+/// A client does not remove a document that it has created with repetitions. The server may still have
+/// to perform an earlier try, which would create the document again.
 fn run(serving: &Serving, name: usize, keys: bool) -> Run {
     let mut caller = Caller::new(serving, name, keys);
     let mut conflicts = 0;
@@ -138,9 +140,8 @@ fn numbers(serving: &Serving) -> Vec<usize> {
     numbers
 }
 
-/// Each write was performed once, and no client got a conflict.
 #[test]
-fn with_keys_every_write_is_acknowledged_and_performed_once() {
+fn with_keys_every_write_is_performed_once_without_conflicts() {
     let (serving, run) = run_all(true);
     assert_eq!(run.conflicts, 0);
     let created = [0; CLIENTS * (STEPS / 4)];
@@ -150,7 +151,7 @@ fn with_keys_every_write_is_acknowledged_and_performed_once() {
     );
 }
 
-/// Without keys clients get conflicts with their own writes.
+/// Without keys, clients are in conflict with their own writes.
 #[test]
 fn without_keys_repetitions_are_conflicts() {
     let (_, run) = run_all(false);

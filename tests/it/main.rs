@@ -1,4 +1,4 @@
-//! Everything that is tested, from a single entity tag to the built program.
+//! The tests, from those of a single entity tag to those of the built program.
 #![allow(
     clippy::duration_suboptimal_units,
     clippy::collapsible_if,
@@ -10,7 +10,7 @@
     clippy::missing_panics_doc,
     clippy::panic,
     unreachable_pub,
-    reason = "a test that cannot go on fails, need not be fast, and tells things naively"
+    reason = "a test panics when it cannot go on, need not be fast, and is written in the simplest way"
 )]
 
 mod access;

@@ -51,7 +51,7 @@ fn samples(response: &RawResponse) -> BTreeMap<String, u64> {
             }
             let number: f64 = value.parse().unwrap();
             assert!(number >= 0.0, "{line}");
-            // Only the sum has a fraction; its digits tell whether it is zero.
+            // Only the sum has a fraction. Without the point, its digits still show whether it is zero.
             let digits = value.replace('.', "").parse().unwrap();
             let before = samples.insert(series.to_owned(), digits);
             assert_eq!(before, None, "{line}");
@@ -71,7 +71,7 @@ fn the_requests_are_counted_by_method_and_status() {
     let tag = serving.create("1");
     let same = format!("If-None-Match: {tag}\r\n");
     let person = r#"{"person_name": "Tim"}"#;
-    let asked = [
+    let requests = [
         ("GET /persons/1", "", "", 200, 3),
         ("GET /persons/1", &*same, "", 304, 4),
         ("HEAD /persons/9", "", "", 404, 1),
@@ -82,7 +82,7 @@ fn the_requests_are_counted_by_method_and_status() {
         ("TRACE /persons", "", "", 405, 2),
         ("BREW /persons", "", "", 501, 1),
     ];
-    for (line, fields, content, status, times) in asked {
+    for (line, fields, content, status, times) in requests {
         for _ in 0..times {
             assert_eq!(serving.ask(line, fields, content).status, status, "{line}");
         }
@@ -106,8 +106,8 @@ fn the_requests_are_counted_by_method_and_status() {
     let requests = requests.filter(|(series, _)| series.starts_with("ifmatch_requests_total"));
     assert_eq!(requests.map(|(_, count)| count).sum::<u64>(), 17);
 
-    // Each read and each failed write of a document gets it once, the POST swaps once, and PATCH,
-    // OPTIONS and unknown methods do not get that far.
+    // Each read and each failed write of a document calls `get` once, and the POST calls `swap` once.
+    // PATCH, OPTIONS and unknown methods do not call the store.
     let name = "ifmatch_store_call_duration_seconds";
     assert_eq!(samples[&format!("{name}_count")], 12);
     assert!(samples[&format!("{name}_sum")] > 0);
@@ -131,7 +131,7 @@ fn connections_and_requests_that_wait_are_counted() {
     let fields = format!("If-None-Match: {tag}\r\nPrefer: wait=50\r\n");
     waiting.send(request("GET /persons/1", &fields, ""));
     let mut client = serving.client();
-    // The server notices the end of earlier connections after a moment.
+    // The server counts the end of earlier connections after a moment.
     loop {
         let samples = samples(&client.ask(request("GET /metrics", "", "")));
         let connections = samples.get("ifmatch_connections").copied();
@@ -183,7 +183,7 @@ fn metrics_are_off_by_default_and_need_the_token() {
         (put.status, put.field("Allow")),
         (405, Some("GET, HEAD, OPTIONS"))
     );
-    // Content that a client announces makes no difference.
+    // A request with content, and with an expectation, gets the metrics, too.
     let mut client = guarded.client();
     let fields = format!("{token}Expect: 100-continue\r\n");
     client.send(request("GET /metrics", &fields, "{}"));

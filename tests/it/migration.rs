@@ -1,4 +1,4 @@
-//! Files of ifmatch 0.1.0, which had persons only, and what becomes of them.
+//! The migration of files of earlier versions, such as ifmatch 0.1.0, which had persons only.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,16 +18,16 @@ use crate::support::serving::Program;
 /// A file that ifmatch 0.1.0 made.
 const OLD: &[u8] = include_bytes!("fixtures/persons-0.1.0.db");
 
-/// What ifmatch 0.1.0 answered to `GET /persons`.
+/// The content of the response of ifmatch 0.1.0 to `GET /persons`.
 const LIST: &str = include_str!("fixtures/persons-0.1.0.json");
 
-/// The tag that it had.
+/// The tag of that response.
 const LIST_TAG: &str = r#""a0fd2d3d2c67f693d3da08b6dc7e8214""#;
 
-/// The version behind it is that of a removal, made when the clock had been set back.
+/// The version of that tag. It is from a removal after the clock had been set back.
 const LIST_VERSION: &str = "2024-03-01T00:00:00.000002";
 
-/// Each person with the tag that ifmatch 0.1.0 answered, and whether the version is dated.
+/// The id of each person, its tag in ifmatch 0.1.0, and whether its version is dated.
 const TAGS: [(&str, &str, bool); 12] = [
     (" ", "cbbb5ed7fbec888912e9efa8665e6a66", true),
     ("%41?x#y", "be2fe5da27d462801b2458f4f1705e9e", true),
@@ -54,7 +54,7 @@ pub fn old_file() -> File {
     file
 }
 
-/// One with so many persons more.
+/// An old file with this number of further persons.
 fn old_file_with(count: usize) -> File {
     let file = old_file();
     let sql = "INSERT INTO person \
@@ -66,9 +66,9 @@ fn old_file_with(count: usize) -> File {
     file
 }
 
-/// Whether a store has each person of the old file as it was, and so many more.
+/// Checks that a store has each person of the old file unchanged, and this number of further persons.
 #[track_caller]
-fn has_all(store: &dyn Store, more: usize) {
+fn assert_has_all(store: &dyn Store, more: usize) {
     let list = all(store);
     let version: Version = LIST_VERSION.parse().unwrap();
     assert_eq!(list.version, Some(version.undated()));
@@ -90,10 +90,10 @@ fn has_all(store: &dyn Store, more: usize) {
 }
 
 #[test]
-fn every_person_and_every_tag_stays_as_it_was() {
+fn persons_and_tags_are_unchanged() {
     let file = old_file();
     for _ in 0..2 {
-        has_all(&*file.open(), 0);
+        assert_has_all(&*file.open(), 0);
     }
     let shell = file.shell();
     let tables: String = shell
@@ -110,11 +110,15 @@ fn every_person_and_every_tag_stays_as_it_was() {
         let sql = "SELECT group_concat(sql, ';' ORDER BY name) FROM sqlite_schema";
         shell.query_row(sql, [], |row| row.get(0)).unwrap()
     };
-    assert_eq!(schema(&shell), schema(&new.shell()), "as in a new file");
+    assert_eq!(
+        schema(&shell),
+        schema(&new.shell()),
+        "the tables are those of a new file"
+    );
 }
 
 #[test]
-fn the_old_versions_are_expected_and_do_not_come_back() {
+fn old_versions_match_and_do_not_come_back() {
     let file = old_file();
     let store = file.open();
     let latest = store.collection_version(PERSONS).unwrap().unwrap();
@@ -136,7 +140,7 @@ fn the_old_versions_are_expected_and_do_not_come_back() {
 }
 
 #[test]
-fn clients_see_no_difference() {
+fn responses_are_unchanged() {
     let file = old_file();
     let program = Program::start(&["--store", &file.argument()]);
     let mut client = Client::connect(program.address);
@@ -163,9 +167,9 @@ fn clients_see_no_difference() {
     }
 }
 
-/// Left behind by a server that was killed: its latest writes are not in the file yet.
+/// The old server was killed, so its latest writes are in the WAL and not yet in the file.
 #[test]
-fn what_is_still_in_the_wal_is_migrated() {
+fn writes_in_the_wal_are_migrated() {
     let file = old_file();
     let shell = file.shell();
     shell
@@ -178,7 +182,11 @@ fn what_is_still_in_the_wal_is_migrated() {
         )
         .unwrap();
     drop(shell);
-    assert_eq!(fs::read(file.path()).unwrap(), OLD, "it is in the WAL");
+    assert_eq!(
+        fs::read(file.path()).unwrap(),
+        OLD,
+        "the write is in the WAL"
+    );
     let store = file.open();
     let record = store.get(PERSONS, &id("new")).unwrap().unwrap();
     assert_eq!(record.document, person("Kim"));
@@ -187,19 +195,19 @@ fn what_is_still_in_the_wal_is_migrated() {
 }
 
 #[test]
-fn several_take_it_over_at_once() {
+fn several_stores_migrate_one_file_at_once() {
     const MORE: usize = 5000;
     for _ in 0..5 {
         let file = old_file_with(MORE);
         thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| has_all(&*file.open(), MORE));
+                scope.spawn(|| assert_has_all(&*file.open(), MORE));
             }
         });
     }
 }
 
-/// What a server of 0.1.0 sees that had it open: its statements, prepared before.
+/// A server of 0.1.0 has the file open and has prepared its statements. After the migration they fail.
 #[test]
 fn an_old_server_cannot_write_any_more() {
     let file = old_file();
@@ -217,7 +225,7 @@ fn an_old_server_cannot_write_any_more() {
     let mut reading = read.query([]).unwrap();
     assert!(reading.next().unwrap().is_some());
     let store = file.open();
-    assert!(reading.next().unwrap().is_some(), "it reads what there was");
+    assert!(reading.next().unwrap().is_some(), "the open read goes on");
     drop(reading);
     drop(read);
     for sql in statements {
@@ -225,13 +233,13 @@ fn an_old_server_cannot_write_any_more() {
         let error = refused.unwrap_err().to_string();
         assert!(error.starts_with("no such table: person"), "{error}");
     }
-    has_all(&*store, 0);
+    assert_has_all(&*store, 0);
     create(&*store, "new");
 }
 
-/// The pages it had written before it was killed are in the WAL, and no commit after them.
+/// A migration was killed. The WAL has the pages that it had written, without a commit.
 #[test]
-fn what_was_broken_off_is_begun_again() {
+fn an_interrupted_migration_starts_again() {
     const MORE: usize = 5000;
     let (file, killed) = (old_file_with(MORE), File::default());
     let shell = file.shell();
@@ -249,14 +257,14 @@ fn what_was_broken_off_is_begun_again() {
     }
     let written = fs::metadata(beside(&killed, "-wal")).unwrap().len();
     assert!(written > 50_000, "{written} bytes are in the WAL");
-    has_all(&*killed.open(), MORE);
+    assert_has_all(&*killed.open(), MORE);
     shell.execute_batch("ROLLBACK").unwrap();
-    has_all(&*file.open(), MORE);
+    assert_has_all(&*file.open(), MORE);
 }
 
 #[cfg(unix)]
 #[test]
-fn killed_at_any_moment_it_has_migrated_all_or_nothing() {
+fn a_program_killed_at_any_moment_has_migrated_all_or_nothing() {
     use std::process::{Child, Stdio};
     use std::time::Instant;
 
@@ -295,14 +303,14 @@ fn killed_at_any_moment_it_has_migrated_all_or_nothing() {
         child.kill().unwrap();
         child.wait().unwrap();
         before += u32::from(schema(&file) == 1);
-        has_all(&*file.open(), MORE);
+        assert_has_all(&*file.open(), MORE);
     }
     assert!(before > 0);
 }
 
-/// Without the version of the persons, their versions could be used again.
+/// Without the version of the collection, old versions of persons could be used again.
 #[test]
-fn what_cannot_be_migrated_stays_as_it_is() {
+fn a_file_that_cannot_be_migrated_is_unchanged() {
     for (damage, reason) in [
         ("DELETE FROM collection", "Query returned no rows"),
         ("CREATE TABLE document (x)", "table document already exists"),
@@ -321,7 +329,7 @@ fn what_cannot_be_migrated_stays_as_it_is() {
     }
 }
 
-/// The tables of version 2, which had no keys, with two documents and a removal behind them.
+/// The tables of schema version 2, which had no keys, with two documents. A third one was removed.
 const WITHOUT_KEYS: &str = "
 CREATE TABLE document (
     collection TEXT NOT NULL,
@@ -369,7 +377,7 @@ fn a_file_without_keys_gets_them_and_keeps_its_tags() {
         assert_eq!(store.id_member("notes"), slug);
         assert_eq!(all(store).records.len(), 1);
     };
-    // A dump leaves it as it is.
+    // A dump does not migrate the file.
     let before = fs::read(file.path()).unwrap();
     let error = SqliteStore::open_existing(file.path()).unwrap_err();
     let reason = "an earlier ifmatch made it; a server of this version migrates it when it starts";
