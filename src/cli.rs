@@ -159,7 +159,7 @@ impl Config {
         let policy = &mut self.options.policy;
         let applied = match flag.name {
             "--listen" => value.parse().ok().map(|address| self.address = address),
-            "--store" => match StoreName::known_error(&value) {
+            "--store" => match StoreName::specific_error(&value) {
                 Some(error) => return Err(error),
                 None => StoreName::parse(&value).map(|store| self.store = store),
             },

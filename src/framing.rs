@@ -10,11 +10,12 @@ pub(crate) const MAX_TARGET: usize = 8 * 1024;
 
 /// The most unread content that is read and discarded, in bytes, so that the connection can be used
 /// again.
-pub(crate) const MAX_DRAINED_TO_REUSE: u64 = 16 * 1024 * 1024;
+pub(crate) const MAX_DRAINED_FOR_REUSE: u64 = 16 * 1024 * 1024;
 
 /// How the content of a request is delimited.
 ///
-/// Every door determines this, by the same rules, before it reads the content.
+/// Both doors determine this before they read the content. hyper has removed some fields by then, which
+/// are refused at the other door: see [`Door`](crate::server::Door).
 ///
 /// [RFC 9112 section 6](https://www.rfc-editor.org/rfc/rfc9112#section-6)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

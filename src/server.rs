@@ -90,8 +90,12 @@ impl Server {
         &self.address
     }
 
-    /// Logs every response to `sink`, in the Common Log Format with the duration in microseconds at
-    /// the end of each line. A thread of its own writes the log. A second call has no effect.
+    /// Logs the responses to `sink`, in the Common Log Format with the duration in microseconds at the
+    /// end of each line. A thread of its own writes the log. A second call has no effect.
+    ///
+    /// Not logged are successful health checks, and the responses that the HTTP implementation of the
+    /// door makes itself. Lines that come faster than `sink` takes them are dropped; a line says how
+    /// many.
     ///
     /// # Errors
     ///
@@ -102,8 +106,9 @@ impl Server {
         Ok(())
     }
 
-    /// Writes the reason of each failure of the store to `sink`, the same reason at most once in ten
-    /// seconds. Responses do not contain it. A thread of its own writes. A second call has no effect.
+    /// Writes the reason of each failure of the store to `sink`, unless the previous line has the same
+    /// reason and is less than ten seconds old. Responses do not contain the reason. A thread of its own
+    /// writes. A second call has no effect.
     ///
     /// # Errors
     ///

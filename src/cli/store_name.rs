@@ -34,8 +34,8 @@ impl StoreName {
         }
     }
 
-    /// The error of a name that is no store, if more is known than that.
-    pub(super) fn known_error(name: &str) -> Option<UsageError> {
+    /// The error of a name that is no store, if it can be more exact than that there is no such store.
+    pub(super) fn specific_error(name: &str) -> Option<UsageError> {
         match name.split_once(':')? {
             ("sqlite", _) if !cfg!(feature = "sqlite") => Some(UsageError::NotBuilt("sqlite")),
             ("postgres" | "postgresql", rest)

@@ -29,7 +29,7 @@ const BOUNDS: [u64; 16] = [
 
 /// Counters for Prometheus.
 ///
-/// Conflicts (412) and unmodified representations (304) have no counters of their own: Prometheus
+/// Failed preconditions (412) and unmodified representations (304) have no counters of their own: Prometheus
 /// sums the counter of the requests over these statuses.
 pub(super) struct Metrics {
     /// The responses by method, the other methods last, and by status from 200.
@@ -108,7 +108,8 @@ impl Metrics {
 
     fn write_requests(&self, text: &mut String) {
         let name = "ifmatch_requests_total";
-        let help = "Requests by method and status: 304 is not modified, 412 is a conflict.";
+        let help =
+            "Requests by method and status: 304 is not modified, 412 is a failed precondition.";
         head(text, name, "counter", help);
         let methods = METHODS.iter().map(|(_, name)| *name).chain(["other"]);
         for (method, row) in methods.zip(&self.requests) {

@@ -16,8 +16,8 @@ pub struct Options {
     /// to read more of a response; 10 seconds unless set, from one second to a year.
     ///
     /// At the hyper door the whole head, and then the whole content, has to arrive in this time. At
-    /// the `tiny_http` door on Linux it is the longest time between two bytes; on other systems and
-    /// on Unix-domain sockets that door has no timeout.
+    /// the `tiny_http` door it is the longest time between two bytes, over TCP on Linux; on other
+    /// systems and on Unix-domain sockets that door has no timeout.
     pub timeout: Duration,
     /// Whether `/metrics` exists and requests are counted for it, in the format of Prometheus.
     pub metrics: bool,
@@ -49,7 +49,7 @@ pub enum Door {
     ///
     /// No client waits for another one, and on Linux the connection of a silent client ends after
     /// [`Options::timeout`]. But there are no limits on connections or on the length of heads: a
-    /// hostile client can exhaust memory, threads and descriptors. Outside Unix the sockets have no
+    /// hostile client can exhaust memory, threads and descriptors. Outside Linux the sockets have no
     /// write timeout: one client that does not read can block the server.
     #[default]
     TinyHttp,

@@ -59,7 +59,7 @@ impl Service {
         }
     }
 
-    /// Logs every response from now on, unless there is an access log already.
+    /// Logs the responses from now on, unless there is an access log already.
     pub(super) fn log_to(&self, log: Log) {
         let _ = self.access_log.set(log);
     }
@@ -204,18 +204,14 @@ impl Service {
     }
 
     pub(super) fn flush_logs(&self) {
-        for log in self
-            .access_log
-            .get()
-            .into_iter()
-            .chain(self.failure_log.get())
-        {
-            log.flush();
-        }
+        let logs = [&self.access_log, &self.failure_log];
+        logs.into_iter()
+            .filter_map(OnceLock::get)
+            .for_each(Log::flush);
     }
 
     /// Logs and counts the response to a request that was received at `received_at`. The doors call
-    /// it for every response.
+    /// it for every response that they make.
     pub(super) fn log_and_count(
         &self,
         peer: Option<IpAddr>,

@@ -6,7 +6,7 @@ use std::io;
 use ::hyper::body::{Bytes, Incoming};
 use http_body_util::BodyExt;
 
-use crate::framing::{MAX_DRAINED_TO_REUSE, Refusal};
+use crate::framing::{MAX_DRAINED_FOR_REUSE, Refusal};
 
 /// Reads content of at most `limit` bytes. Content in one frame is not copied.
 pub(super) async fn read(body: &mut Incoming, limit: u64) -> Result<Bytes, Refusal> {
@@ -39,10 +39,10 @@ fn refusal(error: &::hyper::Error) -> Refusal {
     }
 }
 
-/// Reads and discards the rest of the content, up to [`MAX_DRAINED_TO_REUSE`]. If more is left, hyper closes
+/// Reads and discards the rest of the content, up to [`MAX_DRAINED_FOR_REUSE`]. If more is left, hyper closes
 /// the connection.
 pub(super) async fn drain(mut body: Incoming) {
-    let mut left = MAX_DRAINED_TO_REUSE;
+    let mut left = MAX_DRAINED_FOR_REUSE;
     while let Some(Ok(frame)) = body.frame().await {
         let length = frame.data_ref().map_or(0, Bytes::len) as u64;
         match left.checked_sub(length) {

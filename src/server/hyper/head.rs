@@ -34,7 +34,7 @@ impl Head {
         Method::from_name(self.0.method.as_str())
     }
 
-    /// The target as it is in the request line.
+    /// The target, rebuilt from what hyper has parsed: without a fragment.
     pub(super) fn target(&self) -> Cow<'_, str> {
         let uri = &self.0.uri;
         match (uri.authority(), uri.path_and_query()) {

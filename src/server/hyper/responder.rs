@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_io_timeout::TimeoutStream;
 
-use crate::framing::{Framing, MAX_DRAINED_TO_REUSE, Refusal};
+use crate::framing::{Framing, MAX_DRAINED_FOR_REUSE, Refusal};
 use crate::message::{Request, Response};
 use crate::problem::Problem;
 use crate::resource::Work;
@@ -143,16 +143,7 @@ impl Responder {
         let request = head.request(&target);
         let method = request.method;
         let read = self.read(&head, &request, &mut body).await;
-        // hyper does not report the end of chunks that have been read to their end.
-        let is_unread = !matches!(read, Ok(Read::Content(_))) && !body.is_end_stream();
-        // A client that expects 100 does not send the content, and a late client may never send it.
-        let may_drain = !head.expects_continue() && !matches!(read, Err(Refusal::ContentLate));
-        let is_too_long = body
-            .size_hint()
-            .upper()
-            .is_none_or(|it| it > MAX_DRAINED_TO_REUSE);
-        let is_framing_lost = matches!(&read, Err(refusal) if !refusal.leaves_framing_clear());
-        let closes = is_framing_lost || is_unread && (is_too_long || !may_drain);
+        let after = After::of(&head, &read, &body);
         let response = match read {
             Ok(Read::Content(content)) => {
                 let request = request.with_content(&content);
@@ -160,7 +151,7 @@ impl Responder {
                 self.wait(response, &head, &request, &content, connection)
                     .await
             }
-            Ok(Read::Response(response)) => response,
+            Ok(Read::Refused(response)) => response,
             Err(refusal) => self.service.refuse(&request, refusal),
         };
         self.service.log_and_count(
@@ -170,14 +161,14 @@ impl Responder {
             &response,
             received_at,
         );
-        if may_drain && is_unread {
+        if after.drains {
             tokio::spawn(timeout(self.timeout, content::drain(body)));
         }
-        head.into_response(response, closes)
+        head.into_response(response, after.closes)
     }
 
-    /// Checks the head of a request and reads its content. If the client expects 100 and the response
-    /// does not depend on the content, returns the response instead.
+    /// Checks the head of a request and reads its content. If the client expects 100 and the request can
+    /// be refused without its content, returns that response instead.
     async fn read(
         &self,
         head: &Head,
@@ -198,7 +189,7 @@ impl Responder {
                 }
             };
             if let Some(response) = early {
-                return Ok(Read::Response(response));
+                return Ok(Read::Refused(response));
             }
         }
         let limit = self.service.max_content();
@@ -304,6 +295,31 @@ impl Responder {
 /// The result of reading the content.
 enum Read {
     Content(Bytes),
-    /// It was not read, since this response does not depend on it.
-    Response(Response),
+    /// The request was refused before its content was read.
+    Refused(Response),
+}
+
+/// What happens after a response.
+struct After {
+    /// Whether unread content is read and discarded.
+    drains: bool,
+    /// Whether the connection is closed.
+    closes: bool,
+}
+
+impl After {
+    fn of(head: &Head, read: &Result<Read, Refusal>, body: &Incoming) -> Self {
+        // hyper does not report the end of chunks that have been read to their end.
+        let is_unread = !matches!(read, Ok(Read::Content(_))) && !body.is_end_stream();
+        // A client that expects 100 does not send the content, and a late client may never send it.
+        let drains =
+            is_unread && !head.expects_continue() && !matches!(read, Err(Refusal::ContentLate));
+        let length = body.size_hint().upper();
+        let is_too_long = length.is_none_or(|it| it > MAX_DRAINED_FOR_REUSE);
+        let is_framing_lost = matches!(read, Err(refusal) if !refusal.leaves_framing_clear());
+        Self {
+            drains,
+            closes: is_framing_lost || is_unread && (is_too_long || !drains),
+        }
+    }
 }

@@ -13,8 +13,8 @@ use crate::server::tiny_http::response_writer::{After, Progress, ResponseWriter}
 /// accepted, even in an unoptimised build.
 const STACK_SIZE: usize = 512 * 1024;
 
-/// Leaves a job to the job thread of a connection, and starts one if it has none.
-pub(super) fn leave(responder: &Arc<Responder>, peer: Peer, job: Job) {
+/// Gives a job to the job thread of a connection, and starts that thread if there is none.
+pub(super) fn hand_over(responder: &Arc<Responder>, peer: Peer, job: Job) {
     let connections = &responder.connections;
     connections.add(peer, job, || start(responder, peer));
 }

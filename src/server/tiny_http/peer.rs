@@ -1,12 +1,13 @@
-//! The address and port of a client. A later connection can have the same ones.
+//! What requests are grouped by, so that those of one connection are handled in order.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The identity of a connection.
+/// The connection of a request, as far as `tiny_http` shows it. Requests of the same peer are handled
+/// in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Peer {
-    /// The address of the client.
+    /// The address and port of the client. A later connection can have the same ones.
     Tcp(SocketAddr),
     /// A number for each request, since clients of Unix-domain sockets have no address. So each of
     /// these requests has a job thread of its own; `tiny_http` keeps their responses in order.
@@ -30,7 +31,8 @@ impl Peer {
         }
     }
 
-    /// Whether reads and writes on its socket time out.
+    /// Whether reads and writes on its socket time out, on Linux. On other systems connections inherit no
+    /// timeouts from their listener.
     pub(super) fn has_timeouts(self) -> bool {
         matches!(self, Self::Tcp(_))
     }

@@ -3,12 +3,12 @@
 use std::io::{self, Read};
 use std::time::Instant;
 
-use crate::framing::{Framing, MAX_DRAINED_TO_REUSE, Refusal};
+use crate::framing::{Framing, MAX_DRAINED_FOR_REUSE, Refusal};
 use crate::message::{Protocol, Request, Response};
 use crate::method::Method;
 use crate::server::tiny_http::peer::Peer;
 use crate::server::tiny_http::response_writer::{
-    After, MAX_DRAINED_TO_END, ResponseWriter, Stream, is_timeout,
+    After, MAX_DRAINED_BEFORE_END, ResponseWriter, Stream, is_timeout,
 };
 
 /// The longest content that `tiny_http` reads into memory before it hands a request over, in bytes.
@@ -40,7 +40,7 @@ enum Unread {
     Short,
     /// So long that the connection ends after it has been discarded.
     Long,
-    /// Longer than [`MAX_DRAINED_TO_END`]: it is never read.
+    /// Longer than [`MAX_DRAINED_BEFORE_END`]: it is never read.
     TooLong,
     /// Chunks, whose length is unknown, and which may be malformed.
     Chunked,
@@ -91,7 +91,7 @@ impl RawRequest {
         request
     }
 
-    /// Whether reading the content does not wait for the client.
+    /// Whether the content can be read without waiting for the client.
     pub(super) fn content_is_buffered(&self) -> bool {
         let is_read_ahead = |length| {
             length <= READ_AHEAD && !self.expects_continue() && !self.tiny_http_finds("upgrade")
@@ -169,8 +169,8 @@ impl RawRequest {
         match self.request.body_length() {
             // If the client disconnects meanwhile, tiny_http allocates memory of this length, which
             // is available: content up to the limit needs it as well.
-            Some(length) if length as u64 <= limit.max(MAX_DRAINED_TO_REUSE) => Unread::Short,
-            Some(length) if length as u64 <= MAX_DRAINED_TO_END => Unread::Long,
+            Some(length) if length as u64 <= limit.max(MAX_DRAINED_FOR_REUSE) => Unread::Short,
+            Some(length) if length as u64 <= MAX_DRAINED_BEFORE_END => Unread::Long,
             Some(_) => Unread::TooLong,
             None => Unread::Chunked,
         }
@@ -290,19 +290,18 @@ impl RawRequest {
 
 /// The head of a response for `tiny_http`.
 ///
-/// `tiny_http` removes Connection and Content-Length fields. So they are appended to the value of
-/// another field after a line break, which this version writes unchanged. No value comes from a
-/// client.
+/// `tiny_http` removes Connection and Content-Length fields. So they are appended to the value of Server
+/// after a line break, which this version writes unchanged. No value comes from a client.
 fn tiny_http_head(response: &Response, connection: Option<&str>) -> tiny_http::Response<io::Empty> {
     let length = response.field("Content-Length");
     let removed = [("Connection", connection), ("Content-Length", length)];
     let lines = removed.map(|(name, value)| value.map(|it| format!("\r\n{name}: {it}")));
-    let removed = lines.map(Option::unwrap_or_default).concat();
+    let restored = lines.map(Option::unwrap_or_default).concat();
     let mut headers = Vec::new();
     for (name, value) in response.fields() {
         let value = match *name {
             "Content-Length" => continue,
-            "Server" => format!("{value}{removed}"),
+            "Server" => format!("{value}{restored}"),
             _ => value.to_string(),
         };
         headers.extend(tiny_http::Header::from_bytes(*name, value));

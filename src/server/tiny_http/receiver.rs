@@ -44,7 +44,7 @@ pub(super) fn receive_all(
                 state.has_received.store(true, Ordering::Relaxed);
                 receive(responder, request);
             }
-            // Until then, tiny_http may be reading the content of a request before it hands it over.
+            // Until then, tiny_http may hand over a request whose content it was still reading.
             Ok(None) if responder.stopper.has_been_stopping_for(POLL_INTERVAL) => return,
             Ok(None) if !is_latest && quiet > connections.end_after && connections.is_idle() => {
                 return;
@@ -54,14 +54,14 @@ pub(super) fn receive_all(
             Err(_) => {}
         }
     }
-    // A dropped request would be answered, and its content read.
+    // tiny_http would respond to a request that is dropped, and read its content, which may block.
     while let Ok(Some(request)) = server.try_recv() {
         std::mem::forget(request);
     }
 }
 
-/// Answers a request at once if that does not block. Leaves any other request, and the following
-/// ones on the same connection, to a job thread.
+/// Answers a request at once if that does not block. Gives any other request, and the following ones on
+/// the same connection, to a job thread.
 fn receive(responder: &Arc<Responder>, request: tiny_http::Request) {
     let request = RawRequest::new(request, responder.service.receive_time());
     let peer = request.peer;
@@ -69,12 +69,12 @@ fn receive(responder: &Arc<Responder>, request: tiny_http::Request) {
         || request.may_wait_for_change()
         || !request.content_is_buffered();
     if making_blocks || responder.connections.contains(peer) {
-        return job_thread::leave(responder, peer, Job::Request(request));
+        return job_thread::hand_over(responder, peer, Job::Request(request));
     }
     let mut writer = responder.make_response(request);
     let writing_may_block = !peer.has_timeouts() || writer.is_longer_than(MAX_RECEIVER_RESPONSE);
     if writing_may_block || writer.write() == Progress::Blocked {
-        job_thread::leave(responder, peer, Job::Write(writer));
+        job_thread::hand_over(responder, peer, Job::Write(writer));
     } else if writer.refuses_later_requests() {
         responder.connections.refuse_later_requests(peer);
     }

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 ///
 /// If the connection breaks in the middle of it, `tiny_http` allocates memory of the length that is
 /// left. It touches little of that memory, but a larger allocation could fail and end the process.
-pub(super) const MAX_DRAINED_TO_END: u64 = 256 * 1024 * 1024;
+pub(super) const MAX_DRAINED_BEFORE_END: u64 = 256 * 1024 * 1024;
 
 /// A response that is being written, and what happens to the connection afterwards.
 pub(super) struct ResponseWriter {
@@ -107,7 +107,7 @@ pub(super) enum Progress {
 /// Reads until the content ends. Returns whether the end has been found.
 fn drain(content: &mut impl Read) -> bool {
     let mut buffer = [0; 16 * 1024];
-    let mut left = MAX_DRAINED_TO_END;
+    let mut left = MAX_DRAINED_BEFORE_END;
     while left > 0 {
         match content.read(&mut buffer) {
             Ok(0) => return true,
