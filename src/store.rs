@@ -221,7 +221,7 @@ pub trait Store: Send + Sync {
 
     /// Whether reads block, on a disk or a network: [`get`](Self::get),
     /// [`collection_version`](Self::collection_version) and [`list`](Self::list). Then a door calls
-    /// them on another thread than the one that serves all connections. The default is `true`.
+    /// them on a thread that serves no other connections. The default is `true`.
     fn reads_block(&self) -> bool {
         true
     }

@@ -17,6 +17,7 @@ use crate::version::Version;
 
 mod breaker;
 mod client;
+mod collection_row;
 mod connections;
 mod fill;
 mod keys;
@@ -28,6 +29,7 @@ mod ssl_mode;
 mod swap;
 mod tables;
 mod tls;
+mod transaction;
 mod url;
 
 pub use url::{ParsePostgresUrlError, PostgresUrl};
@@ -36,8 +38,8 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// at the same time, however much their clocks differ. In this documentation a *server* is one of
 /// `ifmatch`, and the *database server* is that of `PostgreSQL`.
 ///
-/// A write is one short transaction: it locks the one row that holds the version of the collection,
-/// compares and swaps in one statement, and sets the version. Because of the lock, the transactions of
+/// A write is one short transaction: it locks the row that has the version of the collection, mostly by
+/// setting the new version, and compares and swaps. Because of the lock, the transactions of
 /// a collection commit in the order of their versions, and no version is used twice.
 ///
 /// The lock also makes all writes of a collection wait for each other. So the writes that come to a
@@ -138,7 +140,8 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 #[derive(Debug)]
 pub struct PostgresStore {
     connections: Connections,
-    /// Whether collections have versions. Without them lists have no tag.
+    /// Whether collections have versions: without them lists have no tag. The column `tagged` of the table
+    /// `ifmatch`, and the flag `--no-collection-tag`, say it.
     has_collection_versions: bool,
     queue: Queue<OwnedSwap, Outcome>,
     listeners: Listeners,
@@ -172,7 +175,7 @@ impl PostgresStore {
     pub fn open_existing(url: PostgresUrl) -> Result<Self, OpenError> {
         let connections = Connections::new(url)?;
         let has_collection_versions =
-            connections.run(Connections::limit_of_each(), tables::check_existing);
+            connections.run(Connections::statement_limit(), tables::check_existing);
         Self::new(connections, has_collection_versions)
     }
 
@@ -190,9 +193,9 @@ impl PostgresStore {
 
     fn open_with(url: PostgresUrl, has_collection_versions: bool) -> Result<Self, OpenError> {
         let connections = Connections::new(url)?;
-        let limit = Connections::limit_of_each();
+        let limit = Connections::statement_limit();
         let prepared = connections.run(limit, |client| {
-            tables::prepare(client, has_collection_versions)
+            migration::prepare(client, has_collection_versions)
         });
         Self::new(connections, prepared.map(|()| has_collection_versions))
     }
@@ -238,7 +241,7 @@ impl PostgresStore {
     }
 
     fn run<R>(&self, work: impl FnMut(&mut Client) -> Result<R, Failure>) -> Result<R, StoreError> {
-        self.run_within(Connections::limit(), work)
+        self.run_within(Connections::call_limit(), work)
     }
 
     fn run_within<R>(
@@ -295,10 +298,10 @@ impl Store for PostgresStore {
 
     fn swap(&self, swap: &Swap<'_>, now: SystemTime) -> Result<Version, SwapError> {
         let (collection, owned) = (swap.collection(), OwnedSwap::new(swap, now));
-        let limit = Connections::limit();
+        let limit = Connections::call_limit();
         let perform = |swaps: &[OwnedSwap]| self.perform(collection, swaps, limit);
         let outcome = if self.has_collection_versions {
-            let timeout = Connections::time_to_wait(limit);
+            let timeout = Connections::queue_timeout(limit);
             self.queue.submit(collection, owned, timeout, |permit| {
                 permit.take(swap::fits);
                 perform(permit.writes())
@@ -327,7 +330,7 @@ impl Store for PostgresStore {
         documents: &[(Id, Document)],
         now: SystemTime,
     ) -> Result<(), SwapError> {
-        self.run_within(Connections::limit_of_each(), |client| {
+        self.run_within(Connections::statement_limit(), |client| {
             fill::fill(
                 client,
                 collection,
@@ -346,7 +349,7 @@ impl Store for PostgresStore {
         visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let mut has_begun = false;
-        self.run_within(Connections::limit_of_each(), |client| {
+        self.run_within(Connections::statement_limit(), |client| {
             let mut visit = |record: &Record| {
                 has_begun = true;
                 visit(record)
@@ -364,14 +367,14 @@ impl Store for PostgresStore {
     }
 
     fn id_member(&self, collection: &str) -> Result<Option<String>, StoreError> {
-        self.run(|client| swap::id_member(client, collection))
+        self.run(|client| collection_row::id_member(client, collection))
     }
 
     fn record_id_member(&self, collection: &str, name: &str) -> Result<String, StoreError> {
         if let Some(recorded) = self.id_member(collection)? {
             return Ok(recorded);
         }
-        self.run(|client| swap::record_id_member(client, collection, name))
+        self.run(|client| collection_row::record_id_member(client, collection, name))
     }
 
     /// In one query.

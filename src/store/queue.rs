@@ -1,16 +1,15 @@
 //! The queue of the writes that wait, and the batches that are made of them.
 //!
-//! A transaction that performs several writes takes little longer than a transaction that performs
-//! one. So the writes that come while a transaction is under way wait, and the next transaction
-//! performs them together, as a batch.
+//! A transaction with several writes takes little longer than one with a single write. So the writes
+//! that come during a transaction wait, and the next transaction performs them, as a batch.
 //!
-//! - *Permit*: the thread that has the write permit of a key performs a batch: its own write, and the
-//!   waiting writes that it takes. At most one thread at a time has the permit of a key. After the batch
-//!   the permit passes to the thread whose write has waited longest.
+//! - *Permit*: the thread that has the write permit of a partition performs a batch: its own write, and
+//!   the waiting writes that it takes. A partition has one permit. After the batch it passes to the
+//!   thread whose write has waited longest.
 //! - *Timeout*: a write that is not taken in time leaves the queue, and fails. A write that is taken
 //!   cannot leave: its thread waits for the outcome.
-//! - *Deadline of a batch*: the deadline of the thread that performs it. A thread with a deadline has to
-//!   choose an earlier timeout, so that its batch does not begin just before the deadline.
+//! - *Deadline*: the queue knows none. A thread that has one passes a timeout that ends well before it,
+//!   because its batch may begin when the timeout is nearly over.
 //! - *Failure*: if the database fails, that is the outcome of each write of the batch. If the thread
 //!   panics, the writes that it has taken have no outcome. In both cases the next thread gets the permit.
 
@@ -22,14 +21,14 @@ use std::time::Duration;
 
 use crate::store::lock;
 
-/// The writes that wait. Each has a key, and does not wait for writes of other keys.
+/// The writes that wait. Each belongs to a partition, and does not wait for writes of other partitions.
 #[derive(Debug)]
 pub(super) struct Queue<Write, Outcome>(Mutex<State<Write, Outcome>>);
 
 #[derive(Debug)]
 struct State<Write, Outcome> {
-    /// The writes of each key, in the order of their arrival. A key is in the map as long as a thread
-    /// has its permit, or has been sent it.
+    /// The writes of each partition, in the order of their arrival. A partition is in the map as long as
+    /// a thread has its permit, or has been sent it.
     waiting: HashMap<String, VecDeque<Waiting<Write, Outcome>>>,
     /// The number of the latest write.
     latest: u64,
@@ -43,10 +42,10 @@ struct Waiting<Write, Outcome> {
     thread: SyncSender<Message<Write, Outcome>>,
 }
 
-/// A message to a thread that waits. It gets one.
+/// The only message to a thread that waits.
 #[derive(Debug)]
 enum Message<Write, Outcome> {
-    /// The thread now has the permit: it performs this write, its own, and others with it.
+    /// The thread now has the permit. It performs its own write, which this is, with waiting ones.
     Perform(Write),
     /// Another thread has performed the write.
     Performed(Outcome),
@@ -77,17 +76,17 @@ impl<Write, Outcome> Queue<Write, Outcome> {
     /// write.
     pub(super) fn submit(
         &self,
-        key: &str,
+        partition: &str,
         write: Write,
         timeout: Duration,
         perform: impl FnOnce(&mut WritePermit<'_, Write, Outcome>) -> Vec<Outcome>,
     ) -> Result<Outcome, NoOutcome> {
-        let (number, messages) = match self.acquire(key, write) {
+        let (number, messages) = match self.acquire(partition, write) {
             Ok(permit) => return permit.perform(perform),
             Err(waiting) => waiting,
         };
         let message = match messages.recv_timeout(timeout) {
-            Err(RecvTimeoutError::Timeout) if self.remove(key, number) => {
+            Err(RecvTimeoutError::Timeout) if self.remove(partition, number) => {
                 return Err(NoOutcome::TimedOut);
             }
             // The write has just been taken, or is being performed.
@@ -95,7 +94,9 @@ impl<Write, Outcome> Queue<Write, Outcome> {
             message => message.ok(),
         };
         match message {
-            Some(Message::Perform(write)) => WritePermit::new(self, key, write).perform(perform),
+            Some(Message::Perform(write)) => {
+                WritePermit::new(self, partition, write).perform(perform)
+            }
             Some(Message::Performed(outcome)) => Ok(outcome),
             None => Err(NoOutcome::Missing),
         }
@@ -105,15 +106,15 @@ impl<Write, Outcome> Queue<Write, Outcome> {
     /// and returns the number and the channel of the write.
     fn acquire<'a>(
         &'a self,
-        key: &'a str,
+        partition: &'a str,
         write: Write,
     ) -> Result<WritePermit<'a, Write, Outcome>, (u64, Messages<Write, Outcome>)> {
         let mut state = self.lock();
         state.latest += 1;
         let number = state.latest;
-        let Some(waiting) = state.waiting.get_mut(key) else {
-            state.waiting.insert(key.to_owned(), VecDeque::new());
-            return Ok(WritePermit::new(self, key, write));
+        let Some(waiting) = state.waiting.get_mut(partition) else {
+            state.waiting.insert(partition.to_owned(), VecDeque::new());
+            return Ok(WritePermit::new(self, partition, write));
         };
         let (thread, messages) = sync_channel(1);
         waiting.push_back(Waiting {
@@ -125,19 +126,18 @@ impl<Write, Outcome> Queue<Write, Outcome> {
     }
 
     /// Removes a write if it still waits. Returns whether it did.
-    fn remove(&self, key: &str, number: u64) -> bool {
+    fn remove(&self, partition: &str, number: u64) -> bool {
         let mut state = self.lock();
-        state.waiting.get_mut(key).is_some_and(|waiting| {
+        state.waiting.get_mut(partition).is_some_and(|waiting| {
             let count = waiting.len();
             waiting.retain(|it| it.number != number);
             waiting.len() < count
         })
     }
 
-    /// How many writes of a key wait.
     #[cfg(any(test, feature = "sqlite"))]
-    pub(super) fn waiting(&self, key: &str) -> usize {
-        self.lock().waiting.get(key).map_or(0, VecDeque::len)
+    pub(super) fn waiting(&self, partition: &str) -> usize {
+        self.lock().waiting.get(partition).map_or(0, VecDeque::len)
     }
 
     fn lock(&self) -> MutexGuard<'_, State<Write, Outcome>> {
@@ -146,21 +146,21 @@ impl<Write, Outcome> Queue<Write, Outcome> {
     }
 }
 
-/// The right of one thread to perform writes of a key, and the writes that it performs. Dropping it,
-/// also by a panic, passes it to the thread of the oldest write that waits.
+/// The right of one thread to perform writes of a partition, and the writes that it performs. Dropping
+/// it, also by a panic, passes it to the thread of the oldest write that waits.
 pub(super) struct WritePermit<'a, Write, Outcome> {
     queue: &'a Queue<Write, Outcome>,
-    key: &'a str,
+    partition: &'a str,
     writes: Vec<Write>,
     /// The threads of all writes but the first, which is the write of this thread.
     threads: Vec<SyncSender<Message<Write, Outcome>>>,
 }
 
 impl<'a, Write, Outcome> WritePermit<'a, Write, Outcome> {
-    fn new(queue: &'a Queue<Write, Outcome>, key: &'a str, write: Write) -> Self {
+    fn new(queue: &'a Queue<Write, Outcome>, partition: &'a str, write: Write) -> Self {
         Self {
             queue,
-            key,
+            partition,
             writes: vec![write],
             threads: Vec::new(),
         }
@@ -175,7 +175,7 @@ impl<'a, Write, Outcome> WritePermit<'a, Write, Outcome> {
     /// their order.
     pub(super) fn take(&mut self, fits: impl Fn(&[Write], &Write) -> bool) {
         let mut state = self.queue.lock();
-        let Some(waiting) = state.waiting.get_mut(self.key) else {
+        let Some(waiting) = state.waiting.get_mut(self.partition) else {
             return;
         };
         for next in mem::take(waiting) {
@@ -208,12 +208,12 @@ impl<'a, Write, Outcome> WritePermit<'a, Write, Outcome> {
 impl<Write, Outcome> Drop for WritePermit<'_, Write, Outcome> {
     fn drop(&mut self) {
         let mut state = self.queue.lock();
-        let waiting = state.waiting.get_mut(self.key);
+        let waiting = state.waiting.get_mut(self.partition);
         if let Some(Waiting { write, thread, .. }) = waiting.and_then(VecDeque::pop_front) {
             // The thread still waits: one that gives up removes its write first.
             let _ = thread.send(Message::Perform(write));
         } else {
-            state.waiting.remove(self.key);
+            state.waiting.remove(self.partition);
         }
     }
 }
@@ -232,7 +232,7 @@ mod tests {
 
     use super::*;
 
-    const KEY: &str = "key";
+    const ONE: &str = "one";
 
     /// Longer than any call takes that does not hang.
     const TIMEOUT: Duration = Duration::from_secs(20);
@@ -261,13 +261,13 @@ mod tests {
 
     impl TestQueue {
         /// A write whose thread gets the permit at once.
-        fn first(&self, key: &'static str, write: u32) -> Permit<'_> {
-            self.acquire(key, write).ok().unwrap()
+        fn first(&self, partition: &'static str, write: u32) -> Permit<'_> {
+            self.acquire(partition, write).ok().unwrap()
         }
 
         /// A write that has to wait.
-        fn next(&self, key: &'static str, write: u32) -> (u64, Messages<u32, u32>) {
-            self.acquire(key, write).err().unwrap()
+        fn next(&self, partition: &'static str, write: u32) -> (u64, Messages<u32, u32>) {
+            self.acquire(partition, write).err().unwrap()
         }
 
         /// Whether a thread has a permit, or has been sent it.
@@ -287,15 +287,15 @@ mod tests {
             (vec![11, 1, 12, 2], vec![vec![11], vec![1, 2], vec![12]]),
         ] {
             let queue = TestQueue::new();
-            let mut permit = Some(queue.first(KEY, writes[0]));
-            let waiting: Vec<_> = writes[1..].iter().map(|it| queue.next(KEY, *it)).collect();
+            let mut permit = Some(queue.first(ONE, writes[0]));
+            let waiting: Vec<_> = writes[1..].iter().map(|it| queue.next(ONE, *it)).collect();
             let mut performed = Vec::new();
             while let Some(mut this) = permit.take() {
                 this.take(fits);
                 performed.push(this.writes().to_vec());
                 drop(this);
                 permit = waiting.iter().find_map(|(_, it)| match it.try_recv() {
-                    Ok(Message::Perform(own)) => Some(WritePermit::new(&queue, KEY, own)),
+                    Ok(Message::Perform(own)) => Some(WritePermit::new(&queue, ONE, own)),
                     _ => None,
                 });
             }
@@ -308,9 +308,9 @@ mod tests {
     fn each_thread_gets_the_outcome_of_its_write() {
         let (queue, batches) = (TestQueue::new(), AtomicUsize::new(0));
         let submit = |write| {
-            queue.submit(KEY, write, TIMEOUT, |permit| {
+            queue.submit(ONE, write, TIMEOUT, |permit| {
                 if batches.fetch_add(1, Ordering::SeqCst) == 0 {
-                    wait_until(|| queue.waiting(KEY) == 7);
+                    wait_until(|| queue.waiting(ONE) == 7);
                 }
                 perform(permit)
             })
@@ -329,7 +329,7 @@ mod tests {
     fn a_write_leaves_when_it_is_not_taken_in_time() {
         let (queue, left) = (TestQueue::new(), AtomicUsize::new(0));
         let submit = |write, timeout| {
-            queue.submit(KEY, write, timeout, |permit| {
+            queue.submit(ONE, write, timeout, |permit| {
                 wait_until(|| left.load(Ordering::SeqCst) == 2);
                 perform(permit)
             })
@@ -339,7 +339,7 @@ mod tests {
             wait_until(|| queue.is_busy());
             for write in [2, 3] {
                 let late = submit(write, Duration::from_millis(1));
-                assert_eq!((late, queue.waiting(KEY)), (Err(NoOutcome::TimedOut), 0));
+                assert_eq!((late, queue.waiting(ONE)), (Err(NoOutcome::TimedOut), 0));
                 left.fetch_add(1, Ordering::SeqCst);
             }
             assert_eq!(first.join().unwrap(), Ok(10));
@@ -351,19 +351,19 @@ mod tests {
     #[test]
     fn a_write_that_is_taken_does_not_leave() {
         let queue = TestQueue::new();
-        let mut permit = queue.first(KEY, 1);
-        let waiting = [2, 9, 3].map(|it| queue.next(KEY, it).0);
+        let mut permit = queue.first(ONE, 1);
+        let waiting = [2, 9, 3].map(|it| queue.next(ONE, it).0);
         permit.take(fits);
-        let removed = waiting.map(|number| queue.remove(KEY, number));
+        let removed = waiting.map(|number| queue.remove(ONE, number));
         assert_eq!(removed, [false, true, false]);
-        let (number, messages) = queue.next(KEY, 4);
+        let (number, messages) = queue.next(ONE, 4);
         drop(permit);
-        assert!(!queue.remove(KEY, number));
+        assert!(!queue.remove(ONE, number));
         assert!(matches!(messages.try_recv(), Ok(Message::Perform(4))));
     }
 
     #[test]
-    fn writes_of_different_keys_do_not_wait_for_each_other() {
+    fn writes_of_different_partitions_do_not_wait_for_each_other() {
         let queue = TestQueue::new();
         let one = queue.first("one", 1);
         let (_, messages) = queue.next("one", 2);
@@ -381,14 +381,14 @@ mod tests {
     fn after_a_panic_the_others_go_on() {
         let queue = TestQueue::new();
         let panics = |permit: &mut Permit<'_>| {
-            wait_until(|| queue.waiting(KEY) == 2);
+            wait_until(|| queue.waiting(ONE) == 2);
             permit.take(|taken, _| taken.len() < 2);
             panic!("this panic is part of the test");
         };
         thread::scope(|scope| {
-            let first = scope.spawn(|| queue.submit(KEY, 1, TIMEOUT, panics));
+            let first = scope.spawn(|| queue.submit(ONE, 1, TIMEOUT, panics));
             wait_until(|| queue.is_busy());
-            let others = [(); 2].map(|()| scope.spawn(|| queue.submit(KEY, 2, TIMEOUT, perform)));
+            let others = [(); 2].map(|()| scope.spawn(|| queue.submit(ONE, 2, TIMEOUT, perform)));
             assert!(first.join().is_err());
             // Either of the others may have come first.
             let mut outcomes = others.map(|it| it.join().unwrap());

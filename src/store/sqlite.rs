@@ -19,6 +19,7 @@ use crate::version::Version;
 mod batch;
 mod file;
 mod keys;
+mod row;
 mod rows;
 mod tables;
 mod writer;

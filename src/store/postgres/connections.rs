@@ -31,9 +31,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// the timeout of a statement, which a database that hangs does not enforce.
 const CALL_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// The least time that a call has left when it begins to perform a batch. The batch may have swaps of
-/// later calls, and they fail when the time of this call is over.
-const RESERVE: Duration = Duration::from_secs(2);
+/// The least time that a call must have left when it begins to perform a batch. The batch may have swaps
+/// of later calls, which fail when the time of this call is over.
+const MIN_TIME_FOR_BATCH: Duration = Duration::from_secs(2);
 
 /// How long a connection may be idle before TCP checks it, and how long sent data may stay without an
 /// acknowledgement before the connection counts as lost.
@@ -70,17 +70,17 @@ impl Connections {
     }
 
     /// The limit of a call that begins now.
-    pub(super) fn limit() -> Limit {
+    pub(super) fn call_limit() -> Limit {
         Limit::within(CALL_TIMEOUT)
     }
 
     /// How long a call with this limit may wait until its swap is performed.
-    pub(super) fn time_to_wait(limit: Limit) -> Duration {
-        limit.left().saturating_sub(RESERVE)
+    pub(super) fn queue_timeout(limit: Limit) -> Duration {
+        limit.left().saturating_sub(MIN_TIME_FOR_BATCH)
     }
 
-    /// The limit of a call that may take long: only each of its statements has a limit.
-    pub(super) fn limit_of_each() -> Limit {
+    /// The limit of a call that may take long: each of its statements has this limit, and the call has none.
+    pub(super) fn statement_limit() -> Limit {
         Limit::Each(CALL_TIMEOUT)
     }
 
@@ -276,8 +276,8 @@ pub(super) fn reason(error: &client::Error) -> String {
     reason.replace('\n', " ")
 }
 
-/// The pool holds `Option<Client>`: `None` until the first call that uses it, which connects. So that
-/// call returns the error of connecting, and not the pool.
+/// Fills the pool with `None`. The first call that gets it connects, and returns the error of that; if
+/// the pool connected, it would try again until its timeout.
 #[derive(Debug)]
 struct Manager;
 
@@ -306,7 +306,7 @@ mod tests {
     fn a_call_does_not_wait_with_the_time_of_its_batch() {
         for (left, may_wait) in [(0, false), (1, false), (2, false), (4, true)] {
             let left = Duration::from_secs(left);
-            let time = Connections::time_to_wait(Limit::Each(left));
+            let time = Connections::queue_timeout(Limit::Each(left));
             assert_eq!(!time.is_zero(), may_wait, "{left:?}");
             assert!(time <= left.saturating_sub(Duration::from_secs(2)));
         }

@@ -4,10 +4,11 @@ use std::time::SystemTime;
 
 use crate::document::{Document, Id};
 use crate::store::postgres::client::{Client, Transaction, Type};
+use crate::store::postgres::collection_row::{lock_collection, set_collection_version};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::new_rows::{INSERT, NewRow, NewRows, analyze};
 use crate::store::postgres::row::{collection_version, unreadable};
-use crate::store::postgres::swap::{begin, commit, lock_collection, set_collection_version};
+use crate::store::postgres::transaction::{begin, commit};
 use crate::store::{StoreError, SwapError, refuse_repeated};
 use crate::version::{Version, VersionClock};
 

@@ -7,29 +7,7 @@ use crate::idempotency::{IdempotencyKey, KeyedWrite};
 use crate::store::postgres::client::{Client, Error, Row, Transaction, Type};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::row::unreadable;
-use crate::store::postgres::swap::{begin, commit};
-use crate::store::postgres::tables::{KEYS, SCHEMA_VERSION, WITHOUT_KEYS_VERSION, retry_if_raced};
 use crate::store::{OwnedSwap, SwapError};
-
-/// Adds the columns and indexes for idempotency keys to the tables, in one transaction. Only the owner
-/// of the tables can do that.
-pub(super) fn add_keys(client: &mut Client) -> Result<(), Failure> {
-    let mut transaction = begin(client)?;
-    transaction.take_longer()?;
-    // The first of several servers adds them, and the others find the new version.
-    let updated = transaction.execute_typed(
-        "UPDATE ifmatch SET schema_version = $1 WHERE schema_version = $2",
-        &[
-            (&SCHEMA_VERSION, Type::INT4),
-            (&WITHOUT_KEYS_VERSION, Type::INT4),
-        ],
-    )?;
-    if updated == 0 {
-        return Err(Failure::Retry("another server adds the keys".into()));
-    }
-    transaction.batch_execute(KEYS).map_err(retry_if_raced)?;
-    commit(transaction)
-}
 
 /// The values of the columns for a write with a key: key, digest, created.
 pub(super) type Columns<'a> = (Option<&'a str>, Option<String>, Option<bool>);

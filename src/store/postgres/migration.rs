@@ -1,18 +1,72 @@
-//! Migrating the tables of ifmatch 0.1.0.
+//! Creating the tables, and migrating those of earlier versions.
 
 use crate::collection::document_of_name;
 use crate::store::postgres::client::{Client, Row, Transaction, Type};
+use crate::store::postgres::collection_row::{lock_collection, set_collection_version};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::new_rows::{INSERT, NewRow, NewRows, analyze};
 use crate::store::postgres::row::{unreadable, version};
-use crate::store::postgres::swap::{begin, commit, lock_collection, set_collection_version};
 use crate::store::postgres::tables::{
-    Schema, check_collection_versions, create, retry_if_raced, schema,
+    KEYS, SCHEMA_VERSION, Schema, WITHOUT_KEYS_VERSION, check_collection_versions, check_documents,
+    create, retry_if_raced, schema,
 };
+use crate::store::postgres::transaction::{begin, commit};
 use crate::version::Version;
 
 /// The collection of the persons.
 const PERSONS: &str = "persons";
+
+/// Creates the tables, or migrates those of an earlier version. Refuses the tables of other programs.
+/// `has_collection_versions` is whether collections are to have versions.
+pub(super) fn prepare(client: &mut Client, has_collection_versions: bool) -> Result<(), Failure> {
+    let encoding = client.query_typed_one("SHOW server_encoding", &[])?;
+    let encoding: String = encoding.try_get(0).map_err(unreadable)?;
+    // In another encoding, some documents cannot be stored, and the ids may have another order.
+    if !["UTF8", "SQL_ASCII"].contains(&encoding.as_str()) {
+        return Err(Failure::Refused(format!(
+            "its encoding is {encoding}, not UTF8"
+        )));
+    }
+    match schema(client)? {
+        Schema::Empty => {
+            let mut transaction = begin(client)?;
+            create(&mut transaction, has_collection_versions)?;
+            commit(transaction)
+        }
+        Schema::Persons { has_person } => {
+            migrate_persons(client, has_person, has_collection_versions)
+        }
+        Schema::Documents => {
+            let tables = check_documents(client)?;
+            check_collection_versions(has_collection_versions, tables.have_collection_versions)?;
+            if tables.have_keys {
+                Ok(())
+            } else {
+                add_keys(client)
+            }
+        }
+    }
+}
+
+/// Adds the columns and indexes for idempotency keys to the tables, in one transaction. Only the owner
+/// of the tables can do that.
+pub(super) fn add_keys(client: &mut Client) -> Result<(), Failure> {
+    let mut transaction = begin(client)?;
+    transaction.take_longer()?;
+    // The first of several servers adds them, and the others find the new version.
+    let updated = transaction.execute_typed(
+        "UPDATE ifmatch SET schema_version = $1 WHERE schema_version = $2",
+        &[
+            (&SCHEMA_VERSION, Type::INT4),
+            (&WITHOUT_KEYS_VERSION, Type::INT4),
+        ],
+    )?;
+    if updated == 0 {
+        return Err(Failure::Retry("another server adds the keys".into()));
+    }
+    transaction.batch_execute(KEYS).map_err(retry_if_raced)?;
+    commit(transaction)
+}
 
 /// Replaces the tables of ifmatch 0.1.0 by those of this version, in one transaction: each person
 /// becomes a document of the collection `persons`. The change dates are kept, and so are the tags.
@@ -22,7 +76,7 @@ const PERSONS: &str = "persons";
 /// with a transaction of 0.1.0. It keeps the locks until its end. From then on, a server of 0.1.0 that
 /// still runs finds no table of persons, and cannot write. Another server of this version waits until
 /// the end, and finds the new tables.
-pub(super) fn migrate_persons(
+fn migrate_persons(
     client: &mut Client,
     has_person: bool,
     has_collection_versions: bool,

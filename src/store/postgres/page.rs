@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use crate::document::{Id, Record};
-use crate::store::postgres::client::{Client, Error, Row, Transaction, Type};
+use crate::store::postgres::client::{Client, Row, Type};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::row::{record, unreadable, version};
+use crate::store::postgres::transaction::begin_snapshot;
 use crate::store::{List, Portion};
 use crate::version::Version;
 
@@ -174,9 +175,4 @@ pub(super) fn collections(client: &mut Client) -> Result<Vec<String>, Failure> {
             None => return Ok(names),
         }
     }
-}
-
-/// Begins a transaction whose statements all read one snapshot.
-pub(super) fn begin_snapshot(client: &mut Client) -> Result<Transaction<'_>, Error> {
-    client.transaction("REPEATABLE READ, READ ONLY")
 }

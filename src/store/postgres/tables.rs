@@ -1,4 +1,4 @@
-//! Creating, migrating and checking the tables.
+//! Creating and checking the tables.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,8 @@ use tokio_postgres::error::SqlState;
 
 use crate::store::postgres::client::{Client, Error, Transaction, Type};
 use crate::store::postgres::connections::{Failure, reason};
-use crate::store::postgres::keys::add_keys;
-use crate::store::postgres::migration::migrate_persons;
-use crate::store::postgres::page::begin_snapshot;
 use crate::store::postgres::row::unreadable;
-use crate::store::postgres::swap::{begin, commit};
+use crate::store::postgres::transaction::begin_snapshot;
 
 /// The version of the tables below. Version 1 is that of ifmatch 0.1.0, whose tables `migration` reads.
 pub(super) const SCHEMA_VERSION: i32 = 3;
@@ -112,38 +109,6 @@ pub(super) enum Schema {
     Documents,
 }
 
-/// Creates the tables, or migrates those of an earlier version. Refuses the tables of other programs.
-/// `has_collection_versions` is whether collections are to have versions.
-pub(super) fn prepare(client: &mut Client, has_collection_versions: bool) -> Result<(), Failure> {
-    let encoding = client.query_typed_one("SHOW server_encoding", &[])?;
-    let encoding: String = encoding.try_get(0).map_err(unreadable)?;
-    // In another encoding, some documents cannot be stored, and the ids may have another order.
-    if !["UTF8", "SQL_ASCII"].contains(&encoding.as_str()) {
-        return Err(Failure::Refused(format!(
-            "its encoding is {encoding}, not UTF8"
-        )));
-    }
-    match schema(client)? {
-        Schema::Empty => {
-            let mut transaction = begin(client)?;
-            create(&mut transaction, has_collection_versions)?;
-            commit(transaction)
-        }
-        Schema::Persons { has_person } => {
-            migrate_persons(client, has_person, has_collection_versions)
-        }
-        Schema::Documents => {
-            let tables = check_documents(client)?;
-            check_collection_versions(has_collection_versions, tables.have_collection_versions)?;
-            if tables.have_keys {
-                Ok(())
-            } else {
-                add_keys(client)
-            }
-        }
-    }
-}
-
 /// Refuses a database without the tables of this version, and does not change it. Returns whether
 /// collections have versions.
 pub(super) fn check_existing(client: &mut Client) -> Result<bool, Failure> {
@@ -232,16 +197,16 @@ pub(super) fn check_collection_versions(server: bool, tables: bool) -> Result<()
     }
 }
 
-/// What differs between the tables of [`Schema::Documents`].
-struct Tables {
+/// The differences between the tables of [`Schema::Documents`].
+pub(super) struct Tables {
     /// Collections have versions.
-    have_collection_versions: bool,
+    pub(super) have_collection_versions: bool,
     /// `document` has the columns for keys.
-    have_keys: bool,
+    pub(super) have_keys: bool,
 }
 
 /// Refuses the tables of a newer version, and tables that another program has altered.
-fn check_documents(client: &mut Client) -> Result<Tables, Failure> {
+pub(super) fn check_documents(client: &mut Client) -> Result<Tables, Failure> {
     // Another server may be adding the columns for keys.
     let mut client = begin_snapshot(client)?;
     let row = client.query_typed_opt("SELECT schema_version FROM ifmatch", &[])?;

@@ -58,7 +58,7 @@ impl<'a> Batch<'a> {
         if !rows::compare_and_swap(transaction, swap, version)? {
             return Ok(Err(SwapError::Conflict));
         }
-        keys::keep(transaction, swap, version)?;
+        keys::update_removals(transaction, swap, version)?;
         self.clocks.insert(swap.collection.clone(), clock);
         Ok(Ok(version))
     }

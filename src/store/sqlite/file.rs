@@ -22,7 +22,7 @@ const READ_ONLY: OpenFlags =
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a read waits for another process that is recovering the WAL. It is short, because a read
-/// may be on the thread that serves all connections.
+/// may be on a thread that serves other connections, too.
 const READ_BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long the start waits for another process, which may be migrating a large file.

@@ -7,25 +7,26 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use crate::document::Id;
 use crate::idempotency::{IdempotencyKey, KeyedWrite};
 use crate::store::OwnedSwap;
-use crate::store::sqlite::rows::unreadable;
+use crate::store::sqlite::row::unreadable;
 use crate::version::Version;
 
-/// Keeps the key of a swap that has been performed, and forgets the earlier removal of a document that
-/// it has created. The key must not be [taken](is_taken).
-pub(super) fn keep(
+/// Updates the table `removal` after a swap: deletes the row of a document that the swap has created,
+/// and the expired rows, and inserts the row of a removal with a key. The key of any other swap is in the
+/// row of its document. The key must not be [taken](is_taken).
+pub(super) fn update_removals(
     transaction: &Transaction<'_>,
     swap: &OwnedSwap,
     version: Version,
 ) -> rusqlite::Result<()> {
     if swap.expected.is_none() {
-        forget_removal(transaction, swap)?;
+        delete_removal(transaction, swap)?;
     }
     let Some(write) = &swap.keyed_write else {
         return Ok(());
     };
     purge(transaction, &swap.collection, swap.now)?;
     if swap.document.is_none() {
-        keep_removal(transaction, swap, write, version)?;
+        insert_removal(transaction, swap, write, version)?;
     }
     Ok(())
 }
@@ -51,7 +52,7 @@ pub(super) fn is_taken(transaction: &Transaction<'_>, swap: &OwnedSwap) -> rusql
         ])
 }
 
-fn keep_removal(
+fn insert_removal(
     transaction: &Transaction<'_>,
     swap: &OwnedSwap,
     write: &KeyedWrite,
@@ -69,7 +70,7 @@ fn keep_removal(
     Ok(())
 }
 
-fn forget_removal(transaction: &Transaction<'_>, swap: &OwnedSwap) -> rusqlite::Result<()> {
+fn delete_removal(transaction: &Transaction<'_>, swap: &OwnedSwap) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("DELETE FROM removal WHERE collection = ?1 AND id = ?2")?
         .execute([&swap.collection, swap.id.as_str()])?;

@@ -1,15 +1,14 @@
 //! The statements for documents and collections.
 
-use std::error::Error;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
 use crate::store::sqlite::keys::{in_hex, keyed_write_of};
+use crate::store::sqlite::row::{record_of, version_of};
 use crate::store::{List, OwnedSwap, Portion};
 use crate::version::Version;
 
@@ -240,26 +239,4 @@ pub(super) fn insert(
             write.map(|it| it.created),
         ])?;
     Ok(inserted == 1)
-}
-
-fn record_of(row: &Row<'_>) -> rusqlite::Result<Record> {
-    let id = Id::new(row.get::<_, Arc<str>>("id")?).map_err(unreadable)?;
-    let document = Document::from_stored(row.get::<_, Arc<str>>("content")?);
-    let document = document.ok_or_else(|| unreadable("not a JSON object"))?;
-    Ok(Record::new(id, document, version_of(row)?))
-}
-
-fn version_of(row: &Row<'_>) -> rusqlite::Result<Version> {
-    let change_date = row.get::<_, Arc<str>>("change_date")?;
-    let version: Version = change_date.parse().map_err(unreadable)?;
-    Ok(if row.get("dated")? {
-        version
-    } else {
-        version.undated()
-    })
-}
-
-/// The error of a value that another program has written to the file.
-pub(super) fn unreadable(error: impl Into<Box<dyn Error + Send + Sync>>) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into())
 }

@@ -10,8 +10,8 @@ use crate::store::queue::{Queue, WritePermit};
 use crate::store::sqlite::batch::Batch;
 use crate::store::{Outcome, OwnedSwap, StoreError, SwapError, lock};
 
-/// The key of all swaps in the queue: one transaction at a time writes to the file.
-const KEY: &str = "";
+/// The partition of all swaps in the queue: one transaction at a time writes to the file.
+const PARTITION: &str = "";
 
 /// The most bytes of the ids and documents of one batch. Other processes cannot write to the file
 /// until the batch is committed.
@@ -40,7 +40,7 @@ impl Writer {
     ) -> Outcome {
         // The swap needs no timeout: a batch waits for other processes no longer than the busy
         // timeout of the connection.
-        let outcome = self.queue.submit(KEY, swap, Duration::MAX, |permit| {
+        let outcome = self.queue.submit(PARTITION, swap, Duration::MAX, |permit| {
             self.perform(permit, &to_store_error)
         });
         let panicked = || StoreError::new("the thread that wrote to the store panicked").into();
@@ -71,7 +71,7 @@ impl Writer {
         to_store_error: &dyn Fn(&rusqlite::Error) -> StoreError,
     ) -> Vec<Outcome> {
         let mut connection = self.lock();
-        let waiting = self.queue.waiting(KEY);
+        let waiting = self.queue.waiting(PARTITION);
         let outcomes = match Batch::begin(&mut connection) {
             Ok(batch) => {
                 permit.take(|batch, next| next.fits(batch, MAX_BYTES));
@@ -175,7 +175,7 @@ mod tests {
         }
 
         fn wait_for(&self, waiting: usize) {
-            while self.store.writer.queue.waiting(KEY) < waiting {
+            while self.store.writer.queue.waiting(PARTITION) < waiting {
                 thread::yield_now();
             }
         }
