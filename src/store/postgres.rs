@@ -107,9 +107,10 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 /// Databases with the same protocol, such as `CockroachDB`, may work; they are not tested. The store
 /// uses only:
 ///
-/// - `SELECT` by a key or by a range of keys of two columns, with `ORDER BY`, `LIMIT`, `LEFT JOIN`, the
-///   window functions `row_number` and `sum`, and `FOR UPDATE` of one row; by `id = ANY` of an array
-///   while requests wait for changes of documents.
+/// - `SELECT` by a key or by a range of keys of two columns, with `ORDER BY`, `LIMIT`, `LEFT JOIN`,
+///   `CASE`, `VALUES` as a table, `count`, `coalesce`, `octet_length`, the window functions `row_number`
+///   and `sum`, and `FOR UPDATE` of one row; by `id = ANY` of an array while requests wait for changes of
+///   documents.
 /// - `UPDATE`, `DELETE`, and `INSERT ... ON CONFLICT` with `DO NOTHING` and `DO UPDATE`, in transactions
 ///   that are `READ COMMITTED` or stricter, and with `RETURNING`. For several rows: `INSERT ... SELECT`,
 ///   `UPDATE ... FROM` and `DELETE ... USING` an `unnest` of arrays.

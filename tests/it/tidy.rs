@@ -1,5 +1,6 @@
 //! Checks the source for the invariants of the crate documentation.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -132,6 +133,44 @@ fn modules_use_only_modules_above_them() {
                 above < own || used == module(&file),
                 "{file} uses {used}, which stands below"
             );
+        }
+    }
+}
+
+/// The names that follow this prefix in `use` declarations.
+fn used_after<'a>(text: &'a str, prefix: &str) -> Vec<&'a str> {
+    let ends = |c: char| !c.is_alphanumeric() && c != '_';
+    let names = text.split(prefix).skip(1).flat_map(|rest| {
+        let list = rest.strip_prefix('{').and_then(|it| it.split('}').next());
+        let names = list.unwrap_or(rest.split(ends).next().unwrap());
+        names.split(',').map(str::trim)
+    });
+    names.collect()
+}
+
+/// No two files of a directory use each other, directly or through other files.
+#[test]
+fn the_files_of_a_directory_have_an_order() {
+    let mut directories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for (file, text) in sources("src") {
+        if let Some((directory, name)) = file.trim_end_matches(".rs").rsplit_once('/') {
+            let files = directories.entry(directory.replace('/', "::")).or_default();
+            files.insert(name.to_owned(), code(&text));
+        }
+    }
+    for (directory, mut files) in directories {
+        let prefix = format!("crate::{directory}::");
+        while !files.is_empty() {
+            let uses_no_other = |(own, text): &(&String, &String)| {
+                let mut used = used_after(text, &prefix).into_iter();
+                used.all(|name| name == own.as_str() || !files.contains_key(name))
+            };
+            let first = files.iter().find(uses_no_other);
+            let first = first.map(|(name, _)| name.clone());
+            let Some(first) = first else {
+                panic!("in {directory} these use each other: {:?}", files.keys());
+            };
+            files.remove(&first);
         }
     }
 }
