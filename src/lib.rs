@@ -105,7 +105,7 @@ pub use {
     resource::{Policy, respond},
     server::{Address, Door, Options, Running, ServeError, Server, Stopper},
     store::{
-        List, Listener, Listeners, MemoryStore, OpenError, Portion, Store, StoreError, Swap,
+        List, MemoryStore, Observer, Observers, OpenError, Portion, Store, StoreError, Swap,
         SwapError,
     },
     version::{ParseVersionError, Version, VersionClock},

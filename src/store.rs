@@ -10,9 +10,9 @@ use crate::idempotency::KeyedWrite;
 use crate::version::Version;
 
 mod error;
-mod listeners;
 mod lock;
 mod memory;
+mod observers;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -22,9 +22,9 @@ mod sqlite;
 mod swap;
 
 pub use error::{OpenError, StoreError};
-pub use listeners::{Listener, Listeners};
 pub(crate) use lock::lock;
 pub use memory::MemoryStore;
+pub use observers::{Observer, Observers};
 #[cfg(feature = "postgres")]
 pub use postgres::{ParsePostgresUrlError, PostgresStore, PostgresUrl};
 #[cfg(feature = "sqlite")]
@@ -208,14 +208,14 @@ pub trait Store: Send + Sync {
         ids.iter().map(version).collect()
     }
 
-    /// Registers a listener, which is called after each change that is made through this value, as long
-    /// as the listener exists. Returns the interval for polling, which finds the changes that others
+    /// Registers an observer, which is called after each change that is made through this value, as long
+    /// as the observer exists. Returns the interval for polling, which finds the changes that others
     /// make; `None` if there are no such changes.
     ///
-    /// The server polls only while a request waits for a change. The default calls no listener, and
-    /// returns half a second. A store can keep its listeners in [`Listeners`].
-    fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
-        drop(listener);
+    /// The server polls only while a request waits for a change. The default calls no observer, and
+    /// returns half a second. A store can keep its observers in [`Observers`].
+    fn observe(&self, observer: Weak<dyn Observer>) -> Option<Duration> {
+        drop(observer);
         Some(Duration::from_millis(500))
     }
 
@@ -330,7 +330,7 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         record_id_member(collection: &str, name: &str) -> Result<String, StoreError>;
         collections() -> Result<Vec<String>, StoreError>;
         document_versions(collection: &str, ids: &[Id]) -> Result<Vec<Option<Version>>, StoreError>;
-        listen(listener: Weak<dyn Listener>) -> Option<Duration>;
+        observe(observer: Weak<dyn Observer>) -> Option<Duration>;
         reads_block() -> bool;
         writes_block() -> bool;
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
 use crate::server::metrics::Metrics;
-use crate::store::{List, Listener, Portion, Store, StoreError, Swap, SwapError};
+use crate::store::{List, Observer, Portion, Store, StoreError, Swap, SwapError};
 use crate::version::Version;
 
 /// Passes each call on, and counts how long it takes.
@@ -92,8 +92,8 @@ impl Store for TimedStore {
         self.time(|store| store.document_versions(collection, ids))
     }
 
-    fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
-        self.store.listen(listener)
+    fn observe(&self, observer: Weak<dyn Observer>) -> Option<Duration> {
+        self.store.observe(observer)
     }
 
     fn reads_block(&self) -> bool {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::document::Id;
 use crate::message::Wait;
-use crate::store::{Listener, Store, StoreError, lock};
+use crate::store::{Observer, Store, StoreError, lock};
 use crate::version::Version;
 
 /// The requests that wait for a change.
@@ -61,8 +61,8 @@ impl Waiters {
             count: AtomicUsize::new(0),
             state: Mutex::default(),
         });
-        let listener = Arc::downgrade(&waiters);
-        let interval = waiters.store.listen(listener);
+        let observer = Arc::downgrade(&waiters);
+        let interval = waiters.store.observe(observer);
         lock(&waiters.state).poll_interval = interval;
         waiters
     }
@@ -197,7 +197,7 @@ impl Waiters {
     }
 }
 
-impl Listener for Waiters {
+impl Observer for Waiters {
     fn changed(&self, collection: &str, id: Option<&Id>) {
         if self.count.load(Ordering::SeqCst) == 0 {
             return;

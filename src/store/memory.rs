@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
 use crate::store::{
-    List, Listener, Listeners, Portion, Store, StoreError, Swap, SwapError, lock, refuse_repeated,
+    List, Observer, Observers, Portion, Store, StoreError, Swap, SwapError, lock, refuse_repeated,
 };
 use crate::version::{Version, VersionClock};
 
@@ -20,7 +20,7 @@ use keys::Keys;
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     collections: Mutex<BTreeMap<String, Contents>>,
-    listeners: Listeners,
+    observers: Observers,
 }
 
 /// The documents of one collection.
@@ -131,7 +131,7 @@ impl Store for MemoryStore {
         };
         let version = contents.swap(swap, now)?;
         drop(guard);
-        self.listeners.notify(swap.collection(), Some(swap.id()));
+        self.observers.notify(swap.collection(), Some(swap.id()));
         Ok(version)
     }
 
@@ -171,7 +171,7 @@ impl Store for MemoryStore {
         contents.records = records;
         contents.clock = clock;
         drop(guard);
-        self.listeners.notify(collection, None);
+        self.observers.notify(collection, None);
         Ok(())
     }
 
@@ -184,8 +184,8 @@ impl Store for MemoryStore {
     }
 
     /// All changes are made through this value, so that no polling is needed.
-    fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
-        self.listeners.add(listener);
+    fn observe(&self, observer: Weak<dyn Observer>) -> Option<Duration> {
+        self.observers.add(observer);
         None
     }
 

@@ -10,7 +10,7 @@ use crate::store::postgres::client::{Client, Limit, Type};
 use crate::store::postgres::connections::{Connections, Failure};
 use crate::store::queue::{NoOutcome, Queue};
 use crate::store::{
-    List, Listener, Listeners, OpenError, Outcome, OwnedSwap, Portion, Store, StoreError, Swap,
+    List, Observer, Observers, OpenError, Outcome, OwnedSwap, Portion, Store, StoreError, Swap,
     SwapError,
 };
 use crate::version::Version;
@@ -22,9 +22,9 @@ mod connections;
 mod fill;
 mod keys;
 mod migration;
-mod new_rows;
 mod page;
 mod row;
+mod row_changes;
 mod ssl_mode;
 mod swap;
 mod tables;
@@ -145,7 +145,7 @@ pub struct PostgresStore {
     /// `ifmatch`, and the flag `--no-collection-tag`, say it.
     has_collection_versions: bool,
     queue: Queue<OwnedSwap, Outcome>,
-    listeners: Listeners,
+    observers: Observers,
 }
 
 /// The interval of polling for the changes of other servers while a request waits for one. A poll takes
@@ -210,7 +210,7 @@ impl PostgresStore {
                 connections,
                 has_collection_versions,
                 queue: Queue::new(),
-                listeners: Listeners::default(),
+                observers: Observers::default(),
             }),
             Err(reason) => Err(OpenError::new(&connections.url, reason)),
         }
@@ -312,7 +312,7 @@ impl Store for PostgresStore {
             perform(&[owned]).pop().ok_or(NoOutcome::Missing)
         };
         let version = outcome.map_err(Self::error_without_outcome)??;
-        self.listeners.notify(swap.collection(), Some(swap.id()));
+        self.observers.notify(swap.collection(), Some(swap.id()));
         Ok(version)
     }
 
@@ -340,7 +340,7 @@ impl Store for PostgresStore {
                 now,
             )
         })??;
-        self.listeners.notify(collection, None);
+        self.observers.notify(collection, None);
         Ok(())
     }
 
@@ -387,8 +387,8 @@ impl Store for PostgresStore {
         self.run(|client| page::versions(client, collection, ids))
     }
 
-    fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
-        self.listeners.add(listener);
+    fn observe(&self, observer: Weak<dyn Observer>) -> Option<Duration> {
+        self.observers.add(observer);
         Some(POLL_INTERVAL)
     }
 

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
 use crate::store::{
-    List, Listener, Listeners, OpenError, OwnedSwap, Portion, Store, StoreError, Swap, SwapError,
+    List, Observer, Observers, OpenError, OwnedSwap, Portion, Store, StoreError, Swap, SwapError,
     lock, refuse_repeated,
 };
 use crate::version::Version;
@@ -64,7 +64,7 @@ pub struct SqliteStore {
     /// connection that is closed moves the WAL into the file, and a reader cannot do that.
     readers: [Mutex<Connection>; 4],
     writer: Writer,
-    listeners: Listeners,
+    observers: Observers,
 }
 
 /// The interval of polling for the changes of other processes while a request waits for one. A poll
@@ -117,7 +117,7 @@ impl SqliteStore {
         Ok(Self {
             readers: [reader()?, reader()?, reader()?, reader()?],
             writer: Writer::new(writer),
-            listeners: Listeners::default(),
+            observers: Observers::default(),
             path,
         })
     }
@@ -166,7 +166,7 @@ impl Store for SqliteStore {
         let version = self
             .writer
             .swap(owned, |error| self.to_store_error(error))?;
-        self.listeners.notify(swap.collection(), Some(swap.id()));
+        self.observers.notify(swap.collection(), Some(swap.id()));
         Ok(version)
     }
 
@@ -189,7 +189,7 @@ impl Store for SqliteStore {
         self.writer
             .fill(collection, documents, now)
             .map_err(|error| self.to_store_error(&error))??;
-        self.listeners.notify(collection, None);
+        self.observers.notify(collection, None);
         Ok(())
     }
 
@@ -216,8 +216,8 @@ impl Store for SqliteStore {
             .map_err(|error| self.to_store_error(&error))
     }
 
-    fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
-        self.listeners.add(listener);
+    fn observe(&self, observer: Weak<dyn Observer>) -> Option<Duration> {
+        self.observers.add(observer);
         Some(POLL_INTERVAL)
     }
 

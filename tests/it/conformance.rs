@@ -32,7 +32,7 @@
 //! - `fill`: a collection without documents is filled at once, or not at all.
 //! - `collections`: the store can tell which collections have documents.
 //! - `keys`: a swap keeps its key with what it makes, and a removal with a key is known for a day.
-//! - `listeners`: a listener is called after each change.
+//! - `observers`: an observer is called after each change.
 //!
 //! Every store follows `documents`. The other groups are optional:
 //!
@@ -43,8 +43,8 @@
 //!   also counts the last microseconds of the calendar as a `VersionClock` does.
 //! - A store that leaves `Store::fill` or `Store::collections` at its default leaves out `fill` or
 //!   `collections`.
-//! - A store that ignores the keys of swaps leaves out `keys`, and one that calls no listeners
-//!   `listeners`.
+//! - A store that ignores the keys of swaps leaves out `keys`, and one that calls no observers
+//!   `observers`.
 //! - `Store::visit` and `Store::record_id_member` are tested with their defaults, too. A store that keeps
 //!   the member with the ids says so in [`Place::keeps_id_member`].
 //!
@@ -60,7 +60,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ifmatch::{
-    Document, Id, IdempotencyKey, KeyedWrite, List, Listener, Portion, Record, Store, Swap,
+    Document, Id, IdempotencyKey, KeyedWrite, List, Observer, Portion, Record, Store, Swap,
     SwapError, Version, VersionClock,
 };
 
@@ -104,7 +104,7 @@ macro_rules! suite {
     ($place:expr) => {
         $crate::conformance::suite!(
             $place,
-            documents collection_version clock fill collections keys listeners
+            documents collection_version clock fill collections keys observers
         );
     };
     ($place:expr, $($group:ident)+) => {
@@ -165,7 +165,7 @@ macro_rules! suite {
             of_swaps_with_one_key_at_once_exactly_one_is_performed,
         );
     };
-    (@listeners $place:expr) => {
+    (@observers $place:expr) => {
         $crate::conformance::suite!(@tests $place,
             a_listener_is_called_after_each_change,
         );
@@ -997,11 +997,11 @@ pub fn versions_are_those_of_the_documents(place: &dyn Place) {
     assert!(are_there.eq([true, false, true, false, true, true]));
 }
 
-/// A listener that records its calls.
+/// An observer that records its calls.
 #[derive(Default)]
 struct Calls(Mutex<Vec<(String, Option<Id>)>>);
 
-impl Listener for Calls {
+impl Observer for Calls {
     fn changed(&self, collection: &str, id: Option<&Id>) {
         self.0
             .lock()
@@ -1020,14 +1020,14 @@ impl Calls {
 
 pub fn a_listener_is_called_after_each_change(place: &dyn Place) {
     let store = place.open();
-    let listeners = [Arc::new(Calls::default()), Arc::new(Calls::default())];
-    for listener in &listeners {
-        let listener: Arc<dyn Listener> = Arc::clone(listener) as _;
-        store.listen(Arc::downgrade(&listener));
+    let observers = [Arc::new(Calls::default()), Arc::new(Calls::default())];
+    for observer in &observers {
+        let observer: Arc<dyn Observer> = Arc::clone(observer) as _;
+        store.observe(Arc::downgrade(&observer));
     }
     let both_are_called = |collection: &str, id: Option<&Id>| {
-        for listener in &listeners {
-            listener.is(collection, id);
+        for observer in &observers {
+            observer.is(collection, id);
         }
     };
     let (one, person) = (id("1"), person("x"));
@@ -1044,8 +1044,8 @@ pub fn a_listener_is_called_after_each_change(place: &dyn Place) {
     if store.fill(PERSONS, &shuffled(3, "x"), now()).is_ok() {
         both_are_called(PERSONS, None);
     }
-    // A listener that exists no longer is not called.
-    let [dropped, kept] = listeners;
+    // An observer that exists no longer is not called.
+    let [dropped, kept] = observers;
     drop(dropped);
     create_in(&*store, "notes", "1");
     kept.is("notes", Some(&one));

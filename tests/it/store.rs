@@ -49,7 +49,7 @@ mod untagged {
     use super::*;
     suite!(
         crate::support::cluster::Schema::new().map(|it| it.tagged(false)),
-        documents fill collections keys listeners
+        documents fill collections keys observers
     );
 }
 

@@ -6,8 +6,8 @@ use crate::document::{Document, Id};
 use crate::store::postgres::client::{Client, Transaction, Type};
 use crate::store::postgres::collection_row::{lock_collection, set_collection_version};
 use crate::store::postgres::connections::Failure;
-use crate::store::postgres::new_rows::{INSERT, NewRow, NewRows, analyze};
 use crate::store::postgres::row::{collection_version, unreadable};
+use crate::store::postgres::row_changes::{INSERT, RowChange, RowChanges, analyze};
 use crate::store::postgres::transaction::{begin, commit};
 use crate::store::{StoreError, SwapError, refuse_repeated};
 use crate::version::{Version, VersionClock};
@@ -33,12 +33,16 @@ pub(super) fn fill(
         return Ok(Err(SwapError::Conflict));
     }
     let mut clock = VersionClock::after(latest);
-    let mut rows = NewRows::default();
+    let mut rows = RowChanges::default();
     for (index, (id, document)) in documents.iter().enumerate() {
         let Some(version) = clock.next(now) else {
             return Ok(Err(StoreError::exhausted().into()));
         };
-        rows.push(&NewRow::new(id.as_str(), Some(document.as_str()), version));
+        rows.push(&RowChange::new(
+            id.as_str(),
+            Some(document.as_str()),
+            version,
+        ));
         if rows.is_full() || index + 1 == documents.len() {
             let count = rows.len();
             if rows.write(&mut transaction, collection, &INSERT)?.len() < count {

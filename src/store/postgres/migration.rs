@@ -4,8 +4,8 @@ use crate::collection::document_of_name;
 use crate::store::postgres::client::{Client, Row, Transaction, Type};
 use crate::store::postgres::collection_row::{lock_collection, set_collection_version};
 use crate::store::postgres::connections::Failure;
-use crate::store::postgres::new_rows::{INSERT, NewRow, NewRows, analyze};
 use crate::store::postgres::row::{unreadable, version};
+use crate::store::postgres::row_changes::{INSERT, RowChange, RowChanges, analyze};
 use crate::store::postgres::tables::{
     KEYS, SCHEMA_VERSION, Schema, WITHOUT_KEYS_VERSION, check_collection_versions, check_documents,
     create, retry_if_raced, schema,
@@ -117,7 +117,7 @@ fn migrate_persons(
 /// Copies the persons in the order of their ids, up to 500 at a time.
 fn copy_persons(transaction: &mut Transaction<'_>) -> Result<(), Failure> {
     let mut last = String::new();
-    let mut new_rows = NewRows::default();
+    let mut row_changes = RowChanges::default();
     loop {
         let rows = transaction.query_typed(
             "SELECT person_id, person_name, change_date, dated, removed FROM person \
@@ -125,25 +125,25 @@ fn copy_persons(transaction: &mut Transaction<'_>) -> Result<(), Failure> {
             &[(&last, Type::TEXT)],
         )?;
         for row in &rows {
-            push_person(&mut new_rows, row)?;
-            if new_rows.is_full() {
-                new_rows.write(transaction, PERSONS, &INSERT)?;
+            push_person(&mut row_changes, row)?;
+            if row_changes.is_full() {
+                row_changes.write(transaction, PERSONS, &INSERT)?;
             }
         }
         let Some(row) = rows.last() else {
-            new_rows.write(transaction, PERSONS, &INSERT)?;
+            row_changes.write(transaction, PERSONS, &INSERT)?;
             return Ok(());
         };
         last = row.try_get(0).map_err(unreadable)?;
     }
 }
 
-fn push_person(new_rows: &mut NewRows, row: &Row) -> Result<(), Failure> {
+fn push_person(row_changes: &mut RowChanges, row: &Row) -> Result<(), Failure> {
     let id: &str = row.try_get(0).map_err(unreadable)?;
     let name = decoded(row.try_get(1).map_err(unreadable)?);
     let removed: bool = row.try_get(4).map_err(unreadable)?;
     let content = (!removed).then(|| document_of_name(&name));
-    new_rows.push(&NewRow::new(id, content.as_deref(), version(row, 2)?));
+    row_changes.push(&RowChange::new(id, content.as_deref(), version(row, 2)?));
     Ok(())
 }
 

@@ -7,8 +7,8 @@ use crate::store::postgres::client::{Client, Error, Transaction, Type};
 use crate::store::postgres::collection_row::{lock_collection, set_collection_version};
 use crate::store::postgres::connections::Failure;
 use crate::store::postgres::keys::{error_of_duplicate, purge};
-use crate::store::postgres::new_rows::{DELETE, INSERT, NewRow, NewRows, UPDATE};
 use crate::store::postgres::row::version;
+use crate::store::postgres::row_changes::{DELETE, INSERT, RowChange, RowChanges, UPDATE};
 use crate::store::postgres::transaction::{begin, commit};
 use crate::store::{Outcome, OwnedSwap, StoreError, SwapError};
 use crate::version::{Version, VersionClock};
@@ -101,9 +101,9 @@ fn try_perform(
 /// The rows that swaps make, by the statement that writes them.
 #[derive(Default)]
 struct RowsByStatement {
-    created: NewRows,
-    replaced: NewRows,
-    deleted: NewRows,
+    created: RowChanges,
+    replaced: RowChanges,
+    deleted: RowChanges,
 }
 
 impl RowsByStatement {
@@ -119,7 +119,7 @@ impl RowsByStatement {
             }
             (Some(_), _) => &mut self.replaced,
         };
-        rows.push(&NewRow {
+        rows.push(&RowChange {
             id: swap.id.as_str(),
             content,
             version,

@@ -119,7 +119,7 @@ mod tests {
     use std::{env, fs, process, thread};
 
     use super::*;
-    use crate::store::{Listener, SqliteStore, Store, Swap, Synchronous};
+    use crate::store::{Observer, SqliteStore, Store, Swap, Synchronous};
     use crate::version::Version;
 
     /// No batch that creates the document 1 can be committed.
@@ -198,7 +198,7 @@ mod tests {
     #[derive(Default)]
     struct Count(AtomicUsize);
 
-    impl Listener for Count {
+    impl Observer for Count {
         fn changed(&self, _: &str, _: Option<&Id>) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
@@ -240,8 +240,8 @@ mod tests {
     fn a_commit_that_fails_acknowledges_no_write() {
         let store = TestStore::new("commit");
         let count = Arc::new(Count::default());
-        let listener: Weak<dyn Listener> = Arc::downgrade(&count) as _;
-        store.store.listen(listener);
+        let observer: Weak<dyn Observer> = Arc::downgrade(&count) as _;
+        store.store.observe(observer);
         let shell = store.shell();
         shell.execute_batch(REFUSE).unwrap();
         let error = store.error("FOREIGN KEY constraint failed");

@@ -5,7 +5,7 @@ use std::sync::Weak;
 use std::time::{Duration, SystemTime};
 
 use ifmatch::{
-    Document, Id, KeyedWrite, List, Listener, Portion, Record, Store, StoreError, Swap, SwapError,
+    Document, Id, KeyedWrite, List, Observer, Portion, Record, Store, StoreError, Swap, SwapError,
     Version,
 };
 
@@ -117,8 +117,8 @@ where
         self.store.collections()
     }
 
-    fn listen(&self, listener: Weak<dyn Listener>) -> Option<Duration> {
-        self.store.listen(listener)
+    fn observe(&self, observer: Weak<dyn Observer>) -> Option<Duration> {
+        self.store.observe(observer)
     }
 
     fn reads_block(&self) -> bool {

@@ -1,4 +1,4 @@
-//! The statements that write documents, each of which writes several rows.
+//! Changes of rows of the table `document`, and the statements that write them, several at a time.
 
 use std::mem;
 use std::sync::LazyLock;
@@ -119,19 +119,19 @@ pub(super) fn analyze(client: &mut Client) {
     let _ = client.batch_execute("ANALYZE document");
 }
 
-/// A new row of the table `document`.
-pub(super) struct NewRow<'a> {
+/// The change of a row of the table `document`: it is inserted, updated or deleted.
+pub(super) struct RowChange<'a> {
     pub(super) id: &'a str,
-    /// `None` for a removed document.
+    /// `None` if the document is removed.
     pub(super) content: Option<&'a str>,
     pub(super) version: Version,
-    /// The version of the document that the row replaces.
+    /// The version that the document must have before an update or a deletion.
     pub(super) expected: Option<Version>,
     pub(super) keyed_write: Option<&'a KeyedWrite>,
 }
 
-impl<'a> NewRow<'a> {
-    /// A row that replaces no document, without a key.
+impl<'a> RowChange<'a> {
+    /// The insertion of a row without a key.
     pub(super) fn new(id: &'a str, content: Option<&'a str>, version: Version) -> Self {
         Self {
             id,
@@ -143,9 +143,9 @@ impl<'a> NewRow<'a> {
     }
 }
 
-/// New rows of one collection. Each has another id.
+/// Changes of rows of one collection. Each has another id.
 #[derive(Default)]
-pub(super) struct NewRows {
+pub(super) struct RowChanges {
     ids: Vec<String>,
     contents: Vec<String>,
     change_dates: Vec<String>,
@@ -158,9 +158,9 @@ pub(super) struct NewRows {
     bytes: usize,
 }
 
-impl NewRows {
-    /// Adds a row.
-    pub(super) fn push(&mut self, row: &NewRow<'_>) {
+impl RowChanges {
+    /// Adds a change.
+    pub(super) fn push(&mut self, row: &RowChange<'_>) {
         let content = row.content.unwrap_or("{}");
         let (key, digest, created) = columns(row.keyed_write);
         self.bytes += row.id.len() + content.len();
@@ -175,7 +175,7 @@ impl NewRows {
         self.expected.push(row.expected.map(|it| it.to_string()));
     }
 
-    /// Whether the rows must be written before another one is added.
+    /// Whether the changes must be written before another one is added.
     pub(super) fn is_full(&self) -> bool {
         self.ids.len() >= MAX_ROWS || self.bytes >= MAX_BYTES
     }
@@ -184,7 +184,7 @@ impl NewRows {
         self.ids.len()
     }
 
-    /// Writes the rows with one of the statements above, and removes them from this list. Returns the ids
+    /// Writes the changes with one of the statements above, and removes them from this list. Returns the ids
     /// of the documents that were written.
     pub(super) fn write(
         &mut self,
