@@ -144,7 +144,7 @@ pub const FLAGS: &[Flag] = &[
         "--max-content",
         "BYTES",
         "a number of bytes from 1 on, such as 65536",
-        "the longest content that is read, and the longest document",
+        "the longest content that is read, and the longest document other than a person",
     )
     .by_default("65536"),
     Flag::with_value(
