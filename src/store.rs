@@ -221,7 +221,7 @@ pub trait Store: Send + Sync {
 
     /// Whether reads block, on a disk or a network: [`get`](Self::get),
     /// [`collection_version`](Self::collection_version) and [`list`](Self::list). Then a door calls
-    /// them on a thread that serves no other connections. The default is `true`.
+    /// them on a thread that neither reads nor writes connections. The default is `true`.
     fn reads_block(&self) -> bool {
         true
     }
@@ -314,6 +314,7 @@ macro_rules! forward {
 }
 
 /// Every method, also one with a default, calls that of the store in the `Arc`.
+#[deny(clippy::missing_trait_methods)]
 impl<S: Store + ?Sized> Store for Arc<S> {
     forward! {
         get(collection: &str, id: &Id) -> Result<Option<Record>, StoreError>;

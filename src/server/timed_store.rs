@@ -29,6 +29,7 @@ impl TimedStore {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl Store for TimedStore {
     fn get(&self, collection: &str, id: &Id) -> Result<Option<Record>, StoreError> {
         self.time(|store| store.get(collection, id))

@@ -141,8 +141,8 @@ pub use url::{ParsePostgresUrlError, PostgresUrl};
 #[derive(Debug)]
 pub struct PostgresStore {
     connections: Connections,
-    /// Whether collections have versions: without them lists have no tag. The column `tagged` of the table
-    /// `ifmatch`, and the flag `--no-collection-tag`, say it.
+    /// Whether collections have versions: without them lists have no tag. It is the column `tagged` of
+    /// the table `ifmatch`, and is false with `--no-collection-tag`.
     has_collection_versions: bool,
     queue: Queue<OwnedSwap, Outcome>,
     observers: Observers,

@@ -45,7 +45,7 @@ struct Waiting<Write, Outcome> {
 /// The only message to a thread that waits.
 #[derive(Debug)]
 enum Message<Write, Outcome> {
-    /// The thread now has the permit. It performs its own write, which this is, with waiting ones.
+    /// The thread now has the permit. This is its own write, to be performed with others.
     Perform(Write),
     /// Another thread has performed the write.
     Performed(Outcome),

@@ -135,7 +135,7 @@ const MAX_BATCH: usize = 64;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 #[derive(Debug)]
 pub(crate) struct OwnedSwap {
-    /// The store in `PostgreSQL` does not need this name, because it is the key of its queue.
+    /// The store in `PostgreSQL` does not need this name, because it is the partition in its queue.
     #[cfg(feature = "sqlite")]
     pub(crate) collection: String,
     pub(crate) id: Id,

@@ -167,7 +167,7 @@ macro_rules! suite {
     };
     (@observers $place:expr) => {
         $crate::conformance::suite!(@tests $place,
-            a_listener_is_called_after_each_change,
+            an_observer_is_called_after_each_change,
         );
     };
     (@tests $place:expr, $($rule:ident,)+) => {
@@ -1018,7 +1018,7 @@ impl Calls {
     }
 }
 
-pub fn a_listener_is_called_after_each_change(place: &dyn Place) {
+pub fn an_observer_is_called_after_each_change(place: &dyn Place) {
     let store = place.open();
     let observers = [Arc::new(Calls::default()), Arc::new(Calls::default())];
     for observer in &observers {

@@ -372,7 +372,7 @@ fn a_pipelined_request_is_answered_afterwards() {
     assert_eq!(client.receive().status, 404);
 }
 
-/// No listener is called: the versions are compared while a request waits.
+/// No observer is called: the versions are compared while a request waits.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 fn a_change_by_another_process_ends_the_wait(place: &dyn crate::conformance::Place) {
     let observed = Observed::on(place.open(), options());

@@ -79,7 +79,7 @@ impl Connections {
         limit.left().saturating_sub(MIN_TIME_FOR_BATCH)
     }
 
-    /// The limit of a call that may take long: each of its statements has this limit, and the call has none.
+    /// The limit of each statement of a call that may take long. The call itself has none.
     pub(super) fn statement_limit() -> Limit {
         Limit::Each(CALL_TIMEOUT)
     }

@@ -184,8 +184,8 @@ impl RowChanges {
         self.ids.len()
     }
 
-    /// Writes the changes with one of the statements above, and removes them from this list. Returns the ids
-    /// of the documents that were written.
+    /// Writes the changes with one of the statements above, and removes them from this list. Returns
+    /// the ids of the documents that were written.
     pub(super) fn write(
         &mut self,
         transaction: &mut Transaction<'_>,

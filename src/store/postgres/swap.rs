@@ -70,7 +70,7 @@ fn try_perform(
     }
     let latest = locked.latest();
     let mut clock = VersionClock::after(latest);
-    let mut rows = RowsByStatement::default();
+    let mut rows = ChangesByStatement::default();
     let add = |swap: &OwnedSwap| {
         let expected = swap.expected_collection;
         if expected.is_some_and(|it| !has_collection_versions || it != latest) {
@@ -98,28 +98,28 @@ fn try_perform(
     Ok(outcomes)
 }
 
-/// The rows that swaps make, by the statement that writes them.
+/// The changes of rows that swaps make, by the statement that writes them.
 #[derive(Default)]
-struct RowsByStatement {
+struct ChangesByStatement {
     created: RowChanges,
     replaced: RowChanges,
     deleted: RowChanges,
 }
 
-impl RowsByStatement {
-    /// Adds the row that `swap` makes. A removed document keeps its row, with its id and its change
+impl ChangesByStatement {
+    /// Adds the change that `swap` makes. A removed document keeps its row, with its id and its change
     /// date, if collections have no versions or the swap has a key.
     fn push(&mut self, swap: &OwnedSwap, version: Version, has_collection_versions: bool) {
         let keyed_write = swap.keyed_write.as_ref();
         let content = swap.document.as_ref().map(Document::as_str);
-        let rows = match (swap.expected, content) {
+        let changes = match (swap.expected, content) {
             (None, _) => &mut self.created,
             (Some(_), None) if has_collection_versions && keyed_write.is_none() => {
                 &mut self.deleted
             }
             (Some(_), _) => &mut self.replaced,
         };
-        rows.push(&RowChange {
+        changes.push(&RowChange {
             id: swap.id.as_str(),
             content,
             version,

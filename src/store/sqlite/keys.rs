@@ -10,9 +10,9 @@ use crate::store::OwnedSwap;
 use crate::store::sqlite::row::unreadable;
 use crate::version::Version;
 
-/// Updates the table `removal` after a swap: deletes the row of a document that the swap has created,
-/// and the expired rows, and inserts the row of a removal with a key. The key of any other swap is in the
-/// row of its document. The key must not be [taken](is_taken).
+/// Updates the table `removal` after a swap: deletes the row of a document that the swap has created.
+/// If the swap has a key, deletes the expired rows, too, and inserts the row of a removal. The key of
+/// any other swap is in the row of its document. The key must not be [taken](is_taken).
 pub(super) fn update_removals(
     transaction: &Transaction<'_>,
     swap: &OwnedSwap,
@@ -128,7 +128,16 @@ pub(super) fn keyed_write_of(row: &Row<'_>) -> rusqlite::Result<Option<KeyedWrit
     Ok(Some(KeyedWrite::new(key, digest, row.get("created")?)))
 }
 
+/// The values of the columns for a write with a key: key, digest, created.
+pub(super) fn columns(write: Option<&KeyedWrite>) -> (Option<&str>, Option<String>, Option<bool>) {
+    (
+        write.map(|it| it.key.as_str()),
+        write.map(|it| in_hex(it.digest)),
+        write.map(|it| it.created),
+    )
+}
+
 /// A digest as it is stored: 32 hexadecimal digits.
-pub(super) fn in_hex(digest: u128) -> String {
+fn in_hex(digest: u128) -> String {
     format!("{digest:032x}")
 }

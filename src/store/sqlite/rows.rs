@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
-use crate::store::sqlite::keys::{in_hex, keyed_write_of};
+use crate::store::sqlite::keys::{columns, keyed_write_of};
 use crate::store::sqlite::row::{record_of, version_of};
 use crate::store::{List, OwnedSwap, Portion};
 use crate::version::Version;
@@ -175,11 +175,7 @@ pub(super) fn compare_and_swap(
     let (collection, id) = (swap.collection.as_str(), swap.id.as_str());
     let (new, dated) = (version.to_string(), version.is_dated());
     let write = swap.keyed_write.as_ref();
-    let key = write.map(|it| it.key.as_str());
-    let (digest, created) = (
-        write.map(|it| in_hex(it.digest)),
-        write.map(|it| it.created),
-    );
+    let (key, digest, created) = columns(write);
     let expected = swap.expected.map(|it| it.to_string());
     let changed = match (&swap.document, &expected) {
         (Some(document), None) => {
@@ -222,6 +218,7 @@ pub(super) fn insert(
     write: Option<&KeyedWrite>,
 ) -> rusqlite::Result<bool> {
     let (new, dated) = (version.to_string(), version.is_dated());
+    let (key, digest, created) = columns(write);
     let inserted = transaction
         .prepare_cached(
             "INSERT INTO document (collection, id, content, change_date, dated, \
@@ -234,9 +231,9 @@ pub(super) fn insert(
             document.as_str(),
             new,
             dated,
-            write.map(|it| it.key.as_str()),
-            write.map(|it| in_hex(it.digest)),
-            write.map(|it| it.created),
+            key,
+            digest,
+            created,
         ])?;
     Ok(inserted == 1)
 }
