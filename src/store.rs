@@ -30,7 +30,7 @@ pub use postgres::{ParsePostgresUrlError, PostgresStore, PostgresUrl};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, Synchronous};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-use swap::{Outcome, OwnedSwap};
+use swap::{Outcome, OwnedSwap, key_columns};
 pub use swap::{Swap, SwapError};
 
 /// A store keeps documents, by collection and id.

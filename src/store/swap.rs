@@ -126,6 +126,21 @@ impl<'a> Swap<'a> {
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) type Outcome = Result<Version, SwapError>;
 
+/// The columns in which the SQL stores keep a write with a key: the key, the digest as 32 hexadecimal
+/// digits, and whether the write created the document.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) type KeyColumns<'a> = (Option<&'a str>, Option<String>, Option<bool>);
+
+/// The values of these columns; `None` in each if there is no such write.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn key_columns(write: Option<&KeyedWrite>) -> KeyColumns<'_> {
+    (
+        write.map(|it| it.key.as_str()),
+        write.map(|it| format!("{:032x}", it.digest)),
+        write.map(|it| it.created),
+    )
+}
+
 /// The most swaps of one batch, so that later swaps do not wait for long.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 const MAX_BATCH: usize = 64;

@@ -9,17 +9,6 @@ use crate::store::postgres::connections::Failure;
 use crate::store::postgres::row::unreadable;
 use crate::store::{OwnedSwap, SwapError};
 
-/// The values of the columns for a write with a key: key, digest, created.
-pub(super) type Columns<'a> = (Option<&'a str>, Option<String>, Option<bool>);
-
-pub(super) fn columns(write: Option<&KeyedWrite>) -> Columns<'_> {
-    (
-        write.map(|it| it.key.as_str()),
-        write.map(|it| format!("{:032x}", it.digest)),
-        write.map(|it| it.created),
-    )
-}
-
 /// The keyed write in the columns from `first` on: key, digest, created. `None` if there is no key.
 pub(super) fn keyed_write(row: &Row, first: usize) -> Result<Option<KeyedWrite>, Failure> {
     let key: Option<&str> = row.try_get(first).map_err(unreadable)?;

@@ -4,8 +4,8 @@ use std::mem;
 use std::sync::LazyLock;
 
 use crate::idempotency::KeyedWrite;
+use crate::store::key_columns;
 use crate::store::postgres::client::{Client, Error, Transaction, Type};
-use crate::store::postgres::keys::columns;
 use crate::version::Version;
 
 /// The most rows and the most bytes of one statement, so that no statement takes long.
@@ -162,7 +162,7 @@ impl RowChanges {
     /// Adds a change.
     pub(super) fn push(&mut self, row: &RowChange<'_>) {
         let content = row.content.unwrap_or("{}");
-        let (key, digest, created) = columns(row.keyed_write);
+        let (key, digest, created) = key_columns(row.keyed_write);
         self.bytes += row.id.len() + content.len();
         self.ids.push(row.id.to_owned());
         self.contents.push(content.to_owned());

@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::document::Id;
 use crate::idempotency::{IdempotencyKey, KeyedWrite};
-use crate::store::OwnedSwap;
 use crate::store::sqlite::row::unreadable;
+use crate::store::{OwnedSwap, key_columns};
 use crate::version::Version;
 
 /// Updates the table `removal` after a swap: deletes the row of a document that the swap has created.
@@ -58,13 +58,14 @@ fn insert_removal(
     write: &KeyedWrite,
     version: Version,
 ) -> rusqlite::Result<()> {
+    let (key, digest, _) = key_columns(Some(write));
     transaction
         .prepare_cached("INSERT OR REPLACE INTO removal VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![
             swap.collection,
             swap.id.as_str(),
-            write.key.as_str(),
-            in_hex(write.digest),
+            key,
+            digest,
             version.to_string(),
         ])?;
     Ok(())
@@ -126,18 +127,4 @@ pub(super) fn keyed_write_of(row: &Row<'_>) -> rusqlite::Result<Option<KeyedWrit
     let digest: String = row.get("request_digest")?;
     let digest = u128::from_str_radix(&digest, 16).map_err(unreadable)?;
     Ok(Some(KeyedWrite::new(key, digest, row.get("created")?)))
-}
-
-/// The values of the columns for a write with a key: key, digest, created.
-pub(super) fn columns(write: Option<&KeyedWrite>) -> (Option<&str>, Option<String>, Option<bool>) {
-    (
-        write.map(|it| it.key.as_str()),
-        write.map(|it| in_hex(it.digest)),
-        write.map(|it| it.created),
-    )
-}
-
-/// A digest as it is stored: 32 hexadecimal digits.
-fn in_hex(digest: u128) -> String {
-    format!("{digest:032x}")
 }

@@ -7,9 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::document::{Document, Id, Record};
 use crate::idempotency::KeyedWrite;
-use crate::store::sqlite::keys::{columns, keyed_write_of};
+use crate::store::sqlite::keys::keyed_write_of;
 use crate::store::sqlite::row::{record_of, version_of};
-use crate::store::{List, OwnedSwap, Portion};
+use crate::store::{List, OwnedSwap, Portion, key_columns};
 use crate::version::Version;
 
 /// The version of a collection: [`Version::FIRST`] if it has no row.
@@ -175,7 +175,7 @@ pub(super) fn compare_and_swap(
     let (collection, id) = (swap.collection.as_str(), swap.id.as_str());
     let (new, dated) = (version.to_string(), version.is_dated());
     let write = swap.keyed_write.as_ref();
-    let (key, digest, created) = columns(write);
+    let (key, digest, created) = key_columns(write);
     let expected = swap.expected.map(|it| it.to_string());
     let changed = match (&swap.document, &expected) {
         (Some(document), None) => {
@@ -218,7 +218,7 @@ pub(super) fn insert(
     write: Option<&KeyedWrite>,
 ) -> rusqlite::Result<bool> {
     let (new, dated) = (version.to_string(), version.is_dated());
-    let (key, digest, created) = columns(write);
+    let (key, digest, created) = key_columns(write);
     let inserted = transaction
         .prepare_cached(
             "INSERT INTO document (collection, id, content, change_date, dated, \
