@@ -139,11 +139,11 @@ impl Handler<'_> {
             (None, None) => Some(Validators::default()),
             (None, Some(_)) => None,
         };
-        let checked = self.evaluate(preconditions, selected.as_ref());
+        let evaluated = self.evaluate(preconditions, selected.as_ref());
         let (Some(version), Some(limit)) = (version, preference::wait(self.request)) else {
-            return checked;
+            return evaluated;
         };
-        checked.map_err(|finished| match finished {
+        evaluated.map_err(|unperformed| match unperformed {
             Unperformed::Response(unchanged) if preconditions.if_none_match().is_some() => {
                 Unperformed::Response(unchanged.with_wait(Wait {
                     collection: collection.name().to_owned(),
@@ -152,7 +152,7 @@ impl Handler<'_> {
                     limit,
                 }))
             }
-            finished => finished,
+            unperformed => unperformed,
         })
     }
 
@@ -162,8 +162,9 @@ impl Handler<'_> {
         preconditions: &Preconditions,
         selected: Option<&Validators>,
     ) -> Result<(), Unperformed> {
-        let checked = preconditions.require_true(self.request.method, selected);
-        checked.map_err(|reason| self.not_performed(reason, selected))
+        preconditions
+            .require_true(self.request.method, selected)
+            .map_err(|reason| self.not_performed(reason, selected))
     }
 
     /// Finishes a request whose method is not performed.

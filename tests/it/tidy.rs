@@ -37,6 +37,17 @@ fn code(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// The names that follow this prefix in the text.
+fn used_after<'a>(text: &'a str, prefix: &str) -> Vec<&'a str> {
+    let ends = |c: char| !c.is_alphanumeric() && c != '_';
+    let names = text.split(prefix).skip(1).flat_map(|rest| {
+        let list = rest.strip_prefix('{').and_then(|it| it.split('}').next());
+        let names = list.unwrap_or(rest.split(ends).next().unwrap());
+        names.split(',').map(str::trim)
+    });
+    names.collect()
+}
+
 /// The module a source file belongs to.
 fn module(file: &str) -> &str {
     file.split(['/', '.']).next().unwrap()
@@ -123,11 +134,7 @@ fn modules_use_only_modules_above_them() {
         let Some(own) = place(module(&file)) else {
             continue;
         };
-        for used in code(&text).split("crate::").skip(1) {
-            let used = used
-                .split(|c: char| !c.is_alphanumeric() && c != '_')
-                .next()
-                .unwrap();
+        for used in used_after(&code(&text), "crate::") {
             let above = place(used).unwrap_or_else(|| panic!("{file} uses crate::{used}"));
             assert!(
                 above < own || used == module(&file),
@@ -135,17 +142,6 @@ fn modules_use_only_modules_above_them() {
             );
         }
     }
-}
-
-/// The names that follow this prefix in `use` declarations.
-fn used_after<'a>(text: &'a str, prefix: &str) -> Vec<&'a str> {
-    let ends = |c: char| !c.is_alphanumeric() && c != '_';
-    let names = text.split(prefix).skip(1).flat_map(|rest| {
-        let list = rest.strip_prefix('{').and_then(|it| it.split('}').next());
-        let names = list.unwrap_or(rest.split(ends).next().unwrap());
-        names.split(',').map(str::trim)
-    });
-    names.collect()
 }
 
 /// No two files of a directory use each other, directly or through other files.
